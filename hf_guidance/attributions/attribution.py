@@ -1,0 +1,40 @@
+"""Attribution: the contract of every method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hf_guidance.targets import LabelLogit, Target
+from hf_guidance.views import FULL
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward, Needs
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Base: where the model looks, as a map per explained row, differentiable in the model's parameters.
+
+    Attributes:
+        layer: Where the map is taken: "input", "mid1", "mid2", "mid3", "final", or a module path.
+        target: Which score is explained.
+    """
+
+    layer: str = "input"
+    target: Target = field(default_factory=LabelLogit)
+
+    def needs(self) -> Needs:
+        """What the method reads of a Forward; by default the full input's activation at the layer."""
+        return frozenset({(FULL, "logits"), (FULL, self.layer)})
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """Compute the map: (rows, *space), signed; (rows, features) at a vector layer."""
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(forward).")
+
+
+def over_channels(values: Tensor) -> Tensor:
+    """Sum (rows, channels, *space) over channels; vectors (rows, features) have none and stay."""
+    return values.sum(1) if values.dim() > 2 else values

@@ -1,0 +1,48 @@
+"""GradCAM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hf_guidance.attributions.attribution import Attribution
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward
+
+
+@dataclass(frozen=True)
+class GradCAM(Attribution):
+    """``A = ReLU(sum_ch mean_hw(d score / d f) * f)`` (arXiv 1610.02391, eq. 1 and 2).
+
+    Args:
+        layer: Layer with places; "final" is usual.
+        target: Which score is explained.
+        relu: Whether negative evidence is cut, as the paper does.
+
+    Raises:
+        ValueError: On use, when the layer has no places.
+
+    Example:
+        >>> guidance = Guidance(energy=Energy(GradCAM()))
+    """
+
+    layer: str = "final"
+    relu: bool = True
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """Compute the map, not negative unless ``relu`` is off."""
+        activation = forward.activation(self.layer)
+        if activation.dim() < 3:
+            raise ValueError(
+                f"GradCAM(layer={self.layer!r}): the layer puts out vectors {tuple(activation.shape)} without places; "
+                "choose a layer with maps, for example 'final'."
+            )
+        gradient = forward.gradient(self.layer, self.target)
+        weights = gradient.flatten(2).mean(2)
+        cam = torch.einsum("rc,rcn->rn", weights, activation.flatten(2)).unflatten(1, activation.shape[2:])
+        maps: Tensor = cam.clamp_min(0) if self.relu else cam
+        return maps

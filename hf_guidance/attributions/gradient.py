@@ -1,0 +1,50 @@
+"""Gradient (VGrad, saliency)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hf_guidance.attributions.attribution import Attribution, over_channels
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward
+
+_CHANNELS = ("sum", "abs", "square", "keep")
+
+
+@dataclass(frozen=True)
+class Gradient(Attribution):
+    """The gradient g = d score / d activation, reduced over channels.
+
+    ``A = sum_ch g`` (arXiv 2206.11212, VGrad), or with ``channels`` = "abs" ``sum_ch |g|``, "square" ``sum_ch g²``,
+    "keep" g itself, (rows, channels, *space), for losses on single entries (GradMask).
+
+    Args:
+        layer: Where the gradient is taken.
+        target: Which score is explained.
+        channels: Reduction over channels: "sum", "abs", "square" or "keep".
+
+    Raises:
+        ValueError: Unknown reduction.
+
+    Example:
+        >>> guidance = Guidance(gradmask=GradMask(Gradient(target=ContrastLogits(), channels="keep")))
+    """
+
+    channels: str = "sum"
+
+    def __post_init__(self) -> None:
+        if self.channels not in _CHANNELS:
+            raise ValueError(f"Gradient(channels={self.channels!r}) is unknown; choose one of {list(_CHANNELS)}.")
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """Compute the map."""
+        gradient = forward.gradient(self.layer, self.target)
+        if self.channels == "keep":
+            return gradient
+        if self.channels == "abs":
+            return over_channels(gradient.abs())
+        return over_channels(gradient.square() if self.channels == "square" else gradient)

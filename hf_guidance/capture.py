@@ -1,0 +1,78 @@
+"""Forward hooks that record, and where a view asks for it edit, the outputs of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def captured(model: nn.Module, paths: Mapping[str, Callable[[Tensor], Tensor] | None]) -> Iterator[dict[str, Tensor]]:
+    """Record module outputs while the block runs.
+
+    Args:
+        model: The unwrapped model.
+        paths: Module path to an edit of its output, or None to record it as it is.
+
+    Yields:
+        Module path to the recorded (edited) tensor, filled by the forward pass inside the block.
+
+    Raises:
+        ValueError: After the block, when an output was overwritten in place, or its module never ran.
+    """
+    recorded: dict[str, Tensor] = {}
+    versions: dict[str, int] = {}
+
+    def hook_of(path: str, edit: Callable[[Tensor], Tensor] | None) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            tensor = _first_tensor(output)
+            original = tensor
+            if edit is not None:
+                tensor = edit(tensor)
+            if torch.is_grad_enabled() and not tensor.requires_grad:
+                # Everything below is frozen: the activation itself becomes the leaf that is differentiated.
+                tensor = tensor.detach().requires_grad_()
+            recorded[path] = tensor
+            versions[path] = tensor._version
+            return None if tensor is original else _with_first_tensor(output, tensor)
+
+        return hook
+
+    handles = [model.get_submodule(path).register_forward_hook(hook_of(path, edit)) for path, edit in paths.items()]
+    try:
+        yield recorded
+    finally:
+        for handle in handles:
+            handle.remove()
+    for path in paths:
+        if path not in recorded:
+            raise ValueError(
+                f"module {path!r} did not run in the forward pass; choose a layer on the way to the logits."
+            )
+        if recorded[path]._version != versions[path]:
+            raise ValueError(
+                f"the output of {path!r} is overwritten in place by the next module (an in-place activation?); choose "
+                "the module behind it, or build the model with inplace=False."
+            )
+
+
+def _first_tensor(output: Any) -> Tensor:
+    if isinstance(output, Tensor):
+        return output
+    first = output[0]
+    if not isinstance(first, Tensor):
+        raise ValueError(f"a module with output {type(output).__name__} holds no tensor first; choose another layer.")
+    return first
+
+
+def _with_first_tensor(output: Any, tensor: Tensor) -> Any:
+    if isinstance(output, Tensor):
+        return tensor
+    if isinstance(output, tuple):
+        return (tensor, *output[1:])
+    output[next(iter(output))] = tensor
+    return output

@@ -1,0 +1,153 @@
+"""GuidanceCollator: rows of annotated images to the tensors of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hf_guidance.row_importance import SOURCES, row_importance
+from hf_guidance.row_labels import PROBLEM_TYPES, row_labels
+
+ROW_FORMAT_COLUMNS = (
+    "image", "pixel_values", "image_id", "labels", "label", "objects", "mask", "importance", "annotated", "group",
+)  # fmt: skip
+"""Columns of a dataset that the collator reads or passes on; the trainer never drops them."""
+
+
+@dataclass
+class GuidanceCollator:
+    """Collate rows ``{image, labels, objects, mask, ...}`` into the batch that a guided step reads.
+
+    Every (image, positive class) pair becomes an explained row; training draws one per image, evaluation takes all. The
+    importance of a pair is the union of that class's boxes, or its part of the mask, carried through the very image
+    processor that makes the pixels, so that resizing and cropping agree. A pair whose importance is empty, or a row whose
+    ``annotated`` is False, is not annotated: it counts in the task loss only.
+
+    Args:
+        image_processor: Called as ``image_processor(images=[...], return_tensors="pt")``; None when rows already hold
+            ``pixel_values`` (channels, height, width), to whose pixels boxes and masks then refer.
+        problem_type: "single_label_classification" or "multi_label_classification", as in the model's config.
+        num_labels: Number of classes, for multi-hot labels and to check every label.
+        source: Where importance comes from: "boxes", "mask", "importance" (a float map in [0, 1]), or "auto": the first
+            present of importance, mask, boxes.
+        transform: Joint augmentation ``(image, masks) -> (image, masks)``, for example a torchvision.transforms.v2
+            pipeline; masks are a tv_tensors.Mask (pairs, height, width) of uint8 0 to 255.
+
+    Returns:
+        On call: ``pixel_values`` (images, channels, height, width) float32; ``labels`` (images,) int64 or (images,
+        classes) float32; ``row``, ``slot``, ``annotated`` lists; ``target`` (rows,) int64; ``importance`` (rows, height,
+        width) float32 in [0, 1].
+
+    Raises:
+        ValueError: On construction for unknown options, on call for a row that cannot be used; names the row.
+
+    Example:
+        >>> collator = GuidanceCollator(image_processor, "multi_label_classification", num_labels=20)
+    """
+
+    image_processor: Any
+    problem_type: str = "single_label_classification"
+    num_labels: int | None = None
+    source: str = "auto"
+    transform: Callable[[Any, Any], tuple[Any, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.problem_type not in PROBLEM_TYPES:
+            raise ValueError(f"problem_type={self.problem_type!r} is unknown; choose one of {list(PROBLEM_TYPES)}.")
+        if self.source not in SOURCES:
+            raise ValueError(f"source={self.source!r} is unknown; choose one of {list(SOURCES)}.")
+        if self.num_labels is None and self.problem_type == "multi_label_classification":
+            raise ValueError("multi-label classification needs num_labels; pass num_labels=model.config.num_labels.")
+        self._levels: tuple[float, float] | None = None
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Collate; see the class."""
+        images: list[Any] = []
+        masks: list[Tensor] = []
+        pairs: list[tuple[int, int, int, bool]] = []
+        labels = [row_labels(row, self._name(row, i), self.problem_type, self.num_labels) for i, row in enumerate(rows)]
+        for index, (row, classes) in enumerate(zip(rows, labels, strict=True)):
+            image, size = self._image(row, self._name(row, index))
+            found = [row_importance(row, size, c, self.source, self._name(row, index)) for c in classes]
+            stack = torch.from_numpy(np.stack(found)) if found else torch.zeros(0, *size, dtype=torch.uint8)
+            if self.transform is not None:
+                image, stack = self._augment(image, stack)
+            used = row.get("annotated")
+            for slot, (mask, target) in enumerate(zip(stack, classes, strict=True)):
+                masks.append(mask)
+                pairs.append((index, slot, target, used is not False))
+            images.append(image)
+        batch: dict[str, Any] = {"pixel_values": self._pixels(images), "labels": self._labels(labels)}
+        importance = self._importance(masks, batch["pixel_values"].shape[-2:])
+        nonempty = importance.flatten(1).any(1).tolist()
+        batch["row"] = [index for index, _, _, _ in pairs]
+        batch["slot"] = [slot for _, slot, _, _ in pairs]
+        batch["annotated"] = [used and some for (_, _, _, used), some in zip(pairs, nonempty, strict=True)]
+        batch["target"] = torch.tensor([target for _, _, target, _ in pairs], dtype=torch.long)
+        batch["importance"] = importance
+        return batch
+
+    @staticmethod
+    def _name(row: Mapping[str, Any], index: int) -> str:
+        return f"row {index} of the batch (image_id {row.get('image_id')!r})"
+
+    def _image(self, row: Mapping[str, Any], name: str) -> tuple[Any, tuple[int, int]]:
+        if "pixel_values" in row:
+            pixels = torch.as_tensor(row["pixel_values"])
+            return pixels, (int(pixels.shape[-2]), int(pixels.shape[-1]))
+        if self.image_processor is None:
+            raise ValueError(f"{name} has no pixel_values and the collator no image_processor; give one of the two.")
+        try:
+            image = row["image"].convert("RGB")
+        except (KeyError, AttributeError) as error:
+            raise ValueError(f"{name} has no PIL image in column 'image'; its columns are {sorted(row)}.") from error
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f"{name}: the image cannot be read ({error}); replace or leave out the file.") from error
+        return image, (image.height, image.width)
+
+    def _augment(self, image: Any, stack: Tensor) -> tuple[Any, Tensor]:
+        from torchvision import tv_tensors  # here: torchvision is slow to import and only augmentation needs it
+
+        assert self.transform is not None
+        image, masks = self.transform(image, tv_tensors.Mask(stack))
+        return image, masks.as_subclass(Tensor)
+
+    def _labels(self, labels: list[list[int]]) -> Tensor:
+        if self.problem_type == "single_label_classification":
+            return torch.tensor([classes[0] for classes in labels], dtype=torch.long)
+        multi_hot = torch.zeros(len(labels), self.num_labels or 0)
+        for index, classes in enumerate(labels):
+            multi_hot[index, classes] = 1
+        return multi_hot
+
+    def _pixels(self, images: list[Any]) -> Tensor:
+        if all(isinstance(image, Tensor) for image in images):
+            return torch.stack(images)
+        pixels: Tensor = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
+        return pixels
+
+    def _importance(self, masks: list[Tensor], size: Sequence[int]) -> Tensor:
+        if not masks:
+            return torch.zeros(0, *size)
+        if all(mask.shape == tuple(size) for mask in masks) and self.image_processor is None:
+            return torch.stack(masks).float() / 255
+        pictures = [Image.fromarray(mask.numpy()).convert("RGB") for mask in masks]
+        low, high = self._black_and_white()
+        grey = ((self._pixels(pictures)[:, 0].float() - low) / (high - low)).clamp(0, 1)
+        # Boxes and masks are hard: the processor's interpolation blurs their edges, half a pixel decides. Soft maps keep.
+        hard = [bool(((mask == 0) | (mask == 255)).all()) for mask in masks]
+        return torch.where(torch.tensor(hard)[:, None, None], (grey >= 0.5).float(), grey)
+
+    def _black_and_white(self) -> tuple[float, float]:
+        # What the processor makes of black and of white tells how it scales and normalises, whatever its settings.
+        if self._levels is None:
+            flat = [Image.new("RGB", (64, 64), colour) for colour in ("black", "white")]
+            black, white = self._pixels(flat)[:, 0].float().flatten(1).median(1).values.tolist()
+            self._levels = (black, white)
+        return self._levels

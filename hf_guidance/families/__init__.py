@@ -1,0 +1,34 @@
+"""Families: one file per architecture; a new one is a file with MODEL_TYPES and build(model), and a line here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hf_guidance.families import convnext, resnet, swin, timm, vit
+from hf_guidance.families.family import Family
+
+__all__ = ["ARCHITECTURES", "Family", "family_of"]
+
+ARCHITECTURES = (resnet, convnext, vit, swin, timm)
+
+
+def family_of(model: Any) -> Family:
+    """Find the family of a model by its ``config.model_type``.
+
+    Args:
+        model: A transformers model, or a wrapper with the model at ``.module``.
+
+    Raises:
+        ValueError: No family knows the model type; names those that exist.
+    """
+    model = getattr(model, "module", model)
+    model_type = getattr(getattr(model, "config", None), "model_type", None)
+    for architecture in ARCHITECTURES:
+        if model_type in architecture.MODEL_TYPES:
+            family: Family = architecture.build(model)
+            return family
+    known = sorted(name for architecture in ARCHITECTURES for name in architecture.MODEL_TYPES)
+    raise ValueError(
+        f"model type {model_type!r} ({type(model).__name__}) has no family; known are {known}. For another model pass "
+        "family=Family(layers={'final': '<module path>'}, ...)."
+    )

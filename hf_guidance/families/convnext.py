@@ -1,0 +1,22 @@
+"""ConvNeXt and ConvNeXt V2 of transformers: global mean, LayerNorm, Linear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hf_guidance.families.family import Family
+from hf_guidance.families.stages import spread
+
+MODEL_TYPES = ("convnext", "convnextv2")
+
+
+def build(model: Any) -> Family:
+    """Layers are the outputs of the stages, "mid1" to "mid3" behind the LayerNorm with which the next stage begins.
+
+    Before it, input times gradient vanishes by scale invariance. The LayerNorm of the head, which comes after the mean,
+    leaves maps at "final" alone, but rules out the closed form there.
+    """
+    base = model.config.model_type
+    last = len(getattr(model, base).encoder.stages) - 1
+    normed = [f"{base}.encoder.stages.{i}.downsampling_layer.0" for i in range(1, last + 1)]
+    return Family(layers=spread([*normed, f"{base}.encoder.stages.{last}"]))

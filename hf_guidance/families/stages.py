@@ -1,0 +1,23 @@
+"""Symbolic layers from a model's stages or blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def spread(paths: Sequence[str]) -> dict[str, str]:
+    """Name the stages: the last is "final", "mid1" to "mid3" are spread evenly over those before it.
+
+    Four stages give mid1, mid2, mid3, final one by one; twelve blocks give blocks 3, 6, 9 and 12. Nets with fewer than
+    four stages have no more symbolic layers than stages: three stages give mid1, mid2, final.
+
+    Args:
+        paths: Module paths in the order of the forward pass, at least one.
+
+    Returns:
+        Symbolic layer to path.
+    """
+    count = min(len(paths), 4)
+    positions = [round(len(paths) * (i + 1) / count) - 1 for i in range(count)]
+    names = [*(f"mid{i + 1}" for i in range(count - 1)), "final"]
+    return {name: paths[position] for name, position in zip(names, positions, strict=True)}

@@ -1,0 +1,234 @@
+"""Forward: one step of one model. Every view is run once; activations, gradients and attributions are memoised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_guidance.gradients import cam_gradient, full_precision, slotwise_gradient
+from hf_guidance.runs import Run, run_copies, run_full
+from hf_guidance.spatial import resize_maps
+from hf_guidance.views import FULL, View
+
+if TYPE_CHECKING:
+    from hf_guidance.attributions import Attribution
+    from hf_guidance.families import Family
+    from hf_guidance.targets import Target
+
+Needs = frozenset[tuple[View, str]]
+"""What a method reads: pairs of a view and "logits", "input", a symbolic layer or a module path."""
+
+
+def takes_backward(family: Family, view: View, layer: str) -> bool:
+    """Whether gradients at a layer need autograd: not for logits, nor at "final" of a (mean, Linear) head (CAM)."""
+    cam = family.pooled_linear is not None and layer in ("final", family.layers.get("final"))
+    return layer != "logits" and not (view == FULL and cam)
+
+
+class Forward:
+    """The model's outputs on one batch, and what attributions and objectives derive from them.
+
+    Rows are explained rows: without the columns ``row`` and ``slot`` they are the images of the batch; with them row r
+    explains image ``row[r]``, and the rows of one ``slot`` hold every image at most once. Gradients cost one backward
+    per slot, whatever the number of rows.
+
+    The graph of gradients is kept (second order) when the caller has gradients enabled; under ``torch.no_grad()``
+    attributions are still computed and come out without graph.
+
+    Args:
+        model: The model, possibly wrapped (DistributedDataParallel); the wrapper is called once, for FULL.
+        family: What is known of its architecture.
+        batch: Column name to tensor; ``row``, ``slot`` and ``annotated`` are lists on the host.
+        needs: Everything that will be asked for.
+        max_rows: Images per model call for views other than FULL; None runs all copies at once.
+
+    Raises:
+        ValueError: A needed layer does not exist, the features are missing, or a module cannot be captured.
+    """
+
+    def __init__(
+        self, model: nn.Module, family: Family, batch: Mapping[str, Any], needs: Needs, *, max_rows: int | None = None
+    ) -> None:
+        self.family = family
+        self.batch = batch
+        self.create_graph = torch.is_grad_enabled()
+        self._module: nn.Module = getattr(model, "module", model)
+        self._max_rows = max_rows
+        self._memo: dict[Any, Tensor] = {}
+        features = self.column(family.features)
+        self.images = len(features)
+        self._image_size = (int(features.shape[-2]), int(features.shape[-1]))
+        self.row: list[int] = batch.get("row", list(range(self.images)))
+        self.slot: list[int] = batch.get("slot", [0] * len(self.row))
+        self._row = None if self.row == list(range(self.images)) else torch.tensor(self.row, device=features.device)
+        layers: dict[View, list[str]] = {FULL: []}
+        # Sorted: data-parallel ranks must run views in the same order.
+        for view, layer in sorted(needs, key=repr):
+            layers.setdefault(view, []).extend([] if layer == "logits" else [layer])
+        self._runs: dict[View, Run] = {}
+        for view, names in layers.items():
+            backward = any(takes_backward(family, view, layer) for layer in names)
+            with torch.set_grad_enabled(self.create_graph or backward):
+                self._runs[view] = (
+                    self._run_view(view, names)
+                    if view != FULL
+                    else run_full(model, family, self._inputs(), names, differentiate=backward, twice=self.create_graph)
+                )
+
+    # Columns
+
+    def column(self, name: str) -> Any:
+        """A column of the batch.
+
+        Raises:
+            ValueError: The batch has no such column; lists those present.
+        """
+        if name not in self.batch:
+            raise ValueError(
+                f"the batch has no column {name!r}; it has {sorted(self.batch)}. Does the collator make it?"
+            )
+        return self.batch[name]
+
+    @property
+    def annotated(self) -> Tensor:
+        """(rows,) float32, one where the row has human importance; all ones without the column ``annotated``."""
+        device = self.column(self.family.features).device
+        return torch.tensor(self.batch.get("annotated", [True] * len(self.row)), device=device, dtype=torch.float32)
+
+    def of_rows(self, values: Tensor) -> Tensor:
+        """Values of the images (images, ...) as values of the explained rows (rows, ...)."""
+        return values if self._row is None else values[self._row]
+
+    def importance(self, column: str, space: Iterable[int] | None = None) -> Tensor:
+        """Human importance of the rows, averaged by area onto ``space`` where it has another size.
+
+        Args:
+            column: Name of the column, (rows, height, width) or (rows, n), values in [0, 1], any real dtype.
+            space: (height, width) or (n,) wanted; None keeps the column's own.
+
+        Returns:
+            (rows, *space) floating point.
+
+        Raises:
+            ValueError: The column is missing, or a vector has another length.
+        """
+        values: Tensor = self.column(column)
+        values = values if values.is_floating_point() else values.to(torch.get_default_dtype())
+        wanted = tuple(values.shape[1:]) if space is None else tuple(space)
+        if tuple(values.shape[1:]) == wanted:
+            return values
+        if len(wanted) != 2 or values.dim() != 3:
+            raise ValueError(
+                f"column {column!r} holds {tuple(values.shape[1:])} per row, the layer {wanted}; they differ."
+            )
+        return self._once(("importance", column, wanted), lambda: resize_maps(values, (wanted[0], wanted[1]), "area"))
+
+    # Outputs
+
+    def logits(self, view: View = FULL) -> Tensor:
+        """(images, classes) for FULL, (copies, images, classes) for other views."""
+        logits = self._run(view).logits
+        return logits[0] if view == FULL else logits
+
+    def weights(self, target: Target) -> Tensor:
+        """Class weights (rows, classes) of a target, from the logits of the full input whatever the view."""
+        return self._once(("weights", target), lambda: target(self.of_rows(self.logits()), self).detach())
+
+    def scores(self, target: Target, view: View = FULL) -> Tensor:
+        """Explained scores: (rows,) for FULL, (copies, rows) for other views."""
+        logits = self.logits(view)
+        chosen = logits if self._row is None else logits.index_select(-2, self._row)
+        return (self.weights(target) * chosen).sum(-1)
+
+    def activation(self, layer: str) -> Tensor:
+        """The activation of the full input at a layer: (rows, channels, *space), or (rows, features)."""
+        return full_precision(self.of_rows(self._to_space(self._run(FULL).layers[layer][0])))
+
+    def fill(self, view: View) -> Tensor:
+        """What a view other than FULL replaces by, as drawn in this step; broadcasts against its layer's activation."""
+        fill = self._run(view).fill
+        assert fill is not None, "FULL replaces nothing"
+        return fill if fill.dim() == 0 else full_precision(self.of_rows(self._to_space(fill)))
+
+    def gradient(self, layer: str, target: Target, view: View = FULL) -> Tensor:
+        """d (explained score of a row) / d (activation of its image), for all rows in one backward per slot.
+
+        At the layer "final" of a (mean, Linear) head it is ``W_c / (height * width)``, without autograd.
+
+        Args:
+            layer: Where; among the needs of ``view``.
+            target: Which score.
+            view: On which copies.
+
+        Returns:
+            (rows, channels, *space) for FULL, (copies, rows, channels, *space) for other views. It can be
+            differentiated again when the Forward was built with gradients enabled.
+        """
+        return self._once(("gradient", layer, target, view), lambda: self._gradient(layer, target, view))
+
+    def attribution(self, method: Attribution) -> Tensor:
+        """The map of an attribution method, (rows, *space) in full precision; equal methods are computed once."""
+        return self._once(method, lambda: self._attribution(method))
+
+    # Behind the scenes
+
+    def _once(self, key: Any, compute: Any) -> Tensor:
+        if key not in self._memo:
+            self._memo[key] = compute()
+        return self._memo[key]
+
+    def _run(self, view: View) -> Run:
+        if view not in self._runs:
+            raise ValueError(f"{view} was not among the needs of this Forward; declare it in needs().")
+        return self._runs[view]
+
+    def _inputs(self) -> dict[str, Any]:
+        return {name: self.batch[name] for name in self.family.inputs if name in self.batch}
+
+    def _to_space(self, raw: Tensor) -> Tensor:
+        return self.family.spatial(raw, self._image_size)
+
+    def _run_view(self, view: View, layers: list[str]) -> Run:
+        inputs = self._inputs()
+        at_input = view.layer == "input" and "input" not in self._runs[FULL].layers
+        original = inputs[self.family.features] if at_input else self._run(FULL).layers[view.layer][0]
+        space = tuple(self._to_space(original).shape[2:])
+        importance = self.importance("importance", space) if "importance" in self.batch else None
+        fill = view.replace(original, importance)
+        keep = torch.ones(1, 1, dtype=torch.bool) if view.keep is None else view.keep(self, space)
+        step = len(keep) if self._max_rows is None else max(1, self._max_rows // self.images)
+        logits: list[Tensor] = []
+        raw: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+        for part in keep.split(step):
+            copies = self.family.blend(original, part.to(original.device), fill)
+            output, found = run_copies(
+                self._module, self.family, inputs, view.layer, copies, layers, twice=self.create_graph
+            )
+            logits.append(output.unflatten(0, (-1, self.images)))
+            for layer, tensor in found.items():
+                raw[layer].append(tensor)
+        return Run(torch.cat(logits), raw, fill)
+
+    def _gradient(self, layer: str, target: Target, view: View) -> Tensor:
+        if not takes_backward(self.family, view, layer):
+            head = self._module.get_submodule(self.family.pooled_linear or "")
+            return cam_gradient(self.weights(target), head, self.activation(layer))
+        run = self._run(view)
+        scores = self.scores(target, view)
+        gradient = slotwise_gradient(
+            scores[None] if view == FULL else scores,
+            run.layers[layer],
+            self.row,
+            self.slot,
+            self._to_space,
+            create_graph=self.create_graph,
+        )
+        return gradient[0] if view == FULL else gradient
+
+    def _attribution(self, method: Attribution) -> Tensor:
+        device = self.column(self.family.features).device.type
+        with torch.set_grad_enabled(self.create_graph), torch.autocast(device, enabled=False):
+            return method(self)

@@ -1,0 +1,85 @@
+"""Grounding: score attributions of the evaluated images with evaluate modules, pair by pair as they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import evaluate
+
+from hf_guidance.resources import metric_path
+from hf_guidance.spatial import resize_maps
+
+if TYPE_CHECKING:
+    from hf_guidance.attributions import Attribution
+    from hf_guidance.forward import Forward, Needs
+
+
+class Grounding:
+    """What ``evaluate()`` measures of attributions, over all annotated (image, positive class) pairs.
+
+    Maps are brought to the size of the importance (bilinear) and handed to the metrics batch by batch; only scalars are
+    kept. A batch costs one forward and one backward per class slot.
+
+    Args:
+        attribution: Where the model looks; unguided models are measured the same way.
+        metrics: Names of this library's metrics, or loaded evaluate modules with ``predictions`` = maps and
+            ``references`` = masks.
+        importance: Column to compare with.
+
+    Example:
+        >>> trainer = GuidedTrainer(..., grounding=Grounding(GradCAM(), metrics=("epg", "attribution_iou")))
+    """
+
+    def __init__(
+        self, attribution: Attribution, metrics: Sequence[str | Any] = ("epg",), importance: str = "importance"
+    ) -> None:
+        self.attribution = attribution
+        self.importance = importance
+        self._metrics = [
+            evaluate.load(metric_path(metric), keep_in_memory=True) if isinstance(metric, str) else metric
+            for metric in metrics
+        ]
+        self._pairs = 0
+
+    def needs(self) -> Needs:
+        """What the attribution reads."""
+        return self.attribution.needs()
+
+    def add(self, forward: Forward | None, images: int, gather: Callable[[list[Any]], list[Any]] | None = None) -> None:
+        """Add the explained rows of a forward.
+
+        Args:
+            forward: A forward whose needs include this one's, annotated rows only; None when a batch has none.
+            images: Number of images of the batch.
+            gather: Joins a list with one item an image over all processes, dropping the last batch's duplicates.
+        """
+        by_image: list[list[Any]] = [[] for _ in range(images)]
+        if forward is not None:
+            importance = forward.importance(self.importance)
+            maps = resize_maps(forward.attribution(self.attribution), (importance.shape[-2], importance.shape[-1]))
+            pairs = zip(forward.row, maps.detach().cpu().numpy(), importance.cpu().numpy(), strict=True)
+            for image, attribution, mask in pairs:
+                by_image[image].append((attribution, mask))
+        self.add_pairs([pair for pairs in (gather(by_image) if gather else by_image) for pair in pairs])
+
+    def add_pairs(self, pairs: Sequence[tuple[Any, Any]]) -> None:
+        """Add (map, mask) pairs of equal size."""
+        self._pairs += len(pairs)
+        for metric in self._metrics if pairs else []:
+            metric.add_batch(predictions=[p[0] for p in pairs], references=[p[1] for p in pairs])
+
+    def compute(self) -> dict[str, float]:
+        """The metrics of everything added, and forget it; empty when nothing was.
+
+        A metric's main value has the metric's name, its others are prefixed by it: "epg", "epg_undefined_share".
+        """
+        if not self._pairs:
+            return {}
+        self._pairs = 0
+        results: dict[str, float] = {}
+        for metric in self._metrics:
+            for key, value in (metric.compute() or {}).items():
+                if isinstance(value, int | float):
+                    results[key if key == metric.name else f"{metric.name}_{key}"] = float(value)
+        return results

@@ -1,0 +1,99 @@
+"""Objective: the contract of every loss, and what those on attributions share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hf_guidance.attributions import Attribution, InputXGradient
+from hf_guidance.normalizations import Identity, Normalization
+from hf_guidance.spatial import resize_maps
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward, Needs
+
+_GRIDS = ("importance", "attribution")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Base: one number per row. An objective holds no model and no state; equal objectives are the same objective."""
+
+    def needs(self) -> Needs:
+        """What the objective reads of a Forward."""
+        raise NotImplementedError(f"{type(self).__name__} must define needs().")
+
+    def rows(self, forward: Forward) -> Tensor:
+        """How much each row counts, (rows,) float >= 0; by default one where annotated."""
+        return forward.annotated
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """The loss of every row, (rows,), unreduced."""
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(forward).")
+
+
+@dataclass(frozen=True)
+class AttributionObjective(Objective):
+    """Base of losses between an attribution map A and human importance M.
+
+    The map is normalised, then brought to the grid of the comparison, then compared entry by entry: the order of
+    arXiv 2303.11932's code.
+
+    Attributes:
+        attribution: Where the model looks.
+        normalization: What the loss sees of the map; the default differs by objective.
+        importance: Column with human importance, (rows, height, width) in [0, 1].
+        grid: "importance" upsamples the map (bilinear) to the importance, as arXiv 2303.11932 does; "attribution"
+            averages the importance onto the map's grid, as losses on 7x7 maps do, and costs less.
+    """
+
+    attribution: Attribution = field(default_factory=InputXGradient)
+    normalization: Normalization = field(default_factory=Identity)
+    importance: str = "importance"
+    grid: str = "importance"
+
+    def __post_init__(self) -> None:
+        if self.grid not in _GRIDS:
+            raise ValueError(f"{type(self).__name__}(grid={self.grid!r}) is unknown; choose one of {list(_GRIDS)}.")
+        if not isinstance(self.attribution, Attribution):
+            raise ValueError(
+                f"{type(self).__name__}(attribution={self.attribution!r}) is no attribution; give for example GradCAM()."
+            )
+
+    def needs(self) -> Needs:
+        """What its attribution reads."""
+        return self.attribution.needs()
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """The loss of every row; rows without annotation have a finite value that does not count."""
+        device = forward.column(forward.family.features).device.type
+        with torch.autocast(device, enabled=False):
+            attribution, importance = self.compared(forward)
+            return self.formula(attribution.flatten(1), importance.flatten(1))
+
+    def compared(self, forward: Forward) -> tuple[Tensor, Tensor]:
+        """The normalised map and the importance on one grid, (rows, *channels, *space) each."""
+        attribution = self.normalization(forward.attribution(self.attribution))
+        if self.grid == "attribution" or attribution.dim() == 2:
+            importance = forward.importance(self.importance, _space(attribution))
+        else:
+            importance = forward.importance(self.importance)
+            attribution = resize_maps(attribution, (importance.shape[-2], importance.shape[-1]))
+        importance = importance.to(attribution.dtype)
+        return attribution, importance if attribution.dim() < 4 else importance[:, None].expand_as(attribution)
+
+    def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
+        """The formula in use, (rows, n), (rows, n) to (rows,): ``loss`` unless the objective has variants."""
+        return self.loss(attribution, importance)
+
+    @staticmethod
+    def loss(attribution: Tensor, importance: Tensor) -> Tensor:
+        """The paper's formula: (rows, n), (rows, n) to (rows,)."""
+        raise NotImplementedError("an AttributionObjective must define loss(attribution, importance).")
+
+
+def _space(attribution: Tensor) -> tuple[int, ...]:
+    return tuple(attribution.shape[2:] if attribution.dim() == 4 else attribution.shape[1:])

@@ -1,0 +1,53 @@
+"""TaskLoss: the classification loss, per image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hf_guidance.gradients import full_precision
+from hf_guidance.objectives.objective import Objective
+from hf_guidance.views import FULL
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward, Needs
+
+
+@dataclass(frozen=True)
+class TaskLoss(Objective):
+    """Cross-entropy for integer labels (images,), mean binary cross-entropy for multi-hot labels (images, classes).
+
+    The dtype of the column ``labels`` decides, as the collator made it from the model's ``problem_type``. Every image
+    counts, annotated or not. Equal to the loss of transformers' image classification heads.
+
+    Args:
+        label_smoothing: Share of the target spread over all classes, in [0, 1); integer labels only.
+
+    Raises:
+        ValueError: ``label_smoothing`` outside [0, 1).
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing} is outside [0, 1).")
+
+    def needs(self) -> Needs:
+        """The logits of the full input."""
+        return frozenset({(FULL, "logits")})
+
+    def rows(self, forward: Forward) -> Tensor:
+        """Every image counts once."""
+        return torch.ones(forward.images, device=forward.logits().device)
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """The loss of every image, (images,)."""
+        logits, labels = full_precision(forward.logits()), forward.column("labels")
+        if labels.is_floating_point():
+            return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none").mean(1)
+        return F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.label_smoothing)

@@ -1,0 +1,238 @@
+"""GuidedTrainer: a transformers.Trainer whose loss is a Guidance."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
+
+from hf_guidance.collator import ROW_FORMAT_COLUMNS, GuidanceCollator
+from hf_guidance.compatibility import refuse_unsupported, use_differentiable_attention
+from hf_guidance.dataset_check import check_annotated
+from hf_guidance.explained_rows import annotated_images, annotated_only, draw_one_per_image, take_images
+from hf_guidance.families import Family, family_of
+from hf_guidance.first_step import check_terms
+from hf_guidance.forward import Forward, Needs, takes_backward
+from hf_guidance.grounding import Grounding
+from hf_guidance.guidance import Guidance, Term
+from hf_guidance.objectives import AttributionObjective, TaskLoss
+from hf_guidance.term_log import TermLog
+
+
+class GuidedTrainer(Trainer):
+    """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
+
+    Takes everything Trainer takes. Differences: the loss is the guidance's; every log entry has ``loss/<term>`` and
+    ``undefined_share/<term>``; ``evaluate()`` adds the grounding metrics; checkpoints carry guidance.json; a checkpoint
+    that fails to be written leaves no half folder behind.
+
+    Args:
+        *args: As for Trainer.
+        guidance: The terms of the loss.
+        family: What is known of the model's architecture; found by its ``config.model_type`` when None.
+        grounding: What to measure of attributions; by default EPG of the first attribution term's maps.
+        **kwargs: As for Trainer. Without ``data_collator``, the ``processing_class`` (an image processor) becomes a
+            GuidanceCollator for the model's ``problem_type``.
+
+    Raises:
+        ValueError: A setting that second derivatives do not survive (torch.compile, DataParallel, static-graph DDP,
+            FSDP), an unknown model or layer, a training set without any annotation, ``compute_loss_func``.
+
+    Example:
+        >>> guidance = Guidance(energy=Term(Energy(GradCAM(layer="final")), weight=1.0, reduction="rows"))
+        >>> trainer = GuidedTrainer(model, args, train_dataset=train, processing_class=processor, guidance=guidance)
+        >>> trainer.train()
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        guidance: Guidance,
+        family: Family | None = None,
+        grounding: Grounding | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs.get("compute_loss_func") is not None:
+            raise ValueError(
+                "compute_loss_func is not used: write the loss as an Objective and pass Guidance(task=...)."
+            )
+        self.guidance = guidance
+        terms = [
+            t.objective for t in guidance.on_attributions.values() if isinstance(t.objective, AttributionObjective)
+        ]
+        self.grounding = grounding or (
+            Grounding(terms[0].attribution, importance=terms[0].importance) if terms else None
+        )
+        self._family = family
+        self._train_log, self._eval_log = TermLog(), TermLog()
+        self._unchecked = bool(terms)
+        self._seen_annotation = not terms
+        super().__init__(*args, **kwargs)
+        # The loss is a mean over images; the Trainer must divide it by the accumulation steps itself.
+        self.model_accepts_loss_kwargs = False
+        if kwargs.get("data_collator") is None and self.processing_class is not None:
+            config = self.model.config
+            problem = config.problem_type or "single_label_classification"
+            self.data_collator = GuidanceCollator(self.processing_class, problem, config.num_labels)
+        if self.args.label_smoothing_factor and guidance["task"] == Term(TaskLoss()):
+            smooth = Term(TaskLoss(label_smoothing=self.args.label_smoothing_factor))
+            self.guidance = Guidance({**guidance, "task": smooth})
+        if terms:
+            refuse_unsupported(self.args, self.model)
+            check_annotated(self.train_dataset)
+        self._prepare_for_gradients(self.model)
+
+    @property
+    def family(self) -> Family:
+        """What is known of the model's architecture."""
+        if self._family is None:
+            self._family = family_of(self.accelerator.unwrap_model(self.model))
+        return self._family
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Mapping[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The guidance of one batch; see Trainer.compute_loss. Outputs are {"loss", "logits"}."""
+        if not model.training:
+            return self._evaluation_loss(model, inputs, return_outputs)
+        if getattr(self.args, "frozen_batch_norm", False):
+            _freeze_batch_norm(model)
+        annotated, rest, order = self._training_forwards(model, draw_one_per_image(inputs))
+        loss, logs = self.guidance(annotated, rest)
+        self._train_log.add(logs)
+        if annotated is not None:
+            self._seen_annotation = True
+            if self._unchecked:
+                self._unchecked = not check_terms(self.guidance, annotated, model.parameters())
+        if not return_outputs:
+            return loss
+        logits = torch.cat([forward.logits() for forward in (annotated, rest) if forward is not None])
+        return loss, {"loss": loss, "logits": logits[order]}
+
+    def _training_forwards(
+        self, model: nn.Module, batch: dict[str, Any]
+    ) -> tuple[Forward | None, Forward | None, list[int]]:
+        """Forward of the annotated images, forward of the rest, and where each image of the batch went."""
+        images = annotated_images(batch) if self.guidance.on_attributions else []
+        count = len(batch[self.family.features])
+        needs = self.guidance.needs()
+        if not images:
+            return None, self._forward(model, batch, self.guidance.needs(annotated=False)), list(range(count))
+        costly = any(takes_backward(self.family, view, layer) for view, layer in needs)
+        if len(images) == count or not costly or _rows_interact(model):
+            return self._forward(model, annotated_only(batch), needs), None, list(range(count))
+        others = sorted(set(range(count)) - set(images))
+        annotated = self._forward(model, annotated_only(take_images(batch, images)), needs)
+        # The wrapper of DistributedDataParallel is called once a step on every rank, whatever rows it has.
+        inner = getattr(model, "module", model)
+        rest = self._forward(inner, take_images(batch, others), self.guidance.needs(annotated=False))
+        place = {image: index for index, image in enumerate([*images, *others])}
+        return annotated, rest, [place[image] for image in range(count)]
+
+    def _evaluation_loss(self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
+        # All annotated (image, class) pairs, in one forward: images keep their order, so that processes can be joined.
+        batch = annotated_only(inputs)
+        found = bool(annotated_images(batch)) and (self.grounding is not None or bool(self.guidance.on_attributions))
+        needs = self.guidance.needs(annotated=found)
+        if found and self.grounding is not None:
+            needs = needs | self.grounding.needs()
+        forward = self._forward(model, batch, needs)
+        loss, logs = self.guidance(forward, None) if found else self.guidance(None, forward)
+        self._eval_log.add(logs)
+        if self.grounding is not None:
+            gather = self._gather_by_image if self.args.world_size > 1 else None
+            self.grounding.add(forward if found else None, forward.images, gather)
+        return (loss, {"loss": loss, "logits": forward.logits()}) if return_outputs else loss
+
+    def _forward(self, model: nn.Module, batch: Mapping[str, Any], needs: Needs) -> Forward:
+        return Forward(model, self.family, batch, needs, max_rows=getattr(self.args, "max_rows", None))
+
+    def _gather_by_image(self, items: list[Any]) -> list[Any]:
+        gathered: list[Any] = self.accelerator.gather_for_metrics(items, use_gather_object=True)
+        return gathered
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """Trainer's loop; its metrics gain the terms' losses and the grounding metrics."""
+        output = super().evaluation_loop(*args, **kwargs)
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        measured = self._eval_log.pop(self._log_names(), self.accelerator)
+        measured |= self.grounding.compute() if self.grounding is not None else {}
+        if output.metrics is not None:
+            output.metrics.update({f"{prefix}_{name}": value for name, value in measured.items()})
+        return output
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Trainer's log; training entries gain ``loss/<term>`` and ``undefined_share/<term>``."""
+        if "loss" in logs:
+            logs = logs | self._train_log.pop(self._log_names(), self.accelerator)
+        super().log(logs, start_time)
+
+    def _log_names(self) -> list[str]:
+        shares = [f"undefined_share/{name}" for name in self.guidance.on_attributions]
+        return [f"loss/{name}" for name in self.guidance] + shares
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's training.
+
+        Raises:
+            ValueError: After an end without a single annotated row: the terms never had anything to say.
+        """
+        output = super().train(*args, **kwargs)
+        if not self._seen_annotation and self.args.world_size == 1 and output.global_step:
+            raise ValueError(
+                "training saw no annotated row, so it was unguided: no row had a box, mask or importance of an explained "
+                "class. Check the columns 'objects', 'mask', 'importance' and 'annotated', and the collator's source."
+            )
+        return output
+
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        """Trainer's model_init, with attention made twice differentiable."""
+        model: nn.Module = super().call_model_init(trial)
+        self._prepare_for_gradients(model)
+        return model
+
+    def _prepare_for_gradients(self, model: nn.Module) -> None:
+        if self.guidance.on_attributions or self.grounding is not None:
+            use_differentiable_attention(model)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        columns: list[str] = list(self._signature_columns)  # type: ignore[has-type]
+        self._signature_columns = list(dict.fromkeys([*columns, *ROW_FORMAT_COLUMNS]))
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        self.guidance.save(output_dir or self.args.output_dir)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        new = not folder.exists()
+        try:
+            super()._save_checkpoint(model, trial)
+        except BaseException:
+            # A disk that is full: resuming must find the previous checkpoint, not half of this one.
+            if new and self.args.should_save:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def _freeze_batch_norm(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+
+
+def _rows_interact(model: nn.Module) -> bool:
+    # Batch statistics couple the images of a batch: they cannot be run apart.
+    return any(isinstance(module, _BatchNorm) and module.training for module in model.modules())

@@ -1,0 +1,146 @@
+"""Energy pointing game: the share of positive attribution that lies inside the mask."""
+
+import math
+
+import datasets
+import evaluate
+import numpy as np
+
+_DESCRIPTION = """
+Energy pointing game (EPG): the share of a map's positive attribution that lies inside the mask, averaged over pairs of
+an attribution map and a mask. EPG = sum(M * max(A, 0)) / sum(max(A, 0)), eq. 2 of Rao et al. (2023).
+"""
+
+_CITATION = """\
+@inproceedings{rao2023studying,
+  title = {Studying How to Efficiently and Effectively Guide Models with Explanations},
+  author = {Rao, Sukrut and B{\"o}hle, Moritz and Parchami-Araghi, Amin and Schiele, Bernt},
+  booktitle = {IEEE/CVF International Conference on Computer Vision (ICCV)},
+  year = {2023}
+}
+"""
+
+_KWARGS_DESCRIPTION = """
+Args:
+    predictions: attribution maps, (height, width) each, any sign; a list or one (pairs, height, width) array or tensor.
+    references: masks in [0, 1], one for each map and of its size.
+    undefined: what a map without positive attribution (sum below 1e-7) counts as: "zero" (default) or "drop".
+Returns:
+    epg: mean share, from 0 to 1; 0 if "drop" leaves no pair.
+    undefined_share: share of the maps without positive attribution, from 0 to 1.
+Example:
+    >>> metric = evaluate.load("metrics/epg")
+    >>> metric.compute(predictions=[[[3.0, 1.0], [-5.0, 0.0]]], references=[[[1, 0], [1, 0]]])
+    {'epg': 0.75, 'undefined_share': 0.0}
+"""
+
+_NOTHING = "No pair was added; pass predictions and references to add, add_batch or compute."
+_SMALLEST = 1e-7  # of the official code: a smaller sum of positive attribution is undefined
+
+
+def _numpy(values):
+    """Copy a torch tensor to NumPy, which has no bfloat16; anything else is returned as it is."""
+    if not hasattr(values, "detach"):
+        return values
+    values = values.detach().cpu()
+    return (values.float() if "bfloat16" in str(values.dtype) else values).numpy()
+
+
+def _plane(values, name):
+    """Return one map or mask as a finite float64 array of shape (height, width)."""
+    try:
+        plane = np.asarray(_numpy(values), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is no array of numbers ({error}); pass an array of shape (height, width).") from error
+    if plane.ndim != 2 or plane.size == 0:
+        fix = "sum over channels first, and pass a batch as (pairs, height, width) or a list"
+        raise ValueError(f"{name} has shape {plane.shape}; allowed is (height, width), both at least 1: {fix}.")
+    if not np.isfinite(plane).all():
+        bad = np.count_nonzero(~np.isfinite(plane))
+        raise ValueError(
+            f"{name} holds NaN or infinity in {bad} of {plane.size} pixels; allowed are finite numbers: "
+            "repair it, e.g. with numpy.nan_to_num, or leave the pair out."
+        )
+    return plane
+
+
+def _pairs(predictions, references, first):
+    """Yield (map, mask) as float64 arrays; `first` is the row number of the first pair, for error messages."""
+    predictions, references = _numpy(predictions), _numpy(references)
+    for name, given in (("predictions", predictions), ("references", references)):
+        if not hasattr(given, "__len__"):
+            allowed = (
+                "a list of (height, width) arrays or one (pairs, height, width) array; pass maps and masks together"
+            )
+            raise ValueError(f"{name} is of type {type(given).__name__}; allowed is {allowed}.")
+    if len(predictions) != len(references):
+        given = f"{len(predictions)} predictions and {len(references)} references"
+        raise ValueError(f"Given were {given}; pass one mask for each map.")
+    for row, (attribution, mask) in enumerate(zip(predictions, references, strict=True), start=first):
+        attribution, mask = _plane(attribution, f"predictions[{row}]"), _plane(mask, f"references[{row}]")
+        if attribution.shape != mask.shape:
+            given = f"predictions[{row}] has shape {attribution.shape} but references[{row}] has shape {mask.shape}"
+            raise ValueError(f"{given}; both must have the same size: resize one to the size of the other.")
+        if mask.min() < 0 or mask.max() > 1:
+            given = f"references[{row}] holds values from {mask.min():g} to {mask.max():g}"
+            raise ValueError(f"{given}; a mask lies in [0, 1]: divide a 0/255 mask by 255.")
+        yield attribution, mask
+
+
+def _measure(attribution, mask):
+    """Return the positive attribution inside the mask and in the whole map."""
+    positive = np.maximum(attribution, 0)
+    return float((positive * mask).sum()), float(positive.sum())  # no BLAS: its threads fight over busy cores
+
+
+@evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
+class Epg(evaluate.Metric):
+    """Energy pointing game of attribution maps and masks."""
+
+    def _info(self):
+        """Describe the module."""
+        plane = datasets.Sequence(datasets.Sequence(datasets.Value("float64")))
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_KWARGS_DESCRIPTION,
+            features=datasets.Features({"predictions": plane, "references": plane}),
+            reference_urls=["https://arxiv.org/abs/2303.11932"],
+        )
+
+    def _infer_feature_from_batch(self, batch):
+        """Name what is stored for a pair; `features` says what a caller passes: maps, which never reach Arrow."""
+        return datasets.Features({"predictions": datasets.Value("float64"), "references": datasets.Value("float64")})
+
+    _infer_feature_from_example = _infer_feature_from_batch
+
+    def add(self, *, prediction=None, reference=None, predictions=None, references=None):
+        """Add one pair; `evaluate.combine` passes it under the plural names."""
+        prediction = predictions if prediction is None else prediction
+        reference = references if reference is None else reference
+        self.add_batch(predictions=[prediction], references=[reference])
+
+    def add_batch(self, *, predictions=None, references=None):
+        """Add a batch of pairs, each reduced to two numbers at once; a bad row leaves nothing of the batch behind."""
+        pairs = [_measure(*pair) for pair in _pairs(predictions, references, first=len(self))]
+        super().add_batch(predictions=[pair[0] for pair in pairs], references=[pair[1] for pair in pairs])
+
+    def compute(self, *, predictions=None, references=None, undefined="zero"):
+        """Compute the metric over everything added, after a check of the option that could otherwise lose it."""
+        if undefined not in ("zero", "drop"):
+            raise ValueError(f'undefined is {undefined!r}; allowed are "zero" (counts as 0) and "drop" (left out).')
+        if predictions is not None or references is not None:
+            self.add_batch(predictions=predictions, references=references)
+        if self.num_process == 1 and len(self) == 0:
+            raise ValueError(_NOTHING)
+        return super().compute(undefined=undefined)
+
+    def _compute(self, *, predictions, references, undefined):
+        """Average the ratios of the stored sums."""
+        inside, total = np.asarray(predictions), np.asarray(references)
+        if total.size == 0:
+            raise ValueError(_NOTHING)
+        defined = total >= _SMALLEST
+        shares = inside[defined] / total[defined]
+        pairs = total.size if undefined == "zero" else max(shares.size, 1)
+        return {"epg": math.fsum(shares) / pairs, "undefined_share": float(np.mean(~defined))}
