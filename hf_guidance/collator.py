@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -38,6 +39,8 @@ class GuidanceCollator:
             present of importance, mask, boxes.
         transform: Joint augmentation ``(image, masks) -> (image, masks)``, for example a torchvision.transforms.v2
             pipeline; masks are a tv_tensors.Mask (pairs, height, width) of uint8 0 to 255.
+        control_seed: When set, every box (or mask) keeps its size but lies at a random place, drawn once by this seed and
+            the row's ``image_id``: the control that guidance must beat.
 
     Returns:
         On call: ``pixel_values`` (images, channels, height, width) float32; ``labels`` (images,) int64 or (images,
@@ -56,6 +59,7 @@ class GuidanceCollator:
     num_labels: int | None = None
     source: str = "auto"
     transform: Callable[[Any, Any], tuple[Any, Any]] | None = None
+    control_seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.problem_type not in PROBLEM_TYPES:
@@ -68,30 +72,39 @@ class GuidanceCollator:
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collate; see the class."""
+        if all(row.get("labels", row.get("label")) is None for row in rows):  # unlabelled rows can only be predicted
+            return {
+                "pixel_values": self._pixels([self._image(row, self._name(row, i))[0] for i, row in enumerate(rows)])
+            }
         images: list[Any] = []
         masks: list[Tensor] = []
-        pairs: list[tuple[int, int, int, bool]] = []
+        pairs: list[tuple[int, int, int]] = []
         labels = [row_labels(row, self._name(row, i), self.problem_type, self.num_labels) for i, row in enumerate(rows)]
         for index, (row, classes) in enumerate(zip(rows, labels, strict=True)):
-            image, size = self._image(row, self._name(row, index))
-            found = [row_importance(row, size, c, self.source, self._name(row, index)) for c in classes]
+            name = self._name(row, index)
+            image, size = self._image(row, name)
+            used = row.get("annotated") is not False
+            # Rows that may not be used keep their pairs, so that which class is drawn does not depend on annotation.
+            found = [self._row_importance(row, size, c, name) if used else np.zeros(size, np.uint8) for c in classes]
             stack = torch.from_numpy(np.stack(found)) if found else torch.zeros(0, *size, dtype=torch.uint8)
             if self.transform is not None:
                 image, stack = self._augment(image, stack)
-            used = row.get("annotated")
-            for slot, (mask, target) in enumerate(zip(stack, classes, strict=True)):
-                masks.append(mask)
-                pairs.append((index, slot, target, used is not False))
+            masks.extend(stack)
+            pairs.extend((index, slot, target) for slot, target in enumerate(classes))
             images.append(image)
         batch: dict[str, Any] = {"pixel_values": self._pixels(images), "labels": self._labels(labels)}
         importance = self._importance(masks, batch["pixel_values"].shape[-2:])
-        nonempty = importance.flatten(1).any(1).tolist()
-        batch["row"] = [index for index, _, _, _ in pairs]
-        batch["slot"] = [slot for _, slot, _, _ in pairs]
-        batch["annotated"] = [used and some for (_, _, _, used), some in zip(pairs, nonempty, strict=True)]
-        batch["target"] = torch.tensor([target for _, _, target, _ in pairs], dtype=torch.long)
+        batch["row"] = [index for index, _, _ in pairs]
+        batch["slot"] = [slot for _, slot, _ in pairs]
+        batch["annotated"] = importance.flatten(1).any(1).tolist()
+        batch["target"] = torch.tensor([target for _, _, target in pairs], dtype=torch.long)
         batch["importance"] = importance
         return batch
+
+    def _row_importance(
+        self, row: Mapping[str, Any], size: tuple[int, int], target: int, name: str
+    ) -> npt.NDArray[np.uint8]:
+        return row_importance(row, size, target, self.source, name, self.control_seed)
 
     @staticmethod
     def _name(row: Mapping[str, Any], index: int) -> str:
@@ -133,16 +146,20 @@ class GuidanceCollator:
         return pixels
 
     def _importance(self, masks: list[Tensor], size: Sequence[int]) -> Tensor:
-        if not masks:
-            return torch.zeros(0, *size)
-        if all(mask.shape == tuple(size) for mask in masks) and self.image_processor is None:
-            return torch.stack(masks).float() / 255
-        pictures = [Image.fromarray(mask.numpy()).convert("RGB") for mask in masks]
-        low, high = self._black_and_white()
-        grey = ((self._pixels(pictures)[:, 0].float() - low) / (high - low)).clamp(0, 1)
-        # Boxes and masks are hard: the processor's interpolation blurs their edges, half a pixel decides. Soft maps keep.
-        hard = [bool(((mask == 0) | (mask == 255)).all()) for mask in masks]
-        return torch.where(torch.tensor(hard)[:, None, None], (grey >= 0.5).float(), grey)
+        importance = torch.zeros(len(masks), *size)
+        filled = [index for index, mask in enumerate(masks) if mask.any()]
+        if not filled:
+            return importance
+        if self.image_processor is None:
+            importance[filled] = torch.stack([masks[index] for index in filled]).float() / 255
+            return importance
+        pictures = [Image.fromarray(masks[index].numpy()).convert("RGB") for index in filled]
+        black, white = self._black_and_white()
+        grey = ((self._pixels(pictures)[:, 0].float() - black) / (white - black)).clamp(0, 1)
+        # Boxes and masks are hard: where the processor's interpolation blurs an edge, half decides. Soft maps stay soft.
+        hard = torch.tensor([bool(((masks[i] == 0) | (masks[i] == 255)).all()) for i in filled])
+        importance[filled] = torch.where(hard[:, None, None], (grey >= 0.5).float(), grey)
+        return importance
 
     def _black_and_white(self) -> tuple[float, float]:
         # What the processor makes of black and of white tells how it scales and normalises, whatever its settings.

@@ -217,15 +217,16 @@ class Forward:
             head = self._module.get_submodule(self.family.pooled_linear or "")
             return cam_gradient(self.weights(target), head, self.activation(layer))
         run = self._run(view)
-        scores = self.scores(target, view)
-        gradient = slotwise_gradient(
-            scores[None] if view == FULL else scores,
-            run.layers[layer],
-            self.row,
-            self.slot,
-            self._to_space,
-            create_graph=self.create_graph,
-        )
+        with torch.enable_grad():  # under no_grad callers the logits still hang on the graph of the forward
+            scores = self.scores(target, view)
+            gradient = slotwise_gradient(
+                scores[None] if view == FULL else scores,
+                run.layers[layer],
+                self.row,
+                self.slot,
+                self._to_space,
+                create_graph=self.create_graph,
+            )
         return gradient[0] if view == FULL else gradient
 
     def _attribution(self, method: Attribution) -> Tensor:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import evaluate
-
 from hf_guidance.resources import metric_path
 from hf_guidance.spatial import resize_maps
 
@@ -34,6 +32,8 @@ class Grounding:
     def __init__(
         self, attribution: Attribution, metrics: Sequence[str | Any] = ("epg",), importance: str = "importance"
     ) -> None:
+        import evaluate  # here: it takes seconds to import, and only measuring needs it
+
         self.attribution = attribution
         self.importance = importance
         self._metrics = [

@@ -19,19 +19,28 @@ import datasets
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
-__all__ = ["dataset_builder", "export_dataset", "metric_path"]
+__all__ = ["dataset_builder", "export_dataset", "known_datasets", "metric_path"]
 
 _SCRIPTS = "hf_guidance.dataset_scripts"
 
 
 def _find(kind: str, name: str) -> Path:
     """The folder `<kind>/<name>`, in the package (installed from a wheel) or beside it (a checkout)."""
-    package = Path(__file__).resolve().parent
-    roots = [package / kind, package.parent / kind]
-    known = {folder.name: folder for root in reversed(roots) for folder in root.glob("*") if _script(folder).is_file()}
+    known = _known(kind)
     if name not in known:
         raise ValueError(f"{kind}: got {name!r}; allowed: {', '.join(sorted(known)) or 'none found'}.")
     return known[name]
+
+
+def _known(kind: str) -> dict[str, Path]:
+    package = Path(__file__).resolve().parent
+    roots = [package / kind, package.parent / kind]
+    return {folder.name: folder for root in reversed(roots) for folder in root.glob("*") if _script(folder).is_file()}
+
+
+def known_datasets() -> list[str]:
+    """Names that `dataset_builder` takes, sorted."""
+    return sorted(_known("dataset_scripts"))
 
 
 def _script(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hf_guidance.controls import control_generator, moved_boxes, moved_mask
 from hf_guidance.schema import check_box, class_mask
 from hf_guidance.spatial import boxes_to_mask
 
@@ -16,7 +17,7 @@ _COLUMN = {"importance": "importance", "mask": "mask", "boxes": "objects"}
 
 
 def row_importance(
-    row: Mapping[str, Any], size: tuple[int, int], target: int, source: str, name: str
+    row: Mapping[str, Any], size: tuple[int, int], target: int, source: str, name: str, control_seed: int | None = None
 ) -> npt.NDArray[np.uint8]:
     """Importance of a class in an image.
 
@@ -26,14 +27,16 @@ def row_importance(
         target: The class.
         source: "importance", "mask", "boxes", or "auto" for the first of these that the row has.
         name: Names the row in errors.
+        control_seed: Moves every box, or the mask, to a random place (see controls.py); None leaves it where it is.
 
     Returns:
         (height, width) uint8, 255 for importance 1. All zero where the row says nothing of the class.
 
     Raises:
         ValueError: The chosen column is missing, another size than the image's, NaN, values outside [0, 1], or a box
-            outside the image, reversed or empty.
+            outside the image, reversed or empty; a control without ``image_id``.
     """
+    generator = None if control_seed is None else control_generator(control_seed, _image_id(row, name), target)
     if source == "auto":
         present = [s for s in SOURCES[1:] if row.get(_COLUMN[s]) is not None]
         if not present:
@@ -45,24 +48,35 @@ def row_importance(
     if value is None:
         return np.zeros(size, np.uint8)
     if source == "boxes":
-        return _from_boxes(value, size, target, name)
+        return _from_boxes(value, size, target, name, generator)
     values = np.asarray(value)
     if values.shape != size:
         raise ValueError(
             f"{name}: {_COLUMN[source]} of size {values.shape} (height, width) on an image of {size}; resize one of them, "
             "and give masks one channel."
         )
-    if source == "mask":
-        return np.where(class_mask(values, target), 255, 0).astype(np.uint8)
-    return _from_map(values, name)
+    pixels = (
+        np.where(class_mask(values, target), 255, 0).astype(np.uint8) if source == "mask" else _from_map(values, name)
+    )
+    return pixels if generator is None else moved_mask(pixels, generator)
 
 
-def _from_boxes(objects: Any, size: tuple[int, int], target: int, name: str) -> npt.NDArray[np.uint8]:
+def _image_id(row: Mapping[str, Any], name: str) -> str:
+    if row.get("image_id") is None:
+        raise ValueError(f"{name} has no image_id, which the control's places are drawn by; add a column 'image_id'.")
+    return str(row["image_id"])
+
+
+def _from_boxes(
+    objects: Any, size: tuple[int, int], target: int, name: str, generator: np.random.Generator | None
+) -> npt.NDArray[np.uint8]:
     if isinstance(objects, Mapping):  # a dict of lists, as datasets gives for Sequence features
         objects = [{"bbox": b, "category": c} for b, c in zip(objects["bbox"], objects["category"], strict=True)]
     boxes = [[float(v) for v in o["bbox"]] for o in objects if o["category"] == target]
     for number, box in enumerate(boxes):
         check_box(box, size[1], size[0], f"{name}, box {number} of class {target}")
+    if generator is not None:
+        boxes = moved_boxes(boxes, size, generator)
     return (boxes_to_mask(boxes, *size).numpy() * 255).astype(np.uint8)
 
 

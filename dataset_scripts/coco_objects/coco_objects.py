@@ -1,5 +1,6 @@
 """Builder for COCO instance annotations: boxes, and masks from polygons and RLE."""
 
+import glob
 import json
 import math
 import os
@@ -10,6 +11,7 @@ from typing import Any
 import datasets
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco
 
 from hf_guidance.schema import (
     ANY_CLASS,
@@ -35,25 +37,20 @@ def find_annotations(config: "CocoObjectsConfig") -> dict[str, str]:
         files = dict(given) if isinstance(given, Mapping) else {"train": given}
         files = {split: os.path.join(base, os.path.expanduser(path)) for split, path in files.items()}
     else:
-        files = {}
-        for folder in (base, os.path.join(base, "annotations")):
-            for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-                if name.startswith("instances") and name.endswith(".json"):
-                    split = split_of(name)
-                    if split in files:
-                        raise ValueError(
-                            f"{files[split]} and {name} are both {split}; pass annotation_file={{split: file}}."
-                        )
-                    files[split] = os.path.join(folder, name)
+        patterns = [os.path.join(glob.escape(base), inner, "instances*.json") for inner in ("", "annotations")]
+        paths = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
+        files = {split_of(path): path for path in paths}
+        if len(files) < len(paths):
+            raise ValueError(f"{paths}: several files are one split; pass annotation_file={{split: file}}.")
     missing = [path for path in files.values() if not os.path.isfile(path)]
     if missing or not files:
         raise ValueError(f"annotation_file: not found: {missing or base}; allowed: a folder with {LAYOUT}, or a path.")
     return files
 
 
-def split_of(name: str) -> str:
+def split_of(path: str) -> str:
     """instances_val2014.json -> validation; a name without a split is train."""
-    return next((split for key, split in SPLITS.items() if f"_{key}" in name), "train")
+    return next((split for key, split in SPLITS.items() if f"_{key}" in os.path.basename(path)), "train")
 
 
 def find_images(config: "CocoObjectsConfig", split: str, annotation_file: str) -> str:
@@ -65,9 +62,7 @@ def find_images(config: "CocoObjectsConfig", split: str, annotation_file: str) -
         names = [os.path.expanduser(given.get(split, split) if isinstance(given, Mapping) else given)]
     found = [path for path in (os.path.join(base, name) for name in names) if os.path.isdir(path)]
     if not found:
-        raise ValueError(
-            f"image_dir: none of {names} is a folder in {base}; pass image_dir='...' or {{split: folder}}."
-        )
+        raise ValueError(f"image_dir: none of {names} is a folder in {base}; pass image_dir='...', or by split.")
     return found[0]
 
 
@@ -87,11 +82,6 @@ def read_json(path: str) -> dict[str, Any]:
 
 def rasterise(segmentation: Any, size: tuple[int, int], item: str) -> np.ndarray:
     """Polygons or RLE -> (height, width) booleans, exactly as pycocotools draws them."""
-    try:
-        from pycocotools import mask as coco
-    except ImportError:
-        raise ImportError("coco_objects draws masks with pycocotools: pip install 'hf-guidance[demo]'.") from None
-
     width, height = size
     if isinstance(segmentation, dict):
         check_rle(segmentation, size, item)
@@ -105,21 +95,32 @@ def rasterise(segmentation: Any, size: tuple[int, int], item: str) -> np.ndarray
                 message = f"polygon {polygon}; allowed: a list of x, y of at least three points, all finite."
                 raise InvalidAnnotation("malformed polygon", item, message)
         rle = coco.merge(coco.frPyObjects(segmentation, height, width))
-    try:
-        return np.asarray(coco.decode(rle), dtype=bool)
-    except ValueError as error:
-        raise InvalidAnnotation("malformed RLE", item, f"its RLE cannot be decoded ({error}).") from None
+    return np.asarray(coco.decode(rle), dtype=bool)
 
 
 def check_rle(rle: dict[str, Any], size: tuple[int, int], item: str) -> None:
-    """Check that an RLE has the size of its image and, uncompressed, as many pixels."""
+    """Check that an RLE has the size of its image and runs for all of its pixels; pycocotools draws garbage else."""
     width, height = size
     if list(rle.get("size", ())) != [height, width]:
         message = f"the RLE is for (height, width) {rle.get('size')}, the image is {[height, width]}."
         raise InvalidAnnotation("size of mask and image differ", item, message)
-    counts = rle.get("counts")
-    if not counts or (isinstance(counts, list) and sum(counts) != width * height):
+    counts = rle.get("counts") or []
+    runs = counts if isinstance(counts, list) else decompress(counts)
+    if sum(runs) != width * height or min(runs) < 0:
         raise InvalidAnnotation("malformed RLE", item, f"its counts do not add up to {width * height} pixels.")
+
+
+def decompress(text: str | bytes) -> list[int]:
+    """Run lengths of a compressed RLE: digits of 5 bits, lowest first, from the third on relative to the last but one."""
+    runs, value, shift = [], 0, 0
+    for byte in text.encode() if isinstance(text, str) else text:
+        digit = byte - 48
+        value, shift = value | (digit & 31) << shift, shift + 5
+        if not digit & 32:
+            value -= (1 << shift) if digit & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
 
 
 def box_mask(box: Sequence[float], size: tuple[int, int]) -> np.ndarray:
@@ -177,14 +178,10 @@ class CocoObjects(AnnotatedImageBuilder):
         known = self._categories()
         names = list(self.config.names or known.values())
         if self.config.masks and len(names) >= ANY_CLASS:
-            raise ValueError(
-                f"masks=True: {len(names)} classes; a mask holds at most {ANY_CLASS - 1}. Pass masks=False."
-            )
+            raise ValueError(f"masks: {len(names)} classes; a mask holds at most {ANY_CLASS - 1}. Pass masks=False.")
         self._indices = {category: names.index(name) for category, name in known.items() if name in names}
         features = annotated_image_features(names, mask=self.config.masks)
-        return datasets.DatasetInfo(
-            description="Images with boxes and masks, read from COCO instances.", features=features
-        )
+        return datasets.DatasetInfo(description="Images with boxes and masks, from COCO.", features=features)
 
     def _categories(self) -> dict[int, str]:
         known: dict[int, str] = {}
@@ -192,9 +189,7 @@ class CocoObjects(AnnotatedImageBuilder):
             for entry in read_json(path)["categories"]:
                 name = known.setdefault(entry["id"], entry["name"])
                 if name != entry["name"]:
-                    raise ValueError(
-                        f"{path}: category {entry['id']} is {entry['name']!r} here and {name!r} elsewhere."
-                    )
+                    raise ValueError(f"{path}: category {entry['id']} is {entry['name']!r}, and elsewhere {name!r}.")
         return dict(sorted(known.items()))
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
@@ -210,18 +205,18 @@ class CocoObjects(AnnotatedImageBuilder):
         """Each image with its annotations."""
         content = read_json(path)
         records: dict[Any, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
-        for image in content["images"]:
+        for index, image in enumerate(content["images"]):
             if not {"id", "file_name"} <= set(image) or image["id"] in records:
-                message = f"images holds {image}; allowed: id and file_name, each id once."
-                self.problem(InvalidAnnotation("image without an id of its own or a file_name", path, message))
+                reason, item = "image without an id of its own or a file_name", f"{path}, images[{index}]"
+                self.problem(InvalidAnnotation(reason, item, f"got {image}; allowed: id and file_name, each id once."))
                 continue
             records[image["id"]] = (image, [])
-        for annotation in content["annotations"]:
+        for index, annotation in enumerate(content["annotations"]):
             if annotation.get("image_id") in records:
                 records[annotation["image_id"]][1].append(annotation)
                 continue
-            message = f"its image {annotation.get('image_id')} is not listed under images."
-            self.problem(InvalidAnnotation("box without image", f"{path}, annotation {annotation.get('id')}", message))
+            item, message = f"{path}, annotations[{index}]", f"image {annotation.get('image_id')} is not in images."
+            self.problem(InvalidAnnotation("box without image", item, message))
         return list(records.values())
 
     def _generate_examples(self, records: list[tuple[Any, ...]], folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -233,13 +228,11 @@ class CocoObjects(AnnotatedImageBuilder):
 
     def _row(self, image: dict[str, Any], annotations: list[dict[str, Any]], path: str) -> dict[str, Any]:
         if not os.path.isfile(path):
-            raise InvalidAnnotation(
-                "box file without image", path, "the annotation file lists it, but it is not there."
-            )
+            raise InvalidAnnotation("box file without image", path, "it is annotated, but not there.")
         size = self._size(image, path)
         objects, masks = [], []
-        for annotation in annotations:
-            item = f"{path}, annotation {annotation.get('id')}"
+        for index, annotation in enumerate(annotations):
+            item = f"{path}, annotation {annotation.get('id', index)}"
             if annotation.get("iscrowd") and self.config.crowd == "drop":
                 self.count("crowd object, dropped on request", item)
                 continue
@@ -269,9 +262,7 @@ class CocoObjects(AnnotatedImageBuilder):
         category = self._indices.get(annotation.get("category_id"))
         if category is None:
             known = self.info.features["objects"].feature["category"].names
-            message = (
-                f"category {annotation.get('category_id')} is unknown; allowed: {', '.join(known)} (option names)."
-            )
+            message = f"category {annotation.get('category_id')} is unknown; allowed: {', '.join(known)} (names)."
             raise InvalidAnnotation("unknown class", item, message)
         box = self._box(annotation, size, item)
         if not self.config.masks:
@@ -295,6 +286,6 @@ class CocoObjects(AnnotatedImageBuilder):
             clipped = [min(max(value, 0.0), float(limit)) for value, limit in zip(box, limits, strict=True)]
             if clipped != box:
                 self.count("box less than a pixel outside the image, clipped", item)
-                box = clipped
+            box = clipped
         check_box(box, *size, item, " COCO boxes are x, y, width, height.")
         return box

@@ -25,11 +25,9 @@ HEIGHT = 427
 
 
 def sklearn_datasets() -> Any:
-    """The module that holds the raw data."""
-    try:
-        import sklearn.datasets
-    except ImportError:
-        raise ImportError("digits_on_photos needs scikit-learn: pip install 'hf-guidance[demo]'.") from None
+    """The module that holds the raw data; it takes seconds to import, and a cached dataset does not need it."""
+    import sklearn.datasets
+
     return sklearn.datasets
 
 
@@ -67,12 +65,11 @@ def png(pixels: np.ndarray) -> dict[str, Any]:
     return {"path": None, "bytes": buffer.getvalue()}
 
 
-def plan(split: str, size: int, correlation: float, seed: int) -> np.ndarray:
+def plan(split: str, size: int, classes: int, correlation: float, seed: int) -> np.ndarray:
     """(size, 2) label and background of every row: labels and groups as even as the correlation allows, shuffled."""
     agreeing = round(correlation * size)
-    pairs = [(row % 2, row % 2) for row in range(agreeing)]
-    # starting with the other label keeps the labels balanced when both counts are odd
-    pairs += [((row + agreeing) % 2, 1 - (row + agreeing) % 2) for row in range(size - agreeing)]
+    labels = np.arange(size) % classes
+    pairs = [(label, label % 2 if row < agreeing else 1 - label % 2) for row, label in enumerate(labels)]
     order = np.random.default_rng([seed, SPLITS.index(split)]).permutation(size)
     return np.array(pairs, dtype=int).reshape(-1, 2)[order]
 
@@ -95,9 +92,9 @@ class DigitsOnPhotosConfig(AnnotatedImageConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         digits = [digit for group in self.classes for digit in group]
-        groups = len(self.classes) == 2 and all(self.classes)
+        groups = len(self.classes) >= 2 and all(self.classes)
         if not groups or len(set(digits)) < len(digits) or not set(digits) <= set(range(10)):
-            raise ValueError(f"classes: got {self.classes}; allowed: two groups of digits 0 to 9, none in both.")
+            raise ValueError(f"classes: got {self.classes}; allowed: two or more groups of digits 0 to 9, none in two.")
         self._check_range("image_size", 8, STRIP)
         self._check_range("digit_size", 8, self.image_size)
         for option in ("brightness", "correlation", "eval_correlation"):
@@ -111,7 +108,10 @@ class DigitsOnPhotosConfig(AnnotatedImageConfig):
 
 
 class DigitsOnPhotos(AnnotatedImageBuilder):
-    """Two classes of digits on two photographs; label and background agree in a given share of the rows."""
+    """Classes of digits on two photographs; label and background agree in a given share of the rows.
+
+    Even labels agree with the first photograph, odd ones with the second.
+    """
 
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = DigitsOnPhotosConfig
@@ -136,7 +136,8 @@ class DigitsOnPhotos(AnnotatedImageBuilder):
 
     def _generate_examples(self, split: str, rows: list[tuple[int, ...]]) -> Iterator[tuple[int, dict[str, Any]]]:
         correlation = self.config.correlation if split == "train" else self.config.eval_correlation
-        plans = plan(split, getattr(self.config, f"{split}_size"), correlation, self.config.seed)
+        size = getattr(self.config, f"{split}_size")
+        plans = plan(split, size, len(self.config.classes), correlation, self.config.seed)
         for row in (row for shard in rows for row in shard):
             label, background = map(int, plans[row])
             yield row, self._row(split, row, label, background)

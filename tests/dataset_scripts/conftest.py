@@ -1,13 +1,10 @@
-"""Raw data for the builders: the shared real data, and small folders with whatever a test needs to be wrong in them."""
+"""The shared real data, and builders with a cache of their own."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import datasets
-import numpy as np
 import pytest
-from PIL import Image
 
 from hf_guidance.resources import dataset_builder
 
@@ -45,53 +42,3 @@ def prepare(build):
         return builder.as_dataset(), builder
 
     return run
-
-
-def write_image(path: Path, width: int = 40, height: int = 30) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(len(path.name)).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(path, "PNG" if path.suffix.lower() == ".png" else "JPEG")
-
-
-def voc_object(name="cat", box=(1, 1, 10, 10), flags="") -> str:
-    corners = "".join(
-        f"<{tag}>{value}</{tag}>" for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
-    )
-    return f"<object><name>{name}</name>{flags}<bndbox>{corners}</bndbox></object>"
-
-
-def write_xml(path: Path, objects: str, size: str | None = None, filename: str | None = None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    size = "<size><width>40</width><height>30</height><depth>3</depth></size>" if size is None else size
-    path.write_text(f"<annotation><filename>{filename or path.stem + '.jpg'}</filename>{size}{objects}</annotation>")
-
-
-def make_voc(root: Path, count: int = 4) -> Path:
-    """Images 0 to count - 1 with a cat and a dog each, all in train, the last one in val too."""
-    for index in range(count):
-        write_image(root / "JPEGImages" / f"{index}.jpg")
-        write_xml(root / "Annotations" / f"{index}.xml", voc_object("dog", (5, 6, 40, 30)) + voc_object())
-    main = root / "ImageSets" / "Main"
-    main.mkdir(parents=True)
-    (main / "train.txt").write_text("\n".join(map(str, range(count))) + "\n")
-    (main / "val.txt").write_text(f"{count - 1}\n")
-    return root
-
-
-def coco_annotation(index: int, image: int = 0, category: int = 3, bbox=(2, 3, 10, 12), **others) -> dict:
-    area = bbox[2] * bbox[3] if len(bbox) == 4 else 0
-    fields = {"id": index, "image_id": image, "category_id": category, "bbox": list(bbox), "area": area, "iscrowd": 0}
-    return {**fields, "segmentation": [], **others}
-
-
-def make_coco(root: Path, annotations: list[dict] | None = None, count: int = 4) -> Path:
-    """Images 0 to count - 1 and categories 3 (cat) and 7 (dog), so that ids have gaps."""
-    if annotations is None:
-        annotations = [coco_annotation(index, index % count, (3, 7)[index % 2]) for index in range(2 * count)]
-    for index in range(count):
-        write_image(root / "images" / f"{index}.jpg")
-    images = [{"id": index, "file_name": f"{index}.jpg", "width": 40, "height": 30} for index in range(count)]
-    categories = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    (root / "instances.json").write_text(json.dumps(content))
-    return root

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import make_voc, voc_object, write_image, write_xml
+from raw_folders import make_voc, voc_object, write_image, write_xml
 
 
 def boxes(dataset) -> list:

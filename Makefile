@@ -1,0 +1,36 @@
+# Every target sets up what it needs: a virtual environment of its own, filled by one resolver call.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Tests and examples run offline.
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test lint bench study clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed
+	$(BIN)/python tests/bench/step_ratio.py
+
+# Real photographs; DATA is a folder with cards_voc, bccd_voc and nuts_on_places.
+study: $(VENV)/.installed
+	$(BIN)/python tests/studies/real_photos.py --data $(DATA)
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[test,demo]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs dist build

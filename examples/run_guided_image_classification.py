@@ -1,0 +1,140 @@
+"""Fine-tune any supported image classifier with guidance, on any builder of this library or any load_dataset folder.
+
+    python examples/run_guided_image_classification.py --dataset pascal_voc --data_dir VOCdevkit/VOC2007 \
+        --model_name_or_path microsoft/resnet-50 --problem_type multi_label_classification \
+        --objective Energy --attribution InputXGradient --layer final --output_dir runs/voc
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    HfArgumentParser,
+    ViTImageProcessor,
+    set_seed,
+)
+
+from hf_guidance import (
+    Grounding,
+    Guidance,
+    GuidanceArguments,
+    GuidanceCollator,
+    GuidedTrainer,
+    dataset_builder,
+    with_annotated_fraction,
+)
+from hf_guidance.classification_metrics import classification_metrics
+from hf_guidance.resources import known_datasets
+
+
+@dataclass
+class ModelArguments:
+    model_name_or_path: str | None = field(default=None, metadata={"help": "Hub id or folder; None starts from scratch."})
+    model_type: str = field(default="resnet", metadata={"help": "resnet, convnext, vit, swin, timm_wrapper; from scratch."})
+    model_config: str = field(default="{}", metadata={"help": "JSON with fields of the config; from scratch."})
+    image_size: int = field(default=64, metadata={"help": "Height and width in pixels; from scratch."})
+
+
+@dataclass
+class DataArguments:
+    dataset: str = field(default="digits_on_photos", metadata={"help": "A builder's name, a folder, or a Hub id."})
+    data_dir: str | None = field(default=None, metadata={"help": "Raw files of the builder."})
+    builder_config: str = field(default="{}", metadata={"help": "JSON with options of the builder."})
+    train_split: str = "train"
+    eval_split: str = field(default="test", metadata={"help": "Split that is evaluated before and after."})
+    problem_type: str = "single_label_classification"
+    source: str = field(default="auto", metadata={"help": "Importance from boxes, mask, importance, or auto."})
+    fraction: float = field(default=1.0, metadata={"help": "Share of training rows whose annotation is used."})
+    control_seed: int | None = field(default=None, metadata={"help": "Move boxes to random places: the control."})
+
+
+@dataclass
+class GuidanceChoice:
+    objective: str | None = field(default="Energy", metadata={"help": "Class of hf_guidance.objectives; '' for none."})
+    attribution: str = field(default="GradCAM", metadata={"help": "Class of hf_guidance.attributions."})
+    layer: str = field(default="final", metadata={"help": "input, mid1, mid2, mid3, final, or a module path."})
+    attribution_options: str = field(default="{}", metadata={"help": 'More fields, as JSON: {"steps": 8}.'})
+    objective_options: str = field(default="{}", metadata={"help": 'More fields, as JSON: {"grid": "attribution"}.'})
+    weight: float = 1.0
+    reduction: str = field(default="rows", metadata={"help": "batch, rows, or sum."})
+
+
+def load_splits(data: DataArguments) -> Any:
+    if data.dataset not in known_datasets():
+        return datasets.load_dataset(data.dataset)
+    options = json.loads(data.builder_config) | ({"data_dir": data.data_dir} if data.data_dir else {})
+    builder = dataset_builder(data.dataset, **options)
+    builder.download_and_prepare()
+    return builder.as_dataset()
+
+
+def load_model(model: ModelArguments, names: list[str], problem_type: str) -> tuple[Any, Any]:
+    labels = {
+        "num_labels": len(names),
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+        "problem_type": problem_type,
+    }
+    if model.model_name_or_path is None:
+        config = AutoConfig.for_model(model.model_type, **(json.loads(model.model_config) | labels))
+        processor = ViTImageProcessor(size={"height": model.image_size, "width": model.image_size})
+        return AutoModelForImageClassification.from_config(config), processor
+    processor = AutoImageProcessor.from_pretrained(model.model_name_or_path, backend="pil")
+    return AutoModelForImageClassification.from_pretrained(
+        model.model_name_or_path, ignore_mismatched_sizes=True, **labels
+    ), processor
+
+
+def chosen_guidance(choice: GuidanceChoice) -> tuple[Guidance, Any]:
+    attribution = {"type": choice.attribution, "layer": choice.layer} | json.loads(choice.attribution_options)
+    objective = {"type": choice.objective or "Energy", "attribution": attribution} | json.loads(choice.objective_options)
+    term = {"type": "Term", "objective": objective, "weight": choice.weight, "reduction": choice.reduction}
+    name = (choice.objective or "Energy").lower()
+    guidance = Guidance.from_dict({name: term})
+    explained = guidance[name].objective.attribution
+    return (guidance if choice.objective else Guidance()), explained
+
+
+def main() -> None:
+    parser = HfArgumentParser((ModelArguments, DataArguments, GuidanceChoice, GuidanceArguments))
+    model_args, data, choice, args = parser.parse_args_into_dataclasses()
+    set_seed(args.seed)
+    guidance, attribution = chosen_guidance(choice)
+    splits = load_splits(data)
+    train = with_annotated_fraction(splits[data.train_split], data.fraction, args.seed)
+    names = train.features["labels"].feature.names
+    model, processor = load_model(model_args, names, data.problem_type)
+    collator = GuidanceCollator(processor, data.problem_type, len(names), data.source)
+    trainer = GuidedTrainer(
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=splits[data.eval_split],
+        data_collator=collator,
+        processing_class=processor,
+        compute_metrics=classification_metrics(data.problem_type),
+        guidance=guidance,
+        grounding=Grounding(attribution, metrics=("epg", "attribution_iou", "pointing_game")),
+    )
+    before = trainer.evaluate(metric_key_prefix="before")
+    collator.control_seed = data.control_seed
+    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    collator.control_seed = None
+    trainer.save_model()
+    after = trainer.evaluate(metric_key_prefix="after")
+    trainer.save_metrics("all", before | after)
+    names = [key.removeprefix("after_") for key in after if f"before_{key.removeprefix('after_')}" in before]
+    print(f"{'':34s}{'before':>10s}{'after':>10s}")
+    for name in names:
+        print(f"{name:34s}{before[f'before_{name}']:>10.4f}{after[f'after_{name}']:>10.4f}")
+    print(f"model, processor and guidance.json: {Path(args.output_dir)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The mode that puts the substitutes in place of the operations of one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from hf_guidance.second_order.batch_norm import FixedBatchNorm
+from hf_guidance.second_order.convolution import Convolution, Geometry
+from hf_guidance.second_order.gelu import Gelu
+from hf_guidance.second_order.layer_norm import LayerNorm
+
+
+@contextmanager
+def fast_double_backward(leaf: Tensor | None = None) -> Iterator[None]:
+    """Run a forward pass whose gradients will be differentiated again.
+
+    Inside, convolution, LayerNorm, exact GELU and BatchNorm with fixed statistics become functions of equal value whose
+    backward has a backward of its own, written by hand and made of the library's kernels:
+
+        d/dx:    dx = J(x, w)^T dy
+        again:   for u at dx:  d dy = J u,  d w = d<u, dx>/dw,  d x = d<u, dx>/dx
+
+    Every call a substitute does not cover (other types, shapes, modes) goes to the ordinary operation. Differentiate the
+    outputs inside ``first_derivative``; elsewhere the functions have ordinary gradients, but those that a caller
+    differentiates again (``create_graph``) outside ``first_derivative`` are only as quick as autograd.
+
+    Args:
+        leaf: The explained input, whose gradient nobody reads outside ``first_derivative``: it is not computed there.
+    """
+    with _Substitution(leaf):
+        yield
+
+
+class _Substitution(TorchFunctionMode):
+    def __init__(self, leaf: Tensor | None) -> None:
+        super().__init__()
+        self._leaf = leaf
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _SUBSTITUTES and torch.is_grad_enabled():
+            result = _SUBSTITUTES[func](self._leaf, *args, **kwargs)
+            if result is not None:
+                return result
+        return func(*args, **kwargs)
+
+
+def _plain(*tensors: Any) -> bool:
+    return all(t is None or (type(t) in (Tensor, nn.Parameter) and t.is_floating_point()) for t in tensors)
+
+
+def _usable(x: Any, *parameters: Any) -> bool:
+    if not (_plain(x, *parameters) and x.requires_grad and x.layout == torch.strided):
+        return False
+    # Under saved-tensor hooks (gradient checkpointing) the recomputation, outside of this mode, must save the same.
+    return torch._C._autograd._top_saved_tensors_default_hooks(False) is None
+
+
+def _leaf(tensor: Tensor | None) -> bool:
+    return tensor is not None and tensor.is_leaf
+
+
+def _convolution(
+    leaf: Tensor | None, input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+    dilation: Any = 1, groups: int = 1,
+) -> Tensor | None:  # fmt: skip
+    if not _usable(input, weight, bias) or input.dim() != weight.dim():
+        return None
+    n = weight.dim() - 2
+    dilation = _each(dilation, n)
+    if isinstance(padding, str):
+        reach = [d * (size - 1) for d, size in zip(dilation, weight.shape[2:], strict=True)]
+        if padding == "same" and (any(r % 2 for r in reach) or set(_each(stride, n)) != {1}):
+            return None
+        padding = [r // 2 for r in reach] if padding == "same" else 0
+    geometry = Geometry(_each(stride, n), _each(padding, n), dilation, groups)
+    skip = (input is leaf, weight.is_leaf, _leaf(bias))
+    x, w, b = _cast(input, weight, bias)
+    if x.dtype != w.dtype or (b is not None and b.dtype != w.dtype):
+        return None
+    y: Tensor = Convolution.apply(x, w, b, geometry, skip)
+    return y
+
+
+def _each(value: Any, count: int) -> tuple[int, ...]:
+    values = (value,) if isinstance(value, int) else tuple(value)
+    return values * count if len(values) == 1 else values
+
+
+def _cast(x: Tensor, *others: Tensor | None) -> tuple[Tensor, ...]:
+    # What autocast would do at the dispatcher: float32 and half precision to its type, double stays.
+    device = x.device.type
+    if not torch.is_autocast_enabled(device):
+        return (x, *others)  # type: ignore[return-value]
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(  # type: ignore[return-value]
+        t if t is None or t.dtype == torch.float64 or t.device.type != device else t.to(dtype) for t in (x, *others)
+    )
+
+
+def _layer_norm(
+    leaf: Any, input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> Tensor | None:  # fmt: skip
+    if weight is None or bias is None or not _usable(input, weight, bias) or _mixed(input, weight, bias):
+        return None
+    shape = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
+    y: Tensor = LayerNorm.apply(input, shape, weight, bias, eps, (weight.is_leaf, bias.is_leaf))
+    return y
+
+
+def _mixed(x: Tensor, *others: Tensor | None) -> bool:
+    types = {t.dtype for t in (x, *others) if t is not None}
+    return len(types) > 1 or torch.is_autocast_enabled(x.device.type)
+
+
+def _gelu(leaf: Any, input: Any, *, approximate: str = "none") -> Tensor | None:
+    if approximate != "none" or not _usable(input):
+        return None
+    y: Tensor = Gelu.apply(input)
+    return y
+
+
+def _batch_norm(
+    leaf: Any, input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Tensor | None:  # fmt: skip
+    if training or running_mean is None or running_var is None or not _usable(input, weight, bias):
+        return None
+    if _mixed(input, weight, bias, running_mean, running_var):
+        return None
+    leaves = (_leaf(weight), _leaf(bias))
+    y: Tensor = FixedBatchNorm.apply(input, weight, bias, running_mean, running_var, eps, leaves)
+    return y
+
+
+_SUBSTITUTES: dict[Any, Callable[..., Tensor | None]] = {
+    F.conv1d: _convolution,
+    F.conv2d: _convolution,
+    F.conv3d: _convolution,
+    F.layer_norm: _layer_norm,
+    F.gelu: _gelu,
+    F.batch_norm: _batch_norm,
+}

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import relative_error
+
+_LARGEST: dict[str, list[float]] = {}
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared golden numbers and data beside the repository."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} does not exist: golden numbers and real data are not part of the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden(shared):
+    """Load shared/golden/<name>.npz."""
+    return lambda name: np.load(shared / "golden" / f"{name}.npz", allow_pickle=False)
+
+
+@pytest.fixture
+def agree():
+    """Compare with golden numbers, and note the largest error of the file for the summary."""
+
+    def compare(file: str, ours: object, theirs: object, tolerance: float = 1e-9) -> None:
+        ours = ours.detach() if isinstance(ours, torch.Tensor) else torch.as_tensor(ours)
+        error = relative_error(ours, torch.from_numpy(np.asarray(theirs, dtype=np.float64)))
+        _LARGEST.setdefault(file, []).append(error)
+        assert error <= tolerance, f"{file}: largest error {error:.2e} of the largest entry, allowed {tolerance:.0e}"
+
+    return compare
+
+
+def pytest_terminal_summary(terminalreporter):
+    if _LARGEST:
+        terminalreporter.write_sep("-", "golden numbers: arrays compared, largest error / largest entry")
+        for file, errors in sorted(_LARGEST.items()):
+            terminalreporter.write_line(f"{file:45s} {len(errors):5d} {max(errors):9.1e}")

@@ -1,0 +1,163 @@
+import dataclasses
+
+import pytest
+import torch
+from tiny import BUILDERS, LAYERS, SIZE, fresh_model, tiny_family, tiny_model
+from torch import nn
+from transformers import BertConfig, BertForSequenceClassification
+
+from hf_guidance.capture import captured
+from hf_guidance.families import ARCHITECTURES, Family, family_of
+from hf_guidance.families.stages import spread
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_symbolic_layers_lie_in_the_order_of_the_forward_pass(name):
+    model, family = tiny_model(name), tiny_family(name)
+    assert tuple(family.layers) == LAYERS[1:]
+    assert len(set(family.layers.values())) == 4
+    ran = []
+    handles = [
+        model.get_submodule(path).register_forward_hook(lambda m, a, o, layer=layer: ran.append(layer))
+        for layer, path in family.layers.items()
+    ]
+    model(pixel_values=torch.zeros(1, 3, *SIZE, dtype=torch.float64))
+    for handle in handles:
+        handle.remove()
+    assert ran == list(LAYERS[1:])
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_activations_lie_where_their_pixels_are(name):
+    """A change of the lower right pixels moves the lower right of the map most: rows, columns and prefix are right."""
+    model, family = tiny_model(name), tiny_family(name)
+    pixels = torch.zeros(1, 3, *SIZE, dtype=torch.float64)
+    changed = pixels.clone()
+    changed[..., 24:, 48:] = 0.5
+
+    def at(layer, images):
+        with captured(model, {family.layers[layer]: None}) as recorded, torch.no_grad():
+            model(pixel_values=images)
+        return family.spatial(recorded[family.layers[layer]], SIZE)
+
+    difference = (at("mid1", changed) - at("mid1", pixels)).abs().sum(1)[0]
+    height, width = difference.shape
+    assert width == 2 * height
+    y, x = divmod(int(difference.argmax()), width)
+    assert y >= 0.7 * height - 1
+    assert x >= 0.7 * width - 1
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit", "timm_swin"])
+def test_wrapped_models_have_the_family_of_the_model_inside(name):
+    class Wrapper(nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+    assert family_of(Wrapper(tiny_model(name))) == tiny_family(name)
+
+
+def test_an_unknown_model_type_lists_the_known_ones():
+    config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9)
+    with pytest.raises(ValueError, match=r"'bert'.*has no family.*'resnet'.*'vit'.*family=Family") as error:
+        family_of(BertForSequenceClassification(config))
+    assert all(repr(name) in str(error.value) for architecture in ARCHITECTURES for name in architecture.MODEL_TYPES)
+
+
+def test_a_plain_module_has_no_family():
+    with pytest.raises(ValueError, match="model type None"):
+        family_of(nn.Linear(1, 1))
+
+
+def test_an_unknown_layer_names_the_symbolic_layers_and_near_paths():
+    model, family = tiny_model("resnet"), tiny_family("resnet")
+    with pytest.raises(ValueError, match="layer='resnet.encoder.stage.1'") as error:
+        family.path("resnet.encoder.stage.1", model)
+    for known in ("'input'", "'mid1'", "'mid3'", "'final'", "'resnet.encoder.stages.1'"):
+        assert known in str(error.value)
+    with pytest.raises(ValueError, match=r"named_modules"):
+        family.path("§§§§", model)
+    assert family.path("final", model) == "resnet.encoder.stages.3"
+    assert family.path("resnet.embedder", model) == "resnet.embedder"
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, {"final": 0}),
+        (2, {"mid1": 0, "final": 1}),
+        (3, {"mid1": 0, "mid2": 1, "final": 2}),
+        (4, {"mid1": 0, "mid2": 1, "mid3": 2, "final": 3}),
+        (12, {"mid1": 2, "mid2": 5, "mid3": 8, "final": 11}),
+        (24, {"mid1": 5, "mid2": 11, "mid3": 17, "final": 23}),
+    ],
+)
+def test_spread(count, expected):
+    assert spread([str(i) for i in range(count)]) == {layer: str(position) for layer, position in expected.items()}
+
+
+@pytest.mark.parametrize("count", range(1, 40))
+def test_spread_names_different_layers_in_order_for_any_depth(count):
+    positions = [int(path) for path in spread([str(i) for i in range(count)]).values()]
+    assert positions == sorted(set(positions))
+    assert positions[-1] == count - 1
+
+
+def test_dropout_before_the_head_rules_out_the_closed_form():
+    from tiny import _timm
+
+    assert family_of(_timm("resnet18", channels=[4, 4, 4, 4], layers=[1, 1, 1, 1], drop_rate=0.5)).pooled_linear is None
+    assert family_of(_timm("resnet18", channels=[4, 4, 4, 4], layers=[1, 1, 1, 1], global_pool="max")).pooled_linear is None
+
+
+def test_spatial_layouts():
+    family = Family(layers={}, channel_axis=-1, prefix_tokens=1)
+    vectors = torch.randn(2, 5)
+    assert family.spatial(vectors, SIZE) is vectors
+    assert family.spatial(torch.randn(2, 9, 5), SIZE).shape == (2, 5, 2, 4)
+    channels_last = torch.randn(2, 3, 4, 5)
+    assert torch.equal(family.spatial(channels_last, SIZE), channels_last.permute(0, 3, 1, 2))
+    assert Family(layers={}).spatial(channels_last, SIZE) is channels_last
+    with pytest.raises(ValueError, match=r"\(2, 1, 2, 3, 4\) has no known layout"):
+        family.spatial(torch.zeros(2, 1, 2, 3, 4), SIZE)
+
+
+def test_swin_maps_have_the_shape_of_the_padded_image():
+    """65 rows of pixels become 17, 9, 5, 3 rows of tokens."""
+    from tiny import explain, make_batch
+    from transformers import SwinConfig, SwinForImageClassification
+
+    from hf_guidance.attributions import InputXGradient
+
+    config = SwinConfig(image_size=64, patch_size=4, embed_dim=4, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1], window_size=2)
+    model = SwinForImageClassification(config).double().eval()
+    batch = make_batch(images=1, size=(65, 64))
+    shapes = [
+        tuple(explain(model, family_of(model), batch, InputXGradient(layer)).attribution(InputXGradient(layer)).shape)
+        for layer in LAYERS[1:]
+    ]
+    # Window partitions pad their own input, so the block's tokens are those of the stage.
+    assert shapes == [(1, 17, 16), (1, 9, 8), (1, 5, 4), (1, 3, 2)]
+
+
+def test_blend_edits_copies_in_the_layout_of_the_original():
+    original = torch.randn(2, 3, 2, 2)
+    hard = torch.rand(4, 2, 2, 2) > 0.5
+    family = Family(layers={})
+    copies = family.blend(original, hard, torch.tensor(-1.0))
+    for copy in range(4):
+        for image in range(2):
+            keep = hard[copy, image][None].expand(3, 2, 2)
+            assert torch.equal(copies[2 * copy + image], original[image].masked_fill(~keep, -1.0))
+    soft = hard.float() * 0.25
+    fill = torch.randn(2, 3, 2, 2)
+    blended = family.blend(original, soft, fill).unflatten(0, (4, 2))
+    assert torch.allclose(blended, fill + soft[:, :, None] * (original - fill))
+    with pytest.raises(ValueError, match="cannot edit an activation"):
+        dataclasses.replace(family, channel_axis=-1).blend(torch.zeros(2, 4, 3), hard, torch.tensor(0.0))
+
+
+def test_fresh_models_are_equal():
+    first, second = fresh_model("vit"), fresh_model("vit")
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))

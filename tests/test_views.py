@@ -1,0 +1,100 @@
+import pytest
+import torch
+from tiny import SMOOTH_FAMILY, make_batch, smooth_net, tiny_family, tiny_model
+
+from hf_guidance.forward import Forward
+from hf_guidance.views import (
+    FULL,
+    IMPORTANT,
+    UNIMPORTANT,
+    Important,
+    Keep,
+    Path,
+    View,
+    gaussian,
+    marginal,
+    negative_ones,
+    shuffle,
+    zeros,
+)
+
+
+def test_views_compare_by_value():
+    assert View(Important()) == IMPORTANT != UNIMPORTANT
+    assert View() == FULL == View(None, negative_ones, 0, "input")
+    assert View(draw=1) != FULL
+    assert len({View(Path(3), zeros), View(Path(3), zeros), View(Path(4), zeros)}) == 2
+
+
+@pytest.mark.parametrize(("view", "kept"), [(IMPORTANT, lambda m: m > 0.5), (UNIMPORTANT, lambda m: ~(m > 0.5))])
+@pytest.mark.parametrize("name", ["smooth", "resnet", "vit", "timm_swin"])
+def test_hard_views_of_the_input(name, view, kept):
+    if name == "smooth":
+        model, family, batch = smooth_net(), SMOOTH_FAMILY, make_batch(size=(6, 8), channels=2)
+    else:
+        model, family, batch = tiny_model(name), tiny_family(name), make_batch()
+    forward = Forward(model, family, batch, frozenset({(FULL, "logits"), (view, "logits")}))
+    edited = torch.where(kept(batch["importance"])[:, None], batch["pixel_values"], -1.0)
+    logits = forward.logits(view)
+    assert logits.shape == (1, 3, 3)
+    assert torch.allclose(logits[0], model(pixel_values=edited)["logits"])
+
+
+def test_soft_copies_are_points_on_the_path():
+    model, batch = smooth_net(), make_batch(size=(6, 8), channels=2)
+    view = View(Path(3), zeros)
+    forward = Forward(model, SMOOTH_FAMILY, batch, frozenset({(FULL, "logits"), (view, "logits")}))
+    for step in range(3):
+        expected = model(pixel_values=batch["pixel_values"] * (step + 0.5) / 3)["logits"]
+        assert torch.allclose(forward.logits(view)[step], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_views_edit_layers():
+    model, batch = smooth_net(), make_batch(size=(6, 8), channels=2)
+    view = View(Important(), zeros, layer="mid1")
+    forward = Forward(model, SMOOTH_FAMILY, batch, frozenset({(FULL, "mid1"), (view, "logits")}))
+    keep = (batch["importance"] > 0.5)[:, None]
+    handle = model.conv1.register_forward_hook(lambda m, a, output: output * keep)
+    expected = model(pixel_values=batch["pixel_values"])["logits"]
+    handle.remove()
+    assert torch.allclose(forward.logits(view)[0], expected)
+
+
+def features(seed=0):
+    return torch.randn(3, 4, 5, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_constant_fills():
+    assert zeros(features(), None) == 0
+    assert negative_ones(features(), None) == -1
+
+
+def test_gaussian_has_the_batch_mean_and_deviation():
+    wide = torch.randn(8, 3, 40, 40, dtype=torch.float64) * 3 + 2
+    fill = gaussian(wide, None)
+    assert fill.shape == wide.shape
+    assert fill.mean().item() == pytest.approx(2, abs=0.1)
+    assert fill.std().item() == pytest.approx(3, abs=0.1)
+
+
+def test_marginal_permutes_all_places_of_the_batch():
+    given = features()
+    fill = marginal(given, None)
+    assert fill.shape == given.shape
+    places = {tuple(row) for row in given.movedim(1, -1).reshape(-1, 4).tolist()}
+    assert {tuple(row) for row in fill.movedim(1, -1).reshape(-1, 4).tolist()} == places
+    assert not torch.equal(fill, given)
+
+
+def test_shuffle_permutes_the_places_of_each_image():
+    given = features()
+    fill = shuffle(given, None)
+    for image in range(3):
+        places = sorted(given[image].flatten(1).T.tolist())
+        assert sorted(fill[image].flatten(1).T.tolist()) == places
+    assert not torch.equal(fill, given)
+
+
+def test_the_base_names_what_is_missing():
+    with pytest.raises(NotImplementedError, match="Keep must define"):
+        Keep()(None, (1,))
