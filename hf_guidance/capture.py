@@ -63,7 +63,7 @@ def captured(model: nn.Module, paths: Mapping[str, Callable[[Tensor], Tensor] | 
 def _first_tensor(output: Any) -> Tensor:
     if isinstance(output, Tensor):
         return output
-    first = output[0]
+    first = next(iter(output.values())) if isinstance(output, Mapping) else output[0]
     if not isinstance(first, Tensor):
         raise ValueError(f"a module with output {type(output).__name__} holds no tensor first; choose another layer.")
     return first
@@ -74,5 +74,4 @@ def _with_first_tensor(output: Any, tensor: Tensor) -> Any:
         return tensor
     if isinstance(output, tuple):
         return (tensor, *output[1:])
-    output[next(iter(output))] = tensor
-    return output
+    return type(output)({**output, next(iter(output)): tensor})

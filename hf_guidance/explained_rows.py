@@ -62,10 +62,10 @@ def take_images(batch: Mapping[str, Any], images: Sequence[int]) -> dict[str, An
     """The batch of some images, with their pairs."""
     new_place = {image: place for place, image in enumerate(images)}
     rows = dict(batch)
-    if "annotated" in batch:
-        rows.setdefault("row", list(range(len(batch["annotated"]))))
-        rows.setdefault("slot", [0] * len(batch["annotated"]))
-    if "row" in rows:
+    count = next((len(value) for name, value in batch.items() if is_row_column(name)), None)
+    if count is not None:
+        rows.setdefault("row", list(range(count)))
+        rows.setdefault("slot", [0] * count)
         rows = _take_rows(rows, [index for index, image in enumerate(rows["row"]) if image in new_place])
         rows["row"] = [new_place[image] for image in rows["row"]]
     return {name: value if is_row_column(name) else _take(value, images) for name, value in rows.items()}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
-from hf_guidance.attributions import Attribution, InputXGradient
+from hf_guidance.attributions import Attribution, Gradient, InputXGradient
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance
 from hf_guidance.objectives import AttributionObjective
@@ -38,13 +38,17 @@ def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tenso
             continue
         _check_layer(name, term.objective.attribution, forward)
         loss = torch.where(term.objective.rows(forward) > 0, term.objective(forward), 0).sum()
-        moves = loss.requires_grad and any(
-            gradient is not None and bool(gradient.any())
-            for gradient in torch.autograd.grad(loss, trainable, retain_graph=True, allow_unused=True)
+        moves = (
+            bool(trainable)
+            and loss.requires_grad
+            and any(
+                gradient is not None and bool(gradient.any())
+                for gradient in torch.autograd.grad(loss, trainable, retain_graph=True, allow_unused=True)
+            )
         )
         if moves:
             continue
-        if loss.requires_grad and not bool((forward.attribution(term.objective.attribution) > 0).any()):
+        if trainable and loss.requires_grad and not bool((forward.attribution(term.objective.attribution) > 0).any()):
             logger.warning(f"term {name!r}: no map of this batch has a positive entry, so the term moves nothing yet.")
             judged = False
             continue
@@ -63,11 +67,16 @@ def _check_layer(name: str, attribution: Attribution, forward: Forward) -> None:
             f"there reaches the explained logit (after the last block of a ViT only the class token does). Choose one of "
             f"{['input', *forward.family.layers]}."
         )
-    if isinstance(attribution, InputXGradient):
-        magnitude = (forward.activation(layer) * forward.gradient(layer, attribution.target)).abs().flatten(1).sum(1)
+    if isinstance(attribution, InputXGradient | Gradient):
+        parts = forward.gradient(layer, attribution.target)
+        if isinstance(attribution, InputXGradient):
+            parts = parts * forward.activation(layer)
+        elif attribution.channels == "square":
+            parts = parts.square()
+        magnitude = parts.abs().flatten(1).sum(1)
         share = forward.attribution(attribution).abs().flatten(1).sum(1) / magnitude.clamp_min(1e-30)
         if bool((share < 1e-5).all()):
             raise ValueError(
-                f"term {name!r}: input times gradient cancels at layer {layer!r} (the map is below 1e-5 of its parts), as "
-                f"directly before a LayerNorm; choose the LayerNorm's output or one of {['input', *forward.family.layers]}."
+                f"term {name!r}: {type(attribution).__name__} cancels at layer {layer!r} (the map is below 1e-5 of its parts), "
+                f"as directly before a LayerNorm; choose the LayerNorm's output or one of {['input', *forward.family.layers]}."
             )

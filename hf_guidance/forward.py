@@ -63,6 +63,11 @@ class Forward:
         self._image_size = (int(features.shape[-2]), int(features.shape[-1]))
         self.row: list[int] = batch.get("row", list(range(self.images)))
         self.slot: list[int] = batch.get("slot", [0] * len(self.row))
+        if len(set(zip(self.row, self.slot, strict=True))) < len(self.row):
+            raise ValueError(
+                f"columns row={self.row} and slot={self.slot} hold an image twice in one slot, so its gradients would be "
+                "added up; number the rows of an image by slot 0, 1, 2."
+            )
         self._row = None if self.row == list(range(self.images)) else torch.tensor(self.row, device=features.device)
         layers: dict[View, list[str]] = {FULL: []}
         # Sorted: data-parallel ranks must run views in the same order.
@@ -145,13 +150,15 @@ class Forward:
 
     def activation(self, layer: str) -> Tensor:
         """The activation of the full input at a layer: (rows, channels, *space), or (rows, features)."""
-        return full_precision(self.of_rows(self._to_space(self._run(FULL).layers[layer][0])))
+        if layer not in self._run(FULL).layers:
+            raise ValueError(f"layer {layer!r} was not among the needs of this Forward; declare it in needs().")
+        return full_precision(self.of_rows(self._to_space(layer, self._run(FULL).layers[layer][0])))
 
     def fill(self, view: View) -> Tensor:
         """What a view other than FULL replaces by, as drawn in this step; broadcasts against its layer's activation."""
         fill = self._run(view).fill
         assert fill is not None, "FULL replaces nothing"
-        return fill if fill.dim() == 0 else full_precision(self.of_rows(self._to_space(fill)))
+        return fill if fill.dim() == 0 else full_precision(self.of_rows(fill))
 
     def gradient(self, layer: str, target: Target, view: View = FULL) -> Tensor:
         """d (explained score of a row) / d (activation of its image), for all rows in one backward per slot.
@@ -188,22 +195,27 @@ class Forward:
     def _inputs(self) -> dict[str, Any]:
         return {name: self.batch[name] for name in self.family.inputs if name in self.batch}
 
-    def _to_space(self, raw: Tensor) -> Tensor:
-        return self.family.spatial(raw, self._image_size)
+    def _to_space(self, layer: str, raw: Tensor) -> Tensor:
+        # Features are (images, channels, *space) in every family, whatever the layout of its layers.
+        return raw if layer == "input" else self.family.spatial(raw, self._image_size)
 
     def _run_view(self, view: View, layers: list[str]) -> Run:
         inputs = self._inputs()
         at_input = view.layer == "input" and "input" not in self._runs[FULL].layers
         original = inputs[self.family.features] if at_input else self._run(FULL).layers[view.layer][0]
-        space = tuple(self._to_space(original).shape[2:])
+        features = self._to_space(view.layer, original)
+        space = tuple(features.shape[2:])
         importance = self.importance("importance", space) if "importance" in self.batch else None
-        fill = view.replace(original, importance)
+        fill = view.replace(features, importance)
+        if fill.dim():
+            fill = fill.expand_as(features)
         keep = torch.ones(1, 1, dtype=torch.bool) if view.keep is None else view.keep(self, space)
         step = len(keep) if self._max_rows is None else max(1, self._max_rows // self.images)
         logits: list[Tensor] = []
         raw: dict[str, list[Tensor]] = {layer: [] for layer in layers}
         for part in keep.split(step):
-            copies = self.family.blend(original, part.to(original.device), fill)
+            raw_fill = fill if not fill.dim() or view.layer == "input" else self.family.raw(fill, original)
+            copies = self.family.blend(original, part.to(original.device), raw_fill, first=view.layer == "input")
             output, found = run_copies(
                 self._module, self.family, inputs, view.layer, copies, layers, twice=self.create_graph
             )
@@ -224,7 +236,7 @@ class Forward:
                 run.layers[layer],
                 self.row,
                 self.slot,
-                self._to_space,
+                lambda raw: self._to_space(layer, raw),
                 create_graph=self.create_graph,
             )
         return gradient[0] if view == FULL else gradient

@@ -72,6 +72,8 @@ class Guidance(Mapping[str, Term]):
                 raise ValueError(
                     f"term name {name!r}: give a name without slash; it becomes the log entry loss/<name>."
                 )
+            if not isinstance(given[name], Term | Objective):
+                raise ValueError(f"term {name!r} is {given[name]!r}: give an Objective, for example Energy(GradCAM()).")
         self._terms = {"task": Term(TaskLoss())} | {
             name: term if isinstance(term, Term) else Term(term) for name, term in given.items()
         }
@@ -138,6 +140,8 @@ class Guidance(Mapping[str, Term]):
         Raises:
             ValueError: Unknown type or field; names the path, the type and the field.
         """
+        if not isinstance(plain, Mapping):
+            raise ValueError(f"a guidance is an object of term name to term, not {type(plain).__name__}.")
         extra = {"Term": Term} | dict(types or {})
         return cls({name: from_plain(term, name, extra) for name, term in plain.items()})
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hf_guidance.capture import captured
 from hf_guidance.second_order import fast_double_backward
@@ -93,10 +94,23 @@ def run_copies(
     else:
         edits[family.path(at, module)] = lambda output: copies
     quick = fast_double_backward() if layers and twice else nullcontext()
-    with captured(module, edits) as recorded, quick:
+    with captured(module, edits) as recorded, quick, _statistics_kept(module):
         outputs = module(**inputs)
     raw = {layer: copies if layer == at else recorded[family.path(layer, module)] for layer in layers}
     return _logits(outputs, family), raw
+
+
+@contextmanager
+def _statistics_kept(module: nn.Module) -> Iterator[None]:
+    # Copies are no images: they are normalised by their own statistics, but running statistics do not learn from them.
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def _leaf(tensor: Tensor) -> Tensor:

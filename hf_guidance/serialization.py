@@ -57,7 +57,9 @@ def from_plain(plain: Any, path: str = "guidance", extra: Mapping[str, Any] | No
     if "function" in plain:
         return _look_up(plain["function"], names, path)
     cls = _look_up(plain.get("type"), names, path)
-    allowed = [f.name for f in fields(cls)] if is_dataclass(cls) else []
+    if not (isinstance(cls, type) and is_dataclass(cls)):
+        raise ValueError(f"{path}: {plain['type']!r} is no type; functions are written as {{'function': name}}.")
+    allowed = [f.name for f in fields(cls)]
     values = {}
     for name, item in plain.items():
         if name == "type":
@@ -72,7 +74,7 @@ def from_plain(plain: Any, path: str = "guidance", extra: Mapping[str, Any] | No
 
 
 def _look_up(name: Any, names: Mapping[str, Any], path: str) -> Any:
-    if name in names:
+    if isinstance(name, str) and name in names:
         return names[name]
     close = difflib.get_close_matches(str(name), list(names), n=3)
     hint = f" Did you mean {close}?" if close else ""

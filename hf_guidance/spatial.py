@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +56,8 @@ def resize_boxes(boxes: Tensor | Sequence[Sequence[float]], size: tuple[int, int
         The last row and column are never inside such a box: the code clips to ``to - 1`` and masks exclude upper edges.
     """
     boxes = torch.as_tensor(boxes)
+    if boxes.numel() == 0:
+        boxes = boxes.reshape(0, 4)
     _check_boxes(boxes, *to)
     limit = torch.tensor([to[1] - 1, to[0] - 1] * 2, dtype=torch.float64, device=boxes.device)
     # v * to / size, in this order: v * (to / size) truncates differently where the product is a whole number.
@@ -125,14 +128,26 @@ def tokens_to_grid(tokens: Tensor, prefix: int, image_size: tuple[int, int]) -> 
         ValueError: The tokens do not fill a grid of that aspect ratio.
     """
     count = tokens.shape[1] - prefix
-    height = max(1, round((count * image_size[0] / image_size[1]) ** 0.5))
-    if count < 1 or count % height:
+    height = _grid_height(count, image_size)
+    if height is None:
         raise ValueError(
             f"{tokens.shape[1]} tokens with {prefix} prefix tokens do not fill a grid for an image of "
             f"{image_size[0]}x{image_size[1]}; choose a layer whose output keeps one token per patch."
         )
     patches = tokens[:, prefix:].transpose(1, 2)
     return patches.reshape(*patches.shape[:2], height, count // height)
+
+
+@lru_cache
+def _grid_height(count: int, image_size: tuple[int, int]) -> int | None:
+    # Patches of one square stride cover the image: padded to whole ones (ceil) or cut to them (floor).
+    height, width = image_size
+    guess = (height * width / max(count, 1)) ** 0.5
+    for stride in sorted(range(1, max(image_size) + 1), key=lambda s: abs(s - guess)):
+        for rows, columns in ((-(-height // stride), -(-width // stride)), (height // stride, width // stride)):
+            if rows * columns == count and count > 0:
+                return rows
+    return None
 
 
 def _check_boxes(boxes: Tensor, height: int, width: int) -> None:

@@ -10,18 +10,18 @@ from torch import Tensor
 
 
 class TermLog:
-    """Sums scalars by name; a name counts the steps that reported it."""
+    """Weighted sums of scalars by name; a name counts the steps that reported it."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, float] = {}
 
-    def add(self, entries: Mapping[str, Tensor]) -> None:
-        """Add the scalars of one step."""
+    def add(self, entries: Mapping[str, Tensor], weight: float = 1.0) -> None:
+        """Add the scalars of one step, with its share of the average."""
         for name, value in entries.items():
-            value = value.detach().float()
+            value = value.detach().float() * weight
             self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
+            self._counts[name] = self._counts.get(name, 0.0) + weight
 
     def pop(self, names: list[str], accelerator: Any) -> dict[str, float]:
         """Averages over steps and processes since the last call, of the names that were reported.

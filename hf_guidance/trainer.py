@@ -149,7 +149,7 @@ class GuidedTrainer(Trainer):
             needs = needs | self.grounding.needs()
         forward = self._forward(model, batch, needs)
         loss, logs = self.guidance(forward, None) if found else self.guidance(None, forward)
-        self._eval_log.add(logs)
+        self._eval_log.add(logs, weight=forward.images)
         if self.grounding is not None:
             gather = self._gather_by_image if self.args.world_size > 1 else None
             self.grounding.add(forward if found else None, forward.images, gather)

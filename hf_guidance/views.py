@@ -75,7 +75,7 @@ class Path(Keep):
         """One copy a step: (steps, 1, *1) float."""
         reference = forward.logits()
         points = (torch.arange(self.steps, device=reference.device, dtype=torch.float64) + 0.5) / self.steps
-        return points.to(torch.get_default_dtype()).reshape(self.steps, 1, *[1] * len(space))
+        return points.reshape(self.steps, 1, *[1] * len(space))
 
 
 def zeros(features: Tensor, importance: Tensor | None) -> Tensor:

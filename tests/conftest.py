@@ -5,7 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from tiny import relative_error
+
+# The same examples in every run, and no folder of earlier ones.
+settings.register_profile("repeatable", derandomize=True, database=None)
+settings.load_profile("repeatable")
 
 _LARGEST: dict[str, list[float]] = {}
 

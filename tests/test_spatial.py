@@ -125,7 +125,9 @@ def test_tokens_of_whole_patches_go_back_to_their_places(height, width, patch, p
     assert torch.equal(tokens_to_grid(tokens, prefix, (height * patch, width * patch)), grid)
 
 
-@pytest.mark.parametrize(("size", "grid"), [((64, 33), (2, 2)), ((96, 33), (3, 2)), ((65, 64), (3, 2)), ((32, 31), (1, 1))])
+@pytest.mark.parametrize(
+    ("size", "grid"), [((64, 33), (2, 2)), ((96, 33), (3, 2)), ((65, 64), (3, 2)), ((32, 31), (1, 1))]
+)
 def test_tokens_of_padded_images_go_back_to_their_places(size, grid):
     """Swin pads images to whole patches: ceil(size / 32) tokens a side."""
     values = torch.arange(grid[0] * grid[1] * 1.0).reshape(1, 1, *grid)

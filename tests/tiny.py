@@ -39,7 +39,7 @@ _TOKENS = {
 }  # fmt: skip
 
 
-def _timm(architecture: str, **arguments: object) -> nn.Module:
+def timm_model(architecture: str, **arguments: object) -> nn.Module:
     config = TimmWrapperConfig(architecture=architecture, num_labels=CLASSES, model_args=arguments)
     return TimmWrapperForImageClassification(config)
 
@@ -56,11 +56,11 @@ BUILDERS = {
             num_labels=CLASSES,
         )
     ),
-    "timm_resnet": lambda: _timm("resnet18", channels=[8, 12, 16, 20], layers=[1, 1, 1, 1]),
-    "timm_convnext": lambda: _timm("convnext_atto", dims=[8, 12, 16, 20], depths=[1, 1, 1, 1]),
-    "timm_vit": lambda: _timm("vit_tiny_patch16_224", img_size=SIZE, patch_size=8, embed_dim=12, depth=4, num_heads=2),
-    "timm_swin": lambda: _timm(
-        "swin_tiny_patch4_window7_224", img_size=SIZE, window_size=2, embed_dim=8, depths=[1, 1, 1, 1],
+    "timm_resnet": lambda: timm_model("resnet18", channels=[8, 12, 16, 20], layers=[1, 1, 1, 1]),
+    "timm_convnext": lambda: timm_model("convnext_atto", dims=[8, 12, 16, 20], depths=[1, 1, 1, 1]),
+    "timm_vit": lambda: timm_model("vit_tiny_patch16_224", img_size=SIZE, patch_size=8, embed_dim=12, depth=4, num_heads=2),
+    "timm_swin": lambda: timm_model(
+        "swin_tiny_patch4_window7_224", img_size=SIZE, patch_size=2, window_size=2, embed_dim=8, depths=[1, 1, 1, 1],
         num_heads=[1, 2, 2, 4],
     ),
 }  # fmt: skip

@@ -26,6 +26,12 @@ class Attribution:
     layer: str = "input"
     target: Target = field(default_factory=LabelLogit)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.layer, str):
+            raise ValueError(f"{type(self).__name__}(layer={self.layer!r}): give a name, for example 'final'.")
+        if not isinstance(self.target, Target):
+            raise ValueError(f"{type(self).__name__}(target={self.target!r}): give a Target, for example LabelLogit().")
+
     def needs(self) -> Needs:
         """What the method reads of a Forward; by default the full input's activation at the layer."""
         return frozenset({(FULL, "logits"), (FULL, self.layer)})

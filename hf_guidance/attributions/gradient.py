@@ -37,6 +37,7 @@ class Gradient(Attribution):
     channels: str = "sum"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.channels not in _CHANNELS:
             raise ValueError(f"Gradient(channels={self.channels!r}) is unknown; choose one of {list(_CHANNELS)}.")
 

@@ -35,6 +35,7 @@ class IntegratedGradients(Attribution):
     baseline: Replace = zeros
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         Path(self.steps)
 
     @property

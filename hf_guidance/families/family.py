@@ -80,13 +80,22 @@ class Family:
             "(rows, channels, height, width), (rows, tokens, channels) or (rows, features)."
         )
 
-    def blend(self, original: Tensor, keep: Tensor, fill: Tensor) -> Tensor:
+    def raw(self, features: Tensor, like: Tensor) -> Tensor:
+        """Bring (images, channels, *space) back to the layout of a raw activation, prefix tokens from ``like``."""
+        if self.channel_axis == 1 or features.dim() == 2:
+            return features
+        if like.dim() == 4:
+            return features.movedim(1, -1)
+        return torch.cat([like[:, : self.prefix_tokens], features.flatten(2).transpose(1, 2)], dim=1)
+
+    def blend(self, original: Tensor, keep: Tensor, fill: Tensor, first: bool = False) -> Tensor:
         """Edited copies ``fill + keep * (original - fill)`` in the layout of ``original``.
 
         Args:
             original: (images, ...) raw activation or features.
             keep: (copies, images or 1, *space or ones), bool (hard, selected) or float in [0, 1] (soft, blended).
             fill: Broadcasts against ``original``.
+            first: Whether ``original`` is the features, which have (images, channels, *space) in every family.
 
         Returns:
             (copies * images, ...), copy by copy.
@@ -96,7 +105,7 @@ class Family:
         """
         if keep[0, 0].numel() == 1:
             mask = keep.reshape(*keep.shape[:2], *[1] * (original.dim() - 1))
-        elif self.channel_axis == 1 and keep.dim() == original.dim():
+        elif (first or self.channel_axis == 1) and keep.dim() == original.dim():
             mask = keep[:, :, None]
         else:
             raise ValueError(

@@ -58,6 +58,10 @@ class AttributionObjective(Objective):
     def __post_init__(self) -> None:
         if self.grid not in _GRIDS:
             raise ValueError(f"{type(self).__name__}(grid={self.grid!r}) is unknown; choose one of {list(_GRIDS)}.")
+        if not isinstance(self.normalization, Normalization):
+            raise ValueError(
+                f"{type(self).__name__}(normalization={self.normalization!r}) is none; give for example MaxAbs()."
+            )
         if not isinstance(self.attribution, Attribution):
             raise ValueError(
                 f"{type(self).__name__}(attribution={self.attribution!r}) is no attribution; give for example GradCAM()."

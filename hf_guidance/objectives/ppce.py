@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hf_guidance.normalizations import Normalization, Positive
 from hf_guidance.objectives.objective import AttributionObjective
 
-_LOG_FLOOR = -100.0
+_CEILING = 100.0
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class PPCE(AttributionObjective):
 
     Note:
         An empty mask gives 0; the released code divides by zero there. The collator counts such rows as not annotated.
-        The released code's gradient is cut where ``Â(1 - Â) < 1e-12``; this one is exact.
+        As in the released code the slope is cut where ``Â(1 - Â) < 1e-12``, which interpolated maps reach by rounding.
 
     Example:
         >>> PPCE.loss(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 1.0]]))
@@ -34,7 +35,8 @@ class PPCE(AttributionObjective):
     def loss(attribution: Tensor, importance: Tensor) -> Tensor:
         """Attribution (rows, n) in [0, 1], importance (rows, n) in [0, 1], to (rows,) in [0, 100]."""
         positive = attribution > 0
-        log = torch.where(positive, attribution, 1).log()
-        log = torch.where(positive, log, _LOG_FLOOR).clamp_min(_LOG_FLOOR)
+        # torch's own cross-entropy cuts the slope of the log as the released code does (A (1 - A) at least 1e-12).
+        inside = torch.where(positive, attribution, 1).clamp_max(1)
+        entropy = F.binary_cross_entropy(inside, torch.ones_like(inside), reduction="none")
         mass = importance.sum(1)
-        return -(importance * log).sum(1) / torch.where(mass > 0, mass, 1)
+        return (importance * torch.where(positive, entropy, _CEILING)).sum(1) / torch.where(mass > 0, mass, 1)

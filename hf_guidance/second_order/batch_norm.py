@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
-from hf_guidance.second_order.passes import in_first_derivative, wanted
+from hf_guidance.second_order.passes import in_first_derivative, refuse_third_derivative, wanted
 
 
 def _backward(dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, mask: Any) -> Any:
@@ -66,9 +65,9 @@ class FixedBatchNormGradient(Function):
         return dx
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients at ``dy`` and the weight."""
+        refuse_third_derivative()
         dy, weight, mean, var = ctx.saved_tensors
         need_dy, need_weight = ctx.needs_input_grad[:2]
         mask = [need_dy, need_weight, False]

@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from hf_guidance.second_order.passes import in_first_derivative, wanted
+from hf_guidance.second_order.passes import in_first_derivative, refuse_third_derivative, wanted
 
 _Three = tuple[Tensor | None, Tensor | None, Tensor | None]
 _SMALL = 64  # below so many phase channels, strided transposed kernels are slow (a stem: 3 colours)
@@ -90,9 +89,9 @@ class InputGradient(Function):
         return dx
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         """``(u * W, weight gradient of (u, dy))``."""
+        refuse_third_derivative()
         dy, weight = ctx.saved_tensors
         need_dy, need_weight = ctx.needs_input_grad[:2]
         ddy = ctx.geometry.apply(u, weight) if need_dy else None
@@ -105,9 +104,8 @@ def _gradients(geometry: Geometry, dy: Tensor, x: Tensor, weight: Tensor, mask: 
     if not (depthwise and mask[1] and x.device.type == "cpu" and x.dim() == 4):
         return geometry.backward(dy, x, weight, mask[2], mask)
     # The CPU kernel for depthwise weight gradients is 2.5 to 4 times faster on channels_last.
-    packed = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (dy, x, weight))
-    dx, dweight, dbias = geometry.backward(*packed, mask[2], mask)
-    return dx, dweight, dbias
+    dy, x, weight = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (dy, x, weight))
+    return geometry.backward(dy, x, weight, mask[2], mask)
 
 
 def _is_stem(dy: Tensor, weight: Tensor, geometry: Geometry) -> bool:

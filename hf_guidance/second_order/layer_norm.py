@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
-from hf_guidance.second_order.passes import in_first_derivative, wanted
+from hf_guidance.second_order.passes import in_first_derivative, refuse_third_derivative, wanted
 
 
 def _backward(dy: Tensor, x: Tensor, shape: Any, statistics: Any, weight: Any, bias: Any, mask: list[bool]) -> Any:
@@ -46,7 +45,14 @@ class LayerNorm(Function):
         dx = LayerNormGradient.apply(dy, x, weight, mean, rstd, ctx.shape) if need_x and first else None
         mask = [need_x and not first, need_weight, need_bias]
         rest = _backward(dy, x, ctx.shape, (mean, rstd), weight, bias, mask) if any(mask) else (None, None, None)
-        return dx if first else rest[0], None, rest[1] if need_weight else None, rest[2] if need_bias else None, None, None
+        return (
+            dx if first else rest[0],
+            None,
+            rest[1] if need_weight else None,
+            rest[2] if need_bias else None,
+            None,
+            None,
+        )
 
 
 class LayerNormGradient(Function):
@@ -61,9 +67,9 @@ class LayerNormGradient(Function):
         return dx
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients at ``dy``, ``x`` and the weight."""
+        refuse_third_derivative()
         dy, x, weight, mean, rstd = ctx.saved_tensors
         need_dy, need_x, need_weight = ctx.needs_input_grad[:3]
         p = _backward(u, x, ctx.shape, (mean, rstd), None, None, [True, False, False])[0]

@@ -84,9 +84,10 @@ def _convolution(
         padding = [r // 2 for r in reach] if padding == "same" else 0
     geometry = Geometry(_each(stride, n), _each(padding, n), dilation, groups)
     skip = (input is leaf, weight.is_leaf, _leaf(bias))
-    x, w, b = _cast(input, weight, bias)
+    device = input.device.type
+    x, w, b = _cast(input, device), _cast(weight, device), None if bias is None else _cast(bias, device)
     if x.dtype != w.dtype or (b is not None and b.dtype != w.dtype):
-        return None
+        return None  # the ordinary operation words the error
     y: Tensor = Convolution.apply(x, w, b, geometry, skip)
     return y
 
@@ -96,15 +97,11 @@ def _each(value: Any, count: int) -> tuple[int, ...]:
     return values * count if len(values) == 1 else values
 
 
-def _cast(x: Tensor, *others: Tensor | None) -> tuple[Tensor, ...]:
+def _cast(tensor: Tensor, device: str) -> Tensor:
     # What autocast would do at the dispatcher: float32 and half precision to its type, double stays.
-    device = x.device.type
-    if not torch.is_autocast_enabled(device):
-        return (x, *others)  # type: ignore[return-value]
-    dtype = torch.get_autocast_dtype(device)
-    return tuple(  # type: ignore[return-value]
-        t if t is None or t.dtype == torch.float64 or t.device.type != device else t.to(dtype) for t in (x, *others)
-    )
+    if not torch.is_autocast_enabled(device) or tensor.dtype == torch.float64 or tensor.device.type != device:
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(device))
 
 
 def _layer_norm(

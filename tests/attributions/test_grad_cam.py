@@ -24,7 +24,9 @@ def test_families_with_a_closed_form():
     assert [name for name in BUILDERS if tiny_family(name).pooled_linear is not None] == POOLED
 
 
-@pytest.mark.parametrize("method", [GradCAM(), GradCAM(relu=False), InputXGradient("final"), Gradient("final")], ids=repr)
+@pytest.mark.parametrize(
+    "method", [GradCAM(), GradCAM(relu=False), InputXGradient("final"), Gradient("final")], ids=repr
+)
 @pytest.mark.parametrize("name", POOLED)
 def test_closed_form_equals_autograd(name, method):
     """Values, and the parameter gradients of a function of the map."""

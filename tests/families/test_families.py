@@ -2,10 +2,21 @@ import dataclasses
 
 import pytest
 import torch
-from tiny import BUILDERS, LAYERS, SIZE, fresh_model, tiny_family, tiny_model
+from tiny import (
+    BUILDERS,
+    LAYERS,
+    SIZE,
+    explain,
+    fresh_model,
+    make_batch,
+    timm_model,
+    tiny_family,
+    tiny_model,
+)
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, SwinConfig, SwinForImageClassification
 
+from hf_guidance.attributions import InputXGradient
 from hf_guidance.capture import captured
 from hf_guidance.families import ARCHITECTURES, Family, family_of
 from hf_guidance.families.stages import spread
@@ -72,7 +83,7 @@ def test_a_plain_module_has_no_family():
 
 def test_an_unknown_layer_names_the_symbolic_layers_and_near_paths():
     model, family = tiny_model("resnet"), tiny_family("resnet")
-    with pytest.raises(ValueError, match="layer='resnet.encoder.stage.1'") as error:
+    with pytest.raises(ValueError, match=r"layer='resnet\.encoder\.stage\.1'") as error:
         family.path("resnet.encoder.stage.1", model)
     for known in ("'input'", "'mid1'", "'mid3'", "'final'", "'resnet.encoder.stages.1'"):
         assert known in str(error.value)
@@ -105,10 +116,14 @@ def test_spread_names_different_layers_in_order_for_any_depth(count):
 
 
 def test_dropout_before_the_head_rules_out_the_closed_form():
-    from tiny import _timm
-
-    assert family_of(_timm("resnet18", channels=[4, 4, 4, 4], layers=[1, 1, 1, 1], drop_rate=0.5)).pooled_linear is None
-    assert family_of(_timm("resnet18", channels=[4, 4, 4, 4], layers=[1, 1, 1, 1], global_pool="max")).pooled_linear is None
+    assert (
+        family_of(timm_model("resnet18", channels=[4, 4, 4, 4], layers=[1, 1, 1, 1], drop_rate=0.5)).pooled_linear
+        is None
+    )
+    assert (
+        family_of(timm_model("resnet18", channels=[4, 4, 4, 4], layers=[1, 1, 1, 1], global_pool="max")).pooled_linear
+        is None
+    )
 
 
 def test_spatial_layouts():
@@ -125,12 +140,9 @@ def test_spatial_layouts():
 
 def test_swin_maps_have_the_shape_of_the_padded_image():
     """65 rows of pixels become 17, 9, 5, 3 rows of tokens."""
-    from tiny import explain, make_batch
-    from transformers import SwinConfig, SwinForImageClassification
-
-    from hf_guidance.attributions import InputXGradient
-
-    config = SwinConfig(image_size=64, patch_size=4, embed_dim=4, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1], window_size=2)
+    config = SwinConfig(
+        image_size=64, patch_size=4, embed_dim=4, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1], window_size=2
+    )
     model = SwinForImageClassification(config).double().eval()
     batch = make_batch(images=1, size=(65, 64))
     shapes = [

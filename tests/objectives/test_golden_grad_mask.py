@@ -23,7 +23,9 @@ class Perceptron(nn.Module):
 
 
 def model_of(data, case):
-    state = {f"{n}.{p}": torch.from_numpy(data[f"c{case}__p_{n}_{p}"]) for n in ("l1", "l2") for p in ("weight", "bias")}
+    state = {
+        f"{n}.{p}": torch.from_numpy(data[f"c{case}__p_{n}_{p}"]) for n in ("l1", "l2") for p in ("weight", "bias")
+    }
     x, logits = torch.from_numpy(data[f"c{case}__x"]), torch.from_numpy(data[f"c{case}__logits"])
     for activation in (torch.tanh, torch.relu, nn.functional.softplus, torch.sigmoid, nn.functional.gelu):
         model = Perceptron(activation).double()
@@ -34,7 +36,9 @@ def model_of(data, case):
 
 
 @pytest.mark.parametrize("case", range(3))
-@pytest.mark.parametrize(("variant", "loss", "gradients"), [("paper", "paper_sq", "sq"), ("official", "code_abs", "abs")])
+@pytest.mark.parametrize(
+    ("variant", "loss", "gradients"), [("paper", "paper_sq", "sq"), ("official", "code_abs", "abs")]
+)
 def test_grad_mask_and_its_parameter_gradients(golden, agree, case, variant, loss, gradients):
     data = golden("crayon_sort/cmp_gradmask")
     model = model_of(data, case)

@@ -1,0 +1,183 @@
+"""The substitutes have the values, gradients and second derivatives of the ordinary operations."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from tiny import BUILDERS, CLASSES, SIZE, fresh_model
+from torch import nn
+from torch.autograd import gradcheck, gradgradcheck
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from hf_guidance.families import family_of
+from hf_guidance.second_order import fast_double_backward, first_derivative
+
+
+def _random(*shape, dtype=torch.float64):
+    return torch.randn(*shape, dtype=dtype, requires_grad=True)
+
+
+MEAN, VARIANCE = torch.linspace(-1, 1, 3).double(), torch.tensor([0.5, 1.0, 2.0]).double()
+OPERATIONS = {
+    "conv": (lambda x, w, b: F.conv2d(x, w, b, padding=1), [(2, 3, 4, 5), (4, 3, 3, 3), (4,)]),
+    "conv1d": (lambda x, w, b: F.conv1d(x, w, b, padding=1), [(2, 3, 5), (4, 3, 3), (4,)]),
+    "strided stem": (lambda x, w, b: F.conv2d(x, w, b, 2, 1), [(2, 3, 7, 6), (4, 3, 3, 3), (4,)]),
+    "uneven stem": (lambda x, w: F.conv2d(x, w, None, 2, (0, 2)), [(2, 3, 8, 6), (4, 3, 3, 5)]),
+    "patches": (lambda x, w, b: F.conv2d(x, w, b, 2), [(2, 3, 5, 6), (4, 3, 2, 2), (4,)]),
+    "depthwise": (lambda x, w, b: F.conv2d(x, w, b, 1, 1, 1, 3), [(2, 3, 4, 5), (3, 1, 3, 3), (3,)]),
+    "grouped, dilated": (lambda x, w: F.conv2d(x, w, None, 1, 2, 2, 2), [(2, 4, 4, 5), (4, 2, 3, 3)]),
+    "same": (lambda x, w, b: F.conv2d(x, w, b, padding="same"), [(2, 3, 4, 5), (4, 3, 3, 3), (4,)]),
+    "same, even": (lambda x, w, b: F.conv2d(x, w, b, padding="same"), [(2, 3, 4, 5), (4, 3, 2, 2), (4,)]),
+    "transposed input": (lambda x, w: F.conv2d(x.mT, w, padding=1), [(2, 3, 5, 4), (4, 3, 3, 3)]),
+    "layer norm": (lambda x, w, b: F.layer_norm(x, (5,), w, b), [(2, 3, 5), (5,), (5,)]),
+    "layer norm, two dimensions": (lambda x, w, b: F.layer_norm(x, (3, 5), w, b), [(2, 3, 5), (3, 5), (3, 5)]),
+    "layer norm without weight": (lambda x: F.layer_norm(x, (5,)), [(2, 3, 5)]),
+    "gelu": (F.gelu, [(2, 3, 5)]),
+    "tanh gelu": (lambda x: F.gelu(x, approximate="tanh"), [(2, 3, 5)]),
+    "batch norm": (lambda x, w, b: F.batch_norm(x, MEAN, VARIANCE, w, b), [(2, 3, 4, 5), (3,), (3,)]),
+    "batch norm without weight": (lambda x: F.batch_norm(x, MEAN, VARIANCE), [(2, 3, 4, 5)]),
+    "batch norm, train": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True), [(3, 3, 2, 2), (3,), (3,)]),
+}
+
+
+def _inputs(name):
+    torch.manual_seed(0)
+    operation, shapes = OPERATIONS[name]
+    return operation, [_random(*shape) for shape in shapes]
+
+
+def _fast(operation, leaf=None):
+    def run(*inputs):
+        with fast_double_backward(leaf):
+            return operation(*inputs)
+
+    return run
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_derivatives_agree_with_finite_differences(name):
+    operation, inputs = _inputs(name)
+    assert gradcheck(_fast(operation), inputs)
+    assert gradgradcheck(_fast(operation), inputs)
+
+    def derivative(dy, *inputs):
+        output = _fast(operation)(*inputs)
+        with first_derivative():
+            return torch.autograd.grad(output, inputs[0], dy, create_graph=True)[0]
+
+    assert gradcheck(derivative, [torch.randn_like(operation(*inputs)).requires_grad_(), *inputs])
+
+
+def _explained_loss(operation, inputs, first=first_derivative):
+    output = operation(*inputs)
+    with first():
+        (dx,) = torch.autograd.grad((output**3).sum(), inputs[0], create_graph=True)
+    return (dx * inputs[0]).square().sum() + output.square().sum()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_all_gradients_equal_autograd(name, frozen):
+    operation, inputs = _inputs(name)
+    for weight in inputs[1:]:
+        weight.requires_grad_(not frozen)
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    ours, theirs = (torch.autograd.grad(_explained_loss(run, inputs), wanted) for run in (_fast(operation), operation))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
+
+
+def test_the_explained_leaf_gets_no_gradient_from_the_last_pass():
+    operation, inputs = _inputs("conv")
+    output = _fast(operation, inputs[0])(*inputs)
+    output.sum().backward()
+    assert inputs[0].grad is None
+    assert inputs[1].grad is not None
+
+
+def test_weights_that_depend_on_the_explained_input_keep_their_gradient():
+    x, w = _random(2, 3, 4, 4), _random(4, 3, 3, 3)
+
+    def dynamic(x, w):
+        return F.conv2d(x, w * x.mean(), padding=1)
+
+    ours, theirs = (torch.autograd.grad(_explained_loss(run, (x, w)), (x, w)) for run in (_fast(dynamic), dynamic))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_third_derivative_is_refused():
+    x = _random(4)
+    y = _fast(F.gelu)(x)
+    with first_derivative():
+        (dx,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="third derivative"):
+        torch.autograd.grad(dx.sum(), x, create_graph=True)
+
+
+def test_checkpointed_regions_fall_through():
+    operation, inputs = _inputs("layer norm")
+
+    def checkpointed(*inputs):
+        return checkpoint(operation, *inputs, use_reentrant=False)
+
+    ours, theirs = (
+        torch.autograd.grad(_explained_loss(run, inputs), inputs) for run in (_fast(checkpointed), operation)
+    )
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["conv", "depthwise", "patches", "layer norm", "gelu"])
+def test_bfloat16_autocast_as_without_substitutes(name):
+    operation, inputs = _inputs(name)
+    inputs = [tensor.detach().float().requires_grad_() for tensor in inputs]
+    results = []
+    for run in (_fast(operation), operation):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output = run(*inputs)
+        with first_derivative():
+            (dx,) = torch.autograd.grad(output.float().square().sum(), inputs[0], create_graph=True)
+        results.append((output, *torch.autograd.grad(dx.square().sum(), inputs, allow_unused=True)))
+    for a, b in zip(*results, strict=True):
+        if a is None or b is None:
+            assert a is b
+            continue
+        assert a.dtype == b.dtype
+        assert (a - b).norm() <= 0.02 * b.norm() + 1e-6
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("name", BUILDERS)
+def test_whole_models_equal_autograd(name, memory_format):
+    model = fresh_model(name)
+    family = family_of(model)
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, *SIZE, dtype=torch.float64).to(memory_format=memory_format)
+    results = []
+    for fast in (True, False):
+        leaf = images.detach().requires_grad_()
+        with fast_double_backward(leaf) if fast else nullcontext():
+            logits = model(pixel_values=leaf)[family.logits]
+        with first_derivative():
+            (gradient,) = torch.autograd.grad(logits[:, : CLASSES - 1].sum(), leaf, create_graph=True)
+        loss = (gradient * leaf).sum(1).abs().sum() + logits.square().sum()
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        results.append((loss, torch.autograd.grad(loss, parameters, allow_unused=True)))
+    (ours, our_gradients), (theirs, their_gradients) = results
+    assert abs(ours.item() - theirs.item()) <= 1e-10 * abs(theirs.item())
+    scale = max(g.abs().max().item() for g in their_gradients if g is not None)
+    for a, b in zip(our_gradients, their_gradients, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert (a - b).abs().max().item() <= 1e-10 * scale
+
+
+def test_parameters_accumulate_once_per_backward():
+    calls = []
+    layer = nn.Conv2d(3, 4, 3, dtype=torch.float64)
+    layer.weight.register_post_accumulate_grad_hook(lambda parameter: calls.append(1))
+    x = _random(2, 3, 5, 5)
+    _explained_loss(_fast(layer), (x,)).backward()
+    assert calls == [1]
