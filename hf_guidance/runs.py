@@ -50,7 +50,8 @@ def run_full(
     paths = {layer: family.path(layer, module) for layer in layers if layer != "input"}
     if "input" in layers:
         inputs = inputs | {family.features: _leaf(inputs[family.features])}
-    quick = fast_double_backward() if differentiate and twice else nullcontext()
+    leaf = inputs[family.features] if "input" in layers else None
+    quick = fast_double_backward(leaf) if differentiate and twice else nullcontext()
     with captured(module, dict.fromkeys(paths.values())) as recorded, quick:
         outputs = model(**inputs)
     raw = {layer: [recorded[path]] for layer, path in paths.items()}
@@ -86,14 +87,15 @@ def run_copies(
     images = len(inputs[family.features])
     count = len(copies) // images
     inputs = {name: _repeat(value, count) for name, value in inputs.items()}
+    leaf = None
     if layers and not copies.requires_grad:
-        copies = _leaf(copies)
+        copies = leaf = _leaf(copies)
     edits: dict[str, Any] = {family.path(layer, module): None for layer in layers if layer not in ("input", at)}
     if at == "input":
         inputs[family.features] = copies
     else:
         edits[family.path(at, module)] = lambda output: copies
-    quick = fast_double_backward() if layers and twice else nullcontext()
+    quick = fast_double_backward(leaf) if layers and twice else nullcontext()
     with captured(module, edits) as recorded, quick, _statistics_kept(module):
         outputs = module(**inputs)
     raw = {layer: copies if layer == at else recorded[family.path(layer, module)] for layer in layers}

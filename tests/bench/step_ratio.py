@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -72,6 +73,7 @@ def peak_bytes(step: Step, drop_gradients: Step, device: str) -> int:
         before = torch.cuda.memory_allocated()
         step()
         return int(torch.cuda.max_memory_allocated() - before)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its start-up messages would tear the table apart
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         step()
     return peak_of(recorded)

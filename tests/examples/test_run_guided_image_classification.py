@@ -1,0 +1,53 @@
+"""The example script end to end, and what it says to a wrong name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from hf_guidance import Guidance
+
+SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "run_guided_image_classification.py"
+
+
+def run(folder, *options):
+    small = json.dumps({"train_size": 24, "validation_size": 0, "test_size": 8, "image_size": 32, "digit_size": 16})
+    command = [
+        sys.executable, str(SCRIPT), "--builder_config", small, "--image_size", "32", "--output_dir", str(folder),
+        "--num_train_epochs", "1", "--report_to", "none", "--use_cpu", "true", "--save_strategy", "no", *options,
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model_config", '{"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}', "--fraction", "0.5"],
+        ["--model_type", "vit", "--objective", "RightReasons", "--attribution", "IntegratedGradients", "--layer", "mid1",
+         "--attribution_options", '{"steps": 2}', "--model_config",
+         '{"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 16, "image_size": 32, "patch_size": 8}'],
+    ],
+    ids=["resnet", "vit"],
+)  # fmt: skip
+def test_it_trains_measures_and_saves(options, tmp_path):
+    done = run(tmp_path, *options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((tmp_path / "all_results.json").read_text())
+    for name in ("accuracy", "epg", "attribution_iou", "pointing_game"):
+        assert 0 <= results[f"before_{name}"] <= 1
+        assert 0 <= results[f"after_{name}"] <= 1
+    AutoModelForImageClassification.from_pretrained(tmp_path)
+    AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
+    assert len(Guidance.load(tmp_path)) == 2
+
+
+def test_a_wrong_objective_lists_the_known_ones(tmp_path):
+    done = run(tmp_path, "--objective", "Enery")
+    assert done.returncode != 0
+    assert "unknown name 'Enery'" in done.stderr
+    assert "Energy" in done.stderr.splitlines()[-1]

@@ -1,0 +1,182 @@
+"""Rows to tensors: importance follows the pixels, whatever the processor does to them; bad rows are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import ConvNextImageProcessor, ViTImageProcessor
+
+from hf_guidance import GuidanceCollator
+from hf_guidance.explained_rows import draw_one_per_image
+
+SQUARE = ViTImageProcessor(size={"height": 32, "width": 32})
+
+
+def picture(width=64, height=48, box=None):
+    pixels = np.zeros((height, width, 3), np.uint8)
+    if box is not None:
+        pixels[box[1] : box[3], box[0] : box[2]] = 255
+    return Image.fromarray(pixels)
+
+
+def row(box=(8, 4, 40, 36), labels=(1,), **more):
+    objects = [{"bbox": [float(v) for v in box], "category": labels[0]}]
+    return {"image": picture(box=box), "image_id": "a", "labels": list(labels), "objects": objects} | more
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        SQUARE,
+        ViTImageProcessor(size={"height": 40, "width": 24}, do_normalize=False),
+        ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=0.7),
+        ViTImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.1, 0.2, 0.3], image_std=[2.0, 1.0, 0.5]),
+    ],
+    ids=["square", "tall", "centre crop", "other normalisation"],
+)
+def test_importance_follows_the_pixels(processor):
+    # The box is painted white on black: where the processed pixels are bright the importance must be one.
+    batch = GuidanceCollator(processor, num_labels=3)([row(), row(box=(30, 20, 64, 48))])
+    pixels = batch["pixel_values"][:, 0]
+    low, high = pixels.flatten(1).min(1).values, pixels.flatten(1).max(1).values
+    bright = (pixels - low[:, None, None]) / (high - low)[:, None, None]
+    assert torch.equal(batch["importance"], (bright >= 0.5).float())
+    assert batch["annotated"] == [True, True]
+
+
+def test_mask_column_and_boxes_agree():
+    mask = Image.fromarray(np.asarray(picture(box=(8, 4, 40, 36)))[..., 0])
+    by_mask, by_boxes = (
+        GuidanceCollator(SQUARE, num_labels=3, source=source)([row(mask=mask)]) for source in ("mask", "boxes")
+    )
+    assert torch.equal(by_mask["importance"], by_boxes["importance"])
+
+
+def test_class_masks_give_each_class_its_part():
+    mask = np.zeros((48, 64), np.uint8)
+    mask[:, :20], mask[:, 20:40] = 1, 3  # class 0, class 2
+    both = row(labels=(0, 2), mask=Image.fromarray(mask))
+    batch = GuidanceCollator(SQUARE, "multi_label_classification", 3)([both])
+    assert batch["target"].tolist() == [0, 2]
+    assert batch["importance"][0, :, :10].all()
+    assert not batch["importance"][0, :, 10:].any()
+    assert batch["importance"][1, :, 10:20].all()
+    assert batch["labels"].tolist() == [[1.0, 0.0, 1.0]]
+
+
+def test_union_of_the_boxes_of_one_class():
+    objects = [{"bbox": [0.0, 0.0, 8.0, 48.0], "category": 0}, {"bbox": [56.0, 0.0, 64.0, 48.0], "category": 0},
+               {"bbox": [20.0, 0.0, 40.0, 48.0], "category": 1}]  # fmt: skip
+    batch = GuidanceCollator(SQUARE, "multi_label_classification", 2)([row(labels=(0, 1), objects=objects)])
+    columns = batch["importance"][0].any(0)
+    assert columns.tolist() == [x < 4 or x >= 28 for x in range(32)]
+    assert (batch["row"], batch["slot"]) == ([0, 0], [0, 1])
+
+
+def test_rows_without_boxes_or_not_to_be_used_are_not_annotated():
+    batch = GuidanceCollator(SQUARE, num_labels=3)([row(objects=[]), row(annotated=False), row(), row(objects=None)])
+    assert batch["annotated"] == [False, False, True, False]
+    assert batch["importance"].flatten(1).any(1).tolist() == [False, False, True, False]
+
+
+def test_an_image_without_labels_has_no_pair_and_is_never_drawn():
+    rows = [row(labels=(0,)), {**row(), "labels": []}]
+    batch = GuidanceCollator(SQUARE, "multi_label_classification", 3)(rows)
+    assert batch["row"] == [0]
+    assert draw_one_per_image(batch)["row"] == [0]
+    assert batch["labels"][1].sum() == 0
+
+
+def test_soft_importance_stays_soft():
+    importance = np.full((48, 64), 0.25)
+    batch = GuidanceCollator(SQUARE, num_labels=3)([row(importance=importance)])
+    assert torch.allclose(batch["importance"], torch.tensor(0.25), atol=3e-3)
+
+
+def test_ready_pixel_values_need_no_processor():
+    ready = {"pixel_values": torch.randn(3, 16, 24), "labels": [1], "objects": [{"bbox": [2, 3, 10, 9], "category": 1}]}
+    batch = GuidanceCollator(None, num_labels=2)([ready, ready])
+    assert batch["importance"].shape == (2, 16, 24)
+    assert batch["importance"][0].sum() == 8 * 6
+    assert torch.equal(batch["pixel_values"][0], ready["pixel_values"])
+
+
+def test_joint_augmentation_moves_box_and_pixels_together():
+    from torchvision.transforms import v2
+
+    flip = GuidanceCollator(SQUARE, num_labels=3, transform=v2.RandomHorizontalFlip(p=1.0))([row()])
+    plain = GuidanceCollator(SQUARE, num_labels=3)([row()])
+    assert torch.equal(flip["importance"], plain["importance"].flip(-1))
+    assert torch.equal(flip["pixel_values"], plain["pixel_values"].flip(-1))
+
+
+def test_a_crop_that_loses_the_box_loses_the_annotation():
+    from torchvision.transforms import v2
+
+    crop = GuidanceCollator(SQUARE, num_labels=3, transform=v2.CenterCrop(8))([row(box=(0, 0, 10, 10))])
+    assert crop["annotated"] == [False]
+
+
+def test_the_control_keeps_size_and_moves_place_the_same_way_every_time():
+    true = GuidanceCollator(SQUARE, num_labels=3)
+    moved = GuidanceCollator(SQUARE, num_labels=3, control_seed=3)
+    rows = [row(image_id=str(i)) for i in range(20)]
+    first, second, original = moved(rows), moved(rows), true(rows)
+    assert torch.equal(first["importance"], second["importance"])
+    areas = first["importance"].sum((1, 2))
+    assert ((areas - original["importance"].sum((1, 2))).abs() <= 40).all()
+    assert (first["importance"] != original["importance"]).flatten(1).any(1).sum() > 15
+    other = GuidanceCollator(SQUARE, num_labels=3, control_seed=4)(rows)
+    assert not torch.equal(first["importance"], other["importance"])
+
+
+def test_unlabelled_rows_can_only_be_predicted():
+    assert list(GuidanceCollator(SQUARE, num_labels=2)([{"image": picture()}])) == ["pixel_values"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"objects": [{"bbox": [0.0, 0.0, 90.0, 9.0], "category": 1}]}, r"image_id 'a'.*outside the image"),
+        ({"objects": [{"bbox": [9.0, 0.0, 9.0, 9.0], "category": 1}]}, "zero width"),
+        ({"objects": [{"bbox": [9.0, 0.0, 3.0, 9.0], "category": 1}]}, "reversed"),
+        ({"labels": [0, 1]}, r"labels \[0, 1\].*exactly one"),
+        ({"labels": [7]}, "class 7.*0 to 2"),
+        ({"mask": Image.new("L", (10, 10))}, r"mask of size \(10, 10\).*resize"),
+        ({"importance": np.full((48, 64), np.nan)}, "NaN"),
+        ({"importance": np.full((48, 64), 200.0)}, r"importance in \[0, 200\]"),
+        ({"image": None}, "no PIL image"),
+    ],
+)
+def test_bad_rows_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        GuidanceCollator(SQUARE, num_labels=3)([row(**change)])
+
+
+def test_a_truncated_image_is_named(tmp_path):
+    file = tmp_path / "cut.jpg"
+    picture(400, 300, box=(10, 10, 200, 200)).save(file)
+    file.write_bytes(file.read_bytes()[:900])
+    with pytest.raises(ValueError, match=r"row 0 of the batch \(image_id 'a'\): the image cannot be read"):
+        GuidanceCollator(SQUARE, num_labels=3)([row(image=Image.open(file))])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"problem_type": "regression"}, "problem_type='regression'.*choose"),
+        ({"source": "boxen"}, "source='boxen'.*choose"),
+        ({"problem_type": "multi_label_classification"}, "num_labels"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        GuidanceCollator(SQUARE, **options)
+
+
+def test_a_missing_source_column_is_named():
+    bare = {name: value for name, value in row().items() if name != "objects"}
+    with pytest.raises(ValueError, match="no column 'objects'"):
+        GuidanceCollator(SQUARE, num_labels=3, source="boxes")([bare])
