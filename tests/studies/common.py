@@ -1,6 +1,5 @@
 """What the studies share: images decoded once into memory, one training run, what is measured of it, and the table."""
 
-import contextlib
 import json
 import logging
 import os
@@ -180,7 +179,8 @@ class Results:
     def __init__(self, name: str, folder: Path, settings: Mapping[str, Stage], **notes: Any) -> None:
         self.name, self.file, self.started = name, folder / f"{name}.json", time.time()
         self.settings = {arm: asdict(stage) for arm, stage in settings.items()}
-        self.notes, self.runs, self.targets = notes, {}, []
+        self.notes = notes
+        self.targets: list[dict[str, Any]] = []
         self.runs: dict[str, list[dict[str, Any]]] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -205,9 +205,13 @@ class Results:
     def check(self, text: str, difference: tuple[str, str, str], low: float = -np.inf, high: float = np.inf) -> None:
         """Compare the means of two arms with a target: difference = (metric, arm, other arm), in points."""
         metric, arm, other = difference
-        with contextlib.suppress(KeyError):
-            value = self.mean(arm, metric) - self.mean(other, metric)
-            self.targets.append({"target": text, "measured": value, "met": bool(low <= value <= high)})
+        value = self.mean(arm, metric) - self.mean(other, metric)
+        self.targets.append({"target": text, "measured": value, "met": bool(low <= value <= high)})
+
+    def report(self, text: str, difference: tuple[str, str, str]) -> None:
+        """A difference without a target."""
+        self.check(text, difference)
+        self.targets[-1]["met"] = None
 
     def write(self) -> None:
         content = {
@@ -226,7 +230,8 @@ class Results:
             cells = [f"{row[n]['mean']:.1f} ± {row[n]['std']:.1f}" if n in row else "-" for n in columns]
             print(f"{arm:18s}" + "".join(f"{cell:>19s}" for cell in cells) + f"{len(self.runs[arm]):7d}")
         for target in self.targets:
-            print(f"{'met   ' if target['met'] else 'MISSED'} {target['target']}: {target['measured']:+.1f}")
+            verdict = {True: "met", False: "MISSED", None: ""}[target["met"]]
+            print(f"{verdict:7s}{target['target']}: {target['measured']:+.1f}")
         for name, value in self.notes.items():
             print(f"{name}: {value}")
         print(f"{time.time() - self.started:.0f} s; written to {self.file}\n", flush=True)

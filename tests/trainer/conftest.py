@@ -42,7 +42,9 @@ def build(kind: str = "resnet", **fields):
             ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", **labels)
         )
     if kind == "convnext":
-        return ConvNextForImageClassification(ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2, **labels))
+        return ConvNextForImageClassification(
+            ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2, **labels)
+        )
     return ViTForImageClassification(
         ViTConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32,
                   patch_size=8, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **labels)

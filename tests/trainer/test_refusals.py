@@ -52,7 +52,11 @@ def test_a_dataset_without_any_annotation_is_refused(trainer_of, model_of, digit
 def test_a_stream_without_any_annotation_is_reported_at_the_end(trainer_of, model_of, digits, processor):
     stream = digits["train"].to_iterable_dataset().map(lambda row: {**row, "annotated": False})
     trainer = trainer_of(
-        model_of(), ENERGY, rows=stream, max_steps=2, trainer={"data_collator": GuidanceCollator(processor, num_labels=2)}
+        model_of(),
+        ENERGY,
+        rows=stream,
+        max_steps=2,
+        trainer={"data_collator": GuidanceCollator(processor, num_labels=2)},
     )
     with pytest.raises(ValueError, match="no annotated row"):
         trainer.train()

@@ -97,7 +97,9 @@ def test_train_mode_batch_norm_keeps_the_batch_together(trainer_of, model_of, di
     assert len(annotated.row) == sum(rows[i]["annotated"] for i in range(10)) < 10
 
 
-def test_a_batch_without_annotation_runs_the_model_once_and_differentiates_nothing(trainer_of, model_of, digits, monkeypatch):
+def test_a_batch_without_annotation_runs_the_model_once_and_differentiates_nothing(
+    trainer_of, model_of, digits, monkeypatch
+):
     rows = with_annotated_fraction(digits["train"], 1.0, seed=0)
     trainer = trainer_of(model_of("vit"), ENERGY, rows=rows)
     trainer.model.train()
