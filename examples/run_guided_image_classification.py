@@ -78,6 +78,14 @@ def load_splits(data: DataArguments) -> Any:
     return builder.as_dataset()
 
 
+def class_names(train: Any, split: str) -> list[str]:
+    labels = train.features.get("labels", train.features.get("label"))
+    feature = getattr(labels, "feature", labels)
+    if not hasattr(feature, "names"):
+        raise ValueError(f"split {split!r} has no ClassLabel column 'labels' or 'label'; it has {train.column_names}.")
+    return feature.names
+
+
 def load_model(model: ModelArguments, names: list[str], problem_type: str) -> tuple[Any, Any]:
     labels = {
         "num_labels": len(names),
@@ -86,7 +94,10 @@ def load_model(model: ModelArguments, names: list[str], problem_type: str) -> tu
         "problem_type": problem_type,
     }
     if model.model_name_or_path is None:
-        config = AutoConfig.for_model(model.model_type, **(json.loads(model.model_config) | labels))
+        fields = json.loads(model.model_config) | labels
+        if hasattr(AutoConfig.for_model(model.model_type), "image_size"):  # token models are built for one size
+            fields = {"image_size": model.image_size} | fields
+        config = AutoConfig.for_model(model.model_type, **fields)
         processor = ViTImageProcessor(size={"height": model.image_size, "width": model.image_size})
         return AutoModelForImageClassification.from_config(config), processor
     processor = AutoImageProcessor.from_pretrained(model.model_name_or_path, backend="pil")
@@ -113,8 +124,11 @@ def main() -> None:
     set_seed(args.seed)
     guidance, attribution = chosen_guidance(choice)
     splits = load_splits(data)
+    missing = sorted({data.train_split, data.eval_split} - set(splits))
+    if missing:
+        raise ValueError(f"{data.dataset} has no split {missing[0]!r}; it has {sorted(splits)}.")
     train = with_annotated_fraction(splits[data.train_split], data.fraction, args.seed)
-    names = train.features["labels"].feature.names
+    names = class_names(train, data.train_split)
     model, processor = load_model(model_args, names, data.problem_type)
     collator = GuidanceCollator(processor, data.problem_type, len(names), data.source)
     trainer = GuidedTrainer(

@@ -18,7 +18,8 @@ from hf_guidance.row_labels import PROBLEM_TYPES, row_labels
 ROW_FORMAT_COLUMNS = (
     "image", "pixel_values", "image_id", "labels", "label", "objects", "mask", "importance", "annotated", "group",
 )  # fmt: skip
-"""Columns of a dataset that the collator reads or passes on; the trainer never drops them."""
+"""Columns that the trainer never drops. The collator reads all of them but `group`, which is there for metrics."""
+_VISIBLE = 1e-3  # brightness in [0, 1]: below one step of 8-bit images, above rounding
 
 
 @dataclass
@@ -26,13 +27,18 @@ class GuidanceCollator:
     """Collate rows ``{image, labels, objects, mask, ...}`` into the batch that a guided step reads.
 
     Every (image, positive class) pair becomes an explained row; training draws one per image, evaluation takes all. The
-    importance of a pair is the union of that class's boxes, or its part of the mask, carried through the very image
-    processor that makes the pixels, so that resizing and cropping agree. A pair whose importance is empty, or a row whose
+    importance of a pair is the union of that class's boxes (every pixel that a box touches), or its part of the mask,
+    carried through the very image processor that makes the pixels, so that resizing and cropping agree; a hard mask too
+    thin to fill half a processed pixel keeps its brightest ones. A pair whose importance is empty, or a row whose
     ``annotated`` is False, is not annotated: it counts in the task loss only.
+
+    A mask of integers follows the row format: 0 is nothing, 255 any class, and ``1 + class`` that class. So in a mask of
+    zeros and ones, 1 is class 0. A mask of truth values (dtype bool, PIL mode "1") tells no class: True is any class.
 
     Args:
         image_processor: Called as ``image_processor(images=[...], return_tensors="pt")``; None when rows already hold
-            ``pixel_values`` (channels, height, width), to whose pixels boxes and masks then refer.
+            ``pixel_values`` (channels, height, width). Boxes and masks of such rows refer to those pixels and are used at
+            their size, whether or not there is a processor.
         problem_type: "single_label_classification" or "multi_label_classification", as in the model's config.
         num_labels: Number of classes, for multi-hot labels and to check every label.
         source: Where importance comes from: "boxes", "mask", "importance" (a float map in [0, 1]), or "auto": the first
@@ -83,7 +89,8 @@ class GuidanceCollator:
         for index, (row, classes) in enumerate(zip(rows, labels, strict=True)):
             name = self._name(row, index)
             image, size = self._image(row, name)
-            used = row.get("annotated") is not False
+            flag = row.get("annotated")
+            used = flag is None or bool(flag)
             # Rows that may not be used keep their pairs, so that which class is drawn does not depend on annotation.
             found = [self._row_importance(row, size, c, name) if used else np.zeros(size, np.uint8) for c in classes]
             stack = torch.from_numpy(np.stack(found)) if found else torch.zeros(0, *size, dtype=torch.uint8)
@@ -93,7 +100,7 @@ class GuidanceCollator:
             pairs.extend((index, slot, target) for slot, target in enumerate(classes))
             images.append(image)
         batch: dict[str, Any] = {"pixel_values": self._pixels(images), "labels": self._labels(labels)}
-        importance = self._importance(masks, batch["pixel_values"].shape[-2:])
+        importance = self._importance(masks, batch["pixel_values"].shape[-2:], _all_tensors(images))
         batch["row"] = [index for index, _, _ in pairs]
         batch["slot"] = [slot for _, slot, _ in pairs]
         batch["annotated"] = importance.flatten(1).any(1).tolist()
@@ -104,7 +111,7 @@ class GuidanceCollator:
     def _row_importance(
         self, row: Mapping[str, Any], size: tuple[int, int], target: int, name: str
     ) -> npt.NDArray[np.uint8]:
-        return row_importance(row, size, target, self.source, name, self.control_seed)
+        return row_importance(row, size, target, self.source, name, self.control_seed, self.num_labels)
 
     @staticmethod
     def _name(row: Mapping[str, Any], index: int) -> str:
@@ -116,10 +123,16 @@ class GuidanceCollator:
             return pixels, (int(pixels.shape[-2]), int(pixels.shape[-1]))
         if self.image_processor is None:
             raise ValueError(f"{name} has no pixel_values and the collator no image_processor; give one of the two.")
+        value = row.get("image")
+        if value is None:
+            raise ValueError(f"{name} has no PIL image in column 'image'; its columns are {sorted(row)}.")
+        if not hasattr(value, "convert"):
+            raise ValueError(
+                f"{name} has no PIL image in column 'image' but a {type(value).__name__}; use `dataset.with_format(None)` "
+                "(and decode files by `cast_column('image', datasets.Image())`), or give pixel_values."
+            )
         try:
-            image = row["image"].convert("RGB")
-        except (KeyError, AttributeError) as error:
-            raise ValueError(f"{name} has no PIL image in column 'image'; its columns are {sorted(row)}.") from error
+            image = value.convert("RGB")
         except (OSError, SyntaxError) as error:
             raise ValueError(f"{name}: the image cannot be read ({error}); replace or leave out the file.") from error
         return image, (image.height, image.width)
@@ -140,25 +153,26 @@ class GuidanceCollator:
         return multi_hot
 
     def _pixels(self, images: list[Any]) -> Tensor:
-        if all(isinstance(image, Tensor) for image in images):
+        if _all_tensors(images):
             return torch.stack(images)
+        if any(isinstance(image, Tensor) for image in images):
+            raise ValueError("a batch mixes rows with pixel_values and rows with images; give every row the same.")
         pixels: Tensor = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
         return pixels
 
-    def _importance(self, masks: list[Tensor], size: Sequence[int]) -> Tensor:
+    def _importance(self, masks: list[Tensor], size: Sequence[int], ready: bool) -> Tensor:
         importance = torch.zeros(len(masks), *size)
         filled = [index for index, mask in enumerate(masks) if mask.any()]
         if not filled:
             return importance
-        if self.image_processor is None:
+        if ready:  # the pixels did not go through the processor, so the masks have their size already
             importance[filled] = torch.stack([masks[index] for index in filled]).float() / 255
             return importance
         pictures = [Image.fromarray(masks[index].numpy()).convert("RGB") for index in filled]
         black, white = self._black_and_white()
         grey = ((self._pixels(pictures)[:, 0].float() - black) / (white - black)).clamp(0, 1)
-        # Boxes and masks are hard: where the processor's interpolation blurs an edge, half decides. Soft maps stay soft.
         hard = torch.tensor([bool(((masks[i] == 0) | (masks[i] == 255)).all()) for i in filled])
-        importance[filled] = torch.where(hard[:, None, None], (grey >= 0.5).float(), grey)
+        importance[filled] = torch.where(hard[:, None, None], _sharpened(grey).float(), grey)
         return importance
 
     def _black_and_white(self) -> tuple[float, float]:
@@ -168,3 +182,16 @@ class GuidanceCollator:
             black, white = self._pixels(flat)[:, 0].float().flatten(1).median(1).values.tolist()
             self._levels = (black, white)
         return self._levels
+
+
+def _all_tensors(images: Sequence[Any]) -> bool:
+    return all(isinstance(image, Tensor) for image in images)
+
+
+def _sharpened(grey: Tensor) -> Tensor:
+    # Boxes and masks are hard: where the processor's interpolation blurs an edge, half decides. What is too thin to reach
+    # half anywhere keeps its brightest pixels; what a crop cut away has no brightness left, and stays empty.
+    bright = grey >= 0.5
+    top = grey.flatten(1).amax(1)[:, None, None]
+    lost = ~bright.flatten(1).any(1)[:, None, None]
+    return bright | (lost & (top > _VISIBLE) & (grey == top))

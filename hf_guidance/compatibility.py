@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import IterableDataset
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -12,17 +13,18 @@ logger = logging.get_logger(__name__)
 _FUSED = ("sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
-def refuse_unsupported(args: Any, model: nn.Module) -> None:
+def refuse_unsupported(args: Any, model: nn.Module, accelerator: Any = None) -> None:
     """Raise for settings under which second derivatives fail or are silently wrong.
 
     Raises:
         ValueError: torch.compile, DataParallel, static-graph DDP, FSDP, DeepSpeed or reentrant checkpointing; names the
             argument, the reason and the fix.
     """
+    state = getattr(accelerator, "state", None)  # what `accelerate launch` and its environment variables configured
     kwargs = getattr(args, "gradient_checkpointing_kwargs", None) or {}
     reasons = {
         "torch_compile=True (or a compiled model)": (
-            getattr(args, "torch_compile", False) or hasattr(model, "_orig_mod"),
+            getattr(args, "torch_compile", False) or _compiled(model) or _dynamo(state),
             "compiled graphs have no double backward; train without torch.compile, and compile the finished model",
         ),
         "several GPUs in one process (DataParallel)": (
@@ -34,11 +36,11 @@ def refuse_unsupported(args: Any, model: nn.Module) -> None:
             "with create_graph it silently stops averaging gradients; leave it off",
         ),
         "fsdp": (
-            bool(getattr(args, "fsdp", None)),
+            bool(getattr(args, "fsdp", None)) or getattr(state, "fsdp_plugin", None) is not None,
             "sharded parameters are freed before the second backward; use DistributedDataParallel",
         ),
         "deepspeed": (
-            bool(getattr(args, "deepspeed", None)),
+            bool(getattr(args, "deepspeed", None)) or getattr(state, "deepspeed_plugin", None) is not None,
             "its backward hooks do not see the second derivative; use DistributedDataParallel",
         ),
         "reentrant gradient checkpointing": (
@@ -49,6 +51,46 @@ def refuse_unsupported(args: Any, model: nn.Module) -> None:
     for setting, (found, reason) in reasons.items():
         if found:
             raise ValueError(f"{setting} does not work with guidance on attributions: {reason}.")
+
+
+def _compiled(model: nn.Module) -> bool:
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    return any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None for m in modules)
+
+
+def _dynamo(state: Any) -> bool:
+    backend = getattr(getattr(state, "dynamo_plugin", None), "backend", None)
+    return str(getattr(backend, "value", backend or "NO")).upper() != "NO"
+
+
+def refuse_dispatched_batches(args: Any, dataset: Any) -> None:
+    """Raise where the first process would cut the batches of a stream for the others: lists of rows cannot be cut.
+
+    Raises:
+        ValueError: A streaming dataset on several processes without ``dispatch_batches=False``.
+    """
+    stream = isinstance(dataset, IterableDataset)
+    dispatched = getattr(getattr(args, "accelerator_config", None), "dispatch_batches", None) is not False
+    if stream and dispatched and getattr(args, "world_size", 1) > 1:
+        raise ValueError(
+            "a streaming dataset on several processes: by default the first process reads the batches and cuts them for the "
+            "others, which rows of images cannot be; set accelerator_config={'dispatch_batches': False}."
+        )
+
+
+def refuse_float_labels(model: Any, labels: Any) -> None:
+    """Raise for labels that TaskLoss would take for multi-hot ones, though the model has one label an image.
+
+    Raises:
+        ValueError: Floating-point labels, and the model's ``problem_type`` is "single_label_classification".
+    """
+    problem = getattr(getattr(model, "config", None), "problem_type", None)
+    if problem == "single_label_classification" and isinstance(labels, Tensor) and labels.is_floating_point():
+        raise ValueError(
+            "labels are floating point, which TaskLoss takes for multi-hot labels, but the model's problem_type is "
+            "'single_label_classification': give integer labels, set problem_type='multi_label_classification', or write "
+            "the loss of soft labels as an Objective and pass Guidance(task=...)."
+        )
 
 
 def use_differentiable_attention(model: Any) -> None:

@@ -10,12 +10,16 @@ _IMPORTANCE_COLUMNS = ("importance", "mask", "objects")
 
 
 def check_annotated(dataset: Any) -> None:
-    """Raise if a map-style dataset cannot have a single annotated row. Other kinds of dataset are not judged.
+    """Raise if a map-style dataset cannot have a single annotated row.
+
+    Other kinds of dataset are not judged, nor are those whose rows a transform makes: their columns are not the rows'.
 
     Raises:
-        ValueError: No column with importance, or every row of them is empty, or every ``annotated`` is False.
+        ValueError: No column with importance, or all of them empty in every row, or every ``annotated`` is False.
     """
     if not isinstance(dataset, datasets.Dataset) or "pixel_values" in dataset.column_names:
+        return
+    if dataset.format["type"] == "custom":  # with_transform
         return
     columns = [name for name in _IMPORTANCE_COLUMNS if name in dataset.column_names]
     if not columns:
@@ -23,13 +27,21 @@ def check_annotated(dataset: Any) -> None:
             f"the training set has none of the columns {list(_IMPORTANCE_COLUMNS)}, so nothing can guide; it has "
             f"{dataset.column_names}. Build it with hf_guidance.dataset_builder, or add a column 'objects' or 'mask'."
         )
-    if "annotated" in dataset.column_names and not any(dataset.with_format(None)["annotated"]):
+    # As in the collator, a missing flag is no refusal.
+    if "annotated" in dataset.column_names and not any(
+        flag is None or flag for flag in dataset.with_format(None)["annotated"]
+    ):
         raise ValueError("column 'annotated' of the training set is False in every row; annotate at least one row.")
-    if columns == ["objects"] and not any(_filled(dataset)):
-        raise ValueError("column 'objects' of the training set is empty in every row; annotate at least one row.")
+    if not any(_filled(dataset, name) for name in columns):
+        raise ValueError(f"columns {columns} of the training set are empty in every row; annotate at least one row.")
 
 
-def _filled(dataset: datasets.Dataset) -> Any:
-    for batch in dataset.with_format("arrow").select_columns(["objects"]).iter(batch_size=1000):
-        for objects in batch.column("objects").to_pylist():
-            yield bool(objects and (objects["bbox"] if isinstance(objects, dict) else objects))
+def _filled(dataset: datasets.Dataset, name: str) -> bool:
+    batches = dataset.with_format("arrow").select_columns([name]).iter(batch_size=1000)
+    if name != "objects":
+        return any(batch.column(name).null_count < len(batch) for batch in batches)
+    return any(_holds_objects(objects) for batch in batches for objects in batch.column(name).to_pylist())
+
+
+def _holds_objects(objects: Any) -> bool:
+    return any(objects.values()) if isinstance(objects, dict) else bool(objects)

@@ -16,39 +16,40 @@ from hf_guidance.objectives import AttributionObjective
 logger = logging.get_logger(__name__)
 
 
-def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tensor]) -> bool:
+def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tensor], *, patient: bool = True) -> bool:
     """Check that every weighted term on attributions moves some parameter.
 
     Args:
         guidance: The terms.
         forward: A forward with at least one annotated row, gradients enabled.
         parameters: The model's parameters.
+        patient: Whether a head that is zero, as at the start of a fine-tuning, may still learn to pass gradients.
 
     Returns:
-        Whether every term could be judged. A term whose maps have no positive entry yet cannot: check again later.
+        Whether every term could be judged. A term whose maps have no positive entry yet cannot, nor one
+        below a head that is still zero: check again later.
 
     Raises:
         ValueError: The gradient at a layer is zero, input times gradient cancels, or no trainable parameter is reached.
     """
+    parameters = list(parameters)
     trainable = [p for p in parameters if p.requires_grad]
+    waits = patient and _head_is_zero(parameters, forward.logits().shape[-1])
     judged = True
     for name, term in guidance.on_attributions.items():
         assert isinstance(term.objective, AttributionObjective)
         if not term.weight:
             continue
-        _check_layer(name, term.objective.attribution, forward)
-        loss = torch.where(term.objective.rows(forward) > 0, term.objective(forward), 0).sum()
-        moves = (
-            bool(trainable)
-            and loss.requires_grad
-            and any(
-                gradient is not None and bool(gradient.any())
-                for gradient in torch.autograd.grad(loss, trainable, retain_graph=True, allow_unused=True)
-            )
-        )
-        if moves:
+        attribution = term.objective.attribution
+        if waits and not bool(forward.gradient(attribution.layer, attribution.target).any()):
+            logger.warning_once(f"term {name!r}: the head's weight is zero, so the term moves nothing until it is not.")
+            judged = False
             continue
-        if trainable and loss.requires_grad and not bool((forward.attribution(term.objective.attribution) > 0).any()):
+        _check_layer(name, attribution, forward)
+        loss = torch.where(term.objective.rows(forward) > 0, term.objective(forward), 0).sum()
+        if _moves(loss, trainable):
+            continue
+        if trainable and loss.requires_grad and not bool((forward.attribution(attribution) > 0).any()):
             logger.warning(f"term {name!r}: no map of this batch has a positive entry, so the term moves nothing yet.")
             judged = False
             continue
@@ -57,6 +58,17 @@ def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tenso
             "the attribution is detached from the model. Unfreeze a module above the layer, or choose an earlier layer."
         )
     return judged
+
+
+def _moves(loss: Tensor, trainable: list[Tensor]) -> bool:
+    if not (trainable and loss.requires_grad):
+        return False
+    gradients = torch.autograd.grad(loss, trainable, retain_graph=True, allow_unused=True)
+    return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
+
+
+def _head_is_zero(parameters: Iterable[Tensor], classes: int) -> bool:
+    return any(p.dim() > 1 and len(p) == classes and not bool(p.any()) for p in parameters)
 
 
 def _check_layer(name: str, attribution: Attribution, forward: Forward) -> None:

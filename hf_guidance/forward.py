@@ -68,7 +68,11 @@ class Forward:
                 f"columns row={self.row} and slot={self.slot} hold an image twice in one slot, so its gradients would be "
                 "added up; number the rows of an image by slot 0, 1, 2."
             )
-        self._row = None if self.row == list(range(self.images)) else torch.tensor(self.row, device=features.device)
+        self._row = (
+            None
+            if self.row == list(range(self.images))
+            else torch.tensor(self.row, dtype=torch.long, device=features.device)
+        )
         layers: dict[View, list[str]] = {FULL: []}
         # Sorted: data-parallel ranks must run views in the same order.
         for view, layer in sorted(needs, key=repr):
@@ -106,6 +110,13 @@ class Forward:
     def of_rows(self, values: Tensor) -> Tensor:
         """Values of the images (images, ...) as values of the explained rows (rows, ...)."""
         return values if self._row is None else values[self._row]
+
+    def of_images(self, values: Tensor) -> Tensor:
+        """Values >= 0 of the rows (rows, ...) as values of the images: the largest of an image's rows, 0 without rows."""
+        if self._row is None:
+            return values
+        index = self._row.reshape(-1, *[1] * (values.dim() - 1)).expand_as(values)
+        return values.new_zeros(self.images, *values.shape[1:]).scatter_reduce(0, index, values, "amax")
 
     def importance(self, column: str, space: Iterable[int] | None = None) -> Tensor:
         """Human importance of the rows, averaged by area onto ``space`` where it has another size.
@@ -205,7 +216,8 @@ class Forward:
         original = inputs[self.family.features] if at_input else self._run(FULL).layers[view.layer][0]
         features = self._to_space(view.layer, original)
         space = tuple(features.shape[2:])
-        importance = self.importance("importance", space) if "importance" in self.batch else None
+        matches = "importance" in self.batch and len(self.batch["importance"]) == len(self.row)
+        importance = self.of_images(self.importance("importance", space)) if matches else None
         fill = view.replace(features, importance)
         if fill.dim():
             fill = fill.expand_as(features)
@@ -213,9 +225,11 @@ class Forward:
         step = len(keep) if self._max_rows is None else max(1, self._max_rows // self.images)
         logits: list[Tensor] = []
         raw: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+        # In the dtype of the blend before the device: float64 points do not exist everywhere.
+        keep = (keep if keep.dtype == torch.bool else keep.to(original.dtype)).to(original.device)
         for part in keep.split(step):
             raw_fill = fill if not fill.dim() or view.layer == "input" else self.family.raw(fill, original)
-            copies = self.family.blend(original, part.to(original.device), raw_fill, first=view.layer == "input")
+            copies = self.family.blend(original, part, raw_fill, first=view.layer == "input")
             output, found = run_copies(
                 self._module, self.family, inputs, view.layer, copies, layers, twice=self.create_graph
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hf_guidance.resources import metric_path
@@ -68,6 +69,14 @@ class Grounding:
         self._pairs += len(pairs)
         for metric in self._metrics if pairs else []:
             metric.add_batch(predictions=[p[0] for p in pairs], references=[p[1] for p in pairs])
+
+    def reset(self) -> None:
+        """Forget what was added, as an evaluation that failed leaves it."""
+        if self._pairs:
+            for metric in self._metrics:
+                with suppress(Exception):  # modules forget only by computing, which may fail on what was half added
+                    metric.compute()
+        self._pairs = 0
 
     def compute(self) -> dict[str, float]:
         """The metrics of everything added, and forget it; empty when nothing was.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,16 @@ class Guidance(Mapping[str, Term]):
         """The terms that differentiate attributions."""
         return {name: t for name, t in self.items() if isinstance(t.objective, AttributionObjective)}
 
+    @property
+    def guided(self) -> dict[str, Term]:
+        """The terms besides the task: those that annotated rows count in, whether they differentiate or not."""
+        return {name: term for name, term in self.items() if name != "task"}
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether some term reads a layer, so that second derivatives may be taken."""
+        return any(layer != "logits" for _, layer in self.needs())
+
     def needs(self, annotated: bool = True) -> Needs:
         """What a Forward must provide: all terms' needs, or only the task's where no row is annotated."""
         terms = self._terms.values() if annotated else [self._terms["task"]]
@@ -110,7 +121,8 @@ class Guidance(Mapping[str, Term]):
 
         Returns:
             The scalar loss, and the detached scalars "loss/<term>" (unweighted) and, for terms on attributions,
-            "undefined_share/<term>": the share of annotated rows whose map has no positive entry.
+            "undefined_share/<term>": the share of annotated rows whose map has no positive entry. Where nothing is
+            annotated, terms with reduction "batch" or "sum" report 0, those with "rows" nothing: there is no mean.
         """
         forwards = [forward for forward in (annotated, rest) if forward is not None]
         images = sum(forward.images for forward in forwards)
@@ -119,7 +131,8 @@ class Guidance(Mapping[str, Term]):
             readers = forwards if name == "task" else [f for f in (annotated,) if f is not None]
             value = _reduced(term, readers, images) if readers else torch.zeros_like(total)
             total = total + term.weight * value
-            logs[f"loss/{name}"] = value.detach()
+            if readers or term.reduction != "rows":
+                logs[f"loss/{name}"] = value.detach()
         if annotated is not None:
             for name, term in self.on_attributions.items():
                 logs[f"undefined_share/{name}"] = _undefined_share(term.objective, annotated)
@@ -128,6 +141,10 @@ class Guidance(Mapping[str, Term]):
     def to_dict(self) -> dict[str, Any]:
         """Plain types: for every term its type and the fields that differ from the defaults."""
         return {name: to_plain(term, name) for name, term in self.items()}
+
+    def to_json(self) -> str:
+        """What guidance.json holds."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any], types: Mapping[str, type] | None = None) -> Guidance:
@@ -146,9 +163,14 @@ class Guidance(Mapping[str, Term]):
         return cls({name: from_plain(term, name, extra) for name, term in plain.items()})
 
     def save(self, folder: str | Path) -> None:
-        """Write guidance.json into a folder."""
-        text = json.dumps(self.to_dict(), indent=2)
-        (Path(folder) / GUIDANCE_FILE).write_text(text + "\n")
+        """Write guidance.json into a folder; a failure leaves the file that was there."""
+        file = Path(folder) / GUIDANCE_FILE
+        unfinished = file.with_name(f"{GUIDANCE_FILE}.{os.getpid()}.tmp")
+        try:
+            unfinished.write_text(self.to_json())
+            os.replace(unfinished, file)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, folder: str | Path, types: Mapping[str, type] | None = None) -> Guidance:

@@ -96,7 +96,7 @@ def run_copies(
     else:
         edits[family.path(at, module)] = lambda output: copies
     quick = fast_double_backward(leaf) if layers and twice else nullcontext()
-    with captured(module, edits) as recorded, quick, _statistics_kept(module):
+    with captured(module, edits) as recorded, quick, _statistics_kept(module), _checkpointing_off(module, at):
         outputs = module(**inputs)
     raw = {layer: copies if layer == at else recorded[family.path(layer, module)] for layer in layers}
     return _logits(outputs, family), raw
@@ -113,6 +113,24 @@ def _statistics_kept(module: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
+
+
+@contextmanager
+def _checkpointing_off(module: nn.Module, at: str) -> Iterator[None]:
+    # A checkpointed block is run again during the backward, when the edit of the layer is gone: wrong gradients.
+    switches = [
+        (m, name)
+        for m in (module.modules() if at != "input" else ())
+        for name in ("gradient_checkpointing", "grad_checkpointing")  # of transformers, of timm
+        if getattr(m, name, False) is True
+    ]
+    for switched, name in switches:
+        setattr(switched, name, False)
+    try:
+        yield
+    finally:
+        for switched, name in switches:
+            setattr(switched, name, True)
 
 
 def _leaf(tensor: Tensor) -> Tensor:

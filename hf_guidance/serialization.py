@@ -24,17 +24,21 @@ def to_plain(value: Any, path: str = "guidance") -> Any:
         ValueError: Something in it has no public name; names its path.
     """
     if is_dataclass(value) and not isinstance(value, type):
+        name = type(value).__name__
+        if known_names().get(name, type(value)) is not type(value):
+            raise ValueError(
+                f"{path}: the class {type(value).__module__}.{name} has the name of one of hf_guidance, which would be read "
+                "back in its place; give the class another name."
+            )
         differing = [f for f in fields(value) if getattr(value, f.name) != _default(f)]
-        return {"type": type(value).__name__} | {
-            f.name: to_plain(getattr(value, f.name), f"{path}.{f.name}") for f in differing
-        }
+        return {"type": name} | {f.name: to_plain(getattr(value, f.name), f"{path}.{f.name}") for f in differing}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple):
         return [to_plain(item, f"{path}[{i}]") for i, item in enumerate(value)]
-    name = getattr(value, "__name__", None)
-    if name is not None and known_names().get(name) is value:
-        return {"function": name}
+    function = getattr(value, "__name__", None)
+    if function is not None and known_names().get(function) is value:
+        return {"function": function}
     raise ValueError(f"{path}: {value!r} cannot be written; use a public dataclass or function of hf_guidance.")
 
 

@@ -36,7 +36,8 @@ def boxes_to_mask(boxes: Tensor | Sequence[Sequence[float]], height: int, width:
     columns = torch.arange(width, device=boxes.device)
     inside_rows = (rows >= ymin[:, None]) & (rows < ymax[:, None])
     inside_columns = (columns >= xmin[:, None]) & (columns < xmax[:, None])
-    return (inside_rows[:, :, None] & inside_columns[:, None, :]).any(0).float()
+    # The product counts the boxes over a pixel, and never holds one mask a box.
+    return ((inside_rows.float().T @ inside_columns.float()) > 0).float()
 
 
 def resize_boxes(boxes: Tensor | Sequence[Sequence[float]], size: tuple[int, int], to: tuple[int, int]) -> Tensor:

@@ -23,6 +23,10 @@ class TermLog:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0.0) + weight
 
+    def reset(self) -> None:
+        """Forget what was added."""
+        self._sums, self._counts = {}, {}
+
     def pop(self, names: list[str], accelerator: Any) -> dict[str, float]:
         """Averages over steps and processes since the last call, of the names that were reported.
 
@@ -34,5 +38,5 @@ class TermLog:
         sums = torch.stack([self._sums.get(name, zero) for name in names]) if names else zero[None]
         counts = torch.tensor([float(self._counts.get(name, 0)) for name in names] or [0.0], device=accelerator.device)
         both = accelerator.reduce(torch.stack([sums, counts]), reduction="sum").tolist()
-        self._sums, self._counts = {}, {}
+        self.reset()
         return {name: total / count for name, total, count in zip(names, *both, strict=False) if count}

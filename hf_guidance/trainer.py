@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
+from transformers.utils import logging
 
+from hf_guidance.annotation_watch import AnnotationWatch
 from hf_guidance.collator import ROW_FORMAT_COLUMNS, GuidanceCollator
-from hf_guidance.compatibility import refuse_unsupported, use_differentiable_attention
+from hf_guidance.compatibility import (
+    refuse_dispatched_batches,
+    refuse_float_labels,
+    refuse_unsupported,
+    use_differentiable_attention,
+)
 from hf_guidance.dataset_check import check_annotated
 from hf_guidance.explained_rows import annotated_images, annotated_only, draw_one_per_image, take_images
 from hf_guidance.families import Family, family_of
 from hf_guidance.first_step import check_terms
 from hf_guidance.forward import Forward, Needs, takes_backward
 from hf_guidance.grounding import Grounding
-from hf_guidance.guidance import Guidance, Term
+from hf_guidance.guidance import GUIDANCE_FILE, Guidance, Term
 from hf_guidance.objectives import AttributionObjective, TaskLoss
 from hf_guidance.term_log import TermLog
+
+logger = logging.get_logger(__name__)
+
+_PATIENCE = 10  # optimizer steps in which a head that begins at zero may learn to pass gradients
 
 
 class GuidedTrainer(Trainer):
@@ -31,7 +44,8 @@ class GuidedTrainer(Trainer):
 
     Takes everything Trainer takes. Differences: the loss is the guidance's; every log entry has ``loss/<term>`` and
     ``undefined_share/<term>``; ``evaluate()`` adds the grounding metrics; checkpoints carry guidance.json; a checkpoint
-    that fails to be written leaves no half folder behind.
+    that fails to be written leaves no half folder behind. ``loss/<term>`` averages over batches: one without annotated
+    rows counts as 0 for a term with reduction "batch" or "sum", and is left out for one with "rows".
 
     Args:
         *args: As for Trainer.
@@ -39,11 +53,12 @@ class GuidedTrainer(Trainer):
         family: What is known of the model's architecture; found by its ``config.model_type`` when None.
         grounding: What to measure of attributions; by default EPG of the first attribution term's maps.
         **kwargs: As for Trainer. Without ``data_collator``, the ``processing_class`` (an image processor) becomes a
-            GuidanceCollator for the model's ``problem_type``.
+            GuidanceCollator for the model's ``problem_type``; without either, rows must hold ``pixel_values``.
 
     Raises:
         ValueError: A setting that second derivatives do not survive (torch.compile, DataParallel, static-graph DDP,
-            FSDP), an unknown model or layer, a training set without any annotation, ``compute_loss_func``.
+            FSDP), an unknown model or layer, a training set without any annotation, ``compute_loss_func``, a guidance
+            that cannot be written to guidance.json.
 
     Example:
         >>> guidance = Guidance(energy=Term(Energy(GradCAM(layer="final")), weight=1.0, reduction="rows"))
@@ -59,10 +74,12 @@ class GuidedTrainer(Trainer):
         grounding: Grounding | None = None,
         **kwargs: Any,
     ) -> None:
-        if kwargs.get("compute_loss_func") is not None:
+        given = inspect.signature(Trainer.__init__).bind_partial(None, *args, **kwargs).arguments
+        if given.get("compute_loss_func") is not None:
             raise ValueError(
                 "compute_loss_func is not used: write the loss as an Objective and pass Guidance(task=...)."
             )
+        guidance.to_dict()  # what cannot be written would end training at its first checkpoint
         self.guidance = guidance
         terms = [
             t.objective for t in guidance.on_attributions.values() if isinstance(t.objective, AttributionObjective)
@@ -70,31 +87,58 @@ class GuidedTrainer(Trainer):
         self.grounding = grounding or (
             Grounding(terms[0].attribution, importance=terms[0].importance) if terms else None
         )
-        self._family = family
+        self._given_family = family
         self._train_log, self._eval_log = TermLog(), TermLog()
-        self._unchecked = bool(terms)
-        self._seen_annotation = not terms
+        self._evaluating = False
+        self._watch = AnnotationWatch()
+        self._forget_checks()
         super().__init__(*args, **kwargs)
         # The loss is a mean over images; the Trainer must divide it by the accumulation steps itself.
         self.model_accepts_loss_kwargs = False
-        if kwargs.get("data_collator") is None and self.processing_class is not None:
-            config = self.model.config
-            problem = config.problem_type or "single_label_classification"
-            self.data_collator = GuidanceCollator(self.processing_class, problem, config.num_labels)
+        if given.get("data_collator") is None:
+            self._collate_rows()
         if self.args.label_smoothing_factor and guidance["task"] == Term(TaskLoss()):
             smooth = Term(TaskLoss(label_smoothing=self.args.label_smoothing_factor))
             self.guidance = Guidance({**guidance, "task": smooth})
-        if terms:
-            refuse_unsupported(self.args, self.model)
-            check_annotated(self.train_dataset)
+        self._refuse()
         self._prepare_for_gradients(self.model)
+
+    def _collate_rows(self) -> None:
+        if self._given_family is not None and self._given_family.features != "pixel_values":
+            return
+        config = getattr(self.model, "config", None)
+        problem = getattr(config, "problem_type", None) or "single_label_classification"
+        self.data_collator = GuidanceCollator(self.processing_class, problem, getattr(config, "num_labels", None))
+
+    def _refuse(self) -> None:
+        if self.guidance.differentiates:
+            refuse_unsupported(self.args, self.model, self.accelerator)
+        if isinstance(self.data_collator, GuidanceCollator):
+            refuse_dispatched_batches(self.args, self.train_dataset)
+        if self.guidance.guided:
+            rows = self.train_dataset
+            if isinstance(self.data_collator, GuidanceCollator):
+                check_annotated(rows)
+                self._watch.known = _judged(rows)
+            self.add_callback(self._watch)
+        model = self.accelerator.unwrap_model(self.model)
+        needs = self.guidance.needs() | (self.grounding.needs() if self.grounding is not None else frozenset())
+        for layer in sorted({name for view, at in needs for name in (view.layer, at)} - {"input", "logits"}):
+            self.family.path(layer, model)
+
+    def _forget_checks(self) -> None:
+        self._found_family: Family | None = None
+        self._unchecked = bool(self.guidance.on_attributions)
+        self._checked_since: int | None = None
 
     @property
     def family(self) -> Family:
         """What is known of the model's architecture."""
-        if self._family is None:
-            self._family = family_of(self.accelerator.unwrap_model(self.model))
-        return self._family
+        if self._given_family is not None:
+            return self._given_family
+        if self._found_family is None:
+            self._found_family = family_of(self.accelerator.unwrap_model(self.model))
+        return self._found_family
 
     def compute_loss(
         self,
@@ -104,6 +148,8 @@ class GuidedTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The guidance of one batch; see Trainer.compute_loss. Outputs are {"loss", "logits"}."""
+        if isinstance(self.guidance["task"].objective, TaskLoss):
+            refuse_float_labels(self.model, inputs.get("labels"))
         if not model.training:
             return self._evaluation_loss(model, inputs, return_outputs)
         if getattr(self.args, "frozen_batch_norm", False):
@@ -112,19 +158,26 @@ class GuidedTrainer(Trainer):
         loss, logs = self.guidance(annotated, rest)
         self._train_log.add(logs)
         if annotated is not None:
-            self._seen_annotation = True
-            if self._unchecked:
-                self._unchecked = not check_terms(self.guidance, annotated, model.parameters())
+            self._watch.seen = True
+            self._check_terms(annotated, model)
         if not return_outputs:
             return loss
         logits = torch.cat([forward.logits() for forward in (annotated, rest) if forward is not None])
         return loss, {"loss": loss, "logits": logits[order]}
 
+    def _check_terms(self, annotated: Forward, model: nn.Module) -> None:
+        if not self._unchecked:
+            return
+        if self._checked_since is None:
+            self._checked_since = self.state.global_step
+        patient = self.state.global_step < self._checked_since + _PATIENCE
+        self._unchecked = not check_terms(self.guidance, annotated, model.parameters(), patient=patient)
+
     def _training_forwards(
         self, model: nn.Module, batch: dict[str, Any]
     ) -> tuple[Forward | None, Forward | None, list[int]]:
         """Forward of the annotated images, forward of the rest, and where each image of the batch went."""
-        images = annotated_images(batch) if self.guidance.on_attributions else []
+        images = annotated_images(batch) if self.guidance.guided else []
         count = len(batch[self.family.features])
         needs = self.guidance.needs()
         if not images:
@@ -143,14 +196,15 @@ class GuidedTrainer(Trainer):
     def _evaluation_loss(self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
         # All annotated (image, class) pairs, in one forward: images keep their order, so that processes can be joined.
         batch = annotated_only(inputs)
-        found = bool(annotated_images(batch)) and (self.grounding is not None or bool(self.guidance.on_attributions))
+        found = bool(annotated_images(batch)) and (self.grounding is not None or bool(self.guidance.guided))
         needs = self.guidance.needs(annotated=found)
         if found and self.grounding is not None:
             needs = needs | self.grounding.needs()
         forward = self._forward(model, batch, needs)
         loss, logs = self.guidance(forward, None) if found else self.guidance(None, forward)
-        self._eval_log.add(logs, weight=forward.images)
-        if self.grounding is not None:
+        if self._evaluating:
+            self._eval_log.add(logs, weight=forward.images)
+        if self._evaluating and self.grounding is not None:
             gather = self._gather_by_image if self.args.world_size > 1 else None
             self.grounding.add(forward if found else None, forward.images, gather)
         return (loss, {"loss": loss, "logits": forward.logits()}) if return_outputs else loss
@@ -164,7 +218,14 @@ class GuidedTrainer(Trainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Trainer's loop; its metrics gain the terms' losses and the grounding metrics."""
-        output = super().evaluation_loop(*args, **kwargs)
+        self._eval_log.reset()
+        if self.grounding is not None:
+            self.grounding.reset()
+        self._evaluating = True
+        try:
+            output = super().evaluation_loop(*args, **kwargs)
+        finally:
+            self._evaluating = False
         prefix = kwargs.get("metric_key_prefix", "eval")
         measured = self._eval_log.pop(self._log_names(), self.accelerator)
         measured |= self.grounding.compute() if self.grounding is not None else {}
@@ -182,34 +243,27 @@ class GuidedTrainer(Trainer):
         shares = [f"undefined_share/{name}" for name in self.guidance.on_attributions]
         return [f"loss/{name}" for name in self.guidance] + shares
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Trainer's training.
-
-        Raises:
-            ValueError: After an end without a single annotated row: the terms never had anything to say.
-        """
-        output = super().train(*args, **kwargs)
-        if not self._seen_annotation and self.args.world_size == 1 and output.global_step:
-            raise ValueError(
-                "training saw no annotated row, so it was unguided: no row had a box, mask or importance of an explained "
-                "class. Check the columns 'objects', 'mask', 'importance' and 'annotated', and the collator's source."
-            )
-        return output
-
     def call_model_init(self, trial: Any = None) -> nn.Module:
-        """Trainer's model_init, with attention made twice differentiable."""
+        """Trainer's model_init, with attention made twice differentiable; the new model is checked anew."""
         model: nn.Module = super().call_model_init(trial)
+        self._forget_checks()
         self._prepare_for_gradients(model)
         return model
 
     def _prepare_for_gradients(self, model: nn.Module) -> None:
-        if self.guidance.on_attributions or self.grounding is not None:
+        if self.guidance.differentiates or self.grounding is not None:
             use_differentiable_attention(model)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         columns: list[str] = list(self._signature_columns)  # type: ignore[has-type]
         self._signature_columns = list(dict.fromkeys([*columns, *ROW_FORMAT_COLUMNS]))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        file = Path(resume_from_checkpoint) / GUIDANCE_FILE
+        if file.is_file() and file.read_text() != self.guidance.to_json():
+            logger.warning(f"{file} holds another guidance than this trainer's; training goes on with the trainer's.")
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
@@ -236,3 +290,9 @@ def _freeze_batch_norm(model: nn.Module) -> None:
 def _rows_interact(model: nn.Module) -> bool:
     # Batch statistics couple the images of a batch: they cannot be run apart.
     return any(isinstance(module, _BatchNorm) and module.training for module in model.modules())
+
+
+def _judged(rows: Any) -> bool:
+    # What check_annotated looks into.
+    plain = isinstance(rows, datasets.Dataset) and rows.format["type"] != "custom"
+    return plain and "pixel_values" not in rows.column_names

@@ -48,7 +48,7 @@ class Keep:
 class Important(Keep):
     """Keep what is important: ``importance > threshold`` (strict); ``invert`` keeps the rest.
 
-    Needs one explained row per image.
+    An image with several explained rows keeps what is important to any of them, an image without keeps nothing.
     """
 
     threshold: float = 0.5
@@ -57,7 +57,7 @@ class Important(Keep):
 
     def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
         """One copy: (1, batch, *space) bool."""
-        important = forward.importance(self.column, space) > self.threshold
+        important = forward.of_images(forward.importance(self.column, space)) > self.threshold
         return (important ^ self.invert)[None]
 
 
@@ -73,8 +73,8 @@ class Path(Keep):
 
     def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
         """One copy a step: (steps, 1, *1) float."""
-        reference = forward.logits()
-        points = (torch.arange(self.steps, device=reference.device, dtype=torch.float64) + 0.5) / self.steps
+        # On the CPU: not every accelerator has float64.
+        points = (torch.arange(self.steps, dtype=torch.float64) + 0.5) / self.steps
         return points.reshape(self.steps, 1, *[1] * len(space))
 
 

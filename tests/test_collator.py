@@ -103,6 +103,55 @@ def test_ready_pixel_values_need_no_processor():
     assert torch.equal(batch["pixel_values"][0], ready["pixel_values"])
 
 
+@pytest.mark.parametrize("processor", [SQUARE, ConvNextImageProcessor(size={"shortest_edge": 16}, crop_pct=0.5)])
+@pytest.mark.parametrize("size", [(16, 24), (32, 32)])
+def test_importance_of_ready_pixels_stays_where_it_is_whatever_the_processor(processor, size):
+    objects = [{"bbox": [2, 3, 10, 9], "category": 1}]
+    ready = {"pixel_values": torch.randn(3, *size), "labels": [1], "objects": objects}
+    batch = GuidanceCollator(processor, num_labels=2)([ready, {**ready, "objects": []}])
+    assert batch["importance"].shape == (2, *size)
+    assert batch["importance"][0, 3:9, 2:10].all()
+    assert batch["importance"].sum() == 8 * 6
+    assert torch.equal(batch["pixel_values"][0], ready["pixel_values"])
+
+
+def test_ready_pixels_and_images_in_one_batch_are_refused():
+    ready = {"pixel_values": torch.randn(3, 32, 32), "labels": [1]}
+    with pytest.raises(ValueError, match="mixes rows with pixel_values and rows with images"):
+        GuidanceCollator(SQUARE, num_labels=2)([ready, row()])
+
+
+def test_a_small_box_survives_the_resize_at_its_place():
+    small = row(box=(37, 21, 38, 22))
+    shrunk = ViTImageProcessor(size={"height": 12, "width": 16})
+    importance = GuidanceCollator(shrunk, num_labels=3)([small])["importance"][0]
+    assert importance.nonzero().tolist() == [[21 * 12 // 48, 37 * 16 // 64]]
+
+
+def test_a_box_that_the_processor_crops_away_is_lost():
+    crop = ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=0.25)
+    for box in ((0, 0, 2, 2), (0, 0, 10, 10)):
+        assert GuidanceCollator(crop, num_labels=3)([row(box=box)])["annotated"] == [False]
+
+
+def test_truth_values_are_masks_of_any_class_and_ones_are_class_zero():
+    inside = np.asarray(picture(box=(8, 4, 40, 36)))[..., 0] > 0
+    boxes = GuidanceCollator(SQUARE, num_labels=3)([row()])["importance"]
+    for mask in (inside, Image.fromarray(inside), torch.from_numpy(inside)):
+        assert torch.equal(GuidanceCollator(SQUARE, num_labels=3)([row(mask=mask)])["importance"], boxes)
+    ones = inside.astype(np.uint8)
+    for label in range(3):
+        batch = GuidanceCollator(SQUARE, num_labels=3)([row(labels=(label,), mask=ones)])
+        assert batch["annotated"] == [label == 0]
+    assert GuidanceCollator(SQUARE)([row(mask=np.full((48, 64), 2.0))])["importance"].all()
+
+
+@pytest.mark.parametrize("kind", [bool, np.bool_, int, torch.tensor])
+def test_every_kind_of_false_is_not_annotated(kind):
+    rows = [row(annotated=kind(False)), row(annotated=kind(True)), row(annotated=None)]
+    assert GuidanceCollator(SQUARE, num_labels=3)(rows)["annotated"] == [False, True, True]
+
+
 def test_joint_augmentation_moves_box_and_pixels_together():
     from torchvision.transforms import v2
 
@@ -148,11 +197,29 @@ def test_unlabelled_rows_can_only_be_predicted():
         ({"importance": np.full((48, 64), np.nan)}, "NaN"),
         ({"importance": np.full((48, 64), 200.0)}, r"importance in \[0, 200\]"),
         ({"image": None}, "no PIL image"),
+        ({"image": torch.zeros(3, 48, 64)}, r"no PIL image.*Tensor.*with_format\(None\).*pixel_values"),
+        ({"importance": [[0.0, 1.0], [0.0]]}, "importance cannot be read"),
+        ({"importance": np.full((48, 64), "a")}, "importance holds.*not numbers"),
+        ({"mask": np.full((48, 64), np.nan)}, "image_id 'a'.*mask holds NaN"),
+        ({"mask": np.full((48, 64), np.inf)}, "mask holds NaN or infinity"),
+        ({"mask": np.full((48, 64), 0.5)}, r"image_id 'a'.*value 0\.5.*1 to 3.*importance"),
+        ({"mask": np.full((48, 64), 4, np.uint8)}, "value 4;.*1 to 3"),
+        ({"mask": np.full((48, 64), 252, np.uint8)}, "value 252;.*JPEG"),
+        ({"mask": np.full((48, 64), -1)}, "value -1"),
+        ({"mask": np.full((48, 64), 256)}, "value 256"),
     ],
 )
 def test_bad_rows_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         GuidanceCollator(SQUARE, num_labels=3)([row(**change)])
+
+
+def test_a_truncated_mask_is_named(tmp_path):
+    file = tmp_path / "cut.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 2, (48, 64)).astype(np.uint8)).save(file)
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"image_id 'a'\): mask cannot be read"):
+        GuidanceCollator(SQUARE, num_labels=3)([row(mask=Image.open(file))])
 
 
 def test_a_truncated_image_is_named(tmp_path):

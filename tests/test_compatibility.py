@@ -1,14 +1,18 @@
 import logging
+from contextlib import nullcontext
 from types import SimpleNamespace
 
+import datasets
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DynamoBackend
 from tiny import BUILDERS, make_batch
 from torch import nn
 from transformers import TrainingArguments
 from transformers.utils import logging as transformers_logging
 
-from hf_guidance.compatibility import refuse_unsupported, use_differentiable_attention
+from hf_guidance.compatibility import refuse_dispatched_batches, refuse_unsupported, use_differentiable_attention
 
 MODEL = nn.Linear(1, 1)
 
@@ -109,3 +113,32 @@ def test_switching_changes_no_logit():
     before = model(pixel_values=batch)["logits"]
     use_differentiable_attention(model)
     assert torch.allclose(model(pixel_values=batch)["logits"], before, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"fsdp_plugin": object()}, "fsdp"),
+        ({"deepspeed_plugin": object()}, "deepspeed"),
+        ({"dynamo_plugin": SimpleNamespace(backend=DynamoBackend.INDUCTOR)}, "compile"),
+    ],
+)
+def test_what_accelerate_configured_is_refused(state, message):
+    with pytest.raises(ValueError, match=message):
+        refuse_unsupported(SimpleNamespace(), MODEL, SimpleNamespace(state=SimpleNamespace(**state)))
+    refuse_unsupported(SimpleNamespace(), MODEL, Accelerator(cpu=True))
+
+
+def test_a_model_with_a_compiled_part_is_refused():
+    model = nn.Sequential(nn.Linear(1, 1))
+    model[0].compile()
+    with pytest.raises(ValueError, match="compiled model"):
+        refuse_unsupported(SimpleNamespace(), model)
+
+
+@pytest.mark.parametrize(("processes", "dispatch", "refused"), [(2, None, True), (2, False, False), (1, None, False)])
+def test_streams_on_several_processes_must_not_be_dispatched(processes, dispatch, refused):
+    args = SimpleNamespace(world_size=processes, accelerator_config=SimpleNamespace(dispatch_batches=dispatch))
+    stream = datasets.Dataset.from_dict({"a": [1]}).to_iterable_dataset()
+    with pytest.raises(ValueError, match="'dispatch_batches': False") if refused else nullcontext():
+        refuse_dispatched_batches(args, stream)

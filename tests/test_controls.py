@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hf_guidance.controls import control_generator, moved_boxes, moved_mask
+from hf_guidance.row_importance import row_importance
+from hf_guidance.spatial import boxes_to_mask
 
 
 def test_moved_boxes_stay_inside_keep_their_size_and_cover_every_place():
@@ -26,3 +31,34 @@ def test_a_moved_mask_is_the_same_block_elsewhere():
     assert (moved == 255).sum() == 2
     assert (rows[1] - rows[0], columns[1] - columns[0]) == (2, 2)
     assert not moved_mask(np.zeros((4, 4), np.uint8), np.random.default_rng(1)).any()
+
+
+@pytest.mark.parametrize(
+    ("box", "inside"),
+    [([3.1, 3.0, 3.9, 9.0], (3, 3, 4, 9)), ([0.2, 0.4, 1.5, 0.6], (0, 0, 2, 1)), ([2, 3, 10, 9], (2, 3, 10, 9))],
+)
+@pytest.mark.parametrize("seed", [None, 0])
+def test_every_pixel_that_a_box_touches_is_inside(box, inside, seed):
+    row = {"objects": [{"bbox": box, "category": 1}], "image_id": "a"}
+    importance = row_importance(row, (16, 24), 1, "boxes", "a row", seed) / 255
+    x0, y0, x1, y1 = inside
+    assert importance.sum() == (x1 - x0) * (y1 - y0)  # moved boxes keep their area to the pixel
+    if seed is None:
+        assert importance[y0:y1, x0:x1].all()
+
+
+def test_drawing_many_boxes_needs_the_memory_of_one_mask():
+    class Largest(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                self.count = max(self.count, result.numel())
+            return result
+
+    boxes = torch.tensor([[i, i, i + 2, i + 2] for i in range(50)])
+    with Largest() as largest:
+        mask = boxes_to_mask(boxes, 60, 60)
+    assert mask.sum() == 50 * 4 - 49
+    assert largest.count == 60 * 60

@@ -88,3 +88,14 @@ def test_maps_without_a_positive_entry_are_judged_later():
 def test_integrated_gradients_and_several_terms_pass():
     guidance = Guidance(a=L1(IntegratedGradients(steps=2)), b=Energy(InputXGradient("mid1")))
     assert check(tiny_model("vit"), tiny_family("vit"), guidance)
+
+
+def test_a_head_that_begins_at_zero_is_waited_for():
+    model = fresh_model("resnet")
+    with torch.no_grad():
+        model.classifier[1].weight.zero_()
+    guidance, family = Guidance(guided=Energy(InputXGradient("mid1"))), tiny_family("resnet")
+    assert check(model, family, guidance) is False
+    forward = explain(model, family, make_batch(), guidance["guided"].objective, guidance["task"].objective)
+    with pytest.raises(ValueError, match="gradient at layer 'mid1' is zero"):
+        check_terms(guidance, forward, model.parameters(), patient=False)

@@ -1,9 +1,19 @@
 import pytest
 import torch
-from tiny import SMOOTH_FAMILY, explain, make_batch, relative_error, smooth_net, tiny_family, tiny_model
+from tiny import (
+    SMOOTH_FAMILY,
+    explain,
+    fresh_model,
+    make_batch,
+    parameter_gradients,
+    relative_error,
+    smooth_net,
+    tiny_family,
+    tiny_model,
+)
 from torch import nn
 
-from hf_guidance.attributions import GradCAM, InputXGradient
+from hf_guidance.attributions import GradCAM, InputXGradient, IntegratedGradients
 from hf_guidance.families import Family
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance
@@ -30,9 +40,10 @@ def test_gradients_equal_a_loop_over_rows(name, target, layer):
     gradient = forward.gradient(layer, target).detach()
     weights = forward.weights(target)
     for index, image in enumerate(batch["row"]):
-        alone = explain(
-            model, family, {"pixel_values": batch["pixel_values"][image : image + 1]}, InputXGradient(layer)
-        )
+        with torch.no_grad():  # a graph of plain autograd, not prepared for a second derivative
+            alone = explain(
+                model, family, {"pixel_values": batch["pixel_values"][image : image + 1]}, InputXGradient(layer)
+            )
         raw = alone._runs[FULL].layers[layer][0]
         (expected,) = torch.autograd.grad((alone.logits()[0] * weights[index]).sum(), raw)
         expected = expected if layer == "input" else family.spatial(expected, (32, 64))
@@ -183,3 +194,23 @@ def test_a_model_without_logits_is_refused():
         Forward(Scores(), Family(layers={}), make_batch(), LOGITS)
     forward = Forward(Scores(), Family(layers={}, logits="scores"), make_batch(), LOGITS)
     assert forward.logits().shape == (3, 3)
+
+
+def test_checkpointing_does_not_undo_edits_of_a_layer():
+    objective, found = L1(IntegratedGradients("mid2", steps=2)), []
+    for checkpointing in (False, True):
+        model = fresh_model("vit").train()
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        forward = explain(model, tiny_family("vit"), make_batch(), objective)
+        found.append(parameter_gradients(objective(forward).sum(), model))
+        assert model.is_gradient_checkpointing is checkpointing
+    assert any(gradient.any() for gradient in found[0])
+    for plain, checkpointed in zip(*found, strict=True):
+        assert torch.allclose(plain, checkpointed, atol=1e-12)
+
+
+def test_a_batch_without_rows_has_a_forward():
+    batch = make_batch() | {"row": [], "slot": [], "annotated": [], "importance": torch.zeros(0, 32, 64)}
+    forward = Forward(tiny_model("resnet"), tiny_family("resnet"), batch, frozenset({(FULL, "logits")}))
+    assert forward.of_rows(forward.logits()).shape == (0, 3)

@@ -122,3 +122,17 @@ def test_a_term_of_weight_zero_changes_no_gradient():
 def test_wrong_arguments_are_named(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize(("reduction", "logged"), [("batch", True), ("sum", True), ("rows", False)])
+def test_without_annotation_only_a_mean_over_rows_is_not_logged(reduction, logged):
+    guidance = Guidance(energy=Term(Energy(), reduction=reduction))
+    rest = Forward(tiny_model(MODEL), tiny_family(FAMILY), make_batch(), guidance.needs(annotated=False))
+    _, logs = guidance(None, rest)
+    assert ("loss/energy" in logs) is logged
+
+
+def test_smoothed_multi_hot_labels_are_refused():
+    batch = make_batch() | {"labels": torch.eye(3)}
+    with pytest.raises(ValueError, match=r"label_smoothing=0.1 with multi-hot labels.*label_smoothing_factor=0"):
+        step(Guidance(task=TaskLoss(0.1)), batch)

@@ -10,11 +10,12 @@ ORDER = (
     "spatial", "schema", "views", "targets", "normalizations", "families", "capture", "second_order", "runs",
     "gradients", "forward", "attributions", "objectives", "serialization", "guidance", "explained_rows",
     "annotated_fraction", "controls", "row_labels", "row_importance", "collator", "arguments", "resources", "grounding",
-    "classification_metrics", "term_log", "first_step", "compatibility", "dataset_check", "trainer", "hub", "model_card",
-    "figure",
+    "classification_metrics", "term_log", "first_step", "compatibility", "dataset_check",
+    "annotation_watch", "trainer", "hub", "model_card", "figure",
 )  # fmt: skip
 WITH_TRANSFORMERS = {
-    "families", "models", "collator", "arguments", "trainer", "first_step", "compatibility", "hub", "model_card",
+    "families", "models", "collator", "arguments", "annotation_watch", "trainer", "first_step", "compatibility", "hub",
+    "model_card",
 }  # fmt: skip
 IN_A_STEP = ("objectives", "attributions", "forward", "guidance", "gradients", "runs")
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""The row format: features, box checks against plain arithmetic, image reading, the report."""
+"""The row format: features, box checks against plain arithmetic, objects of a row, image reading, the report."""
 
 import math
 import pickle
@@ -6,10 +6,12 @@ import pickle
 import datasets
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from hf_guidance.row_importance import row_importance
 from hf_guidance.schema import (
     InvalidAnnotation,
     Report,
@@ -143,3 +145,55 @@ def test_shards_keep_order_and_size(count, size):
     assert [item for part in parts for item in part] == list(range(count))
     assert max(map(len, parts)) <= size
     assert len(parts) >= min(count, 16)
+
+
+BOX = [0.0, 0.0, 9.0, 9.0]
+
+
+def drawn(objects):
+    return row_importance({"objects": objects}, (48, 64), 1, "boxes", "row 3", num_labels=3)
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ([{"bbox": BOX, "category": "cat"}], r"row 3.*object 0 has category 'cat'.*0 to 2.*str2int"),
+        ([{"bbox": BOX, "category": None}], "category None"),
+        ([{"bbox": BOX, "category": -1}], "category -1"),
+        ([{"bbox": BOX, "category": 1}, {"bbox": BOX, "category": 9}], "object 1 has category 9"),
+        ([{"bbox": BOX, "category": 1.5}], r"category 1\.5"),
+        ([{"category": 1}], r"row 3.*object 0 has no 'bbox' but \['category'\]"),
+        ([{"bbox": BOX, "categories": 1}], "no 'category' but .*'categories'.*rename"),
+        ([BOX], "object 0 has no 'bbox' but list"),
+        ([{"bbox": BOX[:3], "category": 1}], r"row 3.*bbox \[0\.0, 0\.0, 9\.0\].*xmin, ymin, xmax, ymax"),
+        ([{"bbox": None, "category": 1}], "bbox None"),
+        ({"bbox": [BOX], "categories": [1]}, r"row 3.*no 'category' but \['bbox', 'categories'\]; rename"),
+        ({"bbox": [BOX, BOX], "category": [1]}, r"row 3.*2 in 'bbox' and 1 in 'category'"),
+        ("[]", "objects is a str; give a list"),
+    ],
+)
+def test_bad_objects_are_named(objects, message):
+    with pytest.raises(ValueError, match=message):
+        drawn(objects)
+
+
+def test_a_bad_box_is_not_answered_with_an_option_of_the_builders():
+    objects = [{"bbox": [0.0, 0.0, 90.0, 9.0], "category": 1}]
+    with pytest.raises(ValueError, match=r"allowed: 0 <= xmin.*Correct the row or drop the box") as error:
+        drawn(objects)
+    assert "invalid=" not in str(error.value)
+
+
+def test_objects_as_lists_dicts_and_tensors_are_the_same():
+    expected = np.zeros((48, 64))
+    expected[:9, :9] = 255
+    box, category = torch.tensor(BOX), torch.tensor(1)
+    for objects in (
+        [{"bbox": BOX, "category": 1}, {"bbox": [0, 0, 64, 48], "category": 0}],
+        {"bbox": [BOX], "category": [1]},
+        {"bbox": box[None], "category": category[None]},
+        [{"bbox": box, "category": category}],
+        [{"bbox": box.numpy(), "category": np.int64(1)}],
+    ):
+        assert np.array_equal(drawn(objects), expected)
+    assert not drawn({"bbox": None, "category": None}).any()

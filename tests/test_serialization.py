@@ -128,3 +128,26 @@ def test_files(tmp_path):
     (tmp_path / "guidance.json").write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):
         Guidance.load(tmp_path)
+
+
+def test_a_class_with_the_name_of_a_public_one_is_refused():
+    @dataclass(frozen=True)
+    class Energy(RightReasons):
+        pass
+
+    with pytest.raises(ValueError, match=r"guidance: the class .*Energy has the name of one of hf_guidance"):
+        to_plain(Energy())
+
+
+def test_a_failed_save_keeps_the_file(tmp_path, monkeypatch):
+    Guidance().save(tmp_path)
+    before = (tmp_path / "guidance.json").read_text()
+
+    def fail(*args):
+        raise OSError("full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="full"):
+        Guidance(energy=Energy()).save(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["guidance.json"]
+    assert (tmp_path / "guidance.json").read_text() == before

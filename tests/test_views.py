@@ -98,3 +98,18 @@ def test_shuffle_permutes_the_places_of_each_image():
 def test_the_base_names_what_is_missing():
     with pytest.raises(NotImplementedError, match="Keep must define"):
         Keep()(None, (1,))
+
+
+def test_importance_of_rows_goes_to_their_images():
+    """Image 0 has no row, image 1 one, image 2 two: nothing, one and both are important."""
+    model, batch = smooth_net(), make_batch(size=(6, 8), channels=2)
+    rows = batch | {"row": [2, 1, 2], "slot": [0, 0, 1], "target": torch.tensor([2, 1, 0])}
+    forward = Forward(model, SMOOTH_FAMILY, rows, frozenset({(FULL, "logits"), (IMPORTANT, "logits")}))
+    mask = batch["importance"] > 0.5
+    kept = torch.stack([torch.zeros_like(mask[0]), mask[1], mask[0] | mask[2]])
+    edited = torch.where(kept[:, None], batch["pixel_values"], -1.0)
+    assert torch.allclose(forward.logits(IMPORTANT)[0], model(pixel_values=edited)["logits"])
+
+
+def test_path_points_are_made_on_the_host():
+    assert Path(4)(None, (2, 3)).device.type == "cpu"

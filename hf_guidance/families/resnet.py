@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from hf_guidance.families.family import Family
-from hf_guidance.families.stages import spread
+from hf_guidance.families.stages import plain_linear, spread
 
 MODEL_TYPES = ("resnet",)
 
 
 def build(model: Any) -> Family:
-    """Layers are the outputs of the stages; "final" is the last one."""
+    """Layers are the outputs of the stages; "final" is the last one. A head other than (Flatten, Linear) has no closed form."""
     stages = [f"resnet.encoder.stages.{i}" for i in range(len(model.resnet.encoder.stages))]
-    return Family(layers=spread(stages), pooled_linear="classifier.1")
+    head = model.classifier
+    plain = type(head) is nn.Sequential and len(head) == 2 and type(head[0]) is nn.Flatten and plain_linear(head[1])
+    return Family(layers=spread(stages), pooled_linear="classifier.1" if plain else None)

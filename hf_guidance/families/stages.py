@@ -1,8 +1,12 @@
-"""Symbolic layers from a model's stages or blocks."""
+"""Symbolic layers from a model's stages or blocks, and whether a head is a plain Linear."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 
 def spread(paths: Sequence[str]) -> dict[str, str]:
@@ -21,3 +25,14 @@ def spread(paths: Sequence[str]) -> dict[str, str]:
     positions = [round(len(paths) * (i + 1) / count) - 1 for i in range(count)]
     names = [*(f"mid{i + 1}" for i in range(count - 1)), "final"]
     return {name: paths[position] for name, position in zip(names, positions, strict=True)}
+
+
+def plain_linear(head: Any) -> bool:
+    """Whether a head is exactly a Linear, so that its gradient is a row of its weight: no subclass, no parametrisation.
+
+    A head that was replaced (an MLP, LoRA, weight normalisation) is differentiated by autograd instead.
+    """
+    hooked = bool(
+        head is not None and (getattr(head, "_forward_hooks", None) or getattr(head, "_forward_pre_hooks", None))
+    )
+    return type(head) is nn.Linear and not is_parametrized(head) and not hooked

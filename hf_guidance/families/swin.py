@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hf_guidance.families.family import Family
-from hf_guidance.families.stages import spread
+from hf_guidance.families.stages import plain_linear, spread
 
 MODEL_TYPES = ("swin",)
 
@@ -14,4 +14,5 @@ def build(model: Any) -> Family:
     """Stages are captured at their last block's first LayerNorm (see vit.py), "final" at the LayerNorm of the head."""
     stages = model.swin.encoder.layers
     paths = [f"swin.encoder.layers.{i}.blocks.{len(s.blocks) - 1}.layernorm_before" for i, s in enumerate(stages)]
-    return Family(layers=spread([*paths[:-1], "swin.layernorm"]), channel_axis=-1, pooled_linear="classifier")
+    head = "classifier" if plain_linear(model.classifier) else None
+    return Family(layers=spread([*paths[:-1], "swin.layernorm"]), channel_axis=-1, pooled_linear=head)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from hf_guidance.families.family import Family
-from hf_guidance.families.stages import spread
+from hf_guidance.families.stages import plain_linear, spread
 
 MODEL_TYPES = ("timm_wrapper",)
 
@@ -35,7 +35,7 @@ def _tokens(net: Any) -> Family:
 
 def _windows(net: Any) -> Family:
     paths = [f"timm_model.layers.{i}.blocks.{len(stage.blocks) - 1}.norm1" for i, stage in enumerate(net.layers)]
-    plain = _is_mean(net.head.global_pool) and net.head.drop.p == 0
+    plain = _is_mean(net.head.global_pool) and net.head.drop.p == 0 and plain_linear(net.head.fc)
     head = "timm_model.head.fc" if plain else None
     return Family(layers=spread([*paths[:-1], "timm_model.norm"]), channel_axis=-1, pooled_linear=head)
 
@@ -49,7 +49,7 @@ def _stages(net: Any) -> Family:
             "with the module paths of this model."
         )
     stages = [_behind_norm(net, stage, following) for stage, following in pairwise([*stages, None])]
-    plain = type(net).__name__ == "ResNet" and _is_mean(net.global_pool) and not net.drop_rate
+    plain = type(net).__name__ == "ResNet" and _is_mean(net.global_pool) and not net.drop_rate and plain_linear(net.fc)
     return Family(
         layers=spread([f"timm_model.{stage}" for stage in stages]), pooled_linear="timm_model.fc" if plain else None
     )

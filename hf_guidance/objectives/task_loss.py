@@ -28,7 +28,7 @@ class TaskLoss(Objective):
         label_smoothing: Share of the target spread over all classes, in [0, 1); integer labels only.
 
     Raises:
-        ValueError: ``label_smoothing`` outside [0, 1).
+        ValueError: ``label_smoothing`` outside [0, 1), or on call, with multi-hot labels.
     """
 
     label_smoothing: float = 0.0
@@ -49,5 +49,10 @@ class TaskLoss(Objective):
         """The loss of every image, (images,)."""
         logits, labels = full_precision(forward.logits()), forward.column("labels")
         if labels.is_floating_point():
+            if self.label_smoothing:
+                raise ValueError(
+                    f"label_smoothing={self.label_smoothing} with multi-hot labels: only integer labels (single-label "
+                    "classification) can be smoothed; set label_smoothing_factor=0, or give TaskLoss() without it."
+                )
             return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none").mean(1)
         return F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.label_smoothing)

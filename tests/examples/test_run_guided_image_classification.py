@@ -26,8 +26,7 @@ def run(folder, *options):
 
 RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
 VIT = {
-    "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 16, "image_size": 32,
-    "patch_size": 8,
+    "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 16, "patch_size": 8,
 }  # fmt: skip
 GRADIENTS = [
     "--objective", "RightReasons", "--attribution", "IntegratedGradients", "--attribution_options", '{"steps": 2}',

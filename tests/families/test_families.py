@@ -173,3 +173,36 @@ def test_blend_edits_copies_in_the_layout_of_the_original():
 def test_fresh_models_are_equal():
     first, second = fresh_model("vit"), fresh_model("vit")
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("resnet", "classifier.1"),
+        ("swin", "classifier"),
+        ("timm_resnet", "timm_model.fc"),
+        ("timm_swin", "timm_model.head.fc"),
+    ],
+)
+@pytest.mark.parametrize("change", ["mlp", "weight_norm"])
+def test_a_changed_head_has_no_closed_form(name, path, change):
+    model = fresh_model(name)
+    assert family_of(model).pooled_linear == path
+    head = model.get_submodule(path)
+    if change == "mlp":
+        model.set_submodule(
+            path, nn.Sequential(head, nn.ReLU(), nn.Linear(head.out_features, head.out_features)).double()
+        )
+    else:
+        nn.utils.parametrizations.weight_norm(head)
+    assert family_of(model).pooled_linear is None
+
+
+def test_a_longer_resnet_head_is_differentiated():
+    model = fresh_model("resnet")
+    last = model.classifier[1]
+    model.classifier = nn.Sequential(nn.Flatten(), nn.Linear(last.in_features, 5), nn.Linear(5, 3)).double()
+    objective = InputXGradient("final")
+    found = explain(model, family_of(model), make_batch(), objective).attribution(objective)
+    expected = explain(model, dataclasses.replace(family_of(model), pooled_linear=None), make_batch(), objective)
+    assert torch.equal(found, expected.attribution(objective))

@@ -66,3 +66,15 @@ def test_scale_does_not_matter(load, pairs):
     scaled = [1e3 * attribution for attribution in pairs[0]]
     result = load("epg").compute(predictions=scaled, references=pairs[1])
     assert result["epg"] == pytest.approx(load("epg").compute(predictions=pairs[0], references=pairs[1])["epg"])
+
+
+def test_on_object_epg_is_epg_of_the_map_inside_its_box(load, golden):
+    data = golden("metric_on_object_epg")
+    expected, segmentation = data["on_object_epg_paper"], data["seg_epg_repro"]
+    for case in range(len(expected)):
+        attribution, box, seg = (data[f"c{case}_{name}"] for name in ("attr", "boxmask", "segmask"))
+        metric = load("epg")
+        inside = metric.compute(predictions=[attribution * box], references=[seg])["epg"]
+        assert inside == pytest.approx(float(expected[case]), rel=1e-9, abs=1e-12)
+        whole = metric.compute(predictions=[attribution], references=[seg])["epg"]
+        assert whole == pytest.approx(float(segmentation[case]), rel=1e-9, abs=1e-12)

@@ -13,8 +13,9 @@ from studies.common import SINGLE, Results, Stage, Task, measure, moved, start_w
 from hf_guidance import annotated_indices
 
 SIZE = 96
+COPIES = 2
 PLAIN = Stage(epochs=15, learning_rate=3e-4)
-GUIDED = Stage(epochs=15, learning_rate=3e-4, weight=1.0)
+GUIDED = Stage(epochs=15, learning_rate=3e-4, weight=0.3)
 ARMS = {
     "unguided": PLAIN,
     "guided": GUIDED,
@@ -22,10 +23,10 @@ ARMS = {
     "guided 10 %": GUIDED,
     "moved 10 %": moved(GUIDED),
 }
-START = Stage(epochs=30, learning_rate=2e-3)
+START = Stage(epochs=12, learning_rate=2e-3)
 SCRATCH = {
-    "scratch unguided": Stage(epochs=40, learning_rate=2e-3),
-    "scratch guided": Stage(epochs=40, learning_rate=2e-3, weight=1.0),
+    "scratch unguided": Stage(epochs=25, learning_rate=2e-3),
+    "scratch guided": Stage(epochs=25, learning_rate=2e-3, weight=0.3),
 }
 COLUMNS = (
     "worst_group", "accuracy", "group 0", "group 1", "group 2", "group 3", "epg", "attribution_iou", "undefined_share",
@@ -63,11 +64,12 @@ def background(row: Mapping[str, Any]) -> np.ndarray:
 
 
 def unbiased_copies(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
-    """Every foreground once on a background of each place, at a random position; backgrounds of the same split only."""
+    """Every foreground on COPIES backgrounds of each place, at random positions; backgrounds of the same split only."""
     generator = np.random.default_rng(seed)
     copies = []
     for row in rows:
-        for place in (0, 1):
+        for number in range(2 * COPIES):
+            place = number % 2
             others = [other for other in rows if other["place"] == place and other is not row]
             pixels = background(others[generator.integers(len(others))])
             cut, found = np.zeros(row["cut"].shape, bool), box_of(row["cut"])
@@ -77,7 +79,7 @@ def unbiased_copies(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any
             )
             cut[top : top + block.shape[0], left : left + block.shape[1]] = block
             pixels[cut] = row["pixels"][found][block]
-            copy = {"image_id": f"{row['image_id']}-{place}", "place": place, "group": 2 * row["labels"] + place}
+            copy = {"image_id": f"{row['image_id']}-{number}", "place": place, "group": 2 * row["labels"] + place}
             copies.append({**row, **copy, "pixels": pixels, "cut": cut})
     return copies
 

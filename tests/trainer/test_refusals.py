@@ -11,8 +11,9 @@ import pytest
 import torch
 from transformers import ViTConfig, ViTForImageClassification
 
-from hf_guidance import Guidance, GuidanceCollator, Term
-from hf_guidance.attributions import GradCAM, InputXGradient
+import hf_guidance.trainer as trainer_module
+from hf_guidance import Grounding, Guidance, GuidanceArguments, GuidanceCollator, GuidedTrainer, Term
+from hf_guidance.attributions import GradCAM, InputXGradient, IntegratedGradients
 from hf_guidance.objectives import Energy
 
 ENERGY = Guidance(energy=Energy(GradCAM()))
@@ -49,17 +50,67 @@ def test_a_dataset_without_any_annotation_is_refused(trainer_of, model_of, digit
         trainer_of(model_of(), ENERGY, rows=unused)
 
 
-def test_a_stream_without_any_annotation_is_reported_at_the_end(trainer_of, model_of, digits, processor):
-    stream = digits["train"].to_iterable_dataset().map(lambda row: {**row, "annotated": False})
-    trainer = trainer_of(
-        model_of(),
-        ENERGY,
-        rows=stream,
-        max_steps=2,
-        trainer={"data_collator": GuidanceCollator(processor, num_labels=2)},
-    )
+def unannotated_stream(digits):
+    return digits["train"].to_iterable_dataset().map(lambda row: {**row, "annotated": False})
+
+
+def test_an_epoch_of_a_stream_without_any_annotation_ends_training(trainer_of, model_of, digits):
+    trainer = trainer_of(model_of(), ENERGY, rows=unannotated_stream(digits), max_steps=20)
     with pytest.raises(ValueError, match="no annotated row"):
         trainer.train()
+    assert trainer.state.global_step == 6
+
+
+def test_a_run_that_ends_within_its_first_epoch_is_kept(trainer_of, model_of, digits):
+    trainer = trainer_of(model_of(), ENERGY, rows=unannotated_stream(digits), max_steps=2)
+    assert trainer.train().global_step == 2
+
+
+def test_a_resumed_run_that_sees_no_annotated_row_is_kept(trainer_of, model_of, digits, tmp_path):
+    rows = digits["train"].add_column("annotated", [True] * 8 + [False] * 40)
+    settings = {"save_strategy": "steps", "save_steps": 5, "train_sampling_strategy": "sequential"}
+    trainer_of(model_of(), ENERGY, rows=rows, **settings).train()
+    again = trainer_of(model_of(), ENERGY, rows=rows, **settings)
+    assert again.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-5")).global_step == 6
+    assert not again._watch.seen
+
+
+def test_another_guidance_than_the_checkpoints_is_said(trainer_of, model_of, tmp_path, monkeypatch):
+    settings = {"save_strategy": "steps", "save_steps": 3}
+    trainer_of(model_of(), ENERGY, **settings).train()
+    said = []
+    monkeypatch.setattr(trainer_module.logger, "warning", said.append)
+    for guidance, expected in ((ENERGY, 0), (Guidance(energy=Term(Energy(GradCAM()), 2.0)), 1)):
+        trainer_of(model_of(), guidance).train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-3"))
+        assert len(said) == expected
+
+
+def test_a_guidance_that_cannot_be_written_is_refused_at_once(trainer_of, model_of):
+    guidance = Guidance(energy=Energy(IntegratedGradients(baseline=lambda features, importance: features * 0)))
+    with pytest.raises(ValueError, match="cannot be written"):
+        trainer_of(model_of(), guidance)
+
+
+def test_an_unknown_layer_is_refused_at_once(trainer_of, model_of):
+    with pytest.raises(ValueError, match="layer='mid9' is neither"):
+        trainer_of(model_of(), Guidance(energy=Energy(GradCAM("mid9"))))
+    with pytest.raises(ValueError, match="layer='mid9' is neither"):
+        trainer_of(model_of(), Guidance(), trainer={"grounding": Grounding(GradCAM("mid9"))})
+
+
+def test_arguments_by_position_count(digits, processor, model_of, tmp_path):
+    args = GuidanceArguments(str(tmp_path), report_to="none", use_cpu=True)
+    own = GuidanceCollator(processor, num_labels=2)
+    assert GuidedTrainer(model_of(), args, own, digits["train"], guidance=ENERGY).data_collator is own
+    with pytest.raises(ValueError, match="compute_loss_func"):
+        GuidedTrainer(model_of(), args, own, digits["train"], None, None, None, lambda *a: 0, guidance=ENERGY)
+
+
+def test_float_labels_of_a_single_label_model_are_refused(trainer_of, model_of, digits):
+    trainer = trainer_of(model_of(problem_type="single_label_classification"), ENERGY)
+    batch = trainer.data_collator([digits["train"][i] for i in range(2)])
+    with pytest.raises(ValueError, match="problem_type='multi_label_classification'"):
+        trainer.compute_loss(trainer.model, batch | {"labels": torch.eye(2)})
 
 
 def test_a_layer_after_which_the_gradient_is_zero(trainer_of, model_of):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from hf_guidance import Grounding, Guidance, GuidanceCollator, Term, with_annota
 from hf_guidance.attributions import GradCAM, InputXGradient, IntegratedGradients
 from hf_guidance.explained_rows import take_images
 from hf_guidance.forward import Forward
-from hf_guidance.objectives import Energy, RightReasons, TaskLoss
+from hf_guidance.objectives import Energy, Objective, RightReasons, TaskLoss
+from hf_guidance.views import FULL, IMPORTANT
 
 ENERGY = Guidance(energy=Term(Energy(InputXGradient(layer="input")), weight=2.0))
 
@@ -211,3 +213,73 @@ def test_evaluation_takes_one_backward_per_slot(trainer_of, model_of, digits, mo
     monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: calls.append(1) or original(*a, **k))
     trainer.evaluate()
     assert len(calls) == 2 * len(names)  # two batches, two slots, though there are 40 pairs
+
+
+@dataclass(frozen=True)
+class Sufficiency(Objective):
+    """What is important must do: the task's loss on it."""
+
+    def needs(self):
+        return frozenset({(FULL, "logits"), (IMPORTANT, "logits")})
+
+    def __call__(self, forward):
+        logits = forward.of_rows(forward.logits(IMPORTANT)[0])
+        return torch.nn.functional.cross_entropy(logits, forward.column("target"), reduction="none")
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4])
+def test_objectives_on_views_guide(trainer_of, model_of, digits, share):
+    rows = with_annotated_fraction(digits["train"], share, seed=0)
+    trainer = trainer_of(model_of(), Guidance(sufficiency=Sufficiency()), rows=rows, ddp_static_graph=True)
+    trainer.train()
+    assert all(entry["loss/sufficiency"] > 0 for entry in trainer.state.log_history if "loss" in entry)
+    assert trainer.evaluate()["eval_loss/sufficiency"] > 0
+    bare = digits["train"].remove_columns(["objects", "mask"])
+    with pytest.raises(ValueError, match="none of the columns"):
+        trainer_of(model_of(), Guidance(sufficiency=Sufficiency()), rows=bare)
+
+
+def test_a_failed_evaluation_leaves_nothing_behind(trainer_of, model_of, digits, monkeypatch):
+    trainer = trainer_of(model_of(), ENERGY, per_device_eval_batch_size=5)
+    clean = trainer.evaluate()
+    trainer.model.eval()
+    trainer.compute_loss(trainer.model, trainer.data_collator([digits["train"][i] for i in range(4)]))
+    calls, original = [], trainer.compute_loss
+
+    def fail(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("interrupted")
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(trainer, "compute_loss", fail)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        trainer.evaluate()
+    again = trainer.evaluate()
+    for name in ("eval_epg", "eval_loss/energy", "eval_loss/task"):
+        assert again[name] == pytest.approx(clean[name], rel=1e-6), name
+
+
+def test_a_new_model_is_looked_at_anew(trainer_of, model_of):
+    kinds = iter(["resnet", "convnext"])
+    trainer = trainer_of(None, ENERGY, trainer={"model_init": lambda: model_of(next(kinds))})
+    first = trainer.family
+    trainer.model = trainer.call_model_init()
+    assert trainer.family != first
+    own = trainer_of(model_of(), ENERGY, trainer={"family": first})
+    own._forget_checks()
+    assert own.family is first
+
+
+def test_rows_with_pixel_values_need_no_processor(trainer_of, model_of):
+    torch.manual_seed(0)
+    rows = [
+        {
+            "pixel_values": torch.randn(3, 32, 32),
+            "label": i % 2,
+            "objects": [{"bbox": [0.0, 0.0, 16.0, 16.0], "category": i % 2}],
+        }
+        for i in range(8)
+    ]
+    trainer = trainer_of(model_of(), ENERGY, rows=rows, trainer={"processing_class": None, "eval_dataset": rows})
+    assert trainer.train().global_step == 1

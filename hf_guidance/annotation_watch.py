@@ -1,0 +1,50 @@
+"""AnnotationWatch: tells after the first epoch whether training saw any annotated row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+_UNGUIDED = (
+    "training saw no annotated row, so it was unguided: no row had a box, mask or importance of an explained class. "
+    "Check the columns 'objects', 'mask', 'importance' and 'annotated', and the collator's source."
+)
+
+
+class AnnotationWatch(TrainerCallback):  # type: ignore[misc]
+    """Stop after the first whole epoch of a run without a single annotated row.
+
+    A run that was resumed saw its rows before, and where the data set was found to be annotated, or ``max_steps`` ended
+    training within its first epoch, chance may be the reason: these are warned of only. Nothing is judged where several
+    processes train, each of which sees a part of the rows.
+
+    Attributes:
+        seen: Set by the trainer at the first annotated row; forgotten when training begins.
+        known: Whether the data set was found to hold annotation.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+        self.known = False
+        self._resumed = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Forget the run before."""
+        self.seen, self._resumed = False, state.global_step > 0
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Judge the epoch.
+
+        Raises:
+            ValueError: A whole epoch without an annotated row.
+        """
+        if self.seen or args.world_size > 1:
+            return
+        cut = args.max_steps > 0 and state.global_step >= state.max_steps
+        if not (self.known or self._resumed or cut):
+            raise ValueError(_UNGUIDED)
+        logger.warning_once(_UNGUIDED)
