@@ -10,8 +10,11 @@ import dataclasses
 import json
 import os
 import sys
+import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +46,7 @@ from hf_guidance.figure import attribution_figure
 from hf_guidance.objectives import Energy
 from hf_guidance.spatial import resize_maps
 
-SIDE = 80  # pixels; the ResNet halves it four times: maps of 5x5
+SIDE = 72  # pixels; the ResNet halves it four times: maps of 5x5
 ARMS = ("unguided", "guided", "random")
 METRICS = ("accuracy", "worst_group_accuracy", "epg", "attribution_iou")
 
@@ -53,7 +56,7 @@ class DemoArguments:
     output_dir: str = field(default="runs/demo", metadata={"help": "Where results, picture and model go."})
     seeds: int = field(default=3, metadata={"help": "Number of seeds; each draws data, weights and annotations anew."})
     fraction: float = field(default=0.1, metadata={"help": "Share of the biased training images with boxes."})
-    weight: float = field(default=2.0, metadata={"help": "Weight of Energy, a mean over a batch's annotated rows."})
+    weight: float = field(default=3.0, metadata={"help": "Weight of Energy, a mean over a batch's annotated rows."})
     pretrain_epochs: int = field(default=6, metadata={"help": "Epochs on ten digits on unbiased backgrounds."})
     epochs: int = field(default=5, metadata={"help": "Epochs of fine-tuning on the biased task."})
 
@@ -65,13 +68,14 @@ def load(**options: Any) -> Any:
 
 
 def build_model(num_labels: int) -> ResNetForImageClassification:
-    shape = {"embedding_size": 32, "hidden_sizes": [32, 64, 128], "depths": [1, 1, 1], "layer_type": "basic"}
+    shape = {"embedding_size": 16, "hidden_sizes": [32, 64, 128], "depths": [1, 1, 1], "layer_type": "basic"}
     return ResNetForImageClassification(ResNetConfig(num_labels=num_labels, **shape))
 
 
 def train(model: Any, dataset: Any, guidance: Guidance, collator: GuidanceCollator, **settings: Any) -> GuidedTrainer:
     args = GuidanceArguments(
-        output_dir="runs/demo/checkpoints", per_device_train_batch_size=64, per_device_eval_batch_size=100,
+        output_dir=os.path.join(tempfile.gettempdir(), "hf_guidance_demo"),
+        per_device_train_batch_size=64, per_device_eval_batch_size=100,
         save_strategy="no", report_to="none", logging_strategy="no", dataloader_pin_memory=torch.cuda.is_available(),
         **settings,
     )  # fmt: skip
@@ -99,7 +103,7 @@ def learn_digits(processor: Any, seed: int, epochs: int) -> dict[str, torch.Tens
     """Weights, without the head, of a model that tells all ten digits apart, on backgrounds that tell nothing."""
     model, digits = build_model(10), load(classes=tuple((d,) for d in range(10)), train_size=4000, seed=seed)
     collator = GuidanceCollator(processor, num_labels=10, source="boxes")
-    plain = digits["train"].remove_columns("objects")
+    plain = with_annotated_fraction(digits["train"], 0.0, seed)
     trainer = train(model, plain, Guidance(), collator, seed=seed, learning_rate=2e-3, num_train_epochs=epochs,
                     lr_scheduler_type="linear")  # fmt: skip
     print(f"seed {seed} ten digits, unbiased: accuracy {accuracy(trainer, digits['test']):.3f}", flush=True)
@@ -111,7 +115,9 @@ def accuracy(trainer: GuidedTrainer, dataset: Any) -> float:
     return float((output.predictions.argmax(-1) == output.label_ids).mean())
 
 
-def one_seed(seed: int, options: DemoArguments) -> dict[str, Any]:
+def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
+    """All arms of one seed, by arm the measures; the first seed also leaves the picture and the guided model."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // min(options.seeds, os.cpu_count() or 1)))
     set_seed(seed)
     processor = ViTImageProcessor(size={"height": SIDE, "width": SIDE})
     start = learn_digits(processor, seed, options.pretrain_epochs)
@@ -129,7 +135,10 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, Any]:
                         num_train_epochs=options.epochs, lr_scheduler_type="constant")  # fmt: skip
         results[arm] = (trainer, *measure(trainer, biased["test"]))
         print(f"seed {seed} {arm:9s}", {name: round(value, 3) for name, value in results[arm][1].items()}, flush=True)
-    return results
+    if seed == 0:
+        draw(results, Path(options.output_dir) / "attributions.png")
+        results["guided"][0].save_model(str(Path(options.output_dir) / "guided"))
+    return {arm: results[arm][1] for arm in ARMS}
 
 
 def draw(results: dict[str, Any], path: Path, count: int = 6) -> None:
@@ -155,14 +164,11 @@ def main() -> None:
     (options,) = HfArgumentParser(DemoArguments).parse_args_into_dataclasses()
     started, folder = time.time(), Path(options.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    measured: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
-    for seed in range(options.seeds):
-        results = one_seed(seed, options)
-        for arm in ARMS:
-            measured[arm].append(results[arm][1])
-        if seed == 0:
-            draw(results, folder / "attributions.png")
-            results["guided"][0].save_model(str(folder / "guided"))
+    # A seed a process: small models gain nothing from several threads.
+    workers = min(options.seeds, os.cpu_count() or 1)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        runs_of_seeds = list(pool.map(one_seed, range(options.seeds), [options] * options.seeds))
+    measured = {arm: [runs[arm] for runs in runs_of_seeds] for arm in ARMS}
     table = {
         arm: {
             name: {"mean": float(np.mean([m[name] for m in runs])), "std": float(np.std([m[name] for m in runs]))}

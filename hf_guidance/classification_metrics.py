@@ -50,10 +50,13 @@ def best_threshold(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         labels: (images, classes) of zeros and ones.
 
     Returns:
-        The lowest of the best among 101 quantiles of the logits.
+        The middle of the best among 201 thresholds from the lowest to the highest logit: where the classes are apart, the
+        middle of the gap.
     """
-    candidates = np.quantile(np.asarray(logits), np.linspace(0, 1, 101))
-    return float(candidates[int(np.argmax([micro_f1(logits, labels, c) for c in candidates]))])
+    candidates = np.linspace(np.min(logits), np.max(logits), 201)
+    scores = np.array([micro_f1(logits, labels, candidate) for candidate in candidates])
+    best = candidates[scores == scores.max()]
+    return float((best.min() + best.max()) / 2)
 
 
 def classification_metrics(problem_type: str) -> Callable[[Any], dict[str, float]]:
