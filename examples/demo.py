@@ -56,7 +56,7 @@ class DemoArguments:
     output_dir: str = field(default="runs/demo", metadata={"help": "Where results, picture and model go."})
     seeds: int = field(default=3, metadata={"help": "Number of seeds; each draws data, weights and annotations anew."})
     fraction: float = field(default=0.1, metadata={"help": "Share of the biased training images with boxes."})
-    weight: float = field(default=3.0, metadata={"help": "Weight of Energy, a mean over a batch's annotated rows."})
+    weight: float = field(default=2.0, metadata={"help": "Weight of Energy, a mean over a batch's annotated rows."})
     pretrain_epochs: int = field(default=6, metadata={"help": "Epochs on ten digits on unbiased backgrounds."})
     epochs: int = field(default=5, metadata={"help": "Epochs of fine-tuning on the biased task."})
 
