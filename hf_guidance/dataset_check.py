@@ -9,17 +9,19 @@ import datasets
 _IMPORTANCE_COLUMNS = ("importance", "mask", "objects")
 
 
-def check_annotated(dataset: Any) -> None:
-    """Raise if a map-style dataset cannot have a single annotated row.
+def can_be_judged(dataset: Any) -> bool:
+    """Whether the columns tell if rows are annotated: map-style, and no transform makes other rows of them."""
+    plain = isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom"  # with_transform
+    return plain and "pixel_values" not in dataset.column_names
 
-    Other kinds of dataset are not judged, nor are those whose rows a transform makes: their columns are not the rows'.
+
+def check_annotated(dataset: Any) -> None:
+    """Raise if a dataset that can be judged cannot have a single annotated row.
 
     Raises:
         ValueError: No column with importance, or all of them empty in every row, or every ``annotated`` is False.
     """
-    if not isinstance(dataset, datasets.Dataset) or "pixel_values" in dataset.column_names:
-        return
-    if dataset.format["type"] == "custom":  # with_transform
+    if not can_be_judged(dataset):
         return
     columns = [name for name in _IMPORTANCE_COLUMNS if name in dataset.column_names]
     if not columns:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -24,7 +23,7 @@ from hf_guidance.compatibility import (
     refuse_unsupported,
     use_differentiable_attention,
 )
-from hf_guidance.dataset_check import check_annotated
+from hf_guidance.dataset_check import can_be_judged, check_annotated
 from hf_guidance.explained_rows import annotated_images, annotated_only, draw_one_per_image, take_images
 from hf_guidance.families import Family, family_of
 from hf_guidance.first_step import check_terms
@@ -119,7 +118,7 @@ class GuidedTrainer(Trainer):
             rows = self.train_dataset
             if isinstance(self.data_collator, GuidanceCollator):
                 check_annotated(rows)
-                self._watch.known = _judged(rows)
+                self._watch.known = can_be_judged(rows)
             self.add_callback(self._watch)
         model = self.accelerator.unwrap_model(self.model)
         needs = self.guidance.needs() | (self.grounding.needs() if self.grounding is not None else frozenset())
@@ -290,9 +289,3 @@ def _freeze_batch_norm(model: nn.Module) -> None:
 def _rows_interact(model: nn.Module) -> bool:
     # Batch statistics couple the images of a batch: they cannot be run apart.
     return any(isinstance(module, _BatchNorm) and module.training for module in model.modules())
-
-
-def _judged(rows: Any) -> bool:
-    # What check_annotated looks into.
-    plain = isinstance(rows, datasets.Dataset) and rows.format["type"] != "custom"
-    return plain and "pixel_values" not in rows.column_names

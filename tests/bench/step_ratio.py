@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from operations import operation_rows, operation_table
 from rows import by_image_row, evaluation_row, table, unannotated_row
 from setting import LAYERS, MODELS, Setting, autograd_only
 from torch.profiler import ProfilerActivity, profile
@@ -132,7 +133,7 @@ def main() -> None:
     batch, size, rounds = (4, 64, 2) if args.quick else (16, 112, args.rounds)
     clock = time.process_time if args.clock == "cpu" else time.perf_counter
     alternate = Alternation(rounds, args.device, clock, args.limit)
-    rows, others = [], []
+    rows, others, operations = [], [], []
     for name in args.models:
         print(f"{name} ...", file=sys.stderr, flush=True)
         setting = Setting(name, batch, size, args.device)
@@ -140,10 +141,13 @@ def main() -> None:
         others.append(unannotated_row(setting, alternate, ratio))
         others.append(by_image_row(setting, alternate, ratio))
         others.append(evaluation_row(setting, alternate))
+        operations += operation_rows(setting)
     print(table(rows, others))
+    print(operation_table(operations))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     conditions = {"batch": batch, "size": size, "threads": args.threads, "device": args.device, "clock": args.clock}
-    args.out.write_text(json.dumps({"conditions": conditions, "rows": rows, "other_rows": others}, indent=2) + "\n")
+    found = {"conditions": conditions, "rows": rows, "other_rows": others, "operations": operations}
+    args.out.write_text(json.dumps(found, indent=2) + "\n")
     print(f"wrote {args.out}")
 
 
