@@ -30,9 +30,11 @@ from hf_guidance import (
 from hf_guidance.attributions import InputXGradient
 from hf_guidance.classification_metrics import best_threshold, mean_average_precision, micro_f1
 from hf_guidance.objectives import Energy
+from hf_guidance.targets import ContrastLogits
 
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 MAPS = InputXGradient(layer="final")
+CONTRAST_MAPS = InputXGradient(layer="final", target=ContrastLogits())
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,11 @@ class Stage:
     weight: float = 0.0
     control: bool = False
     frozen_batch_norm: bool = False
+    contrast: bool = False
 
     def guidance(self) -> Guidance:
-        return Guidance(energy=Term(Energy(MAPS), self.weight, reduction="rows")) if self.weight else Guidance()
+        maps = CONTRAST_MAPS if self.contrast else MAPS
+        return Guidance(energy=Term(Energy(maps), self.weight, reduction="rows")) if self.weight else Guidance()
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Task:
     classes: tuple[str, ...]
     problem: str = MULTI
     source: str = "boxes"
+    measured: InputXGradient = MAPS
 
     def collator(self, control_seed: int | None = None) -> GuidanceCollator:
         return GuidanceCollator(None, self.problem, len(self.classes), self.source, control_seed=control_seed)
@@ -110,7 +115,7 @@ def train(task: Task, stage: Stage, seed: int, start: Mapping[str, Any] | None =
     trainer = GuidedTrainer(
         model=model, args=args, train_dataset=task.train, guidance=stage.guidance(),
         data_collator=task.collator(control_seed=seed if stage.control else None),
-        grounding=Grounding(MAPS, metrics=("epg", "attribution_iou")),
+        grounding=Grounding(task.measured, metrics=("epg", "attribution_iou")),
     )  # fmt: skip
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train()
@@ -124,7 +129,7 @@ def weights_of(trainer: GuidedTrainer) -> dict[str, torch.Tensor]:
 
 def start_weights(task: Task, stage: Stage, seed: int, folder: Path) -> dict[str, torch.Tensor]:
     """The weights that the arms of a seed start from; kept in a file, so that other studies need not train them again."""
-    file, key = folder / "starts" / f"{task.name}-{seed}.pt", repr((stage, task.classes, len(task.train)))
+    file, key = folder / "starts" / f"{task.name}-{seed}.pt", repr((stage, task.classes, len(task.train), _size(task)))
     if file.is_file():
         kept = torch.load(file, weights_only=True)
         if kept["key"] == key:
@@ -133,6 +138,10 @@ def start_weights(task: Task, stage: Stage, seed: int, folder: Path) -> dict[str
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"key": key, "weights": weights}, file)
     return weights
+
+
+def _size(task: Task) -> list[int]:
+    return list(task.train[0]["pixel_values"].shape)
 
 
 def measure(trainer: GuidedTrainer, task: Task) -> dict[str, Any]:
@@ -225,16 +234,22 @@ class Results:
     def show(self, columns: Sequence[str]) -> None:
         self.write()
         print(f"\n{self.name}: mean ± standard deviation over the seeds, in percent")
-        print(f"{'':18s}" + "".join(f"{name:>19s}" for name in columns) + "  seeds")
+        print(f"{'':20s}" + "".join(f"{name:>19s}" for name in columns) + "  seeds")
         for arm, row in self.summary().items():
-            cells = [f"{row[n]['mean']:.1f} ± {row[n]['std']:.1f}" if n in row else "-" for n in columns]
-            print(f"{arm:18s}" + "".join(f"{cell:>19s}" for cell in cells) + f"{len(self.runs[arm]):7d}")
+            seeds = len(self.runs[arm])
+            cells = [_cell(row[name], seeds) if name in row else "-" for name in columns]
+            print(f"{arm:20s}" + "".join(f"{cell:>19s}" for cell in cells) + f"{seeds:7d}")
         for target in self.targets:
             verdict = {True: "met", False: "MISSED", None: ""}[target["met"]]
             print(f"{verdict:7s}{target['target']}: {target['measured']:+.1f}")
         for name, value in self.notes.items():
             print(f"{name}: {value}")
         print(f"{time.time() - self.started:.0f} s; written to {self.file}\n", flush=True)
+
+
+def _cell(value: Mapping[str, float], seeds: int) -> str:
+    # One seed has no spread.
+    return f"{value['mean']:.1f}" + (f" ± {value['std']:.1f}" if seeds > 1 else "")
 
 
 def quiet() -> None:
