@@ -6,10 +6,13 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test lint bench study clean
+.PHONY: demo demo-vqa test lint bench study clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
+
+demo-vqa: $(VENV)/.installed
+	$(BIN)/python examples/demo_vqa.py
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -21,6 +24,7 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python tests/bench/step_ratio.py
+	$(BIN)/python tests/bench/question_step.py
 
 # Real photographs; DATA is a folder with cards_voc, bccd_voc and nuts_on_places.
 study: $(VENV)/.installed

@@ -6,7 +6,7 @@ from typing import Any
 
 import datasets
 
-_IMPORTANCE_COLUMNS = ("importance", "mask", "objects")
+_IMPORTANCE_COLUMNS = ("importance", "mask", "objects", "reference_boxes")
 
 
 def can_be_judged(dataset: Any) -> bool:

@@ -2,7 +2,7 @@
 
 A batch holds image columns (one entry an image) and row columns (one entry an explained pair): ``row``, ``slot``,
 ``annotated`` (lists on the host, so that choosing rows never waits for the device), ``target``, and every column whose
-name starts with ``importance``.
+name holds ``importance``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HOST_COLUMNS = ("row", "slot", "annotated")
 
 def is_row_column(name: str) -> bool:
     """Whether a column has one entry per explained pair."""
-    return name in (*HOST_COLUMNS, "target") or name.startswith("importance")
+    return name in (*HOST_COLUMNS, "target") or "importance" in name
 
 
 def draw_one_per_image(batch: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from hf_guidance.gradients import cam_gradient, full_precision, slotwise_gradient
-from hf_guidance.runs import Run, run_copies, run_full
+from hf_guidance.runs import Edit, Run, couples_rows, run_edits, run_full
 from hf_guidance.spatial import resize_maps
 from hf_guidance.views import FULL, View
+from hf_guidance.views.order import layers_by_view
 
 if TYPE_CHECKING:
     from hf_guidance.attributions import Attribution
@@ -19,17 +20,20 @@ if TYPE_CHECKING:
     from hf_guidance.targets import Target
 
 Needs = frozenset[tuple[View, str]]
-"""What a method reads: pairs of a view and "logits", "input", a symbolic layer or a module path."""
+"""What a method reads: pairs of a view and "logits", "input", a symbolic layer or a module path; of FULL "attention" too."""
 
 
 def takes_backward(family: Family, view: View, layer: str) -> bool:
     """Whether gradients at a layer need autograd: not for logits, nor at "final" of a (mean, Linear) head (CAM)."""
     cam = family.pooled_linear is not None and layer in ("final", family.layers.get("final"))
-    return layer != "logits" and not (view == FULL and cam)
+    return layer not in ("logits", "attention") and not (view == FULL and cam)
 
 
 class Forward:
     """The model's outputs on one batch, and what attributions and objectives derive from them.
+
+    The full input runs alone and first. Views of which only logits are read are stacked in one model call; where the
+    family can, they re-use the full input's encodings.
 
     Rows are explained rows: without the columns ``row`` and ``slot`` they are the images of the batch; with them row r
     explains image ``row[r]``, and the rows of one ``slot`` hold every image at most once. Gradients cost one backward
@@ -60,7 +64,7 @@ class Forward:
         self._memo: dict[Any, Tensor] = {}
         features = self.column(family.features)
         self.images = len(features)
-        self._image_size = (int(features.shape[-2]), int(features.shape[-1]))
+        self._image_size = (int(features.shape[-2]), int(features.shape[-1])) if features.dim() == 4 else None
         self.row: list[int] = batch.get("row", list(range(self.images)))
         self.slot: list[int] = batch.get("slot", [0] * len(self.row))
         if len(set(zip(self.row, self.slot, strict=True))) < len(self.row):
@@ -73,19 +77,20 @@ class Forward:
             if self.row == list(range(self.images))
             else torch.tensor(self.row, dtype=torch.long, device=features.device)
         )
-        layers: dict[View, list[str]] = {FULL: []}
-        # Sorted: data-parallel ranks must run views in the same order.
-        for view, layer in sorted(needs, key=repr):
-            layers.setdefault(view, []).extend([] if layer == "logits" else [layer])
+        layers = layers_by_view(needs)
+        backward = any(takes_backward(family, FULL, layer) for layer in layers[FULL])
         self._runs: dict[View, Run] = {}
-        for view, names in layers.items():
-            backward = any(takes_backward(family, view, layer) for layer in names)
-            with torch.set_grad_enabled(self.create_graph or backward):
-                self._runs[view] = (
-                    self._run_view(view, names)
-                    if view != FULL
-                    else run_full(model, family, self._inputs(), names, differentiate=backward, twice=self.create_graph)
-                )
+        with torch.set_grad_enabled(self.create_graph or backward):
+            self._runs[FULL], self._full = run_full(
+                model,
+                family,
+                self._inputs(),
+                layers.pop(FULL),
+                differentiate=backward,
+                twice=self.create_graph,
+                share=bool(layers),
+            )
+        self._run_views(layers)
 
     # Columns
 
@@ -142,6 +147,14 @@ class Forward:
             )
         return self._once(("importance", column, wanted), lambda: resize_maps(values, (wanted[0], wanted[1]), "area"))
 
+    def real_places(self, space: tuple[int, ...]) -> Tensor | None:
+        """(images, *space) bool, False at padding; None where every place is real, or the column has another size."""
+        name = self.family.places
+        if name is None or self.batch.get(name) is None:
+            return None
+        real: Tensor = self.batch[name] != 0
+        return real if tuple(real.shape[1:]) == tuple(space) else None
+
     # Outputs
 
     def logits(self, view: View = FULL) -> Tensor:
@@ -170,6 +183,15 @@ class Forward:
         fill = self._run(view).fill
         assert fill is not None, "FULL replaces nothing"
         return fill if fill.dim() == 0 else full_precision(self.of_rows(fill))
+
+    def keep(self, view: View) -> Tensor:
+        """What a view other than FULL keeps, as drawn in this step: (copies, images or 1, *space or ones).
+
+        It lies where the keep made it: masks that do not depend on the batch, as coalitions, on the host.
+        """
+        keep = self._run(view).keep
+        assert keep is not None, "FULL keeps everything"
+        return keep
 
     def gradient(self, layer: str, target: Target, view: View = FULL) -> Tensor:
         """d (explained score of a row) / d (activation of its image), for all rows in one backward per slot.
@@ -207,36 +229,50 @@ class Forward:
         return {name: self.batch[name] for name in self.family.inputs if name in self.batch}
 
     def _to_space(self, layer: str, raw: Tensor) -> Tensor:
-        # Features are (images, channels, *space) in every family, whatever the layout of its layers.
-        return raw if layer == "input" else self.family.spatial(raw, self._image_size)
+        if layer == "attention":
+            return raw
+        return self.family.canonical(raw) if layer == "input" else self.family.spatial(raw, self._image_size)
 
-    def _run_view(self, view: View, layers: list[str]) -> Run:
-        inputs = self._inputs()
+    def _run_views(self, layers: Mapping[View, list[str]]) -> None:
+        edits = {view: self._edit(view) for view in layers}  # all draws in one order, whatever is stacked
+        stack = not couples_rows(self._module)
+        groups: dict[Any, list[View]] = {}
+        for view, (edit, fill, _) in edits.items():
+            # Hard views that the family runs without copies share their fill; scalars of one function are equal.
+            together = (edit.hard, view.replace if not fill.dim() else view)
+            alone = layers[view] or view.layer != "input" or not stack
+            groups.setdefault(view if alone else together, []).append(view)
+        for views in groups.values():
+            names = layers[views[0]]
+            backward = any(takes_backward(self.family, view, layer) for view in views for layer in names)
+            ready = [edits[view][0] for view in views]
+            rows, twice = self._max_rows, self.create_graph
+            with torch.set_grad_enabled(self.create_graph or backward):
+                found = run_edits(
+                    self._module, self.family, self._inputs(), ready, self._full, names, max_rows=rows, twice=twice
+                )
+            for view, (logits, raw) in zip(views, found, strict=True):
+                self._runs[view] = Run(logits, raw, *edits[view][1:])
+
+    def _edit(self, view: View) -> tuple[Edit, Tensor, Tensor]:
+        # The view made ready, its fill as (images, channels, *space), and its mask where the keep made it.
         at_input = view.layer == "input" and "input" not in self._runs[FULL].layers
-        original = inputs[self.family.features] if at_input else self._run(FULL).layers[view.layer][0]
-        features = self._to_space(view.layer, original)
-        space = tuple(features.shape[2:])
-        matches = "importance" in self.batch and len(self.batch["importance"]) == len(self.row)
-        importance = self.of_images(self.importance("importance", space)) if matches else None
-        fill = view.replace(features, importance)
-        if fill.dim():
-            fill = fill.expand_as(features)
-        keep = torch.ones(1, 1, dtype=torch.bool) if view.keep is None else view.keep(self, space)
-        step = len(keep) if self._max_rows is None else max(1, self._max_rows // self.images)
-        logits: list[Tensor] = []
-        raw: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+        original = self._inputs()[self.family.features] if at_input else self._run(FULL).layers[view.layer][0]
+        with torch.set_grad_enabled(self.create_graph):
+            features = self._to_space(view.layer, original)
+            space = tuple(features.shape[2:])
+            matches = "importance" in self.batch and len(self.batch["importance"]) == len(self.row)
+            fill = view.replace(features, self.of_images(self.importance("importance", space)) if matches else None)
+            if fill.dim():
+                fill = fill.expand_as(features)
+            drawn = torch.ones(1, 1, dtype=torch.bool) if view.keep is None else view.keep(self, space)
+            raw = self._from_space(view.layer, fill, original) if fill.dim() else fill
         # In the dtype of the blend before the device: float64 points do not exist everywhere.
-        keep = (keep if keep.dtype == torch.bool else keep.to(original.dtype)).to(original.device)
-        for part in keep.split(step):
-            raw_fill = fill if not fill.dim() or view.layer == "input" else self.family.raw(fill, original)
-            copies = self.family.blend(original, part, raw_fill, first=view.layer == "input")
-            output, found = run_copies(
-                self._module, self.family, inputs, view.layer, copies, layers, twice=self.create_graph
-            )
-            logits.append(output.unflatten(0, (-1, self.images)))
-            for layer, tensor in found.items():
-                raw[layer].append(tensor)
-        return Run(torch.cat(logits), raw, fill)
+        keep = (drawn if drawn.dtype == torch.bool else drawn.to(original.dtype)).to(original.device)
+        return Edit(view.layer, original, keep, raw, space), fill, drawn
+
+    def _from_space(self, layer: str, values: Tensor, like: Tensor) -> Tensor:
+        return self.family.as_features(values) if layer == "input" else self.family.raw(values, like)
 
     def _gradient(self, layer: str, target: Target, view: View) -> Tensor:
         if not takes_backward(self.family, view, layer):
@@ -258,4 +294,6 @@ class Forward:
     def _attribution(self, method: Attribution) -> Tensor:
         device = self.column(self.family.features).device.type
         with torch.set_grad_enabled(self.create_graph), torch.autocast(device, enabled=False):
-            return method(self)
+            maps = method(self)
+            real = self.real_places(tuple(maps.shape[1:]))
+            return maps if real is None else maps.masked_fill(~self.of_rows(real), 0.0)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Grounding:
     """What ``evaluate()`` measures of attributions, over all annotated (image, positive class) pairs.
 
-    Maps are brought to the size of the importance (bilinear) and handed to the metrics batch by batch; only scalars are
-    kept. A batch costs one forward and one backward per class slot.
+    Maps are brought to the size of the importance (bilinear), boxes that are padding are left out, and both are handed to
+    the metrics batch by batch; only scalars are kept. A batch costs one forward and one backward per class slot.
 
     Args:
         attribution: Where the model looks; unguided models are measured the same way.
@@ -57,12 +57,19 @@ class Grounding:
         """
         by_image: list[list[Any]] = [[] for _ in range(images)]
         if forward is not None:
-            importance = forward.importance(self.importance)
-            maps = resize_maps(forward.attribution(self.attribution), (importance.shape[-2], importance.shape[-1]))
-            pairs = zip(forward.row, maps.detach().cpu().numpy(), importance.cpu().numpy(), strict=True)
-            for image, attribution, mask in pairs:
+            for image, attribution, mask in self._pairs_of(forward):
                 by_image[image].append((attribution, mask))
         self.add_pairs([pair for pairs in (gather(by_image) if gather else by_image) for pair in pairs])
+
+    def _pairs_of(self, forward: Forward) -> list[tuple[int, Any, Any]]:
+        importance = forward.importance(self.importance)
+        maps = forward.attribution(self.attribution)
+        if maps.dim() > 2:
+            maps = resize_maps(maps, (importance.shape[-2], importance.shape[-1]))
+        real = forward.real_places(tuple(maps.shape[1:]))
+        places = [slice(None)] * forward.images if real is None else list(real.cpu().numpy())
+        pairs = zip(forward.row, maps.detach().cpu().numpy(), importance.cpu().numpy(), strict=True)
+        return [(image, attribution[places[image]], mask[places[image]]) for image, attribution, mask in pairs]
 
     def add_pairs(self, pairs: Sequence[tuple[Any, Any]]) -> None:
         """Add (map, mask) pairs of equal size."""

@@ -189,6 +189,23 @@ class Guidance(Mapping[str, Term]):
         return cls.from_dict(plain, types)
 
 
+def smoothed(guidance: Guidance, factor: float) -> Guidance:
+    """The same guidance with label smoothing in its task, where the task does not smooth already.
+
+    Raises:
+        ValueError: The task is no TaskLoss, so there is nothing to smooth.
+    """
+    task = guidance["task"]
+    if not isinstance(task.objective, TaskLoss):
+        raise ValueError(
+            f"label_smoothing_factor={factor} with the task {type(task.objective).__name__}, which does not smooth labels; "
+            "set label_smoothing_factor=0."
+        )
+    if task.objective.label_smoothing:
+        return guidance
+    return Guidance({**guidance, "task": Term(TaskLoss(factor), task.weight, task.reduction)})
+
+
 def _reduced(term: Term, forwards: list[Forward], images: int) -> Tensor:
     total = torch.zeros((), device=forwards[0].logits().device)
     count = torch.zeros((), device=total.device)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hf_guidance.capture import captured
+from hf_guidance.families.family import FullRun, repeated
 from hf_guidance.second_order import fast_double_backward
 
 if TYPE_CHECKING:
@@ -25,81 +26,186 @@ class Run:
     Attributes:
         logits: (copies, images, classes).
         layers: Layer to its raw outputs, one tensor a model call, each (copies of that call * images, ...).
-        fill: What the view replaced by; None for the full input.
+        fill: What the view replaced by, (images, channels, *space) or a scalar; None for the full input.
+        keep: What stayed, as the view's keep gave it; None for the full input.
     """
 
     logits: Tensor
     layers: Mapping[str, list[Tensor]]
     fill: Tensor | None = None
+    keep: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A view made ready to run.
+
+    Attributes:
+        at: Layer that is edited; "input" for the features.
+        original: (images, ...) raw activation there.
+        keep: (copies, images or 1, *space or ones) on the device of ``original``, bool or of its dtype.
+        fill: Broadcasts against ``original``.
+        space: (height, width) or (objects,) of the layer.
+    """
+
+    at: str
+    original: Tensor
+    keep: Tensor
+    fill: Tensor
+    space: tuple[int, ...]
+
+    def copies(self, family: Family, keep: Tensor) -> Tensor:
+        """The edited copies of a part of ``keep``."""
+        return family.blend(self.original, keep, self.fill, first=self.at == "input")
+
+    @property
+    def hard(self) -> bool:
+        """Whether places are selected, not blended."""
+        return self.keep.dtype == torch.bool
 
 
 def run_full(
-    model: nn.Module, family: Family, inputs: dict[str, Any], layers: Sequence[str], *, differentiate: bool, twice: bool
-) -> Run:
+    model: nn.Module,
+    family: Family,
+    inputs: dict[str, Any],
+    layers: Sequence[str],
+    *,
+    differentiate: bool,
+    twice: bool,
+    share: bool = False,
+) -> tuple[Run, FullRun]:
     """Run the unedited input once, through the wrapper if there is one.
 
     Args:
         model: The model, possibly wrapped.
         family: What is known of its architecture.
         inputs: The arguments of its forward.
-        layers: Layers to record.
+        layers: Layers to record; "attention" for the model's attention over places.
         differentiate: Whether some layer will be differentiated by autograd.
         twice: Whether those gradients will be differentiated again.
+        share: Whether views follow that re-use what the family shares.
     """
     module: nn.Module = getattr(model, "module", model)
-    paths = {layer: family.path(layer, module) for layer in layers if layer != "input"}
+    paths = {layer: family.path(layer, module) for layer in layers if layer not in ("input", "attention")}
     if "input" in layers:
         inputs = inputs | {family.features: _leaf(inputs[family.features])}
+    if "attention" in layers:
+        inputs = inputs | family.attention_inputs
     leaf = inputs[family.features] if "input" in layers else None
+    shared = family.shared if share else ()
     quick = fast_double_backward(leaf) if differentiate and twice else nullcontext()
-    with captured(module, dict.fromkeys(paths.values())) as recorded, quick:
+    with captured(module, dict.fromkeys([*paths.values(), *shared])) as recorded, quick:
         outputs = model(**inputs)
     raw = {layer: [recorded[path]] for layer, path in paths.items()}
     if "input" in layers:
         raw["input"] = [inputs[family.features]]
-    return Run(_logits(outputs, family)[None], raw)
+    if "attention" in layers:
+        raw["attention"] = [family.attention(outputs)]
+    return Run(_logits(outputs, family)[None], raw), FullRun(outputs, {path: recorded[path] for path in shared})
 
 
-def run_copies(
+def run_edits(
     module: nn.Module,
     family: Family,
     inputs: dict[str, Any],
-    at: str,
-    copies: Tensor,
+    edits: Sequence[Edit],
+    full: FullRun,
     layers: Sequence[str],
     *,
+    max_rows: int | None,
     twice: bool,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Run edited copies of a batch in one model call.
+) -> list[tuple[Tensor, dict[str, list[Tensor]]]]:
+    """Run edited copies, stacked in as few model calls as ``max_rows`` allows.
 
     Args:
         module: The unwrapped model.
         family: What is known of its architecture.
         inputs: The arguments of its forward on the unedited batch.
-        at: Layer whose activation the copies replace; "input" for the features.
-        copies: (copies * images, ...) edited activations, copy by copy.
-        layers: Layers to record; the layer ``at`` records the copies themselves.
+        edits: Views at one layer; several only where ``layers`` is empty, and with one fill where the family runs hard
+            views without copies.
+        full: What the unedited batch left behind.
+        layers: Layers to record; the edited layer records the copies themselves.
+        max_rows: Images a model call; None for one call.
         twice: Whether gradients at those layers will be differentiated again.
 
     Returns:
-        Logits (copies * images, classes), and layer to raw output.
+        For each edit its logits (copies, images, classes), and layer to raw outputs, one tensor a model call.
     """
     images = len(inputs[family.features])
-    count = len(copies) // images
-    inputs = {name: _repeat(value, count) for name, value in inputs.items()}
+    total = sum(len(edit.keep) for edit in edits)
+    logits: list[Tensor] = []
+    raw: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    for parts in _cut(edits, total if max_rows is None else max(1, max_rows // images)):
+        outputs = None
+        if not layers and all(edit.at == "input" and edit.hard for edit, _ in parts):
+            with _statistics_kept(module):
+                outputs = family.call_hard(module, inputs, _masks(parts), parts[0][0].fill, full)
+        if outputs is None:
+            copies = [edit.copies(family, keep) for edit, keep in parts]
+            joined = torch.cat(copies) if len(copies) > 1 else copies[0]
+            outputs, found = _run_copies(module, family, inputs, edits[0].at, joined, full, layers, twice=twice)
+            for layer, tensor in found.items():
+                raw[layer].append(tensor)
+        logits.append(_logits(outputs, family).unflatten(0, (-1, images)))
+    by_edit = torch.cat(logits).split([len(edit.keep) for edit in edits])
+    return [(part, raw) for part in by_edit]
+
+
+def _cut(edits: Sequence[Edit], size: int) -> list[list[tuple[Edit, Tensor]]]:
+    # The copies of all edits in a row, cut into calls of at most ``size`` copies.
+    calls: list[list[tuple[Edit, Tensor]]] = []
+    room = 0
+    for edit in edits:
+        start = 0
+        while start < len(edit.keep):
+            if not room:
+                calls.append([])
+                room = size
+            part = edit.keep[start : start + room]
+            calls[-1].append((edit, part))
+            start += len(part)
+            room -= len(part)
+    return calls
+
+
+def _masks(parts: Sequence[tuple[Edit, Tensor]]) -> Tensor:
+    # Every mask at its full size (copies, images, *space), one behind the other.
+    return torch.cat([keep.expand(len(keep), len(edit.original), *edit.space) for edit, keep in parts])
+
+
+def _run_copies(
+    module: nn.Module,
+    family: Family,
+    inputs: dict[str, Any],
+    at: str,
+    copies: Tensor,
+    full: FullRun,
+    layers: Sequence[str],
+    *,
+    twice: bool,
+) -> tuple[Any, dict[str, Tensor]]:
+    # One model call: its outputs, and layer to raw output (copies * images, ...).
     leaf = None
     if layers and not copies.requires_grad:
         copies = leaf = _leaf(copies)
     edits: dict[str, Any] = {family.path(layer, module): None for layer in layers if layer not in ("input", at)}
-    if at == "input":
-        inputs[family.features] = copies
-    else:
+    if at != "input":
         edits[family.path(at, module)] = lambda output: copies
     quick = fast_double_backward(leaf) if layers and twice else nullcontext()
     with captured(module, edits) as recorded, quick, _statistics_kept(module), _checkpointing_off(module, at):
-        outputs = module(**inputs)
+        if at == "input" and not edits:
+            outputs = family.call(module, inputs, copies, full)
+        else:
+            # Encodings that are re-used would not run the modules that are to be edited or recorded.
+            count = len(copies) // len(inputs[family.features])
+            outputs = module(**repeated(inputs, count) | ({family.features: copies} if at == "input" else {}))
     raw = {layer: copies if layer == at else recorded[family.path(layer, module)] for layer in layers}
-    return _logits(outputs, family), raw
+    return outputs, raw
+
+
+def couples_rows(module: nn.Module) -> bool:
+    """Whether the images of a call see each other, in a BatchNorm in train mode: then calls are not stacked."""
+    return any(isinstance(m, _BatchNorm) and m.training for m in module.modules())
 
 
 @contextmanager
@@ -139,10 +245,6 @@ def _leaf(tensor: Tensor) -> Tensor:
             f"features of dtype {tensor.dtype} have no gradient; give floating point, for example float32."
         )
     return tensor.detach().requires_grad_(torch.is_grad_enabled())
-
-
-def _repeat(value: Any, count: int) -> Any:
-    return value.repeat(count, *[1] * (value.dim() - 1)) if isinstance(value, Tensor) else value
 
 
 def _logits(outputs: Any, family: Family) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -149,6 +150,111 @@ def _grid_height(count: int, image_size: tuple[int, int]) -> int | None:
             if rows * columns == count and count > 0:
                 return rows
     return None
+
+
+def box_importance_from_map(
+    importance_map: Tensor | Sequence[Sequence[float]], boxes: Tensor | Sequence[Sequence[float]], soft: bool = False
+) -> Tensor:
+    """Importance of boxes from an attention map or a mask, eq. 1 of HINT (arXiv 1902.03751).
+
+    ``s = E_in / (E_in + E_out)``, where E_in is the sum of the map inside the box over the box's area, and E_out the sum
+    outside over the remaining area. As in the released code a box covers rows ``int(y1 * height)`` to
+    ``int(y2 * height)``, upper edge exclusive, and its area is ``(x2 - x1) * (y2 - y1)`` of the image.
+
+    Where eq. 1 is 0 / 0: an empty map, or a box without area, has importance 0. A box that covers every pixel has no
+    outside to compare with, so it gets 0.5, what every box has on a flat map; 0 if the map is empty.
+
+    Args:
+        importance_map: (height, width), finite and not negative; its scale does not matter.
+        boxes: (n, 4) xyxy in [0, 1], relative to the image; n may be 0.
+        soft: Give pixels of value 0 the value 0.1 first, as an unused option of the released code does.
+
+    Returns:
+        (n,) float64 in [0, 1].
+
+    Raises:
+        ValueError: The map is not (height, width), negative or not finite; a box is not finite, reversed or outside [0, 1].
+
+    Example:
+        >>> box_importance_from_map([[1.0, 0.0]], [[0.0, 0.0, 0.5, 1.0], [0.0, 0.0, 1.0, 1.0]]).tolist()
+        [1.0, 0.5]
+    """
+    energy = _double(importance_map)
+    if energy.dim() != 2 or energy.numel() == 0:
+        raise ValueError(f"the map has shape {tuple(energy.shape)}; give one channel, (height, width).")
+    if not torch.isfinite(energy).all() or (energy < 0).any():
+        raise ValueError("the map holds NaN, infinity or negative values; replace them, for example by 0.")
+    boxes = _relative_boxes(boxes, "boxes").to(energy.device)
+    if soft:
+        energy = torch.where(energy == 0, 0.1, energy)
+    height, width = energy.shape
+    # above[i, j] is the sum over rows before i and columns before j, so that a box takes four look-ups.
+    above = F.pad(energy.cumsum(0).cumsum(1), (1, 0, 1, 0))
+    left, top, right, bottom = (boxes * boxes.new_tensor([width, height, width, height])).long().unbind(1)
+    inside = above[bottom, right] - above[top, right] - above[bottom, left] + above[top, left]
+    inside = inside.clamp_min(0)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    everything = (right - left) * (bottom - top) == height * width
+    outside = torch.where(everything, 0, (above[-1, -1] - inside).clamp_min(0))
+    mean_inside = inside / area.where(area > 0, 1)
+    mean_outside = outside / (1 - area).where(area < 1, 1)
+    mean_outside = torch.where(everything, mean_inside, mean_outside)
+    both = mean_inside + mean_outside
+    return torch.where(both > 0, mean_inside / both.where(both > 0, 1), 0)
+
+
+def box_importance_from_iou(
+    boxes: Tensor | Sequence[Sequence[float]], reference_boxes: Tensor | Sequence[Sequence[float]]
+) -> Tensor:
+    """Importance of boxes as their best overlap with the boxes of the objects that matter (VisFIS on GQA).
+
+    ``s_k = max_j |b_k and r_j| / |b_k or r_j|`` (arXiv 2206.11212, appendix B). Without reference boxes all zero.
+
+    Args:
+        boxes: (n, 4) xyxy in [0, 1].
+        reference_boxes: (m, 4) xyxy in [0, 1]; m may be 0.
+
+    Returns:
+        (n,) float64 in [0, 1].
+
+    Raises:
+        ValueError: A box is not finite, reversed or outside [0, 1].
+
+    Example:
+        >>> box_importance_from_iou([[0.0, 0.0, 1.0, 1.0]], [[0.0, 0.0, 0.5, 1.0]]).tolist()
+        [0.5]
+    """
+    boxes = _relative_boxes(boxes, "boxes")
+    references = _relative_boxes(reference_boxes, "reference_boxes").to(boxes.device)
+    if not len(references):
+        return boxes.new_zeros(len(boxes))
+    corner = torch.maximum(boxes[:, None, :2], references[None, :, :2])
+    opposite = torch.minimum(boxes[:, None, 2:], references[None, :, 2:])
+    shared = (opposite - corner).clamp_min(0).prod(-1)
+    areas = [(each[:, 2:] - each[:, :2]).prod(-1) for each in (boxes, references)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return torch.where(union > 0, shared / union.where(union > 0, 1), 0).amax(1)
+
+
+def _double(values: Any) -> Tensor:
+    return values.double() if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.float64)
+
+
+def _relative_boxes(boxes: Tensor | Sequence[Sequence[float]], name: str) -> Tensor:
+    boxes = _double(boxes)
+    if boxes.numel() == 0:
+        boxes = boxes.reshape(0, 4)
+    if boxes.dim() != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"{name} have shape {tuple(boxes.shape)}; give (n, 4) as xmin, ymin, xmax, ymax in [0, 1].")
+    # Written so that NaN is wrong too.
+    right = (boxes >= 0).all(1) & (boxes <= 1).all(1) & (boxes[:, :2] <= boxes[:, 2:]).all(1)
+    if not right.all():
+        index = int((~right).int().argmax())
+        raise ValueError(
+            f"{name}[{index}] is {[round(float(v), 4) for v in boxes[index]]}; allowed are 0 <= xmin <= xmax <= 1 and 0 <= "
+            "ymin <= ymax <= 1. Divide pixel boxes by the image's width and height."
+        )
+    return boxes
 
 
 def _check_boxes(boxes: Tensor, height: int, width: int) -> None:

@@ -25,12 +25,13 @@ from hf_guidance.compatibility import (
 )
 from hf_guidance.dataset_check import can_be_judged, check_annotated
 from hf_guidance.explained_rows import annotated_images, annotated_only, draw_one_per_image, take_images
-from hf_guidance.families import Family, family_of
+from hf_guidance.families import Family, RegionFamily, family_of
 from hf_guidance.first_step import check_terms
 from hf_guidance.forward import Forward, Needs, takes_backward
 from hf_guidance.grounding import Grounding
-from hf_guidance.guidance import GUIDANCE_FILE, Guidance, Term
+from hf_guidance.guidance import GUIDANCE_FILE, Guidance, smoothed
 from hf_guidance.objectives import AttributionObjective, TaskLoss
+from hf_guidance.question_collator import QUESTION_COLUMNS, QuestionCollator
 from hf_guidance.term_log import TermLog
 
 logger = logging.get_logger(__name__)
@@ -50,7 +51,8 @@ class GuidedTrainer(Trainer):
         *args: As for Trainer.
         guidance: The terms of the loss.
         family: What is known of the model's architecture; found by its ``config.model_type`` when None.
-        grounding: What to measure of attributions; by default EPG of the first attribution term's maps.
+        grounding: What to measure of attributions; by default EPG, or for boxes plausibility, of the first attribution
+            term's maps.
         **kwargs: As for Trainer. Without ``data_collator``, the ``processing_class`` (an image processor) becomes a
             GuidanceCollator for the model's ``problem_type``; without either, rows must hold ``pixel_values``.
 
@@ -80,27 +82,28 @@ class GuidedTrainer(Trainer):
             )
         guidance.to_dict()  # what cannot be written would end training at its first checkpoint
         self.guidance = guidance
-        terms = [
-            t.objective for t in guidance.on_attributions.values() if isinstance(t.objective, AttributionObjective)
-        ]
-        self.grounding = grounding or (
-            Grounding(terms[0].attribution, importance=terms[0].importance) if terms else None
-        )
         self._given_family = family
         self._train_log, self._eval_log = TermLog(), TermLog()
         self._evaluating = False
         self._watch = AnnotationWatch()
         self._forget_checks()
         super().__init__(*args, **kwargs)
+        self.grounding = grounding or self._default_grounding()
         # The loss is a mean over images; the Trainer must divide it by the accumulation steps itself.
         self.model_accepts_loss_kwargs = False
         if given.get("data_collator") is None:
             self._collate_rows()
-        if self.args.label_smoothing_factor and guidance["task"] == Term(TaskLoss()):
-            smooth = Term(TaskLoss(label_smoothing=self.args.label_smoothing_factor))
-            self.guidance = Guidance({**guidance, "task": smooth})
+        if self.args.label_smoothing_factor:
+            self.guidance = smoothed(guidance, self.args.label_smoothing_factor)
         self._refuse()
         self._prepare_for_gradients(self.model)
+
+    def _default_grounding(self) -> Grounding | None:
+        for term in self.guidance.on_attributions.values():
+            if isinstance(term.objective, AttributionObjective):
+                metric = "plausibility" if isinstance(self.family, RegionFamily) else "epg"
+                return Grounding(term.objective.attribution, (metric,), term.objective.importance)
+        return None
 
     def _collate_rows(self) -> None:
         if self._given_family is not None and self._given_family.features != "pixel_values":
@@ -112,11 +115,12 @@ class GuidedTrainer(Trainer):
     def _refuse(self) -> None:
         if self.guidance.differentiates:
             refuse_unsupported(self.args, self.model, self.accelerator)
-        if isinstance(self.data_collator, GuidanceCollator):
+        ours = isinstance(self.data_collator, GuidanceCollator | QuestionCollator)
+        if ours:
             refuse_dispatched_batches(self.args, self.train_dataset)
         if self.guidance.guided:
             rows = self.train_dataset
-            if isinstance(self.data_collator, GuidanceCollator):
+            if ours:
                 check_annotated(rows)
                 self._watch.known = can_be_judged(rows)
             self.add_callback(self._watch)
@@ -256,7 +260,7 @@ class GuidedTrainer(Trainer):
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         columns: list[str] = list(self._signature_columns)  # type: ignore[has-type]
-        self._signature_columns = list(dict.fromkeys([*columns, *ROW_FORMAT_COLUMNS]))
+        self._signature_columns = list(dict.fromkeys([*columns, *ROW_FORMAT_COLUMNS, *QUESTION_COLUMNS]))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)

@@ -7,11 +7,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "hf_guidance"
 ORDER = (
-    "spatial", "schema", "views", "targets", "normalizations", "families", "capture", "second_order", "runs",
-    "gradients", "forward", "attributions", "objectives", "serialization", "guidance", "explained_rows",
-    "annotated_fraction", "controls", "row_labels", "row_importance", "collator", "arguments", "resources", "grounding",
-    "classification_metrics", "term_log", "first_step", "compatibility", "dataset_check",
-    "annotation_watch", "trainer", "hub", "model_card", "figure",
+    "spatial", "schema", "answers", "safe_pickle", "region_files", "regions", "question_schema",
+    "vqa_files", "prior_shift", "views", "targets", "normalizations",
+    "models", "families", "capture", "second_order", "runs", "gradients", "forward", "attributions", "objectives",
+    "serialization", "guidance", "recipes", "explained_rows", "annotated_fraction", "controls", "row_labels",
+    "row_importance", "collator", "object_importance", "question_collator", "arguments", "resources",
+    "explanation_scores", "grounding", "classification_metrics", "term_log", "first_step", "compatibility",
+    "dataset_check", "annotation_watch", "trainer", "hub", "model_card", "figure", "analysis",
 )  # fmt: skip
 WITH_TRANSFORMERS = {
     "families", "models", "collator", "arguments", "annotation_watch", "trainer", "first_step", "compatibility", "hub",

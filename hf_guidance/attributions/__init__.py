@@ -1,9 +1,27 @@
 """Attribution methods, one a file. A new method is a file, a line here and a test."""
 
+from hf_guidance.attributions.attention_weights import AttentionWeights
 from hf_guidance.attributions.attribution import Attribution
+from hf_guidance.attributions.average_effect import AverageEffect
+from hf_guidance.attributions.expected_gradients import ExpectedGradients
 from hf_guidance.attributions.grad_cam import GradCAM
 from hf_guidance.attributions.gradient import Gradient
 from hf_guidance.attributions.input_x_gradient import InputXGradient
 from hf_guidance.attributions.integrated_gradients import IntegratedGradients
+from hf_guidance.attributions.keep_one_in import KeepOneIn
+from hf_guidance.attributions.kernel_shap import KernelSHAP
+from hf_guidance.attributions.leave_one_out import LeaveOneOut
 
-__all__ = ["Attribution", "GradCAM", "Gradient", "InputXGradient", "IntegratedGradients"]
+__all__ = [
+    "AttentionWeights",
+    "Attribution",
+    "AverageEffect",
+    "ExpectedGradients",
+    "GradCAM",
+    "Gradient",
+    "InputXGradient",
+    "IntegratedGradients",
+    "KeepOneIn",
+    "KernelSHAP",
+    "LeaveOneOut",
+]

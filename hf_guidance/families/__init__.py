@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hf_guidance.families import convnext, resnet, swin, timm, vit
-from hf_guidance.families.family import Family
+from hf_guidance.families import convnext, lxmert, resnet, swin, timm, updn, vit
+from hf_guidance.families.family import Family, FullRun
+from hf_guidance.families.regions import RegionFamily
 
-__all__ = ["ARCHITECTURES", "Family", "family_of"]
+__all__ = ["ARCHITECTURES", "Family", "FullRun", "RegionFamily", "family_of"]
 
-ARCHITECTURES = (resnet, convnext, vit, swin, timm)
+ARCHITECTURES = (resnet, convnext, vit, swin, timm, updn, lxmert)
 
 
 def family_of(model: Any) -> Family:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,19 @@ from torch import Tensor, nn
 from hf_guidance.spatial import tokens_to_grid
 
 SYMBOLIC_LAYERS = ("input", "mid1", "mid2", "mid3", "final")
+
+
+@dataclass(frozen=True)
+class FullRun:
+    """What the unedited input left behind, for views to re-use.
+
+    Attributes:
+        outputs: What the model put out.
+        shared: Module path to output, for the family's ``shared`` modules.
+    """
+
+    outputs: Any
+    shared: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,8 @@ class Family:
         prefix_tokens: Leading tokens without a place in the image.
         pooled_linear: Path of the Linear head where the logits are it applied to the plain spatial mean of the
             layer "final"; there the gradient is a row of its weight matrix (CAM, arXiv 1512.04150). None elsewhere.
+        places: Batch column (images, *space) that is zero where a place is padding; None where all are real.
+        shared: Paths of modules whose output on the full input ``call`` re-uses.
     """
 
     layers: Mapping[str, str]
@@ -37,6 +53,8 @@ class Family:
     channel_axis: int = 1
     prefix_tokens: int = 0
     pooled_linear: str | None = None
+    places: str | None = None
+    shared: tuple[str, ...] = ()
 
     def path(self, layer: str, model: nn.Module) -> str:
         """Resolve a symbolic layer or check a dotted module path.
@@ -55,13 +73,70 @@ class Family:
             + (f"; the nearest module paths are {close}." if close else "; list them with model.named_modules().")
         )
 
-    def spatial(self, activation: Tensor, image_size: tuple[int, int]) -> Tensor:
+    def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullRun) -> Any:
+        """Run the model on edited copies of its features.
+
+        Families whose other inputs are encoded apart from the features re-use their encoding from the full run.
+
+        Args:
+            model: The unwrapped model.
+            inputs: The arguments of its forward on the unedited batch.
+            copies: (copies * images, ...) edited features, copy by copy.
+            full: What the unedited batch left behind.
+
+        Returns:
+            What the model puts out.
+        """
+        return model(**repeated(inputs, len(copies) // len(inputs[self.features])) | {self.features: copies})
+
+    def call_hard(
+        self, model: nn.Module, inputs: Mapping[str, Any], keep: Tensor, fill: Tensor, full: FullRun
+    ) -> Any | None:
+        """Run the model on hard views without making the copies, where it can: what it puts out, or None.
+
+        Only for views whose logits alone are read. Equals ``call`` on the copies in values and parameter gradients.
+
+        Args:
+            model: The unwrapped model.
+            inputs: The arguments of its forward on the unedited batch.
+            keep: (copies, images, *space) bool.
+            fill: A scalar, or in the layout of the features.
+            full: What the unedited batch left behind.
+        """
+        return None
+
+    def attention(self, outputs: Any) -> Tensor:
+        """The model's attention over its places, (images, *space), from its outputs with ``attention_inputs``.
+
+        Raises:
+            ValueError: The architecture has none.
+        """
+        raise ValueError(
+            f"the model puts out {type(outputs).__name__} without attention over {self.features!r}; AttentionWeights is "
+            "for models with one, as UpDn and LXMERT."
+        )
+
+    @property
+    def attention_inputs(self) -> dict[str, Any]:
+        """Arguments of the model's forward that make it put out its attention."""
+        return {}
+
+    def canonical(self, features: Tensor) -> Tensor:
+        """Bring the features of the batch to (images, channels, *space); images are that in every family."""
+        return features
+
+    def as_features(self, canonical: Tensor) -> Tensor:
+        """Undo ``canonical``."""
+        return canonical
+
+    def spatial(self, activation: Tensor, image_size: tuple[int, int] | None) -> Tensor:
         """Bring an activation to (rows, channels, *space).
 
         Args:
             activation: Maps (rows, channels, height, width) or channels last, tokens (rows, tokens, channels), or
                 vectors (rows, features).
-            image_size: (height, width) of the input in pixels; tells the grid of tokens.
+            image_size: (height, width) of the input in pixels; tells the grid of tokens. None where the features are
+                no images.
 
         Returns:
             (rows, channels, height, width), or (rows, features) as it was.
@@ -71,7 +146,7 @@ class Family:
         """
         if activation.dim() == 2:
             return activation
-        if activation.dim() == 3:
+        if activation.dim() == 3 and image_size is not None:
             return tokens_to_grid(activation, self.prefix_tokens, image_size)
         if activation.dim() == 4:
             return activation if self.channel_axis == 1 else activation.movedim(-1, 1)
@@ -115,3 +190,11 @@ class Family:
         if mask.dtype == torch.bool:
             return torch.where(mask, original, fill).expand(len(keep), *original.shape).flatten(0, 1)
         return (fill + mask.to(original.dtype) * (original - fill)).flatten(0, 1)
+
+
+def repeated(inputs: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """The arguments with every tensor repeated, copy by copy."""
+    return {
+        name: value.repeat(count, *[1] * (value.dim() - 1)) if isinstance(value, Tensor) else value
+        for name, value in inputs.items()
+    }

@@ -1,22 +1,42 @@
 """Objectives, one a file. A new loss is a file, a line here and a test."""
 
 from hf_guidance.objectives.alignment import Alignment
+from hf_guidance.objectives.answer_loss import AnswerLoss
+from hf_guidance.objectives.comparison_scr import ComparisonSCR
 from hf_guidance.objectives.energy import Energy
 from hf_guidance.objectives.grad_mask import GradMask
+from hf_guidance.objectives.influence_scr import InfluenceSCR
+from hf_guidance.objectives.invariance_da import InvarianceDA
+from hf_guidance.objectives.invariance_fi import InvarianceFI
 from hf_guidance.objectives.l1 import L1
 from hf_guidance.objectives.objective import AttributionObjective, Objective
 from hf_guidance.objectives.ppce import PPCE
+from hf_guidance.objectives.random_sufficiency import RandomSufficiency
+from hf_guidance.objectives.ranking_hint import RankingHINT
 from hf_guidance.objectives.right_reasons import RightReasons
+from hf_guidance.objectives.saliency_guided import SaliencyGuided
+from hf_guidance.objectives.sufficiency import Sufficiency
 from hf_guidance.objectives.task_loss import TaskLoss
+from hf_guidance.objectives.uncertainty import Uncertainty
 
 __all__ = [
     "L1",
     "PPCE",
     "Alignment",
+    "AnswerLoss",
     "AttributionObjective",
+    "ComparisonSCR",
     "Energy",
     "GradMask",
+    "InfluenceSCR",
+    "InvarianceDA",
+    "InvarianceFI",
     "Objective",
+    "RandomSufficiency",
+    "RankingHINT",
     "RightReasons",
+    "SaliencyGuided",
+    "Sufficiency",
     "TaskLoss",
+    "Uncertainty",
 ]

@@ -1,15 +1,21 @@
-"""Alignment (cosine)."""
+"""Alignment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from hf_guidance.objectives.checks import check_choice, check_threshold, has_important
 from hf_guidance.objectives.objective import AttributionObjective
 
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward
+
 _EPSILON = 1e-12
+_DISTANCES = ("cosine", "kl", "l1", "l2")
 
 
 @dataclass(frozen=True)
@@ -18,13 +24,47 @@ class Alignment(AttributionObjective):
 
     1e-12 is added to both squared norms; a zero vector on either side gives loss 1 and zero gradient.
 
+    Args:
+        distance: "cosine", or one of the distances that the paper tried (appendix F): "l1" ``mean |A - M|``, "l2"
+            ``mean (A - M)²``, "kl" ``KL(M / sum M, softmax A)``, 0 where M is all zero.
+        threshold: Rows without ``importance > threshold`` do not count (appendix E); None counts every annotated row, as
+            the released code does. The loss itself has no threshold.
+
+    Raises:
+        ValueError: Unknown distance, or threshold outside [0, 1].
+
     Note:
         The paper prints the cosine with a plus sign, which would push maps away; released code and text minimise 1 - cos.
+        Its code divides "kl" by the number of boxes.
 
     Example:
         >>> Alignment.loss(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]]))
         tensor([0.2929])
     """
+
+    distance: str = "cosine"
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self, "distance", _DISTANCES)
+        if self.threshold is not None:
+            check_threshold(self)
+
+    def rows(self, forward: Forward) -> Tensor:
+        """Annotated rows; with a threshold only those with an important place."""
+        if self.threshold is None:
+            return forward.annotated
+        return forward.annotated * has_important(forward, self.importance, self.threshold)
+
+    def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
+        """The distance in use."""
+        if self.distance == "cosine":
+            return self.loss(attribution, importance)
+        if self.distance == "kl":
+            return _kl(attribution, importance)
+        difference = attribution - importance
+        return (difference.abs() if self.distance == "l1" else difference.square()).mean(1)
 
     @staticmethod
     def loss(attribution: Tensor, importance: Tensor) -> Tensor:
@@ -34,3 +74,10 @@ class Alignment(AttributionObjective):
         # An all-zero map would have a gradient of 1e6 * M from the epsilon alone; it has no direction, so none here.
         squares = torch.where(own > 0, (own + _EPSILON) * (other + _EPSILON), 1)
         return 1 - torch.where(own > 0, dot, 0) / squares.sqrt()
+
+
+def _kl(attribution: Tensor, importance: Tensor) -> Tensor:
+    mass = importance.sum(1, keepdim=True)
+    share = importance / torch.where(mass > 0, mass, 1)
+    # xlogy: places without importance add 0, not 0 * log 0.
+    return (torch.xlogy(share, share) - share * attribution.log_softmax(1)).sum(1)

@@ -45,7 +45,7 @@ class AttributionObjective(Objective):
     Attributes:
         attribution: Where the model looks.
         normalization: What the loss sees of the map; the default differs by objective.
-        importance: Column with human importance, (rows, height, width) in [0, 1].
+        importance: Column with human importance, (rows, height, width) or (rows, objects) in [0, 1].
         grid: "importance" upsamples the map (bilinear) to the importance, as arXiv 2303.11932 does; "attribution"
             averages the importance onto the map's grid, as losses on 7x7 maps do, and costs less.
     """
@@ -81,6 +81,9 @@ class AttributionObjective(Objective):
     def compared(self, forward: Forward) -> tuple[Tensor, Tensor]:
         """The normalised map and the importance on one grid, (rows, *channels, *space) each."""
         attribution = self.normalization(forward.attribution(self.attribution))
+        boxes = forward.importance(self.importance)
+        if attribution.dim() == 3 and boxes.dim() == 2:
+            return attribution, boxes.to(attribution.dtype)[:, None].expand_as(attribution)
         if self.grid == "attribution" or attribution.dim() == 2:
             importance = forward.importance(self.importance, _space(attribution))
         else:
@@ -97,6 +100,12 @@ class AttributionObjective(Objective):
     def loss(attribution: Tensor, importance: Tensor) -> Tensor:
         """The paper's formula: (rows, n), (rows, n) to (rows,)."""
         raise NotImplementedError("an AttributionObjective must define loss(attribution, importance).")
+
+
+def without_padding(forward: Forward, importance: Tensor) -> Tensor:
+    """Importance of boxes (rows, objects) with NaN at padding, which is neither above nor below anything."""
+    real = forward.real_places(tuple(importance.shape[1:])) if importance.dim() == 2 else None
+    return importance if real is None else importance.masked_fill(~forward.of_rows(real), torch.nan)
 
 
 def _space(attribution: Tensor) -> tuple[int, ...]:

@@ -28,7 +28,16 @@ ON_MAPS = [
     for cls in (getattr(objectives, name) for name in objectives.__all__)
     if issubclass(cls, AttributionObjective) and cls is not AttributionObjective
 ]
-METHODS = [getattr(attributions, name) for name in attributions.__all__ if name != "Attribution"]
+METHODS = [attributions.Gradient, GradCAM, InputXGradient, IntegratedGradients]
+
+
+def hard_to_meet(cls, batch):
+    """A hinge is met where one of many important places leads: few places, so that some row violates it."""
+    if cls is objectives.InfluenceSCR:
+        few = torch.zeros_like(batch["importance"])
+        few[:, :3, :3] = 1
+        return batch | {"importance": few}
+    return batch
 
 
 def loss_and_gradients(objective, model, family, batch, **term):
@@ -38,7 +47,7 @@ def loss_and_gradients(objective, model, family, batch, **term):
 
 
 def test_all_objectives_are_found():
-    assert len(ON_MAPS) >= 6
+    assert len(ON_MAPS) >= 9
     assert all(issubclass(getattr(objectives, name), Objective) for name in objectives.__all__)
 
 
@@ -86,6 +95,9 @@ def test_odd_maps_and_masks_are_finite(cls, attribution, importance):
         def importance(self, column, space=None):
             return masks[importance]
 
+        def real_places(self, space):
+            return None
+
     value = cls()(Given())
     assert value.shape == (1,)
     assert torch.isfinite(value).all()
@@ -98,7 +110,7 @@ def test_odd_maps_and_masks_are_finite(cls, attribution, importance):
 @pytest.mark.parametrize("name", BUILDERS)
 def test_gradients_reach_the_parameters(name, layer, cls):
     # Networks of convolutions take any size; at 32x64 their last map would have two places, where much cancels.
-    batch = make_batch(size=(64, 96) if WITH_STRIDE_32.search(name) else (32, 64))
+    batch = hard_to_meet(cls, make_batch(size=(64, 96) if WITH_STRIDE_32.search(name) else (32, 64)))
     model, family = tiny_model(name), tiny_family(name)
     objective = cls(InputXGradient(layer))
     value = objective(explain(model, family, batch, objective))
@@ -126,7 +138,7 @@ def test_permuted_rows_give_permuted_losses(name, cls):
 def test_rows_without_annotation_weigh_nothing(name, reduction, cls):
     """Their importance may be anything: the step's loss, log and parameter gradients do not change."""
     model, family = tiny_model(name), tiny_family(name)
-    batch = make_batch() | {"annotated": [True, False, True]}
+    batch = hard_to_meet(cls, make_batch()) | {"annotated": [True, False, True]}
     changed = batch["importance"].clone()
     changed[1] = 1 - changed[1]
     empty = batch["importance"].clone()

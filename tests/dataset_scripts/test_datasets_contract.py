@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from huggingface_hub import DatasetCard
 from raw_folders import make_coco, make_voc
+from test_question_datasets import RAW as QUESTIONS
 
 from hf_guidance import resources
 from hf_guidance.schema import annotated_image_features
@@ -20,6 +21,8 @@ RAW = {
     "coco_objects": lambda folder: {"data_dir": str(make_coco(folder))},
     "digits_on_photos": lambda folder: {"train_size": 20, "validation_size": 8, "test_size": 8},
     "pascal_voc": lambda folder: {"data_dir": str(make_voc(folder))},
+    "shapes_vqa": lambda folder: {"train_size": 20, "dev_size": 8, "test_id_size": 8, "test_ood_size": 8},
+    **{name: lambda folder, make=make: {"data_dir": str(make(folder))} for name, make in QUESTIONS.items()},
 }
 pytestmark = pytest.mark.parametrize("name", [path.name for path in FOLDERS if path.name != "__pycache__"])
 
@@ -54,6 +57,9 @@ def test_folder_holds_a_script_and_a_card(name):
 def test_rows_keep_the_schema(name, options, prepare):
     splits, builder = prepare(name, **options)
     features = builder.info.features
+    if "question" in features:
+        check_question_rows(splits, builder)
+        return
     names = features["labels"].feature.names
     groups = features["group"].names if "group" in features else None
     assert features == annotated_image_features(names, mask="mask" in features, groups=groups)
@@ -68,6 +74,23 @@ def test_rows_keep_the_schema(name, options, prepare):
             if "mask" in row:
                 assert row["mask"].size == (width, height)
                 assert row["mask"].mode == "L"
+    assert builder.report == {}
+
+
+def check_question_rows(splits, builder):
+    """The row format of questions: names, answers, and evidence with importance for as many boxes."""
+    for split in splits.values():
+        assert len(set(split["question_id"])) == len(split)
+        for row in split:
+            assert row["question"].strip()
+            assert all(isinstance(row[column], str) for column in ("image_id", "question_type", "answer_type"))
+            assert row["answers"] or split.split == "test"  # published without answers
+            if "boxes" in row:
+                assert all(0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1 for x0, y0, x1, y1 in row["boxes"])
+                assert len(row["boxes"]) == len(row["features"])
+            if row.get("importance") is not None:
+                assert 0 <= min(row["importance"]) <= max(row["importance"]) <= 1
+                assert "boxes" not in row or len(row["importance"]) == len(row["boxes"])
     assert builder.report == {}
 
 

@@ -19,7 +19,7 @@ import yaml
 
 FOLDERS = sorted(path.parent for path in (Path(__file__).parents[2] / "metrics").glob("*/README.md"))
 NAMES = [folder.name for folder in FOLDERS]
-OF_MAPS = [name for name in NAMES if name != "group_accuracy"]
+OF_MAPS = [folder.name for folder in FOLDERS if "def _plane(" in (folder / f"{folder.name}.py").read_text()]
 SHARED = {"_numpy", "_plane", "_pairs", "add", "_infer_feature_from_example"}  # the same text in every metric of maps
 
 every_folder = pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
@@ -27,11 +27,41 @@ every_metric = pytest.mark.parametrize("name", NAMES)
 every_map_metric = pytest.mark.parametrize("name", OF_MAPS)
 
 
+# Columns that a metric accepts, where it takes no maps, and what its widget asks for.
+INPUTS = {
+    "faithfulness": {
+        "full_probability": [0.9, 0.5, 0.7, 0.6],
+        "kept_probabilities": [[0.5, 0.8], [0.5, 0.25], [0.1, 0.2], [0.3, 0.6]],
+        "removed_probabilities": [[0.1, 0.2], [0.25, 0.0], [0.3, 0.1], [0.6, 0.5]],
+    },
+    "group_accuracy": {"predictions": [1, 0, 1, 1], "references": [1, 1, 1, 0], "groups": [0, 1, 1, 0]},
+    "plausibility": {
+        "predictions": [[0.1, 0.5, 0.2], [3.0, 1.0], [1.0, 1.0], [0.3, 0.1, 0.2, 0.0]],
+        "references": [[0.0, 0.9, 0.8], [1.0, 0.0], [0.2, 0.3], [0.9, 0.0, 0.0, 0.1]],
+    },
+    "rrr": {
+        "important_accuracy": [1.0, 0.3, 0.0, 0.6],
+        "unimportant_confidence": [0.2, 0.5, 0.9, 0.4],
+        "invariance": [[True, False], [True, True], [False, False], [True, False]],
+        "has_important": [True, True, False, True],
+    },
+    "vqa_accuracy": {
+        "predictions": ["two", "a dog", "red", "yes"],
+        "references": [["2"] * 10, ["dog", "cat", "dog", "dogs"], ["blue"], ["yes"]],
+    },
+}
+WIDGETS = {
+    "faithfulness": ["number", "json", "json"],
+    "group_accuracy": ["number", "number", "str"],
+    "plausibility": ["json", "json"],
+    "rrr": ["number", "number", "json", "json"],
+    "vqa_accuracy": ["str", "json"],
+}
+
+
 def inputs(name, pairs):
     """Return columns that the metric accepts."""
-    if name in OF_MAPS:
-        return {"predictions": pairs[0], "references": pairs[1]}
-    return {"predictions": [1, 0, 1, 1], "references": [1, 1, 1, 0], "groups": [0, 1, 1, 0]}
+    return {"predictions": pairs[0], "references": pairs[1]} if name in OF_MAPS else INPUTS[name]
 
 
 def tree(folder):
@@ -39,7 +69,8 @@ def tree(folder):
 
 
 def test_metrics_are_found():
-    assert {"attribution_iou", "epg", "group_accuracy", "pointing_game"} <= set(NAMES)
+    assert {"attribution_iou", "epg", "pointing_game"} <= set(OF_MAPS)
+    assert set(INPUTS) == set(NAMES) - set(OF_MAPS)
 
 
 @every_folder
@@ -92,7 +123,7 @@ def test_app_launches_the_metric(folder, monkeypatch):
     runpy.run_path(str(folder / "app.py"))
     assert launched[0].name == folder.name
     types = evaluate.utils.gradio.infer_gradio_input_types(launched[0].features.values())
-    assert types == ["json", "json"] if folder.name in OF_MAPS else ["number", "number", "str"]
+    assert types == WIDGETS.get(folder.name, ["json", "json"])
 
 
 @every_folder
@@ -120,10 +151,10 @@ def test_every_way_to_add_gives_the_same(name, load, pairs, keep_in_memory):
     given = inputs(name, pairs)
     metric = load(name, keep_in_memory=keep_in_memory)
     expected = metric.compute(**given)
-    rows = range(len(given["predictions"]))
+    rows = range(len(next(iter(given.values()))))
     for row in rows:
         one = {key: column[row] for key, column in given.items()}
-        metric.add(**{"prediction": one.pop("predictions"), "reference": one.pop("references"), **one})
+        metric.add(**{key.removesuffix("s") if key in ("predictions", "references") else key: one[key] for key in one})
     assert len(metric) == len(rows)
     assert metric.compute() == expected
     for start in rows[::3]:

@@ -14,7 +14,7 @@ from hf_guidance import Grounding, Guidance, GuidanceCollator, Term, with_annota
 from hf_guidance.attributions import GradCAM, InputXGradient, IntegratedGradients
 from hf_guidance.explained_rows import take_images
 from hf_guidance.forward import Forward
-from hf_guidance.objectives import Energy, Objective, RightReasons, TaskLoss
+from hf_guidance.objectives import AnswerLoss, Energy, Objective, RightReasons, TaskLoss
 from hf_guidance.views import FULL, IMPORTANT
 
 ENERGY = Guidance(energy=Term(Energy(InputXGradient(layer="input")), weight=2.0))
@@ -180,6 +180,11 @@ def test_label_smoothing_goes_into_the_task_term(trainer_of, model_of):
     assert trainer.guidance["energy"] == ENERGY["energy"]
 
 
+def test_label_smoothing_is_refused_where_the_task_does_not_smooth(trainer_of, model_of):
+    with pytest.raises(ValueError, match=r"label_smoothing_factor=0.1 with the task AnswerLoss"):
+        trainer_of(model_of(), Guidance(task=AnswerLoss()), label_smoothing_factor=0.1)
+
+
 def test_evaluation_measures_grounding_under_no_grad(trainer_of, model_of, digits):
     trainer = trainer_of(
         model_of(), Guidance(), trainer={"grounding": Grounding(InputXGradient("input"), ("epg", "attribution_iou"))}
@@ -217,7 +222,7 @@ def test_evaluation_takes_one_backward_per_slot(trainer_of, model_of, digits, mo
 
 
 @dataclass(frozen=True)
-class Sufficiency(Objective):
+class OwnSufficiency(Objective):
     """What is important must do: the task's loss on it."""
 
     def needs(self):
@@ -231,13 +236,13 @@ class Sufficiency(Objective):
 @pytest.mark.parametrize("share", [1.0, 0.4])
 def test_objectives_on_views_guide(trainer_of, model_of, digits, share):
     rows = with_annotated_fraction(digits["train"], share, seed=0)
-    trainer = trainer_of(model_of(), Guidance(sufficiency=Sufficiency()), rows=rows, ddp_static_graph=True)
+    trainer = trainer_of(model_of(), Guidance(sufficiency=OwnSufficiency()), rows=rows, ddp_static_graph=True)
     trainer.train()
     assert all(entry["loss/sufficiency"] > 0 for entry in trainer.state.log_history if "loss" in entry)
     assert trainer.evaluate()["eval_loss/sufficiency"] > 0
     bare = digits["train"].remove_columns(["objects", "mask"])
     with pytest.raises(ValueError, match="none of the columns"):
-        trainer_of(model_of(), Guidance(sufficiency=Sufficiency()), rows=bare)
+        trainer_of(model_of(), Guidance(sufficiency=OwnSufficiency()), rows=bare)
 
 
 def test_a_failed_evaluation_leaves_nothing_behind(trainer_of, model_of, digits, monkeypatch):

@@ -1,0 +1,41 @@
+"""Builder for VQA v2's official question and annotation files, and files in their layout."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+
+from hf_guidance.question_schema import QuestionBuilder, QuestionConfig, question_features
+from hf_guidance.vqa_files import LAYOUT, VqaRecords, find_vqa_files, vqa_row
+
+
+@dataclass
+class VqaV2Config(QuestionConfig):
+    """Options of the builder; the README explains each."""
+
+    def raw_files(self) -> tuple[list[str], list[str]]:
+        pairs = find_vqa_files(self.base(LAYOUT)).values()
+        return [path for pair in pairs for path in pair if path], []
+
+
+class VqaV2(QuestionBuilder):
+    """Questions with ten answers each, one split a pair of files."""
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = VqaV2Config
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(description="Questions about images, from VQA v2.", features=question_features())
+
+    def records(self) -> Mapping[str, Iterable[Any]]:
+        splits = {}
+        for split, pair in find_vqa_files(self.config.base(LAYOUT)).items():
+            source = VqaRecords(pair)
+            splits[split] = list(source)
+            for problem in source.problems:
+                self.problem(problem)
+        return splits
+
+    def row(self, record: Any) -> dict[str, Any]:
+        return vqa_row(record)

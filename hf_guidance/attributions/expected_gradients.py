@@ -1,0 +1,70 @@
+"""ExpectedGradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hf_guidance.attributions.attribution import Attribution, over_channels
+from hf_guidance.views import FULL, Path, Replace, View, negative_ones
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward, Needs
+
+_VARIANTS = ("paper", "official")
+
+
+@dataclass(frozen=True)
+class ExpectedGradients(Attribution):
+    """``A = sum_ch (f - b) * mean_i d score(b + u_i (f - b)) / d f``, u_i uniform in [0, 1] (arXiv 1906.10670).
+
+    One u per row and sample, shared by its features. Its expectation is IntegratedGradients with the same baseline.
+
+    Args:
+        layer: Where the path runs: the input, or the activation at a layer.
+        target: Which score is explained.
+        samples: Random points, >= 1; each costs a forward and a backward from the layer on.
+        baseline: b, a Replace function; arXiv 2206.11212 takes -1. The marginal gives b from the batch, as
+            arXiv 1906.10670 does.
+        variant: "paper", or "official": the mean gradient alone, as the code of arXiv 2206.11212.
+
+    Raises:
+        ValueError: Fewer than 1 sample, or an unknown variant.
+
+    Note:
+        arXiv 2206.11212 prints the factor as b - f; here it is f - b as in arXiv 1906.10670, so that evidence for the
+        score is positive, as in every other method.
+
+    Example:
+        >>> guidance = Guidance(align=Alignment(ExpectedGradients(target=PredictedLogit())))
+    """
+
+    samples: int = 1
+    baseline: Replace = negative_ones
+    variant: str = "paper"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Path(self.samples, random=True)
+        if self.variant not in _VARIANTS:
+            raise ValueError(
+                f"ExpectedGradients(variant={self.variant!r}) is unknown; choose one of {list(_VARIANTS)}."
+            )
+
+    @property
+    def path(self) -> View:
+        """The view whose copies are the random points."""
+        return View(Path(self.samples, random=True), self.baseline, layer=self.layer)
+
+    def needs(self) -> Needs:
+        """The full activation, and the points at the layer."""
+        return frozenset({(FULL, "logits"), (FULL, self.layer), (self.path, "logits"), (self.path, self.layer)})
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """Compute the map."""
+        slope = forward.gradient(self.layer, self.target, self.path).mean(0)
+        if self.variant == "official":
+            return over_channels(slope)
+        return over_channels((forward.activation(self.layer) - forward.fill(self.path)) * slope)

@@ -1,0 +1,53 @@
+"""KeepOneIn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hf_guidance.attributions.perturbation import Perturbation, over_repeats
+from hf_guidance.views import Nothing, OneBox, View
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward
+
+
+@dataclass(frozen=True)
+class KeepOneIn(Perturbation):
+    """``A_j = score(only j) - score(nothing)`` (arXiv 2206.11212, app. A, KOI).
+
+    No gradient flows through score(nothing).
+
+    Args:
+        layer: Where places are taken out.
+        target: Which score is explained.
+        replace: What stands in their place.
+        budget: Copies beside "nothing"; None is one for each place. Below the number of places every row has ``budget``
+            random places of its own, averaged where one is drawn twice, and 0 elsewhere.
+
+    Raises:
+        ValueError: ``budget`` is below 1.
+
+    Example:
+        >>> guidance = Guidance(inv_fi=InvarianceFI(KeepOneIn(budget=1)))
+    """
+
+    budget: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        OneBox(self.budget)
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Every place alone, and nothing."""
+        return self.view(OneBox(self.budget)), self.view(Nothing())
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """Compute the map."""
+        alone, nothing = self.views
+        scores = forward.scores(self.target, alone)
+        change = scores - forward.scores(self.target, nothing).detach()
+        return over_repeats(change, self.mask(forward, alone, scores))

@@ -1,0 +1,53 @@
+"""LeaveOneOut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hf_guidance.attributions.perturbation import Perturbation, over_repeats
+from hf_guidance.views import OneBox, View
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward
+
+
+@dataclass(frozen=True)
+class LeaveOneOut(Perturbation):
+    """``A_j = score(x) - score(x without j)`` (occlusion; arXiv 2206.11212, app. A, LOO).
+
+    No gradient flows through score(x), so that guidance does not change the answer to the full input (app. E there).
+
+    Args:
+        layer: Where places are taken out.
+        target: Which score is explained.
+        replace: What stands in their place.
+        budget: Copies; None is one for each place. Below the number of places every row has ``budget`` random places of
+            its own, averaged where one is drawn twice, and 0 elsewhere.
+
+    Raises:
+        ValueError: ``budget`` is below 1.
+
+    Example:
+        >>> guidance = Guidance(inv_fi=InvarianceFI(LeaveOneOut(budget=1)))
+    """
+
+    budget: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        OneBox(self.budget)
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Every place left out."""
+        return (self.view(OneBox(self.budget, leave_out=True)),)
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """Compute the map."""
+        (view,) = self.views
+        scores = forward.scores(self.target, view)
+        change = forward.scores(self.target).detach() - scores
+        return over_repeats(change, 1 - self.mask(forward, view, scores))

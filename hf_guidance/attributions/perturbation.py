@@ -1,0 +1,62 @@
+"""What the methods share that replace places and read how a score changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hf_guidance.attributions.attribution import Attribution
+from hf_guidance.views import FULL, Keep, Replace, View, negative_ones
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward, Needs
+
+
+@dataclass(frozen=True)
+class Perturbation(Attribution):
+    """Base of perturbation methods. Their scores hang on the parameters, so first derivatives are enough to train.
+
+    The masks are drawn once per step; equal methods share them and the model call.
+
+    Attributes:
+        replace: What stands where a place is taken out.
+    """
+
+    replace: Replace = negative_ones
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views whose scores are read."""
+        raise NotImplementedError(f"{type(self).__name__} must define views.")
+
+    def view(self, keep: Keep) -> View:
+        """The edit at this method's layer."""
+        return View(keep, self.replace, layer=self.layer)
+
+    def needs(self) -> Needs:
+        """The logits of the full input and of the views."""
+        edited = frozenset() if self.layer == "input" else frozenset({(FULL, self.layer)})
+        return frozenset({(FULL, "logits"), *((view, "logits") for view in self.views)}) | edited
+
+    def mask(self, forward: Forward, view: View, scores: Tensor) -> Tensor:
+        """The mask of a view, (copies, rows or 1, *space) of the dtype and device of its scores."""
+        keep = forward.keep(view).to(scores.device)
+        return (forward.of_rows(keep.movedim(1, 0)).movedim(0, 1) if keep.shape[1] > 1 else keep).to(scores.dtype)
+
+
+def over_repeats(changes: Tensor, chosen: Tensor) -> Tensor:
+    """Mean change of the copies that chose a place, 0 where none did.
+
+    Args:
+        changes: (copies, rows).
+        chosen: (copies, rows or 1, *space), one where the copy is about the place, else zero.
+
+    Returns:
+        (rows, *space).
+    """
+    flat = chosen.flatten(2)
+    total = (changes[..., None] * flat).sum(0)
+    maps: Tensor = (total / flat.sum(0).clamp_min(1)).unflatten(1, chosen.shape[2:])
+    return maps

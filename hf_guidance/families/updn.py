@@ -1,0 +1,45 @@
+"""UpDn (arXiv 1707.07998) of ``hf_guidance.models``: attention over boxes by the question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from hf_guidance.families.family import FullRun, repeated
+from hf_guidance.families.regions import RegionFamily
+
+MODEL_TYPES = ("updn",)
+_QUESTION = ("input_ids", "attention_mask")
+
+
+@dataclass(frozen=True)
+class UpDnFamily(RegionFamily):
+    """Views take the encoded question, and hard ones the projected boxes, from the full input's outputs."""
+
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask", "visual_feats", "visual_pos", "visual_attention_mask")
+
+    def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullRun) -> Any:
+        """Run on edited copies with the question encoded once."""
+        rest = {name: value for name, value in inputs.items() if name not in (*_QUESTION, self.features)}
+        count = len(copies) // len(inputs[self.features])
+        question = {"question_embedding": full.outputs["question_embedding"]}
+        return model(**repeated(rest | question, count), **{self.features: copies})
+
+    def call_hard(self, model: nn.Module, inputs: Mapping[str, Any], keep: Tensor, fill: Tensor, full: FullRun) -> Any:
+        """Run on masks over the projected boxes: neither question nor boxes are encoded again, and no copy is made."""
+        rest = {name: value for name, value in inputs.items() if name not in _QUESTION}
+        given = {name: full.outputs[name] for name in ("question_embedding", "box_projection")}
+        return model(**rest, **given, keep=keep.flatten(0, 1), fill=fill)
+
+    def attention(self, outputs: Any) -> Tensor:
+        """The attention of the question over the boxes, (images, objects)."""
+        attention: Tensor = outputs["attention"]
+        return attention
+
+
+def build(model: Any) -> UpDnFamily:
+    """No symbolic layers beside the input: the boxes are projected once and then summed."""
+    return UpDnFamily(layers={})

@@ -1,0 +1,114 @@
+"""Boxes replaced by a fill, without making the edited copies."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def repeat_rows(x: Tensor, rows: int) -> Tensor:
+    """Repeat (n, ...) copy by copy until there are ``rows`` rows: row i of the result is row i % n.
+
+    Raises:
+        ValueError: ``rows`` is no multiple of n.
+    """
+    if len(x) == rows:
+        return x
+    if len(x) == 0 or rows % len(x):
+        raise ValueError(f"{len(x)} rows cannot be repeated to {rows}; copies x batch rows are needed, copy by copy.")
+    return x.expand(rows // len(x), *x.shape).flatten(0, 1)
+
+
+def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
+    """``v_r = sum_k w_rk x_(r mod n)k``, the values never repeated.
+
+    Args:
+        weights: (rows, objects), rows a multiple of n, copy by copy.
+        values: (n, objects, dims).
+
+    Returns:
+        (rows, dims).
+    """
+    per_copy = weights.unflatten(0, (len(weights) // len(values), len(values)))
+    return torch.einsum("cnk,nkd->cnd", per_copy, values).flatten(0, 1)
+
+
+def choose(keep: Tensor, kept: Tensor, other: Tensor, batch: int) -> Tensor:
+    """``where(keep, kept, other)`` with both repeated copy by copy, which happens inside ``where`` only.
+
+    Args:
+        keep: (rows, objects, ...) bool.
+        kept: (batch or rows, objects, ...).
+        other: (1, batch or rows; 1 or objects; ...).
+        batch: Rows of one copy.
+
+    Returns:
+        (rows, objects, ...).
+    """
+
+    def per_copy(x: Tensor) -> Tensor:
+        return x[None] if len(x) == 1 else x.unflatten(0, (len(x) // batch, batch))
+
+    return torch.where(per_copy(keep), per_copy(kept), per_copy(other)).flatten(0, 1)
+
+
+def fill_of(fill: Tensor | float, features: Tensor, rows: int) -> Tensor:
+    """Give a fill three axes, each of full length or 1, so that it is projected once and not once a box.
+
+    Args:
+        fill: A number, or a tensor that broadcasts against ``features`` or against the edited copies.
+        features: (batch, objects, dims).
+        rows: Rows of the edited copies.
+
+    Returns:
+        (1, batch or rows; 1 or objects; 1 or dims).
+
+    Raises:
+        ValueError: The shape does not broadcast.
+    """
+    filled = fill if isinstance(fill, Tensor) else features.new_full((), fill)
+    filled = filled.reshape((1,) * (3 - filled.dim()) + tuple(filled.shape))
+    batch, objects, dims = features.shape
+    allowed = ({1, batch, rows}, {1, objects}, {1, dims})
+    if filled.dim() != 3 or any(size not in sizes for size, sizes in zip(filled.shape, allowed, strict=True)):
+        raise ValueError(
+            f"fill of shape {tuple(filled.shape)} does not broadcast against visual_feats of shape {(batch, objects, dims)} "
+            f"or {rows} edited copies; give a number, (dims,), (objects, dims), (batch, objects, dims) or "
+            "(rows, objects, dims), any axis 1."
+        )
+    return filled
+
+
+def check_keep(keep: Tensor | None, fill: Tensor | float | None, features: Tensor) -> None:
+    """Refuse a ``keep`` that does not say, for whole copies of the batch, which boxes stay.
+
+    Raises:
+        ValueError: Wrong type or shape, or one of keep and fill without the other.
+    """
+    if keep is None:
+        if fill is not None:
+            raise ValueError("fill is given without keep; say which boxes stay: keep of shape (rows, objects), bool.")
+        return
+    if fill is None:
+        raise ValueError("keep is given without fill; say what the other boxes hold, for example fill=-1.0.")
+    if keep.dtype != torch.bool:
+        raise ValueError(f"keep has dtype {keep.dtype}; bool is needed. For shares of a box, edit visual_feats itself.")
+    batch, objects = features.shape[:2]
+    if keep.dim() != 2 or keep.shape[1] != objects or batch == 0 or len(keep) % batch:
+        raise ValueError(
+            f"keep of shape {tuple(keep.shape)} does not fit visual_feats of shape {tuple(features.shape)}; "
+            f"(copies * {batch}, {objects}) is needed, copy by copy."
+        )
+
+
+def check_projection(projected: Tensor, features: Tensor) -> None:
+    """Refuse projections of other boxes than these.
+
+    Raises:
+        ValueError: Other numbers of rows or boxes.
+    """
+    if projected.shape[:2] != features.shape[:2]:
+        raise ValueError(
+            f"box_projection of shape {tuple(projected.shape)} does not belong to visual_feats of shape "
+            f"{tuple(features.shape)}; pass the one that the call with these features returned."
+        )

@@ -1,0 +1,79 @@
+"""AnswerLoss: the task loss of visual question answering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hf_guidance.gradients import full_precision
+from hf_guidance.objectives.answers import answer_entropy, entropy_of_zeros, where_counted
+from hf_guidance.objectives.checks import FORMS, check_choice, check_threshold, has_important
+from hf_guidance.objectives.objective import Objective
+from hf_guidance.views import FULL
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward, Needs
+
+
+@dataclass(frozen=True)
+class AnswerLoss(Objective):
+    """Cross-entropy of answers with soft scores, per image (arXiv 2206.11212, L_Task).
+
+    "softmax": ``-log softmax(f(x))_y`` with y the answer of the highest score, the first on ties; the scores of the
+    other answers are not used. "sigmoid": ``sum_c BCE(sigmoid(f(x)_c), a_c)``, as the first UpDn models were trained.
+    Integer labels are answers with score one. With "softmax" an image without any scored answer (all of them outside the
+    vocabulary) has no best answer, and its loss is 0.
+
+    Args:
+        form: "softmax" or "sigmoid".
+        threshold: None, as the paper says: every image counts. The released code drops, with Suff-Human and Inv-DA, the
+            task loss of rows without important box too; a threshold does the same to rows without
+            ``importance > threshold``, the constant of such a row (log classes) included. Images without annotation keep
+            their task loss.
+        importance: Column with human importance, read where a threshold is given.
+
+    Raises:
+        ValueError: Unknown form, or threshold outside [0, 1].
+
+    Example:
+        >>> AnswerLoss.loss(torch.zeros(1, 4), torch.tensor([[0.0, 0.6, 1.0, 0.0]]))
+        tensor([1.3863])
+    """
+
+    form: str = "softmax"
+    threshold: float | None = None
+    importance: str = "importance"
+
+    def __post_init__(self) -> None:
+        check_choice(self, "form", FORMS)
+        if self.threshold is not None:
+            check_threshold(self)
+
+    def needs(self) -> Needs:
+        """The logits of the full input."""
+        return frozenset({(FULL, "logits")})
+
+    def rows(self, forward: Forward) -> Tensor:
+        """Every image counts once."""
+        return torch.ones(forward.images, device=forward.logits().device)
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """The loss of every image, (images,)."""
+        logits = full_precision(forward.logits())
+        labels = forward.column("labels")
+        values = self.loss(logits, labels, form=self.form)
+        if self.form == "softmax" and labels.dim() == 2:
+            values = where_counted((labels > 0).any(1), values)
+        if self.threshold is None:
+            return values
+        lacks = ~has_important(forward, self.importance, self.threshold)
+        dropped = forward.of_images(forward.annotated * lacks) > 0
+        return where_counted(~dropped, values, entropy_of_zeros(logits.shape[-1], self.form))
+
+    @staticmethod
+    def loss(logits: Tensor, answers: Tensor, *, form: str = "softmax") -> Tensor:
+        """Logits (images, classes), answers (images, classes) in [0, 1] or (images,) int64, to (images,)."""
+        return answer_entropy(logits, answers, form)

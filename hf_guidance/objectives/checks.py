@@ -1,0 +1,40 @@
+"""What several objectives check of their fields, and which rows they leave out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward
+
+VARIANTS = ("paper", "official")
+FORMS = ("softmax", "sigmoid")
+
+
+def check_choice(owner: object, field: str, allowed: tuple[str, ...]) -> None:
+    """Raise a ValueError where a field of ``owner`` is none of ``allowed``."""
+    value = getattr(owner, field)
+    if value not in allowed:
+        raise ValueError(f"{type(owner).__name__}({field}={value!r}) is unknown; choose one of {list(allowed)}.")
+
+
+def check_threshold(owner: object) -> None:
+    """Raise a ValueError where ``owner.threshold`` is no number in [0, 1]."""
+    value = getattr(owner, "threshold")  # noqa: B009
+    if not (isinstance(value, int | float) and 0 <= value <= 1):
+        raise ValueError(
+            f"{type(owner).__name__}(threshold={value!r}) is outside [0, 1], the range of the importance; arXiv 2206.11212 "
+            "uses 0.85 for CLEVR-XAI, 0.55 for VQA-HAT and 0.3 for GQA."
+        )
+
+
+def has_important(forward: Forward, column: str, threshold: float) -> Tensor:
+    """(rows,) bool: whether some place of the row has ``importance > threshold``."""
+    return (forward.importance(column).flatten(1) > threshold).any(1)
+
+
+def has_unimportant(forward: Forward, column: str, threshold: float) -> Tensor:
+    """(rows,) bool: whether some place of the row has ``importance <= threshold``."""
+    return (forward.importance(column).flatten(1) <= threshold).any(1)

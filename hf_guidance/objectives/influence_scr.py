@@ -1,0 +1,129 @@
+"""InfluenceSCR."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hf_guidance.attributions import Attribution, Gradient
+from hf_guidance.objectives.checks import VARIANTS, check_choice, check_threshold, has_important
+from hf_guidance.objectives.objective import AttributionObjective, without_padding
+from hf_guidance.targets import SoftLabelLogits
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward
+
+_PROPOSALS = 5
+_MARGIN = 1e-4
+_EXCLUDED = 10_000.0
+_SLACK = 1e-7
+
+
+@dataclass(frozen=True)
+class InfluenceSCR(AttributionObjective):
+    """``L = min over i in I of sum over j not in I of max(0, A_j - A_i)`` (arXiv 1905.09998, influence strengthening).
+
+    I holds the important boxes: one of them at least should have more influence than every box outside. The smallest sum
+    is that of the most influential box of I, so no pair is looked at.
+
+    Args:
+        attribution: The gradient of the correct answers.
+        threshold: I is ``importance > threshold``.
+        variant: "official" is the loss of the code that arXiv 2206.11212 uses: five proposals by descending importance,
+            against every other box, with a margin of 1e-4; the proposal with the smallest positive sum; the mean over the
+            rows that have one. The mean is taken inside: use ``Term(..., reduction="sum")``.
+        slack: Official variant: sums up to here are no violation. The code tests after multiplying by the term's weight w,
+            so its slack is 1e-7 / w.
+
+    Raises:
+        ValueError: Unknown variant, negative slack, or threshold outside [0, 1].
+
+    Example:
+        >>> InfluenceSCR.loss(torch.tensor([[1.0, 0.5, 3.0]]), torch.tensor([[1.0, 1.0, 0.0]]))
+        tensor([2.])
+    """
+
+    attribution: Attribution = field(default_factory=lambda: Gradient(target=SoftLabelLogits()))
+    threshold: float = 0.5
+    variant: str = "paper"
+    slack: float = _SLACK
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_threshold(self)
+        check_choice(self, "variant", VARIANTS)
+        if not self.slack >= 0:
+            raise ValueError(
+                f"InfluenceSCR(slack={self.slack}): give a number >= 0; 1e-7 / weight is the released code's."
+            )
+
+    def rows(self, forward: Forward) -> Tensor:
+        """Annotated rows; in the paper's variant only those with an important box."""
+        if self.variant == "official":
+            return forward.annotated
+        return forward.annotated * has_important(forward, self.importance, self.threshold)
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """The loss of every row; in the official variant the row's part of the batch's mean."""
+        values = super().__call__(forward)
+        if self.variant == "paper":
+            return values
+        counted = (values > self.slack) & (forward.annotated > 0)
+        return torch.where(counted, values, 0) / counted.sum().clamp_min(1)
+
+    def compared(self, forward: Forward) -> tuple[Tensor, Tensor]:
+        """As every objective; padding is outside of I and compared with nothing."""
+        attribution, importance = super().compared(forward)
+        return attribution, importance if self.variant == "official" else without_padding(forward, importance)
+
+    def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
+        """The paper's loss, or the sum of violations of the proposal that the released code chooses."""
+        if self.variant == "official":
+            return chosen_proposal(attribution, importance, self.slack)[0]
+        return self.loss(attribution, importance, threshold=self.threshold)
+
+    @staticmethod
+    def loss(attribution: Tensor, importance: Tensor, *, threshold: float = 0.5) -> Tensor:
+        """Attribution (rows, n) signed, importance (rows, n) in [0, 1], to (rows,) >= 0; 0 where I is empty or all."""
+        important = importance > threshold
+        best = attribution.masked_fill(~important, -torch.inf).amax(1, keepdim=True)
+        some = important.any(1, keepdim=True)
+        excess = (attribution - torch.where(some, best, 0)).clamp_min(0)
+        return torch.where(some & (importance <= threshold), excess, 0).sum(1)
+
+
+def chosen_proposal(attribution: Tensor, importance: Tensor, slack: float = _SLACK) -> tuple[Tensor, Tensor, Tensor]:
+    """The proposal that the released code strengthens.
+
+    Args:
+        attribution: (rows, n) signed.
+        importance: (rows, n) in [0, 1].
+        slack: Sums up to here are no violation.
+
+    Returns:
+        Its sum of violations (rows,), in the graph; its rank (rows,) among the boxes by descending importance; and its
+        box (rows,). The released code takes the rank for the box.
+    """
+    order = torch.sort(importance, dim=1, descending=True, stable=True).indices
+    boxes = order.shape[1]
+    proposals = min(_PROPOSALS, boxes)
+    sorted_maps, hint = attribution.gather(1, order), hinted(importance).gather(1, order)
+    rank = torch.arange(boxes, device=order.device)
+    # +1 where the proposal (rows of the table) is ranked better than the other box, -1 where worse, 0 for itself
+    sign = (rank - rank[:proposals, None]).sign().to(attribution.dtype)
+    difference = sign * (sorted_maps[:, :proposals, None] - sorted_maps[:, None]) - _MARGIN
+    better = sign * (hint[:, :proposals, None] - hint[:, None])
+    sums = torch.where((sign != 0) & (better * difference < 0), difference.abs(), 0).sum(2)
+    active = sums.sum(1, keepdim=True) > slack
+    chosen = torch.where(active & (sums < slack), sums + _EXCLUDED, sums).argmin(1, keepdim=True)
+    return sums.gather(1, chosen)[:, 0], chosen[:, 0], order.gather(1, chosen)[:, 0]
+
+
+def hinted(importance: Tensor) -> Tensor:
+    """One for boxes above the sixth largest importance of the row (less 1e-5, plus 0.1 below 0.2), as in that code."""
+    values = importance.sort(1, descending=True).values
+    cut = values[:, min(_PROPOSALS, values.shape[1] - 1), None] - 1e-5
+    return (importance > torch.where(cut < 0.2, cut + 0.1, cut)).to(importance.dtype)

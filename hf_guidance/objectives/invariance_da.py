@@ -1,0 +1,92 @@
+"""InvarianceDA (Inv-DA)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hf_guidance.objectives.answers import divergence, view_logits, where_counted
+from hf_guidance.objectives.checks import VARIANTS, check_choice, check_threshold, has_important
+from hf_guidance.objectives.objective import Objective
+from hf_guidance.views import FULL, Important, ImportantOrRandom, Replace, View, negative_ones
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward, Needs
+
+_DISTANCES = ("kl", "l2")
+
+
+@dataclass(frozen=True)
+class InvarianceDA(Objective):
+    """``L = KL(f(x_e), f(x_{e or u}))``: unimportant boxes that come and go change nothing (arXiv 2206.11212, eq. 4).
+
+    x_e holds the important boxes, x_{e or u} also a random choice of the others. Gradients flow through both sides. Rows
+    without important box do not count (appendix E).
+
+    Args:
+        threshold: Important is ``importance > threshold``.
+        replace: What the boxes left out become.
+        importance: Column with human importance.
+        distance: "kl", or "l2": the mean squared difference of the log-probabilities.
+        variant: "official" compares with the full input: ``KL(f(x_{e or u}), f(x))``, divided by the number of classes, and
+            "l2" takes the logits as they are. The released code also drops the task loss of rows without important box,
+            see ``AnswerLoss(threshold=...)``.
+        draw: Tells two random views apart.
+
+    Raises:
+        ValueError: Unknown distance or variant, threshold outside [0, 1].
+
+    Example:
+        >>> InvarianceDA.loss(torch.zeros(1, 4), torch.ones(1, 4))
+        tensor([0.])
+    """
+
+    threshold: float = 0.5
+    replace: Replace = negative_ones
+    importance: str = "importance"
+    distance: str = "kl"
+    variant: str = "paper"
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        check_threshold(self)
+        check_choice(self, "distance", _DISTANCES)
+        check_choice(self, "variant", VARIANTS)
+
+    @property
+    def view(self) -> View:
+        """The important boxes and a random choice of the others."""
+        return View(ImportantOrRandom(self.threshold, column=self.importance), self.replace, draw=self.draw)
+
+    @property
+    def reference(self) -> View:
+        """What it is compared with: the important boxes alone; the full input in the official variant."""
+        if self.variant == "official":
+            return FULL
+        return View(Important(self.threshold, column=self.importance), self.replace)
+
+    def needs(self) -> Needs:
+        """The logits of both views."""
+        return frozenset({(self.view, "logits"), (self.reference, "logits")})
+
+    def rows(self, forward: Forward) -> Tensor:
+        """Annotated rows with an important box."""
+        return forward.annotated * has_important(forward, self.importance, self.threshold)
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """The loss of every row."""
+        more, reference = view_logits(forward, self.view), view_logits(forward, self.reference)
+        if self.variant == "paper":
+            return self.loss(reference, more, distance=self.distance).mean(0)
+        kl, classes = self.distance == "kl", more.shape[-1]
+        values = divergence(more, reference) / classes if kl else (more - reference).square().mean(-1)
+        return where_counted(has_important(forward, self.importance, self.threshold), values.mean(0))
+
+    @staticmethod
+    def loss(important: Tensor, more: Tensor, *, distance: str = "kl") -> Tensor:
+        """Logits on x_e and on x_{e or u}, (..., rows, classes) each, to (..., rows) >= 0."""
+        if distance == "l2":
+            return (important.log_softmax(-1) - more.log_softmax(-1)).square().mean(-1)
+        return divergence(important, more)

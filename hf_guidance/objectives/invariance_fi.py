@@ -1,0 +1,75 @@
+"""InvarianceFI (Inv-FI)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hf_guidance.attributions import Attribution, Gradient
+from hf_guidance.normalizations import Normalization, UnitNorm
+from hf_guidance.objectives.checks import VARIANTS, check_choice, check_threshold, has_important
+from hf_guidance.objectives.objective import AttributionObjective
+from hf_guidance.targets import SoftLabelLogits
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward
+
+_DISTANCES = ("l1", "l2")
+
+
+@dataclass(frozen=True)
+class InvarianceFI(AttributionObjective):
+    """``L = sum over unimportant boxes of |A / ||A||₂|`` (arXiv 2206.11212, eq. 5).
+
+    The attribution has unit length over all boxes before the sum. Rows without important box do not count (appendix E).
+
+    Args:
+        normalization: ``Identity()`` penalises the raw attribution, as the earlier work that the paper compares with does.
+        threshold: Unimportant is ``importance <= threshold``.
+        distance: "l1", or "l2": squares instead of magnitudes (arXiv 1904.08478, there of raw gradients).
+        variant: "official" is the mean over all boxes instead of the sum (1/15 or 1/36 of the paper's weight) and counts
+            rows without important box, where every box is penalised.
+
+    Raises:
+        ValueError: Unknown distance or variant, threshold outside [0, 1].
+
+    Example:
+        >>> InvarianceFI.loss(torch.tensor([[3.0, -4.0]]), torch.tensor([[1.0, 0.0]]))
+        tensor([0.8000])
+    """
+
+    attribution: Attribution = field(default_factory=lambda: Gradient(target=SoftLabelLogits()))
+    normalization: Normalization = field(default_factory=UnitNorm)
+    threshold: float = 0.5
+    distance: str = "l1"
+    variant: str = "paper"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_threshold(self)
+        check_choice(self, "distance", _DISTANCES)
+        check_choice(self, "variant", VARIANTS)
+
+    def rows(self, forward: Forward) -> Tensor:
+        """Annotated rows with an important box; all annotated rows in the official variant."""
+        if self.variant == "official":
+            return forward.annotated
+        return forward.annotated * has_important(forward, self.importance, self.threshold)
+
+    def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
+        """The penalty of a map that ``normalization`` has seen."""
+        total = _penalty(attribution, importance, self.threshold, self.distance)
+        return total / attribution.shape[1] if self.variant == "official" else total
+
+    @staticmethod
+    def loss(attribution: Tensor, importance: Tensor, *, threshold: float = 0.5, distance: str = "l1") -> Tensor:
+        """Attribution (rows, n) of any scale, importance (rows, n) in [0, 1], to (rows,) >= 0."""
+        return _penalty(UnitNorm()(attribution), importance, threshold, distance)
+
+
+def _penalty(attribution: Tensor, importance: Tensor, threshold: float, distance: str) -> Tensor:
+    unimportant = (importance <= threshold).to(attribution.dtype)
+    entries = attribution.square() if distance == "l2" else attribution.abs()
+    return (entries * unimportant).sum(1)

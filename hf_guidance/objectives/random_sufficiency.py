@@ -1,0 +1,62 @@
+"""RandomSufficiency (Suff-Random)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hf_guidance.objectives.answers import answer_entropy, row_answers, view_logits
+from hf_guidance.objectives.checks import FORMS, check_choice
+from hf_guidance.objectives.objective import Objective
+from hf_guidance.views import RandomKeep, Replace, View, negative_ones
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward, Needs
+
+
+@dataclass(frozen=True)
+class RandomSufficiency(Objective):
+    """``L = CrossEnt(f(x_s), y)`` with random s: the control of Sufficiency (arXiv 2206.11212, eq. 2).
+
+    Every row draws a share of boxes to drop, then drops each box with that probability, once a step. It reads no human
+    importance; like every objective it counts the annotated rows, so that it sees the rows that its counterpart sees.
+
+    Args:
+        shares: The shares to draw from, each in [0, 1]; the paper's code has .1, .25 and .5.
+        replace: What dropped boxes become.
+        form: The cross-entropy, as in AnswerLoss.
+        draw: Tells two random views apart.
+
+    Raises:
+        ValueError: Unknown form, or shares that RandomKeep refuses.
+    """
+
+    shares: tuple[float, ...] = (0.1, 0.25, 0.5)
+    replace: Replace = negative_ones
+    form: str = "softmax"
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice(self, "form", FORMS)
+        object.__setattr__(self, "shares", tuple(self.shares))
+        _ = self.view  # RandomKeep checks the shares
+
+    @property
+    def view(self) -> View:
+        """The boxes that stay."""
+        return View(RandomKeep(self.shares), self.replace, draw=self.draw)
+
+    def needs(self) -> Needs:
+        """The logits of the view."""
+        return frozenset({(self.view, "logits")})
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """The loss of every row, the mean over the draws of the view."""
+        return self.loss(view_logits(forward, self.view), row_answers(forward), form=self.form).mean(0)
+
+    @staticmethod
+    def loss(logits: Tensor, answers: Tensor, *, form: str = "softmax") -> Tensor:
+        """Logits of the view (..., rows, classes), answers (rows, classes) or (rows,) int64, to (..., rows)."""
+        return answer_entropy(logits, answers, form)

@@ -1,0 +1,76 @@
+"""RankingHINT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hf_guidance.attributions import Attribution, Gradient
+from hf_guidance.objectives.checks import VARIANTS, check_choice
+from hf_guidance.objectives.objective import AttributionObjective, without_padding
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward
+
+_PAIRS_AT_ONCE = 2**24
+
+
+@dataclass(frozen=True)
+class RankingHINT(AttributionObjective):
+    """``L = sum over (i, j) with e_i > e_j and A_i < A_j of (A_j - A_i)``: misranked pairs (arXiv 1902.03751, eq. 3).
+
+    e is the human importance, A the gradient of the answer's score, summed over the entries of a box (eq. 2). Pairs with
+    equal e are no pairs. The paper's Attn. Align is the same loss on ``AttentionWeights()``.
+
+    Args:
+        variant: "official" is the re-implementation that arXiv 2206.11212 uses (the authors published none): the sum is
+            divided by the number of boxes, and pairs with equal e count in both orders, which pulls equally important
+            boxes to equal attribution.
+
+    Raises:
+        ValueError: Unknown variant.
+
+    Example:
+        >>> RankingHINT.loss(torch.tensor([[0.0, 2.0, 3.0]]), torch.tensor([[1.0, 0.5, 0.0]]))
+        tensor([6.])
+    """
+
+    attribution: Attribution = field(default_factory=Gradient)
+    variant: str = "paper"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self, "variant", VARIANTS)
+
+    def compared(self, forward: Forward) -> tuple[Tensor, Tensor]:
+        """As every objective; padding is in no pair."""
+        attribution, importance = super().compared(forward)
+        return attribution, without_padding(forward, importance)
+
+    def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
+        """With or without ties, by ``variant``."""
+        if self.variant == "paper":
+            return self.loss(attribution, importance)
+        return _misranked(attribution, importance, ties=True) / attribution.shape[1]
+
+    @staticmethod
+    def loss(attribution: Tensor, importance: Tensor) -> Tensor:
+        """Attribution (rows, n) signed, importance (rows, n) in [0, 1], to (rows,) >= 0."""
+        return _misranked(attribution, importance, ties=False)
+
+
+def _misranked(attribution: Tensor, importance: Tensor, ties: bool) -> Tensor:
+    # The sum of differences is sum_i c_i A_i with whole numbers c_i that only the two rankings decide: the graph holds n
+    # entries, not n * n. The c_i of a row add up to zero, so a common shift of A changes nothing and saves digits.
+    fixed, level = attribution.detach(), importance.detach()
+    count = torch.zeros_like(fixed)
+    step = max(1, _PAIRS_AT_ONCE // max(1, fixed.numel()))
+    for low, low_level, part in zip(fixed.split(step, 1), level.split(step, 1), count.split(step, 1), strict=True):
+        above = low_level[:, :, None] >= level[:, None] if ties else low_level[:, :, None] > level[:, None]
+        wrong = above & (low[:, :, None] < fixed[:, None])
+        part -= wrong.sum(2)
+        count += wrong.sum(1)
+    return (count * (attribution - fixed.mean(1, keepdim=True))).sum(1)

@@ -1,0 +1,78 @@
+"""SaliencyGuided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hf_guidance.attributions import Attribution, Gradient
+from hf_guidance.objectives.answers import divergence, view_logits
+from hf_guidance.objectives.checks import VARIANTS, check_choice
+from hf_guidance.objectives.objective import Objective
+from hf_guidance.targets import SoftLabelLogits
+from hf_guidance.views import FULL, MostAttributed, Replace, View, negative_ones
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward, Needs
+
+
+@dataclass(frozen=True)
+class SaliencyGuided(Objective):
+    """``L = KL(f(x), f(x_top))``: the least attributed boxes change nothing (arXiv 2111.14338, eq. 2).
+
+    x_top keeps the boxes that the model itself attributes most to; no human importance is read, and the choice of boxes
+    has no gradient. It counts the annotated rows, so that it sees the rows that its guided counterparts see.
+
+    Args:
+        attribution: What ranks the boxes.
+        shares: Every row keeps one of these shares, drawn at random.
+        replace: What the other boxes become.
+        variant: "official" is what the code of arXiv 2206.11212 means: ``KL(f(x_top), f(x))``, divided by the number of
+            classes. (It stops with an error before it gets there.)
+        draw: Tells two random views apart.
+
+    Raises:
+        ValueError: Unknown variant, or shares that MostAttributed refuses.
+
+    Example:
+        >>> SaliencyGuided.loss(torch.zeros(1, 4), torch.ones(1, 4))
+        tensor([0.])
+    """
+
+    attribution: Attribution = field(default_factory=lambda: Gradient(target=SoftLabelLogits()))
+    shares: tuple[float, ...] = (0.9, 0.75, 0.5)
+    replace: Replace = negative_ones
+    variant: str = "paper"
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice(self, "variant", VARIANTS)
+        if not isinstance(self.attribution, Attribution):
+            raise ValueError(
+                f"SaliencyGuided(attribution={self.attribution!r}) is no attribution; give for example Gradient()."
+            )
+        object.__setattr__(self, "shares", tuple(self.shares))
+        _ = self.view  # MostAttributed checks the shares
+
+    @property
+    def view(self) -> View:
+        """The most attributed boxes alone."""
+        return View(MostAttributed(self.attribution, self.shares), self.replace, draw=self.draw)
+
+    def needs(self) -> Needs:
+        """The logits of both inputs, and what the attribution reads."""
+        return self.attribution.needs() | {(FULL, "logits"), (self.view, "logits")}
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """The loss of every row."""
+        top, full = view_logits(forward, self.view), view_logits(forward, FULL)
+        if self.variant == "paper":
+            return self.loss(full, top).mean(0)
+        return divergence(top, full).mean(0) / full.shape[-1]
+
+    @staticmethod
+    def loss(full: Tensor, top: Tensor) -> Tensor:
+        """Logits on x and on x_top, (..., rows, classes) each, to (..., rows) >= 0."""
+        return divergence(full, top)

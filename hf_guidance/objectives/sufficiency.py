@@ -1,0 +1,82 @@
+"""Sufficiency (Suff-Human)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from hf_guidance.objectives.answers import answer_entropy, entropy_of_zeros, row_answers, view_logits, where_counted
+from hf_guidance.objectives.checks import FORMS, VARIANTS, check_choice, check_threshold, has_important
+from hf_guidance.objectives.objective import Objective
+from hf_guidance.views import Important, Replace, View, negative_ones
+
+if TYPE_CHECKING:
+    from hf_guidance.forward import Forward, Needs
+
+
+@dataclass(frozen=True)
+class Sufficiency(Objective):
+    """``L = CrossEnt(f(x_e), y)``: the answer from the important boxes alone (arXiv 2206.11212, eq. 1).
+
+    Rows without important box do not count (appendix E).
+
+    Args:
+        threshold: Important is ``importance > threshold``.
+        replace: What the other boxes become.
+        importance: Column with human importance.
+        form: The cross-entropy, as in AnswerLoss.
+        variant: "official" gives rows without important box the constant ``log classes``, which shifts the logged loss and
+            moves nothing; the released code also drops their task loss, see ``AnswerLoss(threshold=...)``.
+        swapped: Replace the important boxes and keep the others. The released code does so where it means to shuffle the
+            unimportant ones (its baseline "Chang2021").
+
+    Raises:
+        ValueError: Unknown form or variant, threshold outside [0, 1].
+
+    Example:
+        >>> Sufficiency.loss(torch.zeros(1, 4), torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
+        tensor([1.3863])
+    """
+
+    threshold: float = 0.5
+    replace: Replace = negative_ones
+    importance: str = "importance"
+    form: str = "softmax"
+    variant: str = "paper"
+    swapped: bool = False
+
+    def __post_init__(self) -> None:
+        check_threshold(self)
+        check_choice(self, "form", FORMS)
+        check_choice(self, "variant", VARIANTS)
+
+    @property
+    def view(self) -> View:
+        """The important boxes alone."""
+        return View(Important(self.threshold, invert=self.swapped, column=self.importance), self.replace)
+
+    def needs(self) -> Needs:
+        """The logits of the view."""
+        return frozenset({(self.view, "logits")})
+
+    def rows(self, forward: Forward) -> Tensor:
+        """Annotated rows; in the paper's variant only those with an important box."""
+        if self.variant == "official":
+            return forward.annotated
+        return forward.annotated * has_important(forward, self.importance, self.threshold)
+
+    def __call__(self, forward: Forward) -> Tensor:
+        """The loss of every row."""
+        logits = view_logits(forward, self.view)
+        values = self.loss(logits, row_answers(forward), form=self.form).mean(0)
+        if self.variant == "paper":
+            return values
+        counted = has_important(forward, self.importance, self.threshold)
+        return where_counted(counted, values, entropy_of_zeros(logits.shape[-1], self.form))
+
+    @staticmethod
+    def loss(logits: Tensor, answers: Tensor, *, form: str = "softmax") -> Tensor:
+        """Logits of the view (..., rows, classes), answers (rows, classes) or (rows,) int64, to (..., rows)."""
+        return answer_entropy(logits, answers, form)

@@ -1,0 +1,44 @@
+"""Views: edited copies of the features, ``fill + keep * (features - fill)``. A new keep or Replace function is a line here.
+
+Features are in canonical layout: (batch, channels, *space), where space is (height, width) or (objects,).
+"""
+
+from hf_guidance.views.coalitions import Coalitions, Flip, OneBox
+from hf_guidance.views.important import Important, ImportantOrRandom, MostAttributed
+from hf_guidance.views.keep import Keep, Nothing, Path, RandomKeep
+from hf_guidance.views.replace import (
+    Replace,
+    ShuffleImportant,
+    gaussian,
+    gaussian_noise,
+    marginal,
+    negative_ones,
+    shuffle,
+    zeros,
+)
+from hf_guidance.views.view import FULL, IMPORTANT, UNIMPORTANT, View
+
+__all__ = [
+    "FULL",
+    "IMPORTANT",
+    "UNIMPORTANT",
+    "Coalitions",
+    "Flip",
+    "Important",
+    "ImportantOrRandom",
+    "Keep",
+    "MostAttributed",
+    "Nothing",
+    "OneBox",
+    "Path",
+    "RandomKeep",
+    "Replace",
+    "ShuffleImportant",
+    "View",
+    "gaussian",
+    "gaussian_noise",
+    "marginal",
+    "negative_ones",
+    "shuffle",
+    "zeros",
+]

@@ -1,0 +1,115 @@
+"""Keeps that look at what is important: to people, or to the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hf_guidance.views.keep import Keep, checked_shares, drawn_share
+
+if TYPE_CHECKING:
+    from hf_guidance.attributions import Attribution
+    from hf_guidance.forward import Forward, Needs
+
+
+@dataclass(frozen=True)
+class Important(Keep):
+    """Keep what is important: ``importance > threshold`` (strict); ``invert`` keeps the rest.
+
+    An image with several explained rows keeps what is important to any of them, an image without keeps nothing.
+    """
+
+    threshold: float = 0.5
+    invert: bool = False
+    column: str = "importance"
+
+    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
+        """One copy: (1, batch, *space) bool."""
+        important = forward.of_images(forward.importance(self.column, space)) > self.threshold
+        return (important ^ self.invert)[None]
+
+
+@dataclass(frozen=True)
+class ImportantOrRandom(Keep):
+    """Keep what is important and a random part of the rest (arXiv 2206.11212, invariance; drawn as its code does).
+
+    Per image a share p is drawn uniformly from {0, 1/n, ..., 1}, n the number of its unimportant places; then every
+    unimportant place stays with probability p. An image without important place keeps nothing. Padding (where the
+    batch has ``visual_attention_mask`` zero) is not counted in n.
+    """
+
+    threshold: float = 0.5
+    column: str = "importance"
+
+    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
+        """One copy: (1, batch, *space) bool."""
+        important = forward.of_images(forward.importance(self.column, space)) > self.threshold
+        real = forward.real_places(space)
+        rest = ~important if real is None else ~important & real
+        count = rest.flatten(1).sum(1)
+        # On the CPU generator, then to the device: the same draws everywhere.
+        uniform, places = (torch.rand(len(important), *size).to(important.device) for size in ((), space))
+        # The draw of a part in n + 1; without unimportant place nothing can be chosen anyway.
+        share = (uniform * (count + 1)).floor() / count.clamp_min(1)
+        ones = [1] * len(space)
+        chosen = places < share.reshape(-1, *ones)
+        some = important.flatten(1).any(1).reshape(-1, *ones)
+        return ((important | chosen) & some)[None]
+
+
+@dataclass(frozen=True)
+class MostAttributed(Keep):
+    """Keep the places to which the model attributes most (saliency-guided training, arXiv 2111.14338).
+
+    Per image a share r is drawn from ``shares``; places stay whose attribution exceeds the value at the descending rank
+    ``int(places * r)`` (from 0), so ``int(places * r)`` of them where no two are equal (as arXiv 2206.11212's code).
+
+    Args:
+        attribution: The method; it reads the full input only. No gradient flows through the choice.
+        shares: Shares of places that stay, each in [0, 1].
+
+    Raises:
+        ValueError: The attribution is none or reads other views, or a share is outside [0, 1].
+    """
+
+    attribution: Attribution
+    shares: tuple[float, ...] = (0.9, 0.75, 0.5)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shares", checked_shares(type(self).__name__, "shares", self.shares))
+        needs = getattr(self.attribution, "needs", None)
+        if needs is None:
+            raise ValueError(f"MostAttributed(attribution={self.attribution!r}) is no attribution; give Gradient().")
+        others = sorted({repr(view) for view, _ in needs() if view.keep is not None})
+        if others:
+            raise ValueError(
+                f"MostAttributed(attribution={self.attribution!r}) reads {others}, which runs beside this view; choose "
+                "one that reads the full input only, for example Gradient()."
+            )
+
+    def needs(self) -> Needs:
+        """What the attribution reads."""
+        return self.attribution.needs()
+
+    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
+        """One copy: (1, batch, *space) bool.
+
+        Raises:
+            ValueError: The attribution has another space than the features.
+        """
+        maps = forward.attribution(self.attribution).detach()
+        if tuple(maps.shape[1:]) != tuple(space):
+            raise ValueError(
+                f"{self.attribution!r} gives {tuple(maps.shape[1:])} per row, the features {tuple(space)}; take it "
+                "at the layer that the view edits."
+            )
+        values = maps.flatten(1).sort(1, descending=True).values
+        places = values.shape[1]
+        rank = (drawn_share(self.shares, len(maps)).double() * places + 1e-6).long().clamp_max(places)
+        # Behind the last rank nothing is cut off.
+        values = torch.cat([values, torch.full_like(values[:, :1], -torch.inf)], 1)
+        cutoff = values.gather(1, rank.to(values.device)[:, None]).reshape(-1, *[1] * len(space))
+        return forward.of_images((maps > cutoff).to(maps.dtype))[None] > 0
