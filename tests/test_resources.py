@@ -30,7 +30,8 @@ def test_metric_path(folder):
 
 def test_unknown_names_list_the_known():
     with pytest.raises(
-        ValueError, match=r"dataset_scripts: got 'voc'; allowed: clevr_xai, coco_objects, digits_on_photos, gqa, pascal_"
+        ValueError,
+        match=r"dataset_scripts: got 'voc'; allowed: clevr_xai, coco_objects, digits_on_photos, gqa, pascal_",
     ):
         dataset_builder("voc")
     with pytest.raises(ValueError, match=r"metrics: got 'nothing'; allowed: "):
