@@ -121,6 +121,27 @@ def test_boxes_hold_every_object_and_distractors(prepare):
             assert abs(boxes - thing["box"]).max(1).min() < 1e-6
 
 
+def test_scenes_full_of_objects_still_have_unique_descriptions(prepare):
+    splits, _ = prepare("shapes_vqa", min_objects=16, max_objects=16, num_boxes=16, **SMALL)
+    for row in splits["train"]:
+        assert len(row["scene"]) == 16
+        assert oracle(row["program"], row["scene"]) == row["answers"][0]
+
+
+def test_rows_go_through_the_collator(prepare):
+    from hf_guidance.answers import AnswerVocabulary
+    from hf_guidance.models import word_tokenizer
+    from hf_guidance.question_collator import QuestionCollator
+
+    train = prepare("shapes_vqa", images=True, **SMALL)[0]["train"]
+    answers = AnswerVocabulary.from_answers(train["answers"], min_occurrence=1)
+    batch = QuestionCollator(word_tokenizer(train["question"]), answers)([train[index] for index in range(8)])
+    assert batch["visual_feats"].shape == (8, 12, 64)
+    assert np.allclose(batch["importance"], [train[index]["importance"] for index in range(8)])
+    assert batch["annotated"] == [any(train[index]["importance"]) for index in range(8)]
+    assert batch["labels"].sum(1).tolist() == [1.0] * 8
+
+
 def test_features_are_the_code_without_noise(prepare, script):
     splits, _ = prepare("shapes_vqa", noise=0.0, duplicates=0.0, **SMALL)
     regions, scenes = script("regions"), script("scenes")
