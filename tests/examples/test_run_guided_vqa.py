@@ -1,0 +1,59 @@
+"""The example script of questions end to end, resumed, and what it says to a wrong name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hf_guidance import Guidance
+from hf_guidance.answers import AnswerVocabulary
+from hf_guidance.models import UpDnForQuestionAnswering
+
+SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "run_guided_vqa.py"
+
+
+def run(folder, *options):
+    small = json.dumps({"train_size": 64, "dev_size": 8, "test_id_size": 16, "test_ood_size": 16})
+    command = [
+        sys.executable, str(SCRIPT), "--builder_config", small, "--output_dir", str(folder), "--report_to", "none",
+        "--use_cpu", "true", *options,
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--recipe", "visfis", "--fraction", "0.5"], ["--model_type", "lxmert", "--recipe", "hint", "--max_length", "20"]],
+    ids=["updn", "lxmert"],
+)
+def test_it_trains_measures_and_saves(options, tmp_path):
+    done = run(tmp_path, "--num_train_epochs", "1", "--save_strategy", "no", *options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((tmp_path / "results.json").read_text())
+    for when in ("before", "after"):
+        for split in ("test_id", "test_ood"):
+            assert 0 <= results[when][split]["vqa_accuracy"] <= 1
+            assert -1 <= results[when][split]["plausibility"] <= 1
+    assert "task" in Guidance.load(tmp_path)
+    classes = len(AnswerVocabulary.load(tmp_path / "answers.json"))
+    if "lxmert" not in options:
+        assert UpDnForQuestionAnswering.from_pretrained(tmp_path).config.num_labels == classes
+
+
+def test_it_resumes(tmp_path):
+    first = run(tmp_path, "--num_train_epochs", "2", "--max_steps", "8", "--save_steps", "8")
+    assert first.returncode == 0, first.stderr[-3000:]
+    again = run(tmp_path, "--num_train_epochs", "2", "--resume_from_checkpoint", str(tmp_path / "checkpoint-8"))
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert (tmp_path / "checkpoint-16").is_dir()
+
+
+def test_a_wrong_recipe_lists_the_known_ones(tmp_path):
+    done = run(tmp_path, "--recipe", "visfiss")
+    assert done.returncode != 0
+    assert "recipe='visfiss' is unknown" in done.stderr
+    assert "'visfis'" in done.stderr.splitlines()[-1]
