@@ -70,16 +70,37 @@ def test_every_recipe_is_covered():
 
 
 @pytest.mark.parametrize(
-    ("model", "dataset", "variant", "invariance", "alignment"),
+    ("model", "dataset", "variant", "uncertainty", "invariance", "alignment"),
     [
-        ("updn", "clevr_xai", "paper", 1, 1), ("updn", "vqa_hat", "paper", 1, 1), ("lxmert", "clevr_xai", "paper", 1e-3, 1e-6),
-        ("updn", "gqa", "official", 1, 1), ("updn", "vqa_hat", "official", 0.1, 0.1),
-        ("lxmert", "clevr_xai", "official", 1e-3, 1e-5),
+        ("updn", "clevr_xai", "paper", 1 / 28, 1 / 15, 1), ("updn", "gqa", "paper", 1 / 1842, 1 / 36, 1),
+        ("lxmert", "clevr_xai", "paper", 1 / 28, 1e-3 / 15, 1e-6),
+        ("updn", "gqa", "official", 1, 1, 1), ("updn", "vqa_hat", "official", 1, 0.1, 0.1),
+        ("lxmert", "clevr_xai", "official", 1, 1e-3, 1e-5),
     ],
 )  # fmt: skip
-def test_weights_of_visfis(model, dataset, variant, invariance, alignment):
-    expected = {"task": 1, "sufficiency": 1, "uncertainty": 1, "invariance_fi": invariance, "alignment": alignment}
-    assert weights(recipes.visfis(model, dataset, variant)) == expected
+def test_weights_of_visfis(model, dataset, variant, uncertainty, invariance, alignment):
+    """In the units of the formulas: the papers' sum over answers and boxes, the released code averages."""
+    expected = {
+        "task": 1,
+        "sufficiency": 1,
+        "uncertainty": uncertainty,
+        "invariance_fi": invariance,
+        "alignment": alignment,
+    }
+    assert weights(recipes.visfis(model, dataset, variant)) == pytest.approx(expected)
+
+
+def test_both_variants_of_visfis_have_one_loss():
+    """Where every row has important and unimportant boxes, and as many boxes and answers as the data set."""
+    boxes, answers = 15, 28
+    generator = torch.Generator().manual_seed(0)
+    importance = (torch.arange(boxes) < 4).double().expand(3, boxes)
+    maps = torch.randn(3, boxes, generator=generator, dtype=torch.float64)
+    paper, official = (recipes.visfis("updn", "clevr_xai", variant) for variant in ("paper", "official"))
+    for name in ("invariance_fi", "alignment"):
+        first, second = (g[name].weight * g[name].objective.formula(maps, importance) for g in (paper, official))
+        torch.testing.assert_close(first, second, rtol=1e-12, atol=0)
+    assert paper["uncertainty"].weight == official["uncertainty"].weight / answers
 
 
 def test_other_weights():
@@ -89,11 +110,12 @@ def test_other_weights():
     assert weights(recipes.hint(variant="original")) == weights(recipes.attention_align()) == {"task": 10, "hint": 1}
     assert weights(recipes.scr("lxmert")) == {"task": 1, "influence": 1e-6, "comparison": 1e-6}
     assert weights(recipes.scr(variant="official")) == {"task": 1, "influence": 1e-2}
-    assert weights(recipes.chang2021("lxmert")) == {"task": 1, "sufficiency": 1, "invariance_fi": 1e-3}
+    assert weights(recipes.chang2021("lxmert")) == {"task": 1, "sufficiency": 1, "invariance_fi": 1e-3 / 15}
+    assert weights(recipes.chang2021("lxmert", variant="official"))["invariance_fi"] == 1e-3
 
 
 def test_thresholds_follow_the_data_set():
-    for dataset, threshold in (("clevr_xai", 0.85), ("vqa_hat", 0.55), ("gqa", 0.3)):
+    for dataset, threshold in (("clevr_xai", 0.85), ("vqa_hat", 0.55), ("gqa", 0.3), ("shapes_vqa", 0.85)):
         guidance = recipes.visfis(dataset=dataset)
         assert {term.objective.threshold for name, term in guidance.items() if name != "task"} == {threshold}
 

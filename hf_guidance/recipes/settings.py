@@ -1,0 +1,52 @@
+"""What the recipes of visual question answering share: thresholds and sizes by data set, and checks of names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hf_guidance.attributions import Gradient
+from hf_guidance.objectives import AnswerLoss
+from hf_guidance.targets import SoftLabelLogits
+
+THRESHOLDS: Mapping[str, float] = {"clevr_xai": 0.85, "vqa_hat": 0.55, "gqa": 0.3, "shapes_vqa": 0.85}
+"""Importance above which a box is important, by data set (arXiv 2206.11212, appendix E; shapes_vqa as CLEVR-XAI)."""
+ANSWERS: Mapping[str, int] = {"clevr_xai": 28, "vqa_hat": 3100, "gqa": 1842, "shapes_vqa": 27}
+BOXES: Mapping[str, int] = {"clevr_xai": 15, "vqa_hat": 36, "gqa": 36, "shapes_vqa": 12}
+"""Answers and boxes in the experiments of arXiv 2206.11212, and of shapes_vqa as it comes."""
+VARIANTS, MODELS = ("paper", "official"), ("updn", "lxmert")
+GT_GRADIENT = Gradient(target=SoftLabelLogits())
+
+
+def threshold_of(dataset: str) -> float:
+    """The threshold of a data set.
+
+    Raises:
+        ValueError: Unknown data set.
+    """
+    check(dataset=(dataset, tuple(THRESHOLDS)))
+    return THRESHOLDS[dataset]
+
+
+def unit(sizes: Mapping[str, int], dataset: str, variant: str) -> float:
+    """The factor of a weight in the units of the formula in use.
+
+    Where the papers' formulas sum over answers or boxes, the code that their experiments ran averages: the same weight is
+    one over their number in the papers' formulas.
+    """
+    return 1.0 if variant == "official" else 1.0 / sizes[dataset]
+
+
+def check(**choices: tuple[str, tuple[str, ...]]) -> None:
+    """Compare names with those allowed, given as name=(given, allowed).
+
+    Raises:
+        ValueError: One is not allowed; lists those that are.
+    """
+    for name, (given, allowed) in choices.items():
+        if given not in allowed:
+            raise ValueError(f"{name}={given!r} is unknown; choose one of {list(allowed)}.")
+
+
+def masked_task(threshold: float, variant: str) -> AnswerLoss:
+    """The task beside a term on views: the released code drops the task loss of rows that the view drops."""
+    return AnswerLoss(threshold=threshold if variant == "official" else None)
