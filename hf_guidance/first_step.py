@@ -12,6 +12,7 @@ from hf_guidance.attributions import Attribution, Gradient, InputXGradient
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance
 from hf_guidance.objectives import AttributionObjective
+from hf_guidance.views import FULL
 
 logger = logging.get_logger(__name__)
 
@@ -26,8 +27,8 @@ def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tenso
         patient: Whether a head that is zero, as at the start of a fine-tuning, may still learn to pass gradients.
 
     Returns:
-        Whether every term could be judged. A term whose maps have no positive entry yet cannot, nor one
-        below a head that is still zero: check again later.
+        Whether every term could be judged. A term whose loss is zero cannot, nor one whose maps have no positive entry
+        yet or that lies below a head that is still zero: check again later.
 
     Raises:
         ValueError: The gradient at a layer is zero, input times gradient cancels, or no trainable parameter is reached.
@@ -41,23 +42,32 @@ def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tenso
         if not term.weight:
             continue
         attribution = term.objective.attribution
-        if waits and not bool(forward.gradient(attribution.layer, attribution.target).any()):
+        at_layer = attribution.layer != "attention" and (FULL, attribution.layer) in attribution.needs()
+        if at_layer and waits and not bool(forward.gradient(attribution.layer, attribution.target).any()):
             logger.warning_once(f"term {name!r}: the head's weight is zero, so the term moves nothing until it is not.")
             judged = False
             continue
-        _check_layer(name, attribution, forward)
-        loss = torch.where(term.objective.rows(forward) > 0, term.objective(forward), 0).sum()
-        if _moves(loss, trainable):
+        if at_layer:
+            _check_layer(name, attribution, forward)
+        values = torch.where(term.objective.rows(forward) > 0, term.objective(forward), 0)
+        if _moves(values.sum(), trainable):
             continue
-        if trainable and loss.requires_grad and not bool((forward.attribution(attribution) > 0).any()):
-            logger.warning(f"term {name!r}: no map of this batch has a positive entry, so the term moves nothing yet.")
+        if trainable and values.requires_grad and (reason := _rightly_still(values, forward.attribution(attribution))):
+            logger.warning(f"term {name!r}: {reason}, so the term moves nothing yet.")
             judged = False
             continue
         raise ValueError(
             f"term {name!r} ({term.objective}) moves no parameter that is trained: everything above its layer is frozen, or "
-            "the attribution is detached from the model. Unfreeze a module above the layer, or choose an earlier layer."
+            "the attribution is detached from the model, or the loss does not depend on the map (a normalised map of one "
+            "sampled box is always 1). Unfreeze a module above the layer, choose an earlier layer, or sample more boxes."
         )
     return judged
+
+
+def _rightly_still(values: Tensor, maps: Tensor) -> str | None:
+    if not bool(values.any()):
+        return "its loss is zero on this batch (nothing to mend, or no row that counts)"
+    return None if bool((maps > 0).any()) else "no map of this batch has a positive entry"
 
 
 def _moves(loss: Tensor, trainable: list[Tensor]) -> bool:

@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from hf_guidance.families import RegionFamily
+from hf_guidance.recipes import RANDOM_IMPORTANCE
 from hf_guidance.resources import metric_path
 from hf_guidance.spatial import resize_maps
 
 if TYPE_CHECKING:
     from hf_guidance.attributions import Attribution
+    from hf_guidance.families import Family
     from hf_guidance.forward import Forward, Needs
+    from hf_guidance.guidance import Guidance
 
 
 class Grounding:
@@ -99,3 +103,19 @@ class Grounding:
                 if isinstance(value, int | float):
                     results[key if key == metric.name else f"{metric.name}_{key}"] = float(value)
         return results
+
+
+def default_grounding(guidance: Guidance, family: Callable[[], Family]) -> Grounding | None:
+    """Measure the maps of the first term on attributions: EPG, or for boxes plausibility; None without such a term.
+
+    Args:
+        guidance: The terms.
+        family: Gives the model's family; asked where there is a term.
+    """
+    for term in guidance.on_attributions.values():
+        told = getattr(term.objective, "importance", "importance")
+        metric = "plausibility" if isinstance(family(), RegionFamily) else "epg"
+        # What a control is told is not what it is measured by.
+        column = "importance" if told == RANDOM_IMPORTANCE else told
+        return Grounding(term.objective.attribution, (metric,), column)  # type: ignore[attr-defined]
+    return None

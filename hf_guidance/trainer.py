@@ -25,12 +25,12 @@ from hf_guidance.compatibility import (
 )
 from hf_guidance.dataset_check import can_be_judged, check_annotated
 from hf_guidance.explained_rows import annotated_images, annotated_only, draw_one_per_image, take_images
-from hf_guidance.families import Family, RegionFamily, family_of
+from hf_guidance.families import Family, family_of
 from hf_guidance.first_step import check_terms
 from hf_guidance.forward import Forward, Needs, takes_backward
-from hf_guidance.grounding import Grounding
+from hf_guidance.grounding import Grounding, default_grounding
 from hf_guidance.guidance import GUIDANCE_FILE, Guidance, smoothed
-from hf_guidance.objectives import AttributionObjective, TaskLoss
+from hf_guidance.objectives import TaskLoss
 from hf_guidance.question_collator import QUESTION_COLUMNS, QuestionCollator
 from hf_guidance.term_log import TermLog
 
@@ -88,7 +88,7 @@ class GuidedTrainer(Trainer):
         self._watch = AnnotationWatch()
         self._forget_checks()
         super().__init__(*args, **kwargs)
-        self.grounding = grounding or self._default_grounding()
+        self.grounding = grounding or default_grounding(guidance, lambda: self.family)
         # The loss is a mean over images; the Trainer must divide it by the accumulation steps itself.
         self.model_accepts_loss_kwargs = False
         if given.get("data_collator") is None:
@@ -97,13 +97,6 @@ class GuidedTrainer(Trainer):
             self.guidance = smoothed(guidance, self.args.label_smoothing_factor)
         self._refuse()
         self._prepare_for_gradients(self.model)
-
-    def _default_grounding(self) -> Grounding | None:
-        for term in self.guidance.on_attributions.values():
-            if isinstance(term.objective, AttributionObjective):
-                metric = "plausibility" if isinstance(self.family, RegionFamily) else "epg"
-                return Grounding(term.objective.attribution, (metric,), term.objective.importance)
-        return None
 
     def _collate_rows(self) -> None:
         if self._given_family is not None and self._given_family.features != "pixel_values":
@@ -126,7 +119,9 @@ class GuidedTrainer(Trainer):
             self.add_callback(self._watch)
         model = self.accelerator.unwrap_model(self.model)
         needs = self.guidance.needs() | (self.grounding.needs() if self.grounding is not None else frozenset())
-        for layer in sorted({name for view, at in needs for name in (view.layer, at)} - {"input", "logits"}):
+        for layer in sorted(
+            {name for view, at in needs for name in (view.layer, at)} - {"input", "logits", "attention"}
+        ):
             self.family.path(layer, model)
 
     def _forget_checks(self) -> None:

@@ -13,7 +13,7 @@ from hf_guidance.views import FULL, Path, Replace, View, negative_ones
 if TYPE_CHECKING:
     from hf_guidance.forward import Forward, Needs
 
-_VARIANTS = ("paper", "official")
+_VARIANTS = ("path", "paper", "official")
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,15 @@ class ExpectedGradients(Attribution):
         samples: Random points, >= 1; each costs a forward and a backward from the layer on.
         baseline: b, a Replace function; arXiv 2206.11212 takes -1. The marginal gives b from the batch, as
             arXiv 1906.10670 does.
-        variant: "paper", or "official": the mean gradient alone, as the code of arXiv 2206.11212.
+        variant: "path", the formula above; "paper", with the factor b - f as arXiv 2206.11212 prints it; or "official":
+            the mean gradient alone, as its code.
 
     Raises:
         ValueError: Fewer than 1 sample, or an unknown variant.
 
     Note:
-        arXiv 2206.11212 prints the factor as b - f; here it is f - b as in arXiv 1906.10670, so that evidence for the
-        score is positive, as in every other method.
+        "paper" is the exact negative of "path": evidence for the score is negative there, against every other method, and
+        an objective that rewards positive attribution trains against the evidence.
 
     Example:
         >>> guidance = Guidance(align=Alignment(ExpectedGradients(target=PredictedLogit())))
@@ -43,7 +44,7 @@ class ExpectedGradients(Attribution):
 
     samples: int = 1
     baseline: Replace = negative_ones
-    variant: str = "paper"
+    variant: str = "path"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,4 +68,5 @@ class ExpectedGradients(Attribution):
         slope = forward.gradient(self.layer, self.target, self.path).mean(0)
         if self.variant == "official":
             return over_channels(slope)
-        return over_channels((forward.activation(self.layer) - forward.fill(self.path)) * slope)
+        along = forward.activation(self.layer) - forward.fill(self.path)
+        return over_channels((along if self.variant == "path" else -along) * slope)

@@ -96,9 +96,14 @@ def invariance_da(dataset: str = "clevr_xai", variant: str = "paper") -> Guidanc
 
 
 def invariance_fi(dataset: str = "clevr_xai", variant: str = "paper") -> Guidance:
-    """Task and Inv-FI, weight 1, on KeepOneIn of the answer with one random box (arXiv 2206.11212, appendix F)."""
-    one = KeepOneIn(target=SoftLabelLogits(), budget=1)
-    objective = InvarianceFI(one, threshold=threshold_of(dataset), variant=variant)
+    """Task and Inv-FI, weight 1, on KeepOneIn of the answer (arXiv 2206.11212, appendix F).
+
+    Note:
+        The paper's scripts sample one random box. The importance of one box, scaled to unit length, is always 1 or -1:
+        the term is then a constant and trains nothing. ``variant="official"`` is that; "paper" keeps every box in turn.
+    """
+    boxes = KeepOneIn(target=SoftLabelLogits(), budget=1 if variant == "official" else None)
+    objective = InvarianceFI(boxes, threshold=threshold_of(dataset), variant=variant)
     return Guidance(task=AnswerLoss(), invariance_fi=Term(objective, unit(BOXES, dataset, variant)))
 
 
@@ -106,7 +111,7 @@ def alignment(dataset: str = "clevr_xai", variant: str = "paper") -> Guidance:
     """Task and Align, weight 1, on ExpectedGradients of the prediction, one sample (arXiv 2206.11212, appendix F)."""
     check(variant=(variant, VARIANTS))
     threshold = threshold_of(dataset)
-    expected = ExpectedGradients(target=PredictedLogit(), variant=variant)
+    expected = ExpectedGradients(target=PredictedLogit(), variant="official" if variant == "official" else "path")
     return Guidance(
         task=AnswerLoss(), alignment=Alignment(expected, threshold=None if variant == "official" else threshold)
     )

@@ -88,10 +88,11 @@ def test_gradient_methods(golden, agree, monkeypatch, index):
     agree(file, forward.logits(), case["logits"])
     case.check(agree, file, forward, forward.attribution(method))
     if kind == "expected_gradient":
-        paper = ExpectedGradients(target=case.target, samples=case.variant["n"])
-        maps = case.explain(paper).attribution(paper)
-        # The array has the factor as its paper prints it, baseline - input; the sign is that of arXiv 1906.10670 here.
-        agree(file, -maps, case["importance_paper_formula_INDEP"])
+        # The paper prints the factor as baseline - input; arXiv 1906.10670, and the default, have input - baseline.
+        for variant, sign in (("paper", 1), ("path", -1)):
+            method = ExpectedGradients(target=case.target, samples=case.variant["n"], variant=variant)
+            agree(file, sign * case.explain(method).attribution(method), case["importance_paper_formula_INDEP"])
+        assert ExpectedGradients().variant == "path"
 
 
 @pytest.mark.parametrize("index", range(8))

@@ -212,7 +212,7 @@ def test_all_views_of_a_step_are_one_call(views):
         (lambda: KernelSHAP(samples=1), r"Coalitions\(count=1\).*at least 2"),
         (lambda: KernelSHAP(variant="code"), r"'code'.*\['paper', 'official'\]"),
         (lambda: ExpectedGradients(samples=0), r"at least 1"),
-        (lambda: ExpectedGradients(variant="x"), r"'x'.*\['paper', 'official'\]"),
+        (lambda: ExpectedGradients(variant="x"), r"'x'.*\['path', 'paper', 'official'\]"),
         (lambda: AttentionWeights("input"), r"AttentionWeights\(layer='input'\)"),
         (lambda: AverageEffect(samples=1), r"at least 2"),
     ],
