@@ -261,11 +261,11 @@ class Forward:
         with torch.set_grad_enabled(self.create_graph):
             features = self._to_space(view.layer, original)
             space = tuple(features.shape[2:])
-            matches = "importance" in self.batch and len(self.batch["importance"]) == len(self.row)
-            fill = view.replace(features, self.of_images(self.importance("importance", space)) if matches else None)
-            if fill.dim():
-                fill = fill.expand_as(features)
+            column = getattr(view.replace, "column", "importance")
+            matches = column in self.batch and len(self.batch[column]) == len(self.row)
+            human = self.of_images(self.importance(column, space)) if matches else None
             drawn = torch.ones(1, 1, dtype=torch.bool) if view.keep is None else view.keep(self, space)
+            fill = view.fill(features, human, drawn, self.real_places(space))
             raw = self._from_space(view.layer, fill, original) if fill.dim() else fill
         # In the dtype of the blend before the device: float64 points do not exist everywhere.
         keep = (drawn if drawn.dtype == torch.bool else drawn.to(original.dtype)).to(original.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,11 @@ SOURCES = ("auto", "importance", "reference_boxes", "mask")
 
 
 def object_importance(
-    row: Mapping[str, Any], boxes: npt.NDArray[np.float32], source: str, name: str
+    row: Mapping[str, Any],
+    boxes: npt.NDArray[np.float32],
+    source: str,
+    name: str,
+    count: Callable[[str, int, str], None] | None = None,
 ) -> npt.NDArray[np.float32] | None:
     """Importance of each box of a question.
 
@@ -26,13 +30,15 @@ def object_importance(
         source: "importance" (one number a box), "reference_boxes" (best IoU, see `spatial.box_importance_from_iou`), "mask"
             (an attention map or a mask, see `spatial.box_importance_from_map`), or "auto": the first that the row has.
         name: Names the row in errors.
+        count: Called as ``count("map not checked against an image", 1, name)`` for a map whose row has no image (PIL, or
+            an array (height, width, ...)) to compare its aspect ratio with.
 
     Returns:
         (objects,) float32 in [0, 1], or None where the row has none.
 
     Raises:
         ValueError: The chosen column is missing; not one number a box, NaN or outside [0, 1]; a wrong reference box; a map
-            that is not one channel, or not of the image's aspect ratio.
+            that is not one channel or has a palette, or not of the image's aspect ratio.
     """
     if source == "auto":
         column = next((name for name in SOURCES[1:] if row.get(name) is not None), None)
@@ -49,7 +55,10 @@ def object_importance(
             references = torch.as_tensor(np.asarray(row[column], np.float64))
             scores = box_importance_from_iou(torch.as_tensor(boxes), references)
         else:
-            pixels = torch.from_numpy(_map(row[column], row.get("image")))
+            size = _image_size(row.get("image"))
+            if size is None and count is not None:
+                count("map not checked against an image", 1, name)
+            pixels = torch.from_numpy(_map(row[column], size))
             scores = box_importance_from_map(pixels, torch.as_tensor(boxes))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}, {column}: {error}") from None
@@ -66,15 +75,28 @@ def _given(value: Any, count: int, name: str) -> npt.NDArray[np.float32]:
     return scores
 
 
-def _map(value: Any, image: Any) -> npt.NDArray[np.float64]:
+def _image_size(image: Any) -> tuple[int, int] | None:
+    # (height, width), or None where there is no image to read it from.
+    if isinstance(image, np.ndarray):
+        return (image.shape[0], image.shape[1]) if image.ndim > 1 else None
+    size = getattr(image, "size", None)
+    return (size[1], size[0]) if isinstance(size, tuple) else None
+
+
+def _map(value: Any, size: tuple[int, int] | None) -> npt.NDArray[np.float64]:
+    if getattr(value, "mode", None) == "P":
+        raise ValueError(
+            "it is a palette image (mode 'P'), whose pixels are numbers of colours; give one channel of values, for example "
+            "by `.convert('L')`."
+        )
     try:
         pixels = np.asarray(value)
     except (OSError, SyntaxError) as error:
         raise ValueError(f"the image cannot be read ({error}); replace the file.") from None
     if pixels.ndim != 2:
         raise ValueError(f"it has shape {pixels.shape}; give one channel, for example by `.convert('L')`.")
-    if hasattr(image, "size") and not isinstance(image, np.ndarray):
-        width, height = image.size
+    if size is not None:
+        height, width = size
         rows, columns = pixels.shape
         # A smaller or larger copy is off by up to a pixel of its own, for sizes are whole numbers.
         if abs(columns - rows * width / height) > 1 and abs(rows - columns * height / width) > 1:

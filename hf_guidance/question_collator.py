@@ -37,7 +37,9 @@ class QuestionCollator:
 
     What is allowed but worth knowing is counted in ``counts`` (by the process that collates; a worker of a DataLoader keeps
     its own) and the first of each kind is logged: unknown words, answers outside the vocabulary, questions without a
-    label (their labels are all zero, target 0). `AnswerVocabulary.coverage` tells the same of a whole data set.
+    label (their labels are all zero, target 0), batches without answers though there is a vocabulary (they have no
+    labels, so no row is annotated, and a step of training ends in an error that says so), and maps whose size no image
+    confirms. `AnswerVocabulary.coverage` tells the same of a whole data set.
 
     Args:
         tokenizer: Called as ``tokenizer(questions, padding=..., truncation=True, max_length=..., return_tensors="pt")``.
@@ -58,8 +60,8 @@ class QuestionCollator:
         ``random_importance`` (batch, objects) float32, 0 for padding.
 
     Raises:
-        ValueError: On construction for unknown options; on call for a row that cannot be used, named by its question_id,
-            and when none of the first 64 questions has a label.
+        ValueError: On construction for unknown options; on call for an empty batch, for a row that cannot be used, named
+            by its question_id, and when none of the first 64 questions has a label.
 
     Example:
         >>> collator = QuestionCollator(tokenizer, AnswerVocabulary.from_answers(train["answers"]), regions)
@@ -85,6 +87,10 @@ class QuestionCollator:
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collate; see the class."""
+        if not len(rows):
+            raise ValueError(
+                "the batch is empty; give at least one row. Does a filter leave no question, or a batch sampler yield []?"
+            )
         names = [f"row {index} of the batch (question_id {row.get('question_id')!r})" for index, row in enumerate(rows)]
         batch = self._question(rows, names)
         objects = [self._objects(row, name) for row, name in zip(rows, names, strict=True)]
@@ -94,11 +100,13 @@ class QuestionCollator:
         batch["visual_feats"] = _padded([features for features, _ in objects])
         batch["visual_pos"] = _padded([boxes for _, boxes in objects])
         batch["visual_attention_mask"] = _padded([np.ones(len(boxes), np.int64) for _, boxes in objects])
-        labelled = [True] * len(rows)
+        labelled = [False] * len(rows)
         if any(row.get("answers") is not None for row in rows):
             batch["labels"] = self._labels(rows, names)
             batch["target"] = batch["labels"].argmax(1)
             labelled = batch["labels"].any(1).tolist()
+        elif self.answers is not None:
+            self._count("questions without answers", len(rows), names[0])
         importance = [
             self._importance(row, boxes, name) for row, (_, boxes), name in zip(rows, objects, names, strict=True)
         ]
@@ -186,7 +194,7 @@ class QuestionCollator:
         flag = row.get("annotated")
         scores = None
         if flag is None or flag:
-            scores = object_importance(row, boxes, self.source, name)
+            scores = object_importance(row, boxes, self.source, name, self._count)
         if scores is None:
             return np.zeros(len(boxes), np.float32)
         if self.control_seed is None:

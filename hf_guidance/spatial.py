@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_WHOLE = 1e-5  # share of an image that a box may leave out and count as all of it
+
 
 def boxes_to_mask(boxes: Tensor | Sequence[Sequence[float]], height: int, width: int) -> Tensor:
     """Rasterise the union of boxes.
@@ -160,13 +162,15 @@ def box_importance_from_map(
     ``s = E_in / (E_in + E_out)``, where E_in is the sum of the map inside the box over the box's area, and E_out the sum
     outside over the remaining area. As in the released code a box covers rows ``int(y1 * height)`` to
     ``int(y2 * height)``, upper edge exclusive, and its area is ``(x2 - x1) * (y2 - y1)`` of the image.
+    The products with the size are taken in the dtype of the boxes, at least float32.
 
-    Where eq. 1 is 0 / 0: an empty map, or a box without area, has importance 0. A box that covers every pixel has no
-    outside to compare with, so it gets 0.5, what every box has on a flat map; 0 if the map is empty.
+    Where eq. 1 is 0 / 0: an empty map, or a box without area, has importance 0. A box that covers every pixel, or leaves
+    out an area of less than one, has no outside to compare with, so it gets 0.5, what every box has on a flat map; 0 if
+    the map is empty.
 
     Args:
         importance_map: (height, width), finite and not negative; its scale does not matter.
-        boxes: (n, 4) xyxy in [0, 1], relative to the image; n may be 0.
+        boxes: (n, 4) xyxy in [0, 1], relative to the image; n may be 0. A list is float64.
         soft: Give pixels of value 0 the value 0.1 first, as an unused option of the released code does.
 
     Returns:
@@ -184,18 +188,22 @@ def box_importance_from_map(
         raise ValueError(f"the map has shape {tuple(energy.shape)}; give one channel, (height, width).")
     if not torch.isfinite(energy).all() or (energy < 0).any():
         raise ValueError("the map holds NaN, infinity or negative values; replace them, for example by 0.")
-    boxes = _relative_boxes(boxes, "boxes").to(energy.device)
+    given = _relative_boxes(boxes, "boxes").to(energy.device)
     if soft:
         energy = torch.where(energy == 0, 0.1, energy)
     height, width = energy.shape
     # above[i, j] is the sum over rows before i and columns before j, so that a box takes four look-ups.
     above = F.pad(energy.cumsum(0).cumsum(1), (1, 0, 1, 0))
-    left, top, right, bottom = (boxes * boxes.new_tensor([width, height, width, height])).long().unbind(1)
+    # In the dtype of the boxes: float32 has 0.7 a bit low, which times 30 is 21 in float32 but 20.9999996 in float64.
+    left, top, right, bottom = (given * given.new_tensor([width, height, width, height])).long().unbind(1)
+    exact = given.double()
     inside = above[bottom, right] - above[top, right] - above[bottom, left] + above[top, left]
-    inside = inside.clamp_min(0)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    everything = (right - left) * (bottom - top) == height * width
-    outside = torch.where(everything, 0, (above[-1, -1] - inside).clamp_min(0))
+    area = (exact[:, 2] - exact[:, 0]) * (exact[:, 3] - exact[:, 1])
+    pixels = height * width
+    # So little left out is rounding of a whole box, and would divide a row of the map by almost no area.
+    everything = ((right - left) * (bottom - top) == pixels) | (1 - area < _WHOLE)
+    inside = torch.where(everything, above[-1, -1], inside.clamp_min(0))
+    outside = (above[-1, -1] - inside).clamp_min(0)
     mean_inside = inside / area.where(area > 0, 1)
     mean_outside = outside / (1 - area).where(area < 1, 1)
     mean_outside = torch.where(everything, mean_inside, mean_outside)
@@ -224,8 +232,8 @@ def box_importance_from_iou(
         >>> box_importance_from_iou([[0.0, 0.0, 1.0, 1.0]], [[0.0, 0.0, 0.5, 1.0]]).tolist()
         [0.5]
     """
-    boxes = _relative_boxes(boxes, "boxes")
-    references = _relative_boxes(reference_boxes, "reference_boxes").to(boxes.device)
+    boxes = _relative_boxes(boxes, "boxes").double()
+    references = _relative_boxes(reference_boxes, "reference_boxes").double().to(boxes.device)
     if not len(references):
         return boxes.new_zeros(len(boxes))
     corner = torch.maximum(boxes[:, None, :2], references[None, :, :2])
@@ -241,7 +249,9 @@ def _double(values: Any) -> Tensor:
 
 
 def _relative_boxes(boxes: Tensor | Sequence[Sequence[float]], name: str) -> Tensor:
-    boxes = _double(boxes)
+    # An array or tensor keeps its dtype; half precision, which cannot hold every size of an image, becomes float32.
+    boxes = torch.tensor(boxes) if hasattr(boxes, "__array__") and not isinstance(boxes, Tensor) else boxes
+    boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32)) if isinstance(boxes, Tensor) else _double(boxes)
     if boxes.numel() == 0:
         boxes = boxes.reshape(0, 4)
     if boxes.dim() != 2 or boxes.shape[1] != 4:

@@ -171,6 +171,14 @@ class GuidedTrainer(Trainer):
         patient = self.state.global_step < self._checked_since + _PATIENCE
         self._unchecked = not check_terms(self.guidance, annotated, model.parameters(), patient=patient)
 
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> Any:
+        """Trainer's; rows without labels, of which there is no loss, go to the model without the columns it does not know."""
+        if "labels" not in inputs and isinstance(self.data_collator, GuidanceCollator | QuestionCollator):
+            inputs = {name: inputs[name] for name in self.family.inputs if name in inputs}
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+
     def _training_forwards(
         self, model: nn.Module, batch: dict[str, Any]
     ) -> tuple[Forward | None, Forward | None, list[int]]:

@@ -39,11 +39,13 @@ def loops(pixels, box):
             within = int(y0 * height) <= i < int(y1 * height) and int(x0 * width) <= j < int(x1 * width)
             inside, outside = inside + within * pixels[i][j], outside + (not within) * pixels[i][j]
     area = (x1 - x0) * (y1 - y0)
+    covers = int(x0 * width) == int(y0 * height) == 0 and int(x1 * width) == width and int(y1 * height) == height
+    if covers or 1 - area < 1e-5:
+        return 0.5 if inside + outside else 0.0
     if inside == 0:
         return 0.0
     if outside == 0:
-        covers = int(x0 * width) == int(y0 * height) == 0 and int(x1 * width) == width and int(y1 * height) == height
-        return 0.5 if covers else 1.0
+        return 1.0
     return inside / area / (inside / area + outside / (1 - area))
 
 
@@ -60,6 +62,42 @@ def test_maps_against_loops(height, width, seed, a, b, c, d):
     assert torch.isfinite(ours).all()
     assert ours.item() == pytest.approx(loops(pixels, box), abs=1e-9)
     assert box_importance_from_map((7 * pixels).tolist(), [box]).item() == pytest.approx(ours.item(), abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("array", [np.asarray, torch.from_numpy])
+def test_boxes_on_the_pixel_grid_keep_their_pixels(kind, array):
+    for size in (7, 30, 49, 100):
+        edges = np.arange(2, size).astype(kind) / np.asarray(size, kind)
+        last = (edges * np.asarray(size, kind)).astype(int) - 1
+        for edge, row in zip(edges, last, strict=True):
+            pixels = torch.zeros(size, 2)
+            pixels[row] = 1  # the last row of the box
+            boxes = array(np.asarray([[0, 0, 1, edge]], kind))
+            assert box_importance_from_map(pixels, boxes).item() == 1, (size, edge)
+    assert last[68] == 69  # 0.7 of 100 rows ends at row 70, in both dtypes
+
+
+def test_half_precision_boxes_stay_in_the_map():
+    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0]], dtype=torch.bfloat16)
+    assert box_importance_from_map(torch.ones(3, 643), boxes)[0] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [
+        ((320, 480), [0, 0, 1, 0.999999]),
+        ((320, 480), [1e-6, 0, 1, 1]),
+        ((7, 9), [0, 0, 1, 1 - 1e-9]),
+        ((7, 9), [1e-9, 1e-9, 1 - 1e-9, 1 - 1e-9]),
+    ],
+)
+def test_a_box_that_leaves_out_a_rounding_error_is_whole(size, box):
+    left_out = torch.zeros(size)
+    left_out[-1] = 1
+    for pixels in (torch.ones(size), left_out, torch.rand(size, generator=torch.Generator().manual_seed(0))):
+        assert box_importance_from_map(pixels, [box]).tolist() == [0.5]
+    assert box_importance_from_map(torch.zeros(size), [box]).tolist() == [0]
 
 
 def test_empty_maps_and_boxes():

@@ -7,7 +7,12 @@ from PIL import Image
 from transformers import BertTokenizer, LxmertTokenizer
 
 from hf_guidance.answers import AnswerVocabulary
+from hf_guidance.families import family_of
+from hf_guidance.forward import Forward
+from hf_guidance.guidance import Guidance
+from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering
 from hf_guidance.models.word_tokenizer import word_tokenizer
+from hf_guidance.objectives import AnswerLoss
 from hf_guidance.question_collator import QuestionCollator
 from hf_guidance.spatial import box_importance_from_iou, box_importance_from_map
 
@@ -20,7 +25,8 @@ def row(number=0, objects=3, **columns):
     features = np.random.default_rng(number).normal(size=(objects, 4)).astype(np.float32)
     fields = {"question_id": str(number), "image_id": f"i{number}", "question": "Is it red?", "answers": ["yes"]}
     evidence = {"features": features.tolist(), "boxes": BOXES[:objects], "importance": [0.9, 0.1, 0.0][:objects]}
-    return {key: value for key, value in {**fields, **evidence, **columns}.items() if value != "absent"}
+    merged = {**fields, **evidence, **columns}
+    return {key: value for key, value in merged.items() if not (isinstance(value, str) and value == "absent")}
 
 
 def collator(**options):
@@ -115,12 +121,33 @@ def test_random_importance_and_control_belong_to_the_question():
 
 
 def test_rows_without_answers_are_only_predicted():
-    batch = collator(answers=None)([row(answers=None), row(1, answers="absent")])
-    assert "labels" not in batch
-    assert "target" not in batch
-    assert batch["annotated"] == [True, True]
+    for vocabulary in (None, VOCABULARY):
+        collate = collator(answers=vocabulary)
+        batch = collate([row(answers=None), row(1, answers="absent")])
+        assert "labels" not in batch
+        assert "target" not in batch
+        assert batch["annotated"] == [False, False]  # no label, nothing to explain
+        assert batch["importance"].any()
+        assert collate.counts == ({} if vocabulary is None else {"questions without answers": 2})
     with pytest.raises(ValueError, match="rows have answers but the collator no vocabulary"):
         collator(answers=None)([row()])
+
+
+def test_training_on_rows_without_answers_says_what_is_missing():
+    batch = collator()([row(answers=None), row(1, answers=None)])
+    model = UpDnForQuestionAnswering(
+        UpDnConfig(vocab_size=len(WORDS) + 2, word_size=4, hidden_size=8, visual_feat_dim=4, num_labels=3)
+    )
+    guidance = Guidance(task=AnswerLoss())
+    forward = Forward(model, family_of(model), batch, guidance.needs())
+    assert forward.logits().shape == (2, 3)
+    with pytest.raises(ValueError, match=r"the batch has no column 'labels'.*collator"):
+        guidance(None, forward)
+
+
+def test_an_empty_batch():
+    with pytest.raises(ValueError, match="the batch is empty; give at least one row"):
+        collator()([])
 
 
 def test_unknown_words_and_answers_are_counted(caplog):
@@ -186,6 +213,14 @@ NAN = float("nan")
             {"importance": None, "mask": Image.new("L", (40, 40)), "image": Image.new("RGB", (40, 30))},
             "the map is 40x40, the image 40x30: not the same aspect ratio",
         ),
+        (
+            {"importance": None, "mask": Image.new("L", (40, 40)), "image": np.zeros((30, 40, 3), np.uint8)},
+            "the map is 40x40, the image 40x30: not the same aspect ratio",
+        ),
+        (
+            {"importance": None, "mask": Image.new("L", (40, 30)).convert("P")},
+            r"mask: it is a palette image \(mode 'P'\).*\.convert\('L'\)",
+        ),
         ({"answers": "yes"}, "answers is the text 'yes'"),
     ],
 )
@@ -206,6 +241,17 @@ def test_a_map_of_another_size_but_the_same_shape():
     batch = collator()([row(importance=None, mask=Image.fromarray(mask), image=Image.new("RGB", (640, 457)))])
     assert batch["annotated"] == [True]
     assert batch["importance"].argmax() == 0
+
+
+def test_a_map_without_an_image_is_counted(caplog):
+    mask = Image.new("L", (40, 30), 9)
+    for image, unchecked in (
+        ("absent", 1), (None, 1), (np.zeros(3), 1), (Image.new("RGB", (80, 60)), 0), (np.zeros((60, 80, 3)), 0),
+    ):  # fmt: skip
+        collate = collator()
+        collate([row(importance=None, mask=mask, image=image), row(1)])
+        assert collate.counts["map not checked against an image"] == unchecked
+    assert "map not checked against an image, first in row 0 of the batch (question_id '0')" in caplog.text
 
 
 def test_a_batch_of_one_and_all_boxes_important():

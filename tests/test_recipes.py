@@ -127,9 +127,10 @@ def test_the_released_shuffle_spares_the_unimportant():
     assert official.view.keep == Important(0.85, invert=True)
 
 
-@pytest.mark.parametrize("name", ["visfis", "sufficiency", "invariance_da", "alignment", "scr", "hint"])
-def test_random_supervision_reads_the_random_column_only(name):
-    control = recipes.random_supervision(getattr(recipes, name)())
+@pytest.mark.parametrize("name", ["visfis", "sufficiency", "invariance_da", "alignment", "scr", "hint", "chang2021"])
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_random_supervision_reads_the_random_column_only(name, variant):
+    control = recipes.random_supervision(getattr(recipes, name)(variant=variant))
     assert control == Guidance.from_dict(json.loads(control.to_json()))
     batch = region_batch(images=4, padding=True)
     total, _, gradients = step(control, batch=dict(batch))
@@ -141,8 +142,9 @@ def test_random_supervision_reads_the_random_column_only(name):
 def test_random_supervision_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no term reads the column 'importance'"):
         recipes.random_supervision(Guidance(suff=Sufficiency(importance="other"), align=Alignment(importance="other")))
-    with pytest.raises(ValueError, match=r"ShuffleImportant always reads.*use shuffle"):
-        recipes.random_supervision(recipes.chang2021(variant="official"))
+    for name in ("task_only", "random_sufficiency", "saliency_guided"):
+        with pytest.raises(ValueError, match="no term reads the column 'importance'"):
+            recipes.random_supervision(getattr(recipes, name)())
 
 
 @pytest.mark.parametrize(

@@ -86,12 +86,12 @@ def test_marginal_permutes_all_places_of_the_batch():
     assert not torch.equal(fill, given)
 
 
-def test_shuffle_permutes_the_places_of_each_image():
+def test_shuffle_permutes_places_and_channels_of_each_image():
     given = features()
     fill = shuffle(given, None)
     for image in range(3):
-        places = sorted(given[image].flatten(1).T.tolist())
-        assert sorted(fill[image].flatten(1).T.tolist()) == places
+        places = [sorted(place) for place in given[image].flatten(1).T.tolist()]
+        assert sorted(sorted(place) for place in fill[image].flatten(1).T.tolist()) == sorted(places)
     assert not torch.equal(fill, given)
 
 

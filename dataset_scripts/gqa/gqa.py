@@ -15,6 +15,7 @@ from hf_guidance.schema import InvalidAnnotation
 
 LAYOUT = "train_balanced_questions.json (val, testdev) and train_sceneGraphs.json (val), or sceneGraphs.json"
 SPLITS = {"train": "train", "val": "validation", "testdev": "testdev", "test": "test"}
+OUTSIDE = "object outside the image"
 SHORT = 3  # digits: such numbers in a program are no object ids
 
 
@@ -26,7 +27,7 @@ def object_ids(program: Iterable[Mapping[str, Any]]) -> list[str]:
 def reference_boxes(
     ids: Iterable[str], graph: Mapping[str, Any], item: str
 ) -> Iterator[list[float] | InvalidAnnotation]:
-    """The box of each object in [0, 1], clipped to the image; an error in its place where the graph lacks the object."""
+    """The box of each object in [0, 1], clipped to the image; an error in its place for an object without such a box."""
     width, height = float(graph["width"]), float(graph["height"])
     for number in ids:
         if len(number) <= SHORT:
@@ -37,6 +38,10 @@ def reference_boxes(
             yield InvalidAnnotation("program points to a missing object", f"{item}, object {number}", message)
             continue
         x, y, w, h = (float(entry[key]) for key in "xywh")
+        if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+            message = f"its box, x {x:g}, y {y:g}, w {w:g}, h {h:g}, is outside the image, {width:g}x{height:g}."
+            yield InvalidAnnotation(OUTSIDE, f"{item}, object {number}", message)
+            continue
         corners = (x / width, y / height, (x + w) / width, (y + h) / height)
         # rounded to the column's float32 here, so that streaming gives the same numbers
         yield [float(np.float32(min(max(value, 0.0), 1.0))) for value in corners]
@@ -111,8 +116,10 @@ class Gqa(QuestionBuilder):
             return None
         boxes = []
         for found in reference_boxes(ids, graph, item):
-            if isinstance(found, InvalidAnnotation):
-                self.problem(found)
-            else:
+            if not isinstance(found, InvalidAnnotation):
                 boxes.append(found)
+            elif found.reason == OUTSIDE:  # nothing to repair: no detected box can overlap it
+                self.count(found.reason, found.item)
+            else:
+                self.problem(found)
         return boxes

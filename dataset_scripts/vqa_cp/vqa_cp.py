@@ -66,28 +66,39 @@ class VqaCp(QuestionBuilder):
 
     def records(self) -> Mapping[str, Iterable[Any]]:
         splits = {}
+        rebuild = self.config.question_ids is not None
         for split, pair in self.config.pairs().items():
+            if rebuild and pair[1] is None:  # VQA-CP is made of annotated questions
+                self.count("question file without annotations", pair[0])
+                continue
             source = VqaRecords(pair)
             splits[split] = list(source)
             for problem in source.problems:
                 self.problem(problem)
-        return splits if self.config.question_ids is None else self._rebuilt(splits)
+        return self._rebuilt(splits) if rebuild else splits
 
     def _rebuilt(self, splits: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        known = {
-            str(entry["question_id"]): ({**entry, "coco_split": COCO.get(split, split)}, answers, item)
-            for split, records in splits.items()
-            for entry, answers, item in records
-        }
+        known: dict[str, list[Any]] = {}
+        for split, records in splits.items():
+            for entry, answers, item in records:
+                record = ({**entry, "coco_split": COCO.get(split, split)}, answers, item)
+                known.setdefault(str(entry["question_id"]), []).append(record)
         rebuilt: dict[str, list[Any]] = {}
         for split, ids in self.config.wanted().items():
             rebuilt[split] = []
             for number in dict.fromkeys(map(str, ids)):
-                if number in known:
-                    rebuilt[split].append(known[number])
+                found = known.get(number, [])
+                if len(found) == 1:
+                    rebuilt[split].append(found[0])
                     continue
-                message = "question_ids lists it, the VQA v2 files in data_dir do not hold it."
-                self.problem(InvalidAnnotation("listed question is missing", f"question {number}", message))
+                reason = "listed question is missing"
+                message = "question_ids lists it, the annotated VQA v2 files in data_dir do not hold it."
+                if found:
+                    reason = "listed question is in two splits"
+                    message = (
+                        f"question_ids lists it, and it is there {len(found)} times: {[each[2] for each in found]}."
+                    )
+                self.problem(InvalidAnnotation(reason, f"question {number}", message))
         return rebuilt
 
     def row(self, record: Any) -> dict[str, Any]:

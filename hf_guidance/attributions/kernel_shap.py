@@ -24,19 +24,25 @@ class KernelSHAP(Perturbation):
     """``A = (S'WS + 1e-3 I)^-1 S'W y`` with ``y_i = score(x_Si) - score(nothing)`` (arXiv 2206.11212, eq. 10).
 
     S holds the coalitions, shared by the batch, so the system is solved once; W the Shapley kernel, up to a factor
-    ``20 (d - 1) / (binom(d, k) k (d - k))`` for a coalition of k of d places, and 10 for the full one (5 below 10
-    samples), where the kernel is infinite. The small ridge is that of the authors' code.
+    ``20 (d - 1) / (binom(d, k) k (d - k))`` for a coalition of k of d places, and ``full_weight`` for the full one, where
+    the kernel is infinite. The small ridge is that of the authors' code.
+
+    With the default weight of the full coalition the map is not additive: its sum is not ``score(x) - score(nothing)``.
+    With ``full_weight=1e6`` it is, and over all coalitions (``samples >= 2 ** d - 1``) the map holds the Shapley values,
+    up to the ridge.
 
     Args:
         layer: Where places are taken out.
         target: Which score is explained.
         replace: What stands in their place.
-        samples: Coalitions, >= 2. Below the number of places only as many random places are explained and the others
-            are always replaced (app. D there); they get 0.
+        samples: Coalitions, >= 2, each used once; no more are run than there are. Below the number of places only as many
+            random places are explained and the others are always replaced (app. D there); they get 0.
+        full_weight: Weight of the full coalition, > 0. The paper has "a large value", as 1e6; None is that of its code, 10
+            (5 below 10 coalitions).
         variant: "paper" lets no gradient through score(nothing), as its text says; "official" does, as its code.
 
     Raises:
-        ValueError: Fewer than 2 samples, or an unknown variant.
+        ValueError: Fewer than 2 samples, a full weight that is not above 0, or an unknown variant.
 
     Note:
         The authors' code mixes the rows of a batch here; this is the formula of each row.
@@ -47,12 +53,17 @@ class KernelSHAP(Perturbation):
 
     samples: int = 16
     variant: str = "paper"
+    full_weight: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         Coalitions(self.samples)
         if self.variant not in _VARIANTS:
             raise ValueError(f"KernelSHAP(variant={self.variant!r}) is unknown; choose one of {list(_VARIANTS)}.")
+        if self.full_weight is not None and not 0 < self.full_weight < math.inf:
+            raise ValueError(
+                f"KernelSHAP(full_weight={self.full_weight!r}): give a number above 0, as 1e6, or None for that of the code."
+            )
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -66,27 +77,27 @@ class KernelSHAP(Perturbation):
         null = forward.scores(self.target, nothing)
         keep = forward.keep(coalitions)[:, 0]
         # Solved in float64 on the host, where the coalitions were drawn: the device is not waited for.
-        solution = shapley_solution(keep.flatten(1)).to(scores.dtype).to(scores.device)
+        solution = shapley_solution(keep.flatten(1), self.full_weight).to(scores.dtype).to(scores.device)
         change = scores - (null.detach() if self.variant == "paper" else null)
         maps: Tensor = (solution @ change).T.unflatten(1, keep.shape[1:])
         return maps
 
 
-def shapley_weights(sizes: Tensor, places: int, samples: int) -> Tensor:
-    """Weights of coalitions by size, float64: 0 for the empty one, 10 (below 10 samples 5) for the full one."""
+def shapley_weights(sizes: Tensor, places: int, samples: int, full_weight: float | None = None) -> Tensor:
+    """Weights of coalitions by size, float64: 0 for the empty one; for the full one 10 (below 10 samples 5) if not given."""
     table = [0.0]
     table += [20 * (places - 1) / (math.comb(places, k) * k * (places - k)) for k in range(1, places)]
-    table.append(5.0 if samples < 10 else 10.0)
+    table.append((5.0 if samples < 10 else 10.0) if full_weight is None else full_weight)
     return torch.tensor(table, dtype=torch.float64)[sizes]
 
 
-def shapley_solution(coalitions: Tensor) -> Tensor:
+def shapley_solution(coalitions: Tensor, full_weight: float | None = None) -> Tensor:
     """``(S'WS + 1e-3 I)^-1 S'W``, (places, samples) float64, of coalitions (samples, places) bool.
 
     Places that no coalition holds do not count as places; their rows are zero.
     """
     s = coalitions.double()
-    weights = shapley_weights(coalitions.sum(1), int(coalitions.any(0).sum()), len(s))
+    weights = shapley_weights(coalitions.sum(1), int(coalitions.any(0).sum()), len(s), full_weight)
     weighted = s.T * weights
     ridge = _RIDGE * torch.eye(s.shape[1], dtype=torch.float64, device=s.device)
     solution: Tensor = torch.linalg.solve(weighted @ s + ridge, weighted)

@@ -35,6 +35,7 @@ class UpDnConfig(PreTrainedConfig):  # type: ignore[misc]
     """
 
     model_type = "updn"
+    keys_to_ignore_at_inference = ["attention", "question_embedding", "box_projection"]  # noqa: RUF012
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hf_guidance.objectives.checks import check_choice, check_threshold, has_important
-from hf_guidance.objectives.objective import AttributionObjective
+from hf_guidance.objectives.objective import AttributionObjective, without_padding
 
 if TYPE_CHECKING:
     from hf_guidance.forward import Forward
@@ -26,7 +26,8 @@ class Alignment(AttributionObjective):
 
     Args:
         distance: "cosine", or one of the distances that the paper tried (appendix F): "l1" ``mean |A - M|``, "l2"
-            ``mean (A - M)²``, "kl" ``KL(M / sum M, softmax A)``, 0 where M is all zero.
+            ``mean (A - M)²``, "kl" ``KL(M / sum M, softmax A)``, 0 where M is all zero. Means and softmax leave padding
+            out.
         threshold: Rows without ``importance > threshold`` do not count (appendix E); None counts every annotated row, as
             the released code does. The loss itself has no threshold.
 
@@ -57,14 +58,20 @@ class Alignment(AttributionObjective):
             return forward.annotated
         return forward.annotated * has_important(forward, self.importance, self.threshold)
 
+    def compared(self, forward: Forward) -> tuple[Tensor, Tensor]:
+        """As every objective; padding is NaN in the importance, but for the cosine, to which it adds nothing."""
+        attribution, importance = super().compared(forward)
+        return attribution, importance if self.distance == "cosine" else without_padding(forward, importance)
+
     def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
-        """The distance in use."""
+        """The distance in use; places with NaN importance do not exist."""
         if self.distance == "cosine":
             return self.loss(attribution, importance)
+        real = ~importance.isnan()
         if self.distance == "kl":
-            return _kl(attribution, importance)
-        difference = attribution - importance
-        return (difference.abs() if self.distance == "l1" else difference.square()).mean(1)
+            return _kl(attribution, importance.masked_fill(~real, 0), real)
+        difference = torch.where(real, attribution - importance, 0)
+        return (difference.abs() if self.distance == "l1" else difference.square()).sum(1) / real.sum(1).clamp_min(1)
 
     @staticmethod
     def loss(attribution: Tensor, importance: Tensor) -> Tensor:
@@ -76,8 +83,9 @@ class Alignment(AttributionObjective):
         return 1 - torch.where(own > 0, dot, 0) / squares.sqrt()
 
 
-def _kl(attribution: Tensor, importance: Tensor) -> Tensor:
+def _kl(attribution: Tensor, importance: Tensor, real: Tensor) -> Tensor:
     mass = importance.sum(1, keepdim=True)
     share = importance / torch.where(mass > 0, mass, 1)
+    own = torch.where(real, attribution.masked_fill(~real, -torch.inf).log_softmax(1), 0)
     # xlogy: places without importance add 0, not 0 * log 0.
-    return (torch.xlogy(share, share) - share * attribution.log_softmax(1)).sum(1)
+    return (torch.xlogy(share, share) - share * own).sum(1)

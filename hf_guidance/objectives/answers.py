@@ -57,9 +57,13 @@ def entropy_of_zeros(classes: int, form: str) -> float:
 
 
 def divergence(first: Tensor, second: Tensor) -> Tensor:
-    """``KL(softmax(first), softmax(second))`` over the last axis; both sides carry gradients."""
+    """``KL(softmax(first), softmax(second))`` over the last axis; both sides carry gradients.
+
+    A class that the first excludes by a logit of -inf adds 0.
+    """
     own, other = first.log_softmax(-1), second.log_softmax(-1)
-    return (own.exp() * (own - other)).sum(-1)
+    share = own.exp()
+    return (share * torch.where(share > 0, own - other, 0)).sum(-1)
 
 
 def where_counted(counted: Tensor, values: Tensor, otherwise: float = 0.0) -> Tensor:

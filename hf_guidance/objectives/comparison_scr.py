@@ -13,7 +13,7 @@ from hf_guidance.attributions import Attribution, Gradient
 from hf_guidance.objectives.answers import row_answers, view_logits
 from hf_guidance.objectives.checks import FORMS, VARIANTS, check_choice, check_threshold, has_important
 from hf_guidance.objectives.influence_scr import chosen_proposal, hinted
-from hf_guidance.objectives.objective import Objective
+from hf_guidance.objectives.objective import Objective, without_padding
 from hf_guidance.targets import SoftLabelLogits, Target
 from hf_guidance.views import FULL
 
@@ -97,7 +97,7 @@ class ComparisonSCR(Objective):
         probability = self._probability(logits)
         lead = probability.gather(1, top) - probability.gather(1, correct)
         own = forward.attribution(self.attribution).flatten(1)
-        box, weight = self._box(own, forward.importance(self.importance, own.shape[1:]))
+        box, weight = self._box(own, without_padding(forward, forward.importance(self.importance, own.shape[1:])))
         if self.similarity is not None:
             weight = weight * (1 - forward.of_rows(forward.column(self.similarity)).to(own.dtype).gather(1, top))
         rivals = torch.cat([self._of_class(forward, rank).gather(1, box) for rank in range(top.shape[1])], 1)

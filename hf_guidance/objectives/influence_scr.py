@@ -77,7 +77,7 @@ class InfluenceSCR(AttributionObjective):
     def compared(self, forward: Forward) -> tuple[Tensor, Tensor]:
         """As every objective; padding is outside of I and compared with nothing."""
         attribution, importance = super().compared(forward)
-        return attribution, importance if self.variant == "official" else without_padding(forward, importance)
+        return attribution, without_padding(forward, importance)
 
     def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
         """The paper's loss, or the sum of violations of the proposal that the released code chooses."""
@@ -100,30 +100,38 @@ def chosen_proposal(attribution: Tensor, importance: Tensor, slack: float = _SLA
 
     Args:
         attribution: (rows, n) signed.
-        importance: (rows, n) in [0, 1].
+        importance: (rows, n) in [0, 1]; NaN where there is no box (padding).
         slack: Sums up to here are no violation.
 
     Returns:
         Its sum of violations (rows,), in the graph; its rank (rows,) among the boxes by descending importance; and its
         box (rows,). The released code takes the rank for the box.
     """
-    order = torch.sort(importance, dim=1, descending=True, stable=True).indices
+    real = ~importance.isnan()
+    order = torch.sort(importance.masked_fill(~real, -torch.inf), dim=1, descending=True, stable=True).indices
     boxes = order.shape[1]
     proposals = min(_PROPOSALS, boxes)
-    sorted_maps, hint = attribution.gather(1, order), hinted(importance).gather(1, order)
+    sorted_maps, hint, real = (values.gather(1, order) for values in (attribution, hinted(importance), real))
     rank = torch.arange(boxes, device=order.device)
     # +1 where the proposal (rows of the table) is ranked better than the other box, -1 where worse, 0 for itself
     sign = (rank - rank[:proposals, None]).sign().to(attribution.dtype)
     difference = sign * (sorted_maps[:, :proposals, None] - sorted_maps[:, None]) - _MARGIN
     better = sign * (hint[:, :proposals, None] - hint[:, None])
-    sums = torch.where((sign != 0) & (better * difference < 0), difference.abs(), 0).sum(2)
+    compared = (sign != 0) & real[:, :proposals, None] & real[:, None]
+    sums = torch.where(compared & (better * difference < 0), difference.abs(), 0).sum(2)
     active = sums.sum(1, keepdim=True) > slack
-    chosen = torch.where(active & (sums < slack), sums + _EXCLUDED, sums).argmin(1, keepdim=True)
+    cost = torch.where(active & (sums < slack), sums + _EXCLUDED, sums)
+    chosen = cost.masked_fill(~real[:, :proposals], torch.inf).argmin(1, keepdim=True)
     return sums.gather(1, chosen)[:, 0], chosen[:, 0], order.gather(1, chosen)[:, 0]
 
 
 def hinted(importance: Tensor) -> Tensor:
-    """One for boxes above the sixth largest importance of the row (less 1e-5, plus 0.1 below 0.2), as in that code."""
-    values = importance.sort(1, descending=True).values
-    cut = values[:, min(_PROPOSALS, values.shape[1] - 1), None] - 1e-5
+    """One for boxes above the sixth largest importance of the row (less 1e-5, plus 0.1 below 0.2), as in that code.
+
+    Of fewer than six boxes it is the smallest. NaN is no box.
+    """
+    real = ~importance.isnan()
+    values = importance.masked_fill(~real, -torch.inf).sort(1, descending=True).values
+    sixth = (real.sum(1, keepdim=True) - 1).clamp(0, _PROPOSALS)
+    cut = values.gather(1, sixth) - 1e-5
     return (importance > torch.where(cut < 0.2, cut + 0.1, cut)).to(importance.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from hf_guidance.objectives.answers import divergence, view_logits, where_counted
@@ -88,5 +89,7 @@ class InvarianceDA(Objective):
     def loss(important: Tensor, more: Tensor, *, distance: str = "kl") -> Tensor:
         """Logits on x_e and on x_{e or u}, (..., rows, classes) each, to (..., rows) >= 0."""
         if distance == "l2":
-            return (important.log_softmax(-1) - more.log_softmax(-1)).square().mean(-1)
+            own, other = important.log_softmax(-1), more.log_softmax(-1)
+            # Equal first: a class that both exclude has -inf - -inf.
+            return torch.where(own == other, 0, own - other).square().mean(-1)
         return divergence(important, more)

@@ -10,7 +10,7 @@ from torch import Tensor
 from hf_guidance.attributions import Attribution, Gradient
 from hf_guidance.normalizations import Normalization, UnitNorm
 from hf_guidance.objectives.checks import VARIANTS, check_choice, check_threshold, has_important
-from hf_guidance.objectives.objective import AttributionObjective
+from hf_guidance.objectives.objective import AttributionObjective, without_padding
 from hf_guidance.targets import SoftLabelLogits
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class InvarianceFI(AttributionObjective):
         normalization: ``Identity()`` penalises the raw attribution, as the earlier work that the paper compares with does.
         threshold: Unimportant is ``importance <= threshold``.
         distance: "l1", or "l2": squares instead of magnitudes (arXiv 1904.08478, there of raw gradients).
-        variant: "official" is the mean over all boxes instead of the sum (1/15 or 1/36 of the paper's weight) and counts
-            rows without important box, where every box is penalised.
+        variant: "official" is the mean over all boxes (without padding) instead of the sum, 1/15 or 1/36 of the paper's
+            weight, and counts rows without important box, where every box is penalised.
 
     Raises:
         ValueError: Unknown distance or variant, threshold outside [0, 1].
@@ -58,10 +58,15 @@ class InvarianceFI(AttributionObjective):
             return forward.annotated
         return forward.annotated * has_important(forward, self.importance, self.threshold)
 
+    def compared(self, forward: Forward) -> tuple[Tensor, Tensor]:
+        """As every objective; padding is neither important nor unimportant."""
+        attribution, importance = super().compared(forward)
+        return attribution, without_padding(forward, importance)
+
     def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
         """The penalty of a map that ``normalization`` has seen."""
         total = _penalty(attribution, importance, self.threshold, self.distance)
-        return total / attribution.shape[1] if self.variant == "official" else total
+        return total / (~importance.isnan()).sum(1).clamp_min(1) if self.variant == "official" else total
 
     @staticmethod
     def loss(attribution: Tensor, importance: Tensor, *, threshold: float = 0.5, distance: str = "l1") -> Tensor:

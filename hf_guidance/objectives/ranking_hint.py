@@ -27,8 +27,8 @@ class RankingHINT(AttributionObjective):
 
     Args:
         variant: "official" is the re-implementation that arXiv 2206.11212 uses (the authors published none): the sum is
-            divided by the number of boxes, and pairs with equal e count in both orders, which pulls equally important
-            boxes to equal attribution.
+            divided by the number of boxes (without padding), and pairs with equal e count in both orders, which pulls
+            equally important boxes to equal attribution.
 
     Raises:
         ValueError: Unknown variant.
@@ -54,7 +54,7 @@ class RankingHINT(AttributionObjective):
         """With or without ties, by ``variant``."""
         if self.variant == "paper":
             return self.loss(attribution, importance)
-        return _misranked(attribution, importance, ties=True) / attribution.shape[1]
+        return _misranked(attribution, importance, ties=True) / (~importance.isnan()).sum(1).clamp_min(1)
 
     @staticmethod
     def loss(attribution: Tensor, importance: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from hf_guidance.guidance import Guidance
-from hf_guidance.views import ShuffleImportant
+from hf_guidance.objectives import AnswerLoss
 
 RANDOM_IMPORTANCE = "random_importance"
 """Column with one fixed uniform vector per question, which QuestionCollator makes."""
@@ -15,15 +15,15 @@ RANDOM_IMPORTANCE = "random_importance"
 def random_supervision(guidance: Guidance, column: str = RANDOM_IMPORTANCE) -> Guidance:
     """The control of a guidance: the same terms, told a fixed random importance (arXiv 2206.11212, section 7.2).
 
-    Objectives and views read ``column`` wherever they read ``importance``. Rows count as before where the column
-    ``annotated`` decides; which rows have an important box is up to the random vector.
+    Objectives, views and Replace functions read ``column`` wherever they read ``importance``. Rows count as before where
+    the column ``annotated`` decides; which rows have an important box is up to the random vector.
 
     Args:
         guidance: What is to be controlled for.
         column: The random column.
 
     Raises:
-        ValueError: The guidance reads no importance, or a Replace function of it does so by itself.
+        ValueError: The guidance reads no importance.
 
     Example:
         >>> control = random_supervision(visfis("updn", "gqa"))
@@ -37,10 +37,8 @@ def random_supervision(guidance: Guidance, column: str = RANDOM_IMPORTANCE) -> G
 
 
 def _with_column(value: Any, column: str) -> Any:
-    if isinstance(value, ShuffleImportant):
-        raise ValueError(
-            "random_supervision(guidance): ShuffleImportant always reads the column 'importance'; use shuffle."
-        )
+    if isinstance(value, AnswerLoss) and value.threshold is None:
+        return value  # names a column, and reads none
     if isinstance(value, tuple):
         return tuple(_with_column(item, column) for item in value)
     if not is_dataclass(value) or isinstance(value, type):

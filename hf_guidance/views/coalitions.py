@@ -58,9 +58,11 @@ class OneBox(Keep):
 class Coalitions(Keep):
     """Random coalitions of places, shared by the batch: everything, then each place with probability 1/2.
 
-    Empty, full and repeated coalitions are drawn again while others are possible. With fewer copies than places only
-    ``count`` random places take part and the others are always replaced, so that a regression on the coalitions has no
-    more unknowns than samples (arXiv 2206.11212, app. D); the first copy then keeps all that take part.
+    Empty, full and repeated coalitions are drawn again. Where ``count`` reaches their number there are all of them, each
+    once, the empty one last and only from ``2 ** places`` copies on; no further copies are made. With fewer
+    copies than places only ``count`` random places take part and the others are always replaced, so that a regression on
+    the coalitions has no more unknowns than samples (arXiv 2206.11212, app. D); the first copy then keeps all that take
+    part.
 
     Args:
         count: Copies, >= 2.
@@ -77,7 +79,7 @@ class Coalitions(Keep):
             raise ValueError(f"Coalitions(count={self.count}): give at least 2; one coalition tells no place apart.")
 
     def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
-        """(count, 1, *space) bool, on the host."""
+        """(count, 1, *space) bool, on the host; ``2 ** places`` copies at most."""
         places = math.prod(space)
         if self.count >= places:
             chosen = distinct_coalitions(self.count, places)
@@ -103,16 +105,20 @@ class Flip(Keep):
 
 
 def distinct_coalitions(count: int, places: int) -> Tensor:
-    """(count, places) bool: the full row, then Bernoulli(1/2) rows, distinct and not empty while there are enough."""
-    possible = min(count, 2**places - 1)
+    """(min(count, 2 ** places), places) bool: the full row, then Bernoulli(1/2) rows, distinct and not empty.
+
+    From ``2 ** places - 1`` on nothing is drawn: all rows, the empty one last if there is room for it.
+    """
+    if count >= 2**places - 1:
+        numbers = torch.arange(2**places - 1, -1, -1)[:count]
+        return (numbers[:, None] >> torch.arange(places)) % 2 == 1
     rows = torch.ones(1, places, dtype=torch.bool)
     for _ in range(_DRAWS):
-        if len(rows) >= possible:
+        if len(rows) >= count:
             break
         rows = torch.cat([rows, torch.rand(count, places) < 0.5])
         common = rows.float() @ rows.float().T
         size = common.diagonal()
         repeated = ((common == size) & (common == size[:, None])).tril(-1).any(1)
         rows = rows[~repeated & (size > 0)]
-    missing = torch.rand(max(0, count - len(rows)), places) < 0.5
-    return torch.cat([rows, missing])[:count]
+    return rows[:count]

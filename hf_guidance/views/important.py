@@ -66,6 +66,7 @@ class MostAttributed(Keep):
 
     Per image a share r is drawn from ``shares``; places stay whose attribution exceeds the value at the descending rank
     ``int(places * r)`` (from 0), so ``int(places * r)`` of them where no two are equal (as arXiv 2206.11212's code).
+    Padding (``visual_attention_mask`` zero) is not counted in places, and does not stay.
 
     Args:
         attribution: The method; it reads the full input only. No gradient flows through the choice.
@@ -106,10 +107,20 @@ class MostAttributed(Keep):
                 f"{self.attribution!r} gives {tuple(maps.shape[1:])} per row, the features {tuple(space)}; take it "
                 "at the layer that the view edits."
             )
+        real = forward.real_places(space)
+        if real is not None:
+            real = forward.of_rows(real)
+            maps = maps.masked_fill(~real, -torch.inf)  # sorted last
         values = maps.flatten(1).sort(1, descending=True).values
         places = values.shape[1]
-        rank = (drawn_share(self.shares, len(maps)).double() * places + 1e-6).long().clamp_max(places)
+        share = drawn_share(self.shares, len(maps)).double()[:, None]
+        if real is None:
+            rank = (share * places + 1e-6).long()
+        else:
+            # For every number of real places on the host, in float64; the device is not waited for.
+            ranks = (share * torch.arange(places + 1) + 1e-6).long().to(values.device)
+            rank = ranks.gather(1, real.flatten(1).sum(1, keepdim=True))
         # Behind the last rank nothing is cut off.
         values = torch.cat([values, torch.full_like(values[:, :1], -torch.inf)], 1)
-        cutoff = values.gather(1, rank.to(values.device)[:, None]).reshape(-1, *[1] * len(space))
+        cutoff = values.gather(1, rank.to(values.device)).reshape(-1, *[1] * len(space))
         return forward.of_images((maps > cutoff).to(maps.dtype))[None] > 0

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-Replace = Callable[[Tensor, Tensor | None], Tensor]
-"""(features, importance) to a fill that broadcasts against the features; importance is (batch, *space) or None."""
+Replace = Callable[..., Tensor]
+"""(features, importance) to a fill that broadcasts against the features; importance is (batch, *space) or None.
+
+It is the column "importance", or the one that an attribute ``column`` of the function names. A function that has one of
+these parameters, by name, gets it as a keyword: ``real``, (batch, *space) bool, False at padding, None where there is
+none; ``replaced``, (batch, *space) bool, the places the view replaces, None where its copies differ or its keep is soft.
+"""
+
+
+def filled(
+    replace: Replace, features: Tensor, importance: Tensor | None, *, real: Tensor | None, replaced: Tensor | None
+) -> Tensor:
+    """The fill of a Replace function, told what it has parameters for."""
+    more = {"real": real, "replaced": replaced}
+    known = inspect.signature(replace).parameters
+    return replace(features, importance, **{name: value for name, value in more.items() if name in known})
 
 
 def zeros(features: Tensor, importance: Tensor | None) -> Tensor:
@@ -22,30 +37,46 @@ def negative_ones(features: Tensor, importance: Tensor | None) -> Tensor:
     return features.new_full((), -1.0)
 
 
-def gaussian(features: Tensor, importance: Tensor | None) -> Tensor:
-    """Fill with N(m, s), m and s the mean and unbiased standard deviation over the whole batch tensor."""
-    fixed = features.detach()
-    return torch.randn_like(fixed) * fixed.std() + fixed.mean()
+def gaussian(features: Tensor, importance: Tensor | None, real: Tensor | None = None) -> Tensor:
+    """Fill with N(m, s), m and s the mean and unbiased standard deviation over the batch tensor without padding."""
+    mean, deviation = _moments(features.detach(), real)
+    return torch.randn_like(features.detach()) * deviation + mean
 
 
-def gaussian_noise(features: Tensor, importance: Tensor | None) -> Tensor:
-    """Fill with the features plus N(0, s), s the unbiased standard deviation over the batch tensor (Singla et al.)."""
-    fixed = features.detach()
-    return features + torch.randn_like(fixed) * fixed.std()
+def gaussian_noise(features: Tensor, importance: Tensor | None, real: Tensor | None = None) -> Tensor:
+    """Fill with the features plus N(0, s), s the unbiased standard deviation over the batch without padding (Singla)."""
+    _, deviation = _moments(features.detach(), real)
+    return features + torch.randn_like(features.detach()) * deviation
 
 
-def marginal(features: Tensor, importance: Tensor | None) -> Tensor:
-    """Fill every place with the features of a random place of the batch (one permutation of all places)."""
+def marginal(features: Tensor, importance: Tensor | None, real: Tensor | None = None) -> Tensor:
+    """Fill every place with the features of a random place of the batch (one permutation of all places).
+
+    Padding takes no part and keeps what it holds.
+    """
     places = features.movedim(1, -1)
     flat = places.reshape(-1, places.shape[-1])
-    return flat[torch.randperm(len(flat), device=flat.device)].reshape(places.shape).movedim(-1, 1)
+    order = torch.randperm(len(flat), device=flat.device) if real is None else _permutation(real.reshape(1, -1))[0]
+    return flat[order].reshape(places.shape).movedim(-1, 1)
 
 
-def shuffle(features: Tensor, importance: Tensor | None) -> Tensor:
-    """Fill with the image's own features in another order: one random permutation of its places per image."""
+def shuffle(
+    features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
+) -> Tensor:
+    """Fill with the image's own replaced places in another order (arXiv 2206.11212, appendix B).
+
+    Per image one permutation of the places that are replaced among themselves, then one permutation of the channels,
+    common to them: what a view keeps does not come back in what it replaces.
+
+    Note:
+        The paper shuffles elements "within and across" boxes; the two permutations are how its code does it. A view of
+        several copies has one fill, so there (and where the keep is soft) all places take part, kept ones too.
+    """
     flat = features.flatten(2)
-    order = torch.rand(flat.shape[0], 1, flat.shape[2], device=flat.device).argsort(-1)
-    return flat.gather(2, order.expand_as(flat)).reshape(features.shape)
+    among = torch.ones_like(flat[:, 0], dtype=torch.bool)
+    for mask in (real, replaced):
+        among = among if mask is None else among & mask.flatten(1)
+    return _shuffled(flat, among).reshape(features.shape)
 
 
 @dataclass(frozen=True)
@@ -55,11 +86,16 @@ class ShuffleImportant:
     Per image one permutation of the places with ``importance > threshold`` among themselves, then one permutation of the
     channels, common to them. It edits what its paper says to keep, so a view with it keeps the rest.
 
+    Args:
+        threshold: Important is ``importance > threshold``.
+        column: Column with human importance.
+
     Example:
         >>> view = View(Important(invert=True), ShuffleImportant())
     """
 
     threshold: float = 0.5
+    column: str = "importance"
 
     def __call__(self, features: Tensor, importance: Tensor | None) -> Tensor:
         """Fill (batch, channels, *space); places that are not important hold their own features.
@@ -68,14 +104,33 @@ class ShuffleImportant:
             ValueError: There is no importance of the images.
         """
         if importance is None:
-            raise ValueError("ShuffleImportant() needs the column 'importance'; use shuffle, which does without.")
-        flat = features.flatten(2)
-        important = importance.flatten(1) > self.threshold
-        # Important places in order, and in random order; the others follow in order in both, so they stay.
-        into = (~important).to(torch.uint8).argsort(dim=1, stable=True)
-        keys = torch.rand(important.shape, device=flat.device).masked_fill(~important, 2.0)
-        order = torch.empty_like(into).scatter_(1, into, keys.argsort(dim=1, stable=True))
-        moved = flat.gather(2, order[:, None].expand_as(flat))
-        channels = torch.rand(flat.shape[:2], device=flat.device).argsort(1)
-        mixed = moved.gather(1, channels[:, :, None].expand_as(flat))
-        return torch.where(important[:, None], mixed, flat).reshape(features.shape)
+            raise ValueError(f"ShuffleImportant() needs the column {self.column!r}; use shuffle, which does without.")
+        return _shuffled(features.flatten(2), importance.flatten(1) > self.threshold).reshape(features.shape)
+
+
+def _moments(fixed: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
+    # Mean and unbiased standard deviation of all entries at real places.
+    if real is None:
+        return fixed.mean(), fixed.std()
+    inside = real[:, None].expand_as(fixed)
+    values = fixed.to(torch.promote_types(fixed.dtype, torch.float32))  # sums in half precision overflow
+    count = inside.sum()
+    mean = torch.where(inside, values, 0).sum() / count.clamp_min(1)
+    squares = torch.where(inside, values - mean, 0).square().sum()
+    return mean.to(fixed.dtype), (squares / (count - 1).clamp_min(1)).sqrt().to(fixed.dtype)
+
+
+def _shuffled(flat: Tensor, among: Tensor) -> Tensor:
+    # (batch, channels, places), places (batch, places) bool: those change places, then their channels change.
+    moved = flat.gather(2, _permutation(among)[:, None].expand_as(flat))
+    channels = torch.rand(flat.shape[:2], device=flat.device).argsort(1)
+    mixed = moved.gather(1, channels[:, :, None].expand_as(flat))
+    return torch.where(among[:, None], mixed, flat)
+
+
+def _permutation(among: Tensor) -> Tensor:
+    # (rows, n) indices: a random permutation of the True entries of every row, the others stay.
+    # True entries in order, and in random order; the others follow in order in both, so they stay.
+    into = (~among).to(torch.uint8).argsort(dim=1, stable=True)
+    keys = torch.rand(among.shape, device=among.device).masked_fill(~among, 2.0)
+    return torch.empty_like(into).scatter_(1, into, keys.argsort(dim=1, stable=True))

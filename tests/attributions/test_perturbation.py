@@ -134,6 +134,42 @@ def test_shap_is_a_weighted_ridge_regression(samples):
         assert relative_error(maps[row], torch.from_numpy(regression.coef_)) < 1e-9
 
 
+def exact_shapley(scores, places):
+    """By the definition: scores of every set of places to the mean gain of each place over all orders."""
+    values = torch.zeros(places, dtype=torch.float64)
+    for place in range(places):
+        for size in range(places):
+            share = math.factorial(size) * math.factorial(places - size - 1) / math.factorial(places)
+            for others in itertools.combinations([p for p in range(places) if p != place], size):
+                values[place] += share * (scores[frozenset({*others, place})] - scores[frozenset(others)])
+    return values
+
+
+@pytest.mark.parametrize("samples", [31, 32, 100])
+def test_shap_with_a_large_full_weight_is_the_shapley_value(samples):
+    model, batch, method = region_model("toy"), region_batch(), KernelSHAP(samples=samples, full_weight=1e6)
+    forward = explain(model, TOY_FAMILY, batch, method)
+    maps = forward.attribution(method).detach()
+    assert len(forward.keep(method.views[0])) == min(samples, 32)
+    subsets = [frozenset(s) for size in range(6) for s in itertools.combinations(range(OBJECTS), size)]
+    kept = torch.tensor([[place in subset for place in range(OBJECTS)] for subset in subsets])
+    for row in range(3):
+        edited = torch.where(kept[:, :, None], batch["visual_feats"][row], -1.0)
+        question = batch["question"][row].expand(len(subsets), -1)
+        logits = model(visual_feats=edited, question=question)["logits"].detach()[:, batch["target"][row]]
+        scores = dict(zip(subsets, logits, strict=True))
+        assert torch.allclose(maps[row], exact_shapley(scores, OBJECTS), rtol=0, atol=1e-4)
+        change = scores[frozenset(range(OBJECTS))] - scores[frozenset()]
+        assert abs(maps[row].sum() - change) < 1e-4
+
+
+def test_shap_is_not_additive_by_default():
+    model, batch, method = region_model("toy"), region_batch(), KernelSHAP(samples=31)
+    forward = explain(model, TOY_FAMILY, batch, method)
+    change = forward.scores(LabelLogit()) - forward.scores(LabelLogit(), method.views[1])[0]
+    assert (forward.attribution(method).sum(1) - change).abs().max() > 1e-2
+
+
 def test_fewer_samples_than_boxes_explain_as_many_boxes():
     model, batch, method = Additive(), region_batch(), KernelSHAP(samples=3)
     maps = explain(model, ADDITIVE, batch, method).attribution(method)
@@ -210,6 +246,7 @@ def test_all_views_of_a_step_are_one_call(views):
     [
         (lambda: LeaveOneOut(budget=0), r"OneBox\(budget=0\)"),
         (lambda: KernelSHAP(samples=1), r"Coalitions\(count=1\).*at least 2"),
+        (lambda: KernelSHAP(full_weight=0.0), r"full_weight=0\.0.*above 0"),
         (lambda: KernelSHAP(variant="code"), r"'code'.*\['paper', 'official'\]"),
         (lambda: ExpectedGradients(samples=0), r"at least 1"),
         (lambda: ExpectedGradients(variant="x"), r"'x'.*\['path', 'paper', 'official'\]"),

@@ -169,6 +169,32 @@ def test_vqa_cp_and_its_rebuilding(prepare, tmp_path):
         prepare("vqa_cp", data_dir=v2)
 
 
+def test_vqa_cp_is_rebuilt_from_annotated_questions(prepare, tmp_path):
+    raw = make_vqa_v2(tmp_path / "v2")
+    test = raw / "v2_OpenEnded_mscoco_test2015_questions.json"
+    write_json(test, {"questions": [question(1, question="Which one?", image_id=99), question(8)]})
+    splits, builder = prepare("vqa_cp", data_dir=str(raw), question_ids={"train": [1], "test": [5]})
+    assert splits["train"][0]["answers"] == ANSWERS
+    assert splits["train"][0]["image_id"] == "0"
+    assert splits["train"][0]["coco_split"] == "train2014"
+    assert builder.report == {"question file without annotations": {"count": 1, "examples": [str(test)]}}
+    with pytest.raises(ValueError, match="question 8: question_ids lists it, the annotated"):
+        prepare("vqa_cp", data_dir=str(raw), question_ids={"train": [8]})
+
+
+def test_vqa_cp_refuses_a_question_of_two_splits(prepare, tmp_path):
+    numbers = range(5)  # 4 is in val2014 too
+    asked, answered = [question(number) for number in numbers], [annotation(number) for number in numbers]
+    raw = str(make_vqa_v2(tmp_path / "v2", asked, answered))
+    ids = {"train": [1, 4], "test": [5]}
+    with pytest.raises(ValueError, match=r"question 4: .*there 2 times: .*train2014.*val2014"):
+        prepare("vqa_cp", data_dir=raw, question_ids=ids)
+    splits, builder = prepare("vqa_cp", data_dir=raw, question_ids=ids, invalid="skip")
+    assert list(splits["train"]["question_id"]) == ["1"]
+    assert builder.report["listed question is in two splits"] == {"count": 1, "examples": ["question 4"]}
+    prepare("vqa_cp", data_dir=raw, question_ids={"train": [1], "test": [5]})
+
+
 def test_vqa_hat_keeps_what_has_attention(prepare, tmp_path):
     raw = make_vqa_hat(tmp_path / "raw")
     splits, _ = prepare("vqa_hat", data_dir=str(raw), maps_dir="maps")

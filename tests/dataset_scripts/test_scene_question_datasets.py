@@ -52,6 +52,21 @@ def test_gqa_program_that_points_to_a_missing_object(prepare, tmp_path):
     assert splits["train"][0]["question_type"] == "query"
 
 
+def test_gqa_objects_outside_the_image_have_no_box(prepare, tmp_path):
+    inside = {"1000": {"x": 100, "y": 60, "w": 50, "h": 50}, "1001": {"x": -5, "y": -5, "w": 6, "h": 6}}
+    places = [(114, 0, 9, 9), (0, 70, 9, 9), (-9, 0, 9, 9), (0, -20, 9, 9)]
+    outside = {str(2000 + index): dict(zip("xywh", place, strict=True)) for index, place in enumerate(places)}
+    questions = {"q1": gqa_question(", ".join({**inside, **outside})), "q2": gqa_question(", ".join(outside))}
+    raw = str(make_gqa(tmp_path / "raw", questions, {**inside, **outside}))
+    splits, builder = prepare("gqa", data_dir=raw)
+    first, second = splits["train"]["reference_boxes"]
+    expected = [[100 / 114, 60 / 65, 1, 1], [0, 0, 1 / 114, 1 / 65]]
+    assert np.allclose(first, expected, atol=1e-7)
+    assert second == []
+    assert builder.report["object outside the image"]["count"] == 16  # in train and in val
+    assert "question q1, object 2000" in builder.report["object outside the image"]["examples"][0]
+
+
 def test_clevr_xai(prepare, tmp_path):
     splits, _ = prepare("clevr_xai", data_dir=str(make_clevr_xai(tmp_path / "raw")))
     train = splits["train"]

@@ -57,6 +57,24 @@ def test_divergences_have_the_papers_direction():
     assert torch.allclose(SaliencyGuided.loss(first, second), expected)
 
 
+def test_excluded_answers_change_no_divergence():
+    """A logit of -inf: the limit of 0 * log 0 is 0, in the value and in the gradient."""
+    first, second = MAPS[:, :3].clone().requires_grad_(), MAPS[:, 3:].clone().requires_grad_()
+    excluded = torch.full((4, 1), -torch.inf, dtype=torch.float64)
+    for distance, factor in (("kl", 1), ("l2", 3 / 4)):
+        expected = InvarianceDA.loss(first, second, distance=distance)
+        both = [torch.cat([logits, excluded], 1) for logits in (first, second)]
+        loss = InvarianceDA.loss(*both, distance=distance)
+        assert torch.allclose(loss, expected * factor)
+        ours = torch.autograd.grad(loss.sum(), (first, second))
+        for mine, theirs in zip(ours, torch.autograd.grad(expected.sum(), (first, second)), strict=True):
+            assert torch.allclose(mine, theirs * factor)
+    one = torch.cat([MAPS[:, 3:], excluded], 1)
+    possible = torch.cat([MAPS[:, :3], torch.zeros_like(excluded)], 1)
+    assert torch.isfinite(InvarianceDA.loss(one, possible)).all()
+    assert torch.isinf(InvarianceDA.loss(possible, one)).all()
+
+
 def test_official_rows_without_important_box():
     """They bring a constant to Suff and lose their task loss, and are trained to know nothing in Unc."""
     human = torch.tensor([[0.9, 0.1], [0.1, 0.1], [0.9, 0.9]], dtype=torch.float64)

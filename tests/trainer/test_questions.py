@@ -73,3 +73,12 @@ def test_random_supervision_is_measured_by_the_true_importance(tmp_path):
     guidance = recipes.random_supervision(recipes.visfis())
     trainer = trainer_of(guidance, rows(random_importance), tmp_path)
     assert trainer.grounding.importance == "importance"
+
+
+def test_rows_without_answers_are_predicted(tmp_path):
+    data = rows(random_importance)
+    trainer = trainer_of(recipes.visfis(), data, tmp_path)
+    unlabelled = [{name: value for name, value in row.items() if name != "answers"} for row in data]
+    expected = trainer.predict(data).predictions
+    logits = trainer.predict(unlabelled).predictions
+    np.testing.assert_allclose(logits, expected, rtol=1e-5)

@@ -1,0 +1,54 @@
+"""LXMERT, a small one from scratch, through examples/run_guided_vqa.py: unguided, VisFIS, and VisFIS with random importance."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from studies.questions_common import TASK, Table
+
+SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "run_guided_vqa.py"
+EPOCHS = 6
+COMMON = ("--model_type", "lxmert", "--num_train_epochs", str(EPOCHS), "--learning_rate", "1e-3", "--warmup_steps", "20",
+          "--per_device_train_batch_size", "64", "--per_device_eval_batch_size", "200", "--save_strategy", "no",
+          "--report_to", "none", "--logging_strategy", "no", "--disable_tqdm", "true")  # fmt: skip
+OPTIONS = ("--recipe_options", json.dumps({"dataset": TASK, "variant": "official"}))
+ARMS = {
+    "unguided": ("--recipe", "task_only"),
+    "visfis": ("--recipe", "visfis", *OPTIONS),
+    "visfis, random": ("--recipe", "visfis", *OPTIONS, "--random_supervision", "true"),
+}
+
+
+def run(output: Path, seeds: list[int]) -> None:
+    table = Table("lxmert", output, {arm: (*COMMON, *options) for arm, options in ARMS.items()})
+    for seed in seeds:
+        data = ("--builder_config", json.dumps({"seed": seed, "num_boxes": 12}))
+        for arm, options in ARMS.items():
+            if table.has(arm, seed):
+                continue
+            started = time.time()
+            with tempfile.TemporaryDirectory() as folder:
+                command = [
+                    sys.executable,
+                    str(SCRIPT),
+                    *COMMON,
+                    *options,
+                    *data,
+                    "--seed",
+                    str(seed),
+                    "--output_dir",
+                    folder,
+                ]
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                after = json.loads((Path(folder) / "results.json").read_text())["after"]
+            inside, outside = after["test_id"], after["test_ood"]
+            scores = {"id_accuracy": inside["vqa_accuracy"], "ood_accuracy": outside["vqa_accuracy"]}
+            scores |= {name: value for name, value in inside.items() if name != "vqa_accuracy"}
+            scores = {name: None if value is None else 100 * value for name, value in scores.items()}
+            table.add(arm, seed, scores | {"seconds": time.time() - started})
+    table.compare("VisFIS beats the baseline", ("visfis", "unguided"))
+    table.compare("random supervision is no better than the baseline", ("unguided", "visfis, random"), above=-1)
+    table.show(("id_accuracy", "ood_accuracy", "rrr_suff", "rrr_inv", "rrr_unc", "plausibility", "seconds"))
