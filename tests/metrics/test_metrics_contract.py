@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from metric_inputs import INPUTS, WIDGETS
 
 FOLDERS = sorted(path.parent for path in (Path(__file__).parents[2] / "metrics").glob("*/README.md"))
 NAMES = [folder.name for folder in FOLDERS]
@@ -25,38 +26,6 @@ SHARED = {"_numpy", "_plane", "_pairs", "add", "_infer_feature_from_example"}  #
 every_folder = pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
 every_metric = pytest.mark.parametrize("name", NAMES)
 every_map_metric = pytest.mark.parametrize("name", OF_MAPS)
-
-
-# Columns that a metric accepts, where it takes no maps, and what its widget asks for.
-INPUTS = {
-    "faithfulness": {
-        "full_probability": [0.9, 0.5, 0.7, 0.6],
-        "kept_probabilities": [[0.5, 0.8], [0.5, 0.25], [0.1, 0.2], [0.3, 0.6]],
-        "removed_probabilities": [[0.1, 0.2], [0.25, 0.0], [0.3, 0.1], [0.6, 0.5]],
-    },
-    "group_accuracy": {"predictions": [1, 0, 1, 1], "references": [1, 1, 1, 0], "groups": [0, 1, 1, 0]},
-    "plausibility": {
-        "predictions": [[0.1, 0.5, 0.2], [3.0, 1.0], [1.0, 1.0], [0.3, 0.1, 0.2, 0.0]],
-        "references": [[0.0, 0.9, 0.8], [1.0, 0.0], [0.2, 0.3], [0.9, 0.0, 0.0, 0.1]],
-    },
-    "rrr": {
-        "important_accuracy": [1.0, 0.3, 0.0, 0.6],
-        "unimportant_confidence": [0.2, 0.5, 0.9, 0.4],
-        "invariance": [[True, False], [True, True], [False, False], [True, False]],
-        "has_important": [True, True, False, True],
-    },
-    "vqa_accuracy": {
-        "predictions": ["two", "a dog", "red", "yes"],
-        "references": [["2"] * 10, ["dog", "cat", "dog", "dogs"], ["blue"], ["yes"]],
-    },
-}
-WIDGETS = {
-    "faithfulness": ["number", "json", "json"],
-    "group_accuracy": ["number", "number", "str"],
-    "plausibility": ["json", "json"],
-    "rrr": ["number", "number", "json", "json"],
-    "vqa_accuracy": ["str", "json"],
-}
 
 
 def inputs(name, pairs):

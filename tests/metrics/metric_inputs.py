@@ -1,0 +1,31 @@
+"""Small inputs of the metrics that take no maps, and how a web page should take them."""
+
+INPUTS = {
+    "faithfulness": {
+        "full_probability": [0.9, 0.5, 0.7, 0.6],
+        "kept_probabilities": [[0.5, 0.8], [0.5, 0.25], [0.1, 0.2], [0.3, 0.6]],
+        "removed_probabilities": [[0.1, 0.2], [0.25, 0.0], [0.3, 0.1], [0.6, 0.5]],
+    },
+    "group_accuracy": {"predictions": [1, 0, 1, 1], "references": [1, 1, 1, 0], "groups": [0, 1, 1, 0]},
+    "plausibility": {
+        "predictions": [[0.1, 0.5, 0.2], [3.0, 1.0], [1.0, 1.0], [0.3, 0.1, 0.2, 0.0]],
+        "references": [[0.0, 0.9, 0.8], [1.0, 0.0], [0.2, 0.3], [0.9, 0.0, 0.0, 0.1]],
+    },
+    "rrr": {
+        "important_accuracy": [1.0, 0.3, 0.0, 0.6],
+        "unimportant_confidence": [0.2, 0.5, 0.9, 0.4],
+        "invariance": [[True, False], [True, True], [False, False], [True, False]],
+        "has_important": [True, True, False, True],
+    },
+    "vqa_accuracy": {
+        "predictions": ["two", "a dog", "red", "yes"],
+        "references": [["2"] * 10, ["dog", "cat", "dog", "dogs"], ["blue"], ["yes"]],
+    },
+}
+WIDGETS = {
+    "faithfulness": ["number", "json", "json"],
+    "group_accuracy": ["number", "number", "str"],
+    "plausibility": ["json", "json"],
+    "rrr": ["number", "number", "json", "json"],
+    "vqa_accuracy": ["str", "json"],
+}
