@@ -31,7 +31,7 @@ class KeepOneIn(Perturbation):
         ValueError: ``budget`` is below 1.
 
     Example:
-        >>> guidance = Guidance(inv_fi=InvarianceFI(KeepOneIn(budget=1)))
+        >>> guidance = Guidance(task=AnswerLoss(), inv_fi=InvarianceFI(KeepOneIn()))
     """
 
     budget: int | None = None

@@ -31,7 +31,7 @@ class LeaveOneOut(Perturbation):
         ValueError: ``budget`` is below 1.
 
     Example:
-        >>> guidance = Guidance(inv_fi=InvarianceFI(LeaveOneOut(budget=1)))
+        >>> guidance = Guidance(task=AnswerLoss(), inv_fi=InvarianceFI(LeaveOneOut()))
     """
 
     budget: int | None = None
