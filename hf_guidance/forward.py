@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hf_guidance.gradients import cam_gradient, full_precision, slotwise_gradient
 from hf_guidance.runs import Edit, Run, couples_rows, run_edits, run_full
+from hf_guidance.shortcuts import reduced, takes_backward
 from hf_guidance.spatial import resize_maps
 from hf_guidance.views import FULL, View
 from hf_guidance.views.order import layers_by_view
@@ -20,13 +21,8 @@ if TYPE_CHECKING:
     from hf_guidance.targets import Target
 
 Needs = frozenset[tuple[View, str]]
-"""What a method reads: pairs of a view and "logits", "input", a symbolic layer or a module path; of FULL "attention" too."""
-
-
-def takes_backward(family: Family, view: View, layer: str) -> bool:
-    """Whether gradients at a layer need autograd: not for logits, nor at "final" of a (mean, Linear) head (CAM)."""
-    cam = family.pooled_linear is not None and layer in ("final", family.layers.get("final"))
-    return layer not in ("logits", "attention") and not (view == FULL and cam)
+"""What a method reads: pairs of a view and "logits", "input", a symbolic layer or a module path; of FULL "attention" and
+"class_map" too."""
 
 
 class Forward:
@@ -77,7 +73,7 @@ class Forward:
             if self.row == list(range(self.images))
             else torch.tensor(self.row, dtype=torch.long, device=features.device)
         )
-        layers = layers_by_view(needs)
+        layers = layers_by_view(reduced(needs, family))
         backward = any(takes_backward(family, FULL, layer) for layer in layers[FULL])
         self._runs: dict[View, Run] = {}
         with torch.set_grad_enabled(self.create_graph or backward):
@@ -193,7 +189,7 @@ class Forward:
         assert keep is not None, "FULL keeps everything"
         return keep
 
-    def gradient(self, layer: str, target: Target, view: View = FULL) -> Tensor:
+    def gradient(self, layer: str, target: Target, view: View = FULL, *, fixed_weights: bool = False) -> Tensor:
         """d (explained score of a row) / d (activation of its image), for all rows in one backward per slot.
 
         At the layer "final" of a (mean, Linear) head it is ``W_c / (height * width)``, without autograd.
@@ -202,12 +198,14 @@ class Forward:
             layer: Where; among the needs of ``view``.
             target: Which score.
             view: On which copies.
+            fixed_weights: Whether dynamic weights (of B-cos models) count as constants.
 
         Returns:
             (rows, channels, *space) for FULL, (copies, rows, channels, *space) for other views. It can be
             differentiated again when the Forward was built with gradients enabled.
         """
-        return self._once(("gradient", layer, target, view), lambda: self._gradient(layer, target, view))
+        key = ("gradient", layer, target, view, fixed_weights)
+        return self._once(key, lambda: self._gradient(layer, target, view, fixed_weights))
 
     def attribution(self, method: Attribution) -> Tensor:
         """The map of an attribution method, (rows, *space) in full precision; equal methods are computed once."""
@@ -274,7 +272,7 @@ class Forward:
     def _from_space(self, layer: str, values: Tensor, like: Tensor) -> Tensor:
         return self.family.as_features(values) if layer == "input" else self.family.raw(values, like)
 
-    def _gradient(self, layer: str, target: Target, view: View) -> Tensor:
+    def _gradient(self, layer: str, target: Target, view: View, fixed_weights: bool) -> Tensor:
         if not takes_backward(self.family, view, layer):
             head = self._module.get_submodule(self.family.pooled_linear or "")
             return cam_gradient(self.weights(target), head, self.activation(layer))
@@ -288,6 +286,7 @@ class Forward:
                 self.slot,
                 lambda raw: self._to_space(layer, raw),
                 create_graph=self.create_graph,
+                fixed_weights=fixed_weights,
             )
         return gradient[0] if view == FULL else gradient
 

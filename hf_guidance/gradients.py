@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
+from hf_guidance.dynamic_weights import fixed_dynamic_weights
 from hf_guidance.second_order import first_derivative
 
 _HALF_SCALE = 2.0**12  # fp16 gradients of one logit underflow without it; measured error with it 0.08 %
@@ -20,6 +22,7 @@ def slotwise_gradient(
     to_space: Callable[[Tensor], Tensor],
     *,
     create_graph: bool,
+    fixed_weights: bool = False,
 ) -> Tensor:
     """Differentiate every row's score at its image's activation.
 
@@ -33,6 +36,7 @@ def slotwise_gradient(
         slot: Slot of each row.
         to_space: Brings a raw gradient to (copies * images, channels, *space).
         create_graph: Whether the result can be differentiated again.
+        fixed_weights: Whether dynamic weights count as constants (see dynamic_weights.py).
 
     Returns:
         (copies, rows, channels, *space), float32 where the activation is of half precision.
@@ -43,7 +47,7 @@ def slotwise_gradient(
         chosen = [index for index, value in enumerate(slot) if value == current]
         everything = len(chosen) == len(slot)
         total = scores.sum() if everything else scores[:, chosen].sum()
-        with first_derivative():
+        with first_derivative(), fixed_dynamic_weights() if fixed_weights else nullcontext():
             gradients = torch.autograd.grad(
                 total.float() * scale if scale != 1.0 else total, raw, create_graph=create_graph, retain_graph=True
             )

@@ -27,11 +27,12 @@ from hf_guidance.dataset_check import can_be_judged, check_annotated
 from hf_guidance.explained_rows import annotated_images, annotated_only, draw_one_per_image, take_images
 from hf_guidance.families import Family, family_of
 from hf_guidance.first_step import check_terms
-from hf_guidance.forward import Forward, Needs, takes_backward
+from hf_guidance.forward import Forward, Needs
 from hf_guidance.grounding import Grounding, default_grounding
 from hf_guidance.guidance import GUIDANCE_FILE, Guidance, smoothed
 from hf_guidance.objectives import TaskLoss
 from hf_guidance.question_collator import QUESTION_COLUMNS, QuestionCollator
+from hf_guidance.shortcuts import reduced, takes_backward
 from hf_guidance.term_log import TermLog
 
 logger = logging.get_logger(__name__)
@@ -119,9 +120,8 @@ class GuidedTrainer(Trainer):
             self.add_callback(self._watch)
         model = self.accelerator.unwrap_model(self.model)
         needs = self.guidance.needs() | (self.grounding.needs() if self.grounding is not None else frozenset())
-        for layer in sorted(
-            {name for view, at in needs for name in (view.layer, at)} - {"input", "logits", "attention"}
-        ):
+        read = {name for view, at in reduced(needs, self.family) for name in (view.layer, at)}
+        for layer in sorted(read - {"input", "logits", "attention"}):
             self.family.path(layer, model)
 
     def _forget_checks(self) -> None:
@@ -188,7 +188,7 @@ class GuidedTrainer(Trainer):
         needs = self.guidance.needs()
         if not images:
             return None, self._forward(model, batch, self.guidance.needs(annotated=False)), list(range(count))
-        costly = any(takes_backward(self.family, view, layer) for view, layer in needs)
+        costly = any(takes_backward(self.family, view, layer) for view, layer in reduced(needs, self.family))
         if len(images) == count or not costly or _rows_interact(model):
             return self._forward(model, annotated_only(batch), needs), None, list(range(count))
         others = sorted(set(range(count)) - set(images))

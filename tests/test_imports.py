@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "hf_guidance"
 ORDER = (
     "spatial", "schema", "answers", "safe_pickle", "region_files", "regions", "question_schema",
-    "vqa_files", "prior_shift", "views", "targets", "normalizations",
-    "models", "families", "capture", "second_order", "runs", "gradients", "forward", "attributions", "objectives",
+    "vqa_files", "prior_shift", "views", "targets", "normalizations", "dynamic_weights", "second_order",
+    "models", "families", "capture", "runs", "gradients", "shortcuts", "forward", "attributions", "objectives",
     "serialization", "guidance", "recipes", "explained_rows", "annotated_fraction", "controls", "row_labels",
     "row_importance", "collator", "object_importance", "question_collator", "arguments", "resources",
     "explanation_scores", "grounding", "classification_metrics", "term_log", "first_step", "compatibility",

@@ -3,6 +3,7 @@
 from hf_guidance.attributions.attention_weights import AttentionWeights
 from hf_guidance.attributions.attribution import Attribution
 from hf_guidance.attributions.average_effect import AverageEffect
+from hf_guidance.attributions.bcos_contribution import BcosContribution
 from hf_guidance.attributions.expected_gradients import ExpectedGradients
 from hf_guidance.attributions.grad_cam import GradCAM
 from hf_guidance.attributions.gradient import Gradient
@@ -16,6 +17,7 @@ __all__ = [
     "AttentionWeights",
     "Attribution",
     "AverageEffect",
+    "BcosContribution",
     "ExpectedGradients",
     "GradCAM",
     "Gradient",

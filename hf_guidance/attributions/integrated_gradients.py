@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from hf_guidance.attributions.attribution import Attribution, over_channels
+from hf_guidance.shortcuts import is_straight
 from hf_guidance.views import FULL, Path, Replace, View, zeros
 
 if TYPE_CHECKING:
@@ -26,6 +27,15 @@ class IntegratedGradients(Attribution):
         target: Which score is explained.
         steps: Points on the path, >= 1; each costs a forward and a backward from the layer on.
         baseline: b, a Replace function.
+        exact: Whether to refuse models on which one gradient is not exact, instead of walking the path there.
+
+    Raises:
+        ValueError: ``steps`` is below 1; on use, ``exact`` with a model that is not known to be free of biases, or with
+            another baseline than zeros; names the modules.
+
+    Note:
+        On families known to be without biases (X-DNN) and b = 0, one gradient at the full input is taken, whatever
+        ``steps`` says, and no path is run.
 
     Example:
         >>> guidance = Guidance(energy=Energy(IntegratedGradients(steps=8)))
@@ -33,6 +43,7 @@ class IntegratedGradients(Attribution):
 
     steps: int = 16
     baseline: Replace = zeros
+    exact: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,5 +60,19 @@ class IntegratedGradients(Attribution):
 
     def __call__(self, forward: Forward) -> Tensor:
         """Compute the map."""
+        if is_straight(self.path, forward.family):
+            return over_channels(forward.activation(self.layer) * forward.gradient(self.layer, self.target))
+        if self.exact:
+            raise ValueError(_not_exact(self.baseline, forward.family.biases))
         slope = forward.gradient(self.layer, self.target, self.path).mean(0)
         return over_channels((forward.activation(self.layer) - forward.fill(self.path)) * slope)
+
+
+def _not_exact(baseline: Replace, biases: tuple[str, ...] | None) -> str:
+    if baseline != zeros:
+        found = f"baseline={getattr(baseline, '__name__', baseline)!r}; allowed is zeros"
+    elif biases is None:
+        found = "a model whose family does not say that it has no biases; allowed are X-DNNs (Family(biases=()))"
+    else:
+        found = f"a model whose modules {list(biases[:5])} have biases or are not positively homogeneous"
+    return f"IntegratedGradients(exact=True) on {found}. Take them out, or leave exact=False to walk the path."

@@ -44,6 +44,10 @@ class Family:
             layer "final"; there the gradient is a row of its weight matrix (CAM, arXiv 1512.04150). None elsewhere.
         places: Batch column (images, *space) that is zero where a place is padding; None where all are real.
         shared: Paths of modules whose output on the full input ``call`` re-uses.
+        class_map: Path of the module that puts out a map for each class, (rows, classes, height, width), whose mean over
+            places plus a bias is the logits, and which sums dynamic weights times the layer "final" (B-cos heads).
+        biases: Paths of modules that keep the net from being positively homogeneous up to a bias of the logits; () where
+            there are none, as in X-DNNs; None where that was not looked into.
     """
 
     layers: Mapping[str, str]
@@ -55,6 +59,8 @@ class Family:
     pooled_linear: str | None = None
     places: str | None = None
     shared: tuple[str, ...] = ()
+    class_map: str | None = None
+    biases: tuple[str, ...] | None = None
 
     def path(self, layer: str, model: nn.Module) -> str:
         """Resolve a symbolic layer or check a dotted module path.
@@ -62,6 +68,8 @@ class Family:
         Raises:
             ValueError: Neither a symbolic layer nor a module of the model; names the allowed layers and close paths.
         """
+        if layer == "class_map" and self.class_map is not None:
+            return self.class_map
         if layer in self.layers:
             return self.layers[layer]
         names = [name for name, _ in model.named_modules() if name]

@@ -1,0 +1,42 @@
+"""Shortcuts: what the structure of a model gives more cheaply than autograd does, with the same result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hf_guidance.views import FULL, Path, View, zeros
+
+if TYPE_CHECKING:
+    from hf_guidance.families import Family
+    from hf_guidance.forward import Needs
+
+
+def takes_backward(family: Family, view: View, layer: str) -> bool:
+    """Whether gradients at a layer need autograd: not for logits, nor at "final" of a (mean, Linear) head (CAM)."""
+    cam = family.pooled_linear is not None and layer in ("final", family.layers.get("final"))
+    return layer not in ("logits", "attention", "class_map") and not (view == FULL and cam)
+
+
+def is_straight(view: View, family: Family) -> bool:
+    """Whether the gradient is the same all along a path, and on the full input: the way from zero, in a net without biases.
+
+    A positively homogeneous net has score(a f) = a score(f) for a > 0, so its gradient at a f is that at f (arXiv
+    2111.07668, section 3).
+    """
+    midpoints = isinstance(view.keep, Path) and not view.keep.random
+    return family.biases == () and midpoints and view.replace == zeros
+
+
+def reduced(needs: Needs, family: Family) -> Needs:
+    """The needs without what a shortcut makes superfluous.
+
+    Straight paths are not run, the full input's layer is read instead; a class map that the model does not have becomes
+    its layer "final".
+    """
+    kept = set()
+    for view, layer in needs:
+        if is_straight(view, family):
+            kept |= {(FULL, "logits"), (FULL, view.layer)}
+        else:
+            kept.add((view, "final" if layer == "class_map" and family.class_map is None else layer))
+    return frozenset(kept)
