@@ -36,11 +36,33 @@ def moved_boxes(
 def moved_mask(mask: npt.NDArray[np.uint8], generator: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Move what a mask holds, as one block, to a uniformly random place; an empty mask stays empty.
 
+    A mask that reaches all edges of the image, as the outside of a box, has no place to go: its hole is moved instead.
+    Where the hole reaches all edges too, as in a map without zeros, everything is moved around the edges.
+
     Args:
         mask: (height, width), zero outside.
         generator: Source of the place.
     """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not _fills(mask):
+        return _moved_block(mask, generator)
+    top = mask.max()
+    hole = top - mask
+    if not _fills(hole):
+        return np.asarray(top - _moved_block(hole, generator), dtype=mask.dtype)
+    return np.roll(mask, (int(generator.integers(mask.shape[0])), int(generator.integers(mask.shape[1]))), (0, 1))
+
+
+def _reach(mask: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    return np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+
+
+def _fills(mask: npt.NDArray[np.uint8]) -> bool:
+    rows, columns = _reach(mask)
+    return bool(len(rows)) and (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1) == mask.shape
+
+
+def _moved_block(mask: npt.NDArray[np.uint8], generator: np.random.Generator) -> npt.NDArray[np.uint8]:
+    rows, columns = _reach(mask)
     if not len(rows):
         return mask
     block = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

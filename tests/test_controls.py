@@ -33,6 +33,27 @@ def test_a_moved_mask_is_the_same_block_elsewhere():
     assert not moved_mask(np.zeros((4, 4), np.uint8), np.random.default_rng(1)).any()
 
 
+def test_of_the_outside_of_a_box_the_box_is_moved():
+    """The importance of the reversed task of Waterbirds: as one block it could not move at all."""
+    outside = np.full((12, 16), 255, np.uint8)
+    outside[2:5, 3:7] = 0
+    places = {moved_mask(outside, np.random.default_rng(seed)).tobytes() for seed in range(20)}
+    assert len(places) > 10
+    moved = moved_mask(outside, np.random.default_rng(0))
+    rows, columns = np.nonzero(moved == 0)
+    assert moved.dtype == np.uint8
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1, len(rows)) == (3, 4, 12)
+
+
+def test_a_map_without_zeros_is_moved_around_the_edges():
+    map_ = np.arange(1, 13, dtype=np.uint8).reshape(3, 4)
+    moved = [moved_mask(map_, np.random.default_rng(seed)) for seed in range(8)]
+    assert all(sorted(m.flatten()) == sorted(map_.flatten()) for m in moved)
+    assert any((m != map_).any() for m in moved)
+    whole = np.full((3, 4), 255, np.uint8)
+    assert (moved_mask(whole, np.random.default_rng(0)) == whole).all()
+
+
 @pytest.mark.parametrize(
     ("box", "inside"),
     [([3.1, 3.0, 3.9, 9.0], (3, 3, 4, 9)), ([0.2, 0.4, 1.5, 0.6], (0, 0, 2, 1)), ([2, 3, 10, 9], (2, 3, 10, 9))],

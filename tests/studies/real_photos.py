@@ -1,4 +1,4 @@
-"""Guidance on real photographs, trained from scratch: cards, nuts, cells, and how guidance fails.
+"""Guidance on real photographs, trained from scratch: cards, nuts (also as Waterbirds), cells, and how guidance fails.
 
     python tests/studies/real_photos.py --data <folder with cards_voc, bccd_voc, nuts_on_places> [--study nuts] [--seeds 3]
 
@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from studies.common import quiet
 
-STUDIES = ("cards", "nuts", "cells", "failures")
+STUDIES = ("cards", "nuts", "cells", "failures", "waterbirds")
 
 
 def main() -> None:
