@@ -25,9 +25,10 @@ Args:
     predictions: attribution maps, (height, width) each, any sign; a list or one (pairs, height, width) array or tensor.
     references: masks in [0, 1], one for each map and of its size.
     threshold: None for 0.5, a number in [0, 1], or "best": the one of highest IoU over these (held-out) pairs.
+    undefined: what an empty union counts as: "zero" (default) or "drop".
     thresholds (evaluate.load): those measured while pairs are added, by default 0.05, 0.10, .., 0.95.
 Returns:
-    attribution_iou: mean intersection over union, from 0 to 1.
+    attribution_iou: mean intersection over union, from 0 to 1; 0 if "drop" leaves no pair.
     threshold: the threshold it was measured at.
 Example:
     >>> metric = evaluate.load("metrics/attribution_iou")
@@ -96,7 +97,7 @@ def _check(threshold):
 
 
 def _measure(attribution, mask, thresholds):
-    """Return the IoU of the mask with the map at each threshold."""
+    """Return the IoU of the mask with the map at each threshold, NaN where both are empty."""
     scaled, mask = np.maximum(attribution, 0), mask > 0.5
     low, high = scaled.min(), scaled.max()
     if high - low >= 1e-7:
@@ -106,8 +107,15 @@ def _measure(attribution, mask, thresholds):
     ious, area, above, both = [], np.count_nonzero(mask), np.empty_like(mask), np.empty_like(mask)
     for threshold in thresholds:
         overlap = np.count_nonzero(np.logical_and(np.greater(scaled, threshold, out=above), mask, out=both))
-        ious.append(overlap / max(area + np.count_nonzero(above) - overlap, 1))
+        union = area + np.count_nonzero(above) - overlap
+        ious.append(overlap / union if union else math.nan)
     return ious
+
+
+def _mean(ious, undefined):
+    """Average over the pairs, those without a union as 0 or not at all; 0 where none is left."""
+    defined = [iou for iou in ious if not math.isnan(iou)]
+    return math.fsum(defined) / max(len(ious if undefined == "zero" else defined), 1)
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
@@ -151,8 +159,10 @@ class AttributionIou(evaluate.Metric):
         ious = [_measure(*pair, thresholds) for pair in _pairs(predictions, references, first=len(self))]
         super().add_batch(predictions=ious, references=[list(thresholds)] * len(ious))
 
-    def compute(self, *, predictions=None, references=None, threshold=None):
-        """Compute the metric over everything added, after a check of the option that could otherwise lose it."""
+    def compute(self, *, predictions=None, references=None, threshold=None, undefined="zero"):
+        """Compute the metric over everything added, after a check of the options that could otherwise lose it."""
+        if undefined not in ("zero", "drop"):
+            raise ValueError(f'undefined is {undefined!r}; allowed are "zero" (counts as 0) and "drop" (left out).')
         threshold = threshold if threshold == "best" else _check(0.5 if threshold is None else threshold)
         given = predictions is not None or references is not None
         if given and len(self) == 0 and self.num_process == 1 and threshold != "best":
@@ -168,14 +178,14 @@ class AttributionIou(evaluate.Metric):
             self.add_batch(predictions=predictions, references=references)
         if self.num_process == 1 and len(self) == 0:
             raise ValueError(_NOTHING)
-        return super().compute(threshold=threshold)
+        return super().compute(threshold=threshold, undefined=undefined)
 
-    def _compute(self, *, predictions, references, threshold):
+    def _compute(self, *, predictions, references, threshold, undefined):
         """Average the stored IoUs at the threshold, or at each of them to find the best; the first of equals wins."""
         if not predictions:
             raise ValueError(_NOTHING)
         thresholds = references[0]
         columns = range(len(thresholds)) if threshold == "best" else [thresholds.index(threshold)]
-        means = {thresholds[i]: math.fsum(ious[i] for ious in predictions) / len(predictions) for i in columns}
+        means = {thresholds[i]: _mean([ious[i] for ious in predictions], undefined) for i in columns}
         best = max(means, key=means.get)
         return {"attribution_iou": means[best], "threshold": best}

@@ -8,7 +8,8 @@ import numpy as np
 
 _DESCRIPTION = """
 Energy pointing game (EPG): the share of a map's positive attribution that lies inside the mask, averaged over pairs of
-an attribution map and a mask. EPG = sum(M * max(A, 0)) / sum(max(A, 0)), eq. 2 of Rao et al. (2023).
+an attribution map and a mask. EPG = sum(M * max(A, 0)) / sum(max(A, 0)), eq. 2 of Rao et al. (2023). It can be
+restricted to masks of a range of sizes.
 """
 
 _CITATION = """\
@@ -25,9 +26,11 @@ Args:
     predictions: attribution maps, (height, width) each, any sign; a list or one (pairs, height, width) array or tensor.
     references: masks in [0, 1], one for each map and of its size.
     undefined: what a map without positive attribution (sum below 1e-7) counts as: "zero" (default) or "drop".
+    min_box_size: leave out pairs whose mask has fewer pixels; None (default) for no limit.
+    max_box_size: leave out pairs whose mask has this many pixels or more; None (default) for no limit.
 Returns:
-    epg: mean share, from 0 to 1; 0 if "drop" leaves no pair.
-    undefined_share: share of the maps without positive attribution, from 0 to 1.
+    epg: mean share, from 0 to 1; 0 if "drop" leaves no pair, None if no mask has an allowed size.
+    undefined_share: share of the maps without positive attribution, from 0 to 1; None if no mask has an allowed size.
 Example:
     >>> metric = evaluate.load("metrics/epg")
     >>> metric.compute(predictions=[[[3.0, 1.0], [-5.0, 0.0]]], references=[[[1, 0], [1, 0]]])
@@ -88,9 +91,19 @@ def _pairs(predictions, references, first):
 
 
 def _measure(attribution, mask):
-    """Return the positive attribution inside the mask and in the whole map."""
+    """Return the positive attribution inside the mask, that in the whole map, and the mask's size in pixels."""
     positive = np.maximum(attribution, 0)
-    return float((positive * mask).sum()), float(positive.sum())  # no BLAS: its threads fight over busy cores
+    sums = (positive * mask).sum(), positive.sum(), mask.sum()  # no BLAS: its threads fight over busy cores
+    return tuple(map(float, sums))
+
+
+def _limits(min_box_size, max_box_size):
+    """Return the smallest size in pixels, and the one from which on masks are too large."""
+    low, high = 0 if min_box_size is None else min_box_size, math.inf if max_box_size is None else max_box_size
+    if isinstance(low, str) or isinstance(high, str) or not 0 <= low < high:
+        given = f"min_box_size is {min_box_size!r}, max_box_size is {max_box_size!r}"
+        raise ValueError(f"{given}; allowed are None and numbers of pixels, 0 <= min_box_size < max_box_size.")
+    return float(low), float(high)
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
@@ -110,7 +123,8 @@ class Epg(evaluate.Metric):
 
     def _infer_feature_from_batch(self, batch):
         """Name what is stored for a pair; `features` says what a caller passes: maps, which never reach Arrow."""
-        return datasets.Features({"predictions": datasets.Value("float64"), "references": datasets.Value("float64")})
+        number = datasets.Value("float64")
+        return datasets.Features({"predictions": number, "references": datasets.Sequence(number)})
 
     _infer_feature_from_example = _infer_feature_from_batch
 
@@ -121,25 +135,30 @@ class Epg(evaluate.Metric):
         self.add_batch(predictions=[prediction], references=[reference])
 
     def add_batch(self, *, predictions=None, references=None):
-        """Add a batch of pairs, each reduced to two numbers at once; a bad row leaves nothing of the batch behind."""
+        """Add a batch of pairs, each reduced to three numbers at once; a bad row leaves nothing of the batch behind."""
         pairs = [_measure(*pair) for pair in _pairs(predictions, references, first=len(self))]
-        super().add_batch(predictions=[pair[0] for pair in pairs], references=[pair[1] for pair in pairs])
+        super().add_batch(predictions=[pair[0] for pair in pairs], references=[pair[1:] for pair in pairs])
 
-    def compute(self, *, predictions=None, references=None, undefined="zero"):
-        """Compute the metric over everything added, after a check of the option that could otherwise lose it."""
+    def compute(self, *, predictions=None, references=None, undefined="zero", min_box_size=None, max_box_size=None):
+        """Compute the metric over everything added, after a check of the options that could otherwise lose it."""
+        low, high = _limits(min_box_size, max_box_size)
         if undefined not in ("zero", "drop"):
             raise ValueError(f'undefined is {undefined!r}; allowed are "zero" (counts as 0) and "drop" (left out).')
         if predictions is not None or references is not None:
             self.add_batch(predictions=predictions, references=references)
         if self.num_process == 1 and len(self) == 0:
             raise ValueError(_NOTHING)
-        return super().compute(undefined=undefined)
+        return super().compute(undefined=undefined, min_box_size=low, max_box_size=high)
 
-    def _compute(self, *, predictions, references, undefined):
-        """Average the ratios of the stored sums."""
-        inside, total = np.asarray(predictions), np.asarray(references)
-        if total.size == 0:
+    def _compute(self, *, predictions, references, undefined, min_box_size, max_box_size):
+        """Average the ratios of the stored sums, over masks of the allowed sizes."""
+        if len(predictions) == 0:
             raise ValueError(_NOTHING)
+        total, size = np.asarray(references, dtype=np.float64).T
+        allowed = (size >= min_box_size) & (size < max_box_size)
+        inside, total = np.asarray(predictions)[allowed], total[allowed]
+        if total.size == 0:
+            return {"epg": None, "undefined_share": None}
         defined = total >= _SMALLEST
         shares = inside[defined] / total[defined]
         pairs = total.size if undefined == "zero" else max(shares.size, 1)

@@ -7,6 +7,11 @@ INPUTS = {
         "removed_probabilities": [[0.1, 0.2], [0.25, 0.0], [0.3, 0.1], [0.6, 0.5]],
     },
     "group_accuracy": {"predictions": [1, 0, 1, 1], "references": [1, 1, 1, 0], "groups": [0, 1, 1, 0]},
+    "on_object_epg": {
+        "predictions": [[[3.0, 1.0], [2.0, -1.0]], [[1.0, 2.0, 4.0]], [[-1.0]], [[0.5, 0.25], [1.0, 0.0]]],
+        "references": [[[1, 1], [0, 1]], [[0, 1, 1]], [[1]], [[1, 0], [1, 0]]],
+        "segmentations": [[[1, 0], [1, 1]], [[1, 1, 0]], [[1]], [[0, 1], [1, 0]]],
+    },
     "plausibility": {
         "predictions": [[0.1, 0.5, 0.2], [3.0, 1.0], [1.0, 1.0], [0.3, 0.1, 0.2, 0.0]],
         "references": [[0.0, 0.9, 0.8], [1.0, 0.0], [0.2, 0.3], [0.9, 0.0, 0.0, 0.1]],
@@ -25,6 +30,7 @@ INPUTS = {
 WIDGETS = {
     "faithfulness": ["number", "json", "json"],
     "group_accuracy": ["number", "number", "str"],
+    "on_object_epg": ["json", "json", "json"],
     "plausibility": ["json", "json"],
     "rrr": ["number", "number", "json", "json"],
     "vqa_accuracy": ["str", "json"],

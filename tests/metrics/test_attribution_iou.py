@@ -33,6 +33,31 @@ def test_matches_official_code(load, golden):
             assert result["attribution_iou"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_undefined_pairs_as_the_official_code(load, golden):
+    data = golden("metric_epg_iou")
+    cases, defined = range(int(data["n_cases"])), data["iou_defined_idx_t0.5"].tolist()
+    maps, masks = [data[f"c{i}_attr"] for i in cases], [data[f"c{i}_mask"] for i in cases]
+    expected = pytest.approx(float(data["iou_mean_defined_only_t0.5"]), abs=1e-6)
+    metric = load("attribution_iou")
+    assert metric.compute(predictions=maps, references=masks, undefined="drop")["attribution_iou"] == expected
+    kept = [maps[i] for i in defined], [masks[i] for i in defined]
+    assert metric.compute(predictions=kept[0], references=kept[1])["attribution_iou"] == expected
+    assert len(defined) < len(maps)  # some are undefined
+
+
+@pytest.mark.parametrize("keep_in_memory", [False, True])
+def test_undefined_pairs_while_streaming(load, keep_in_memory):
+    metric = load("attribution_iou", keep_in_memory=keep_in_memory)
+    pair = {"predictions": [[[0, 0]], [[4, 1]]], "references": [[[0, 0]], [[1, 0]]]}
+    metric.add_batch(**pair)
+    with pytest.raises(ValueError, match=r"undefined is 'nan'; allowed are \"zero\""):
+        metric.compute(undefined="nan")
+    assert metric.compute(undefined="drop") == {"attribution_iou": 1.0, "threshold": 0.5}
+    assert metric.compute(**pair, threshold="best")["attribution_iou"] == 0.5
+    nothing = metric.compute(predictions=[[[0, 0]]], references=[[[0, 0]]], undefined="drop")
+    assert nothing["attribution_iou"] == 0.0
+
+
 @pytest.mark.parametrize("threshold", [0.0, 0.05, 0.3, 0.37, 0.5, 1.0])
 def test_matches_loops(load, pairs, threshold):
     expected = np.mean([slow_iou(*pair, threshold) for pair in zip(*pairs, strict=True)])

@@ -27,6 +27,51 @@ def test_matches_official_code(load, golden):
         assert result["epg"] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+def test_box_sizes_as_the_official_code(load, golden):
+    data = golden("metric_epg_iou")
+    cases = range(int(data["n_cases"]))
+    maps, masks = [data[f"c{i}_attr"] for i in cases], [data[f"c{i}_mask"] for i in cases]
+    window = {"min_box_size": 20, "max_box_size": 80}
+    metric = load("epg")
+    metric.add_batch(predictions=maps, references=masks)
+    assert metric.compute(**window)["epg"] == pytest.approx(float(data["epg_sizes_20_80_mean"]), rel=1e-9)
+    each = [metric.compute(predictions=[a], references=[m], **window)["epg"] for a, m in zip(maps, masks, strict=True)]
+    kept = [value for value in each if value is not None]
+    assert kept == pytest.approx(data["epg_sizes_20_80_per_case"].tolist(), rel=1e-9, abs=1e-12)
+    assert 0 < len(kept) < len(maps)
+
+
+def test_sizes_are_counted_from_the_smallest_up_to_the_largest_but_one(load):
+    masks = [np.arange(6).reshape(2, 3) < size for size in range(7)]
+    shares = np.arange(7) / 6
+    for low, high in ((None, None), (2, 5), (3, None), (None, 4), (0, 1), (6, 7.5), (5.5, 6)):
+        allowed = [size for size in range(7) if (low or 0) <= size < (high or 99)]
+        metric = load("epg")
+        metric.add_batch(predictions=np.ones((7, 2, 3)), references=masks)
+        found = metric.compute(min_box_size=low, max_box_size=high)
+        if allowed:
+            assert found == {"epg": pytest.approx(shares[allowed].mean()), "undefined_share": 0.0}
+        else:
+            assert found == {"epg": None, "undefined_share": None}
+
+
+def test_undefined_maps_of_other_sizes_do_not_count(load):
+    maps, masks = [np.ones((2, 2)), -np.ones((2, 2)), -np.ones((2, 2))], [np.eye(2), np.eye(2), np.ones((2, 2))]
+    found = load("epg").compute(predictions=maps, references=masks, max_box_size=3)
+    assert found == {"epg": 0.25, "undefined_share": 0.5}
+    dropped = load("epg").compute(predictions=maps, references=masks, max_box_size=3, undefined="drop")
+    assert dropped == {"epg": 0.5, "undefined_share": 0.5}
+
+
+@pytest.mark.parametrize(("low", "high"), [(5, 5), (8, 2), (-1, None), (float("nan"), None), (None, 0), ("5", None)])
+def test_bad_sizes_keep_what_was_added(load, low, high):
+    metric = load("epg")
+    metric.add(prediction=np.ones((2, 2)), reference=np.eye(2))
+    with pytest.raises(ValueError, match=r"min_box_size is .*max_box_size is .*0 <= min_box_size < max_box_size"):
+        metric.compute(min_box_size=low, max_box_size=high)
+    assert metric.compute()["epg"] == 0.5
+
+
 @pytest.mark.parametrize("soft", [False, True])
 def test_matches_loops(load, pairs, soft):
     maps, masks = pairs

@@ -15,6 +15,7 @@ def samples():
 
 def test_matches_third_party_code(load, golden):
     data = golden("metric_group_accuracy")
+    assert data["group"].tolist() == (2 * data["y"] + data["place"]).tolist()
     result = load("group_accuracy").compute(
         predictions=data["logits"].argmax(-1), references=data["y"], groups=data["group"]
     )

@@ -20,8 +20,10 @@ from metric_inputs import INPUTS, WIDGETS
 
 FOLDERS = sorted(path.parent for path in (Path(__file__).parents[2] / "metrics").glob("*/README.md"))
 NAMES = [folder.name for folder in FOLDERS]
-OF_MAPS = [folder.name for folder in FOLDERS if "def _plane(" in (folder / f"{folder.name}.py").read_text()]
-SHARED = {"_numpy", "_plane", "_pairs", "add", "_infer_feature_from_example"}  # the same text in every metric of maps
+TEXTS = {folder.name: (folder / f"{folder.name}.py").read_text() for folder in FOLDERS}
+READS_MAPS = [name for name, text in TEXTS.items() if "def _plane(" in text]
+OF_MAPS = [name for name in READS_MAPS if "def _pairs(" in TEXTS[name]]  # and masks, nothing else
+SHARED = dict.fromkeys(("_numpy", "_plane"), READS_MAPS) | dict.fromkeys(("_pairs", "add"), OF_MAPS)  # of the same text
 
 every_folder = pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
 every_metric = pytest.mark.parametrize("name", NAMES)
@@ -39,6 +41,7 @@ def tree(folder):
 
 def test_metrics_are_found():
     assert {"attribution_iou", "epg", "pointing_game"} <= set(OF_MAPS)
+    assert {"on_object_epg", *OF_MAPS} <= set(READS_MAPS)
     assert set(INPUTS) == set(NAMES) - set(OF_MAPS)
 
 
@@ -106,11 +109,10 @@ def test_shared_functions_are_identical():
     """evaluate loads one file, so metrics of maps repeat the checks of their input; they must not drift apart."""
     texts = {}
     for folder in FOLDERS:
-        if folder.name in OF_MAPS:
-            for node in ast.walk(tree(folder)):
-                if isinstance(node, ast.FunctionDef) and node.name in SHARED:
-                    texts.setdefault(node.name, set()).add(ast.unparse(node))
-    assert {"_numpy", "_plane", "_pairs", "add"} <= set(texts)
+        for node in ast.walk(tree(folder)):
+            if isinstance(node, ast.FunctionDef) and folder.name in SHARED.get(node.name, ()):
+                texts.setdefault(node.name, set()).add(ast.unparse(node))
+    assert set(texts) == set(SHARED)
     assert all(len(versions) == 1 for versions in texts.values())
 
 
