@@ -1,4 +1,4 @@
-"""Classification metrics for ``Trainer(compute_metrics=...)``, by scikit-learn."""
+"""Classification metrics for ``Trainer(compute_metrics=...)``: of all decisions together, and average precision."""
 
 from __future__ import annotations
 
@@ -7,11 +7,42 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import average_precision_score
+
+
+def micro_scores(
+    logits: npt.ArrayLike, labels: npt.ArrayLike, threshold: float | npt.ArrayLike = 0.0
+) -> dict[str, float]:
+    """Scores over all (image, class) decisions, positive where ``logit >= threshold`` (arXiv 2303.11932's code).
+
+    Args:
+        logits: (images, classes).
+        labels: (images, classes) of zeros and ones.
+        threshold: On the logits, one or one per class; 0 is probability 0.5.
+
+    Returns:
+        "accuracy", "precision", "recall", "f1" in [0, 1]; a share of nothing is 0.
+
+    Raises:
+        ValueError: The shapes differ, there is no decision, NaN among the logits, or labels other than 0 and 1.
+
+    Example:
+        >>> micro_scores([[2.0, -1.0], [0.5, 0.3]], [[1, 0], [0, 1]])["recall"]
+        1.0
+    """
+    values, truth = _checked(logits, labels)
+    chosen = values >= np.asarray(threshold)
+    right, positives, actual = (int(np.count_nonzero(array)) for array in (chosen & truth, chosen, truth))
+    return {
+        "accuracy": float(np.mean(chosen == truth)),
+        "precision": right / max(positives, 1),
+        "recall": right / max(actual, 1),
+        "f1": 2 * right / max(positives + actual, 1),
+    }
 
 
 def micro_f1(logits: npt.ArrayLike, labels: npt.ArrayLike, threshold: float | npt.ArrayLike = 0.0) -> float:
-    """F1 over all (image, class) decisions, positive where ``logit >= threshold`` (arXiv 2303.11932's code).
+    """F1 over all (image, class) decisions; see ``micro_scores``.
 
     Args:
         logits: (images, classes).
@@ -20,26 +51,67 @@ def micro_f1(logits: npt.ArrayLike, labels: npt.ArrayLike, threshold: float | np
 
     Returns:
         F1 in [0, 1]; 0 without any positive.
+
+    Raises:
+        ValueError: As for ``micro_scores``.
     """
-    predictions = np.asarray(logits) >= np.asarray(threshold)
-    return float(f1_score(np.asarray(labels, bool), predictions, average="micro", zero_division=0))
+    return micro_scores(logits, labels, threshold)["f1"]
 
 
-def mean_average_precision(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def average_precisions(
+    logits: npt.ArrayLike, labels: npt.ArrayLike, interpolation: str = "none"
+) -> npt.NDArray[np.float64]:
+    """Average precision of each class, NaN for classes without a positive.
+
+    Args:
+        logits: (images, classes).
+        labels: (images, classes) of zeros and ones.
+        interpolation: "none" for the area below the steps of precision over recall, or "eleven_point" for the mean over
+            the recalls 0, 0.1, .., 1 of the highest precision from there on (PASCAL VOC 2007); equal logits are then
+            ranked in the order of the images.
+
+    Returns:
+        (classes,).
+
+    Raises:
+        ValueError: As for ``micro_scores``, or an unknown interpolation.
+    """
+    values, truth = _checked(logits, labels)
+    if interpolation not in ("none", "eleven_point"):
+        raise ValueError(f"interpolation={interpolation!r}; choose 'none' or 'eleven_point'.")
+    if interpolation == "eleven_point":
+        return _eleven_point(values, truth)
+    found = np.full(truth.shape[1], np.nan)
+    for column in np.flatnonzero(truth.any(0)):
+        found[column] = average_precision_score(truth[:, column], values[:, column])
+    return found
+
+
+def mean_average_precision(logits: npt.ArrayLike, labels: npt.ArrayLike, interpolation: str = "none") -> float:
     """Average precision, macro over the classes with at least one positive.
 
     Args:
         logits: (images, classes).
         labels: (images, classes) of zeros and ones.
+        interpolation: As for ``average_precisions``.
 
     Raises:
-        ValueError: No class has a positive.
+        ValueError: No class has a positive, or as for ``average_precisions``.
     """
-    logits, labels = np.asarray(logits), np.asarray(labels, bool)
-    present = labels.any(0)
-    if not present.any():
+    each = average_precisions(logits, labels, interpolation)
+    if np.isnan(each).all():
         raise ValueError("no class has a positive label, so average precision is undefined; check the labels.")
-    return float(average_precision_score(labels[:, present], logits[:, present], average="macro"))
+    return float(np.nanmean(each))
+
+
+def _eleven_point(logits: npt.NDArray[Any], labels: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    ranked = np.take_along_axis(labels, np.argsort(-logits, axis=0, kind="stable"), axis=0)
+    hits = np.cumsum(ranked, axis=0)
+    precision = hits / np.arange(1, len(hits) + 1)[:, None]
+    from_here_on = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    # The rank at which a recall is reached, in whole numbers: 3 of 10 is not below 0.3.
+    first = (10 * hits >= np.arange(11)[:, None, None] * hits[-1]).argmax(1)
+    return np.asarray(np.where(labels.any(0), np.take_along_axis(from_here_on, first, axis=0).mean(0), np.nan))
 
 
 def best_threshold(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -52,9 +124,13 @@ def best_threshold(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     Returns:
         The middle of the best among 201 thresholds from the lowest to the highest logit: where the classes are apart, the
         middle of the gap.
+
+    Raises:
+        ValueError: As for ``micro_scores``.
     """
-    candidates = np.linspace(np.min(logits), np.max(logits), 201)
-    scores = np.array([micro_f1(logits, labels, candidate) for candidate in candidates])
+    values, truth = _checked(logits, labels)
+    candidates = np.linspace(np.min(values), np.max(values), 201)
+    scores = np.array([micro_f1(values, truth, candidate) for candidate in candidates])
     best = candidates[scores == scores.max()]
     return float((best.min() + best.max()) / 2)
 
@@ -73,3 +149,16 @@ def classification_metrics(problem_type: str) -> Callable[[Any], dict[str, float
         return {"f1": micro_f1(logits, labels), "map": mean_average_precision(logits, labels)}
 
     return compute
+
+
+def _checked(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    values, truth = np.asarray(logits), np.asarray(labels)
+    if values.ndim != 2 or values.shape != truth.shape or not values.size:
+        raise ValueError(
+            f"logits have shape {values.shape}, labels {truth.shape}; give both as (images, classes), at least one of each."
+        )
+    if np.isnan(values).any():
+        raise ValueError(f"{np.isnan(values).sum()} of {values.size} logits are NaN: the model has diverged.")
+    if truth.dtype != bool and not np.isin(truth, (0, 1)).all():
+        raise ValueError("labels hold values other than 0 and 1; give one column a class, 1 where the image shows it.")
+    return values, truth.astype(bool)
