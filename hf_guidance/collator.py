@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hf_guidance.row_importance import SOURCES, row_importance
+from hf_guidance.hard_masks import is_hard, sharpened
+from hf_guidance.row_importance import SOURCES, check_dilation, row_importance
 from hf_guidance.row_labels import PROBLEM_TYPES, row_labels
 
 ROW_FORMAT_COLUMNS = (
     "image", "pixel_values", "image_id", "labels", "label", "objects", "mask", "importance", "annotated", "group",
 )  # fmt: skip
 """Columns that the trainer never drops. The collator reads all of them but `group`, which is there for metrics."""
-_VISIBLE = 1e-3  # brightness in [0, 1]: below one step of 8-bit images, above rounding
 
 
 @dataclass
@@ -43,10 +43,14 @@ class GuidanceCollator:
         num_labels: Number of classes, for multi-hot labels and to check every label.
         source: Where importance comes from: "boxes", "mask", "importance" (a float map in [0, 1]), or "auto": the first
             present of importance, mask, boxes.
-        transform: Joint augmentation ``(image, masks) -> (image, masks)``, for example a torchvision.transforms.v2
-            pipeline; masks are a tv_tensors.Mask (pairs, height, width) of uint8 0 to 255.
+        transform: Joint augmentation ``(image, masks) -> (image, masks)``, for example
+            `hf_guidance.augmentation.RandomCropAndFlip` or a torchvision.transforms.v2 pipeline; masks are a
+            tv_tensors.Mask (pairs, height, width) of uint8 0 to 255. For training only.
         control_seed: When set, every box (or mask) keeps its size but lies at a random place, drawn once by this seed and
             the row's ``image_id``: the control that guidance must beat.
+        box_dilation: Grow every box by ``int(box_dilation * size)`` pixels of its image on each side, >= 0: the study of
+            annotation quality of arXiv 2303.11932, section 5.4. For training only, and for boxes only. Boxes grow before
+            a control moves them. The trainer evaluates by ``for_evaluation()``, which does neither.
 
     Returns:
         On call: ``pixel_values`` (images, channels, height, width) float32; ``labels`` (images,) int64 or (images,
@@ -66,6 +70,7 @@ class GuidanceCollator:
     source: str = "auto"
     transform: Callable[[Any, Any], tuple[Any, Any]] | None = None
     control_seed: int | None = None
+    box_dilation: float = 0.0
 
     def __post_init__(self) -> None:
         if self.problem_type not in PROBLEM_TYPES:
@@ -74,6 +79,7 @@ class GuidanceCollator:
             raise ValueError(f"source={self.source!r} is unknown; choose one of {list(SOURCES)}.")
         if self.num_labels is None and self.problem_type == "multi_label_classification":
             raise ValueError("multi-label classification needs num_labels; pass num_labels=model.config.num_labels.")
+        check_dilation(self.box_dilation, self.source)
         self._levels: tuple[float, float] | None = None
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -108,10 +114,15 @@ class GuidanceCollator:
         batch["importance"] = importance
         return batch
 
+    def for_evaluation(self) -> GuidanceCollator:
+        """The same without augmentation, and with boxes as they are annotated: neither dilated nor moved."""
+        return replace(self, transform=None, control_seed=None, box_dilation=0.0)
+
     def _row_importance(
         self, row: Mapping[str, Any], size: tuple[int, int], target: int, name: str
     ) -> npt.NDArray[np.uint8]:
-        return row_importance(row, size, target, self.source, name, self.control_seed, self.num_labels)
+        options = (self.control_seed, self.num_labels, self.box_dilation)
+        return row_importance(row, size, target, self.source, name, *options)
 
     @staticmethod
     def _name(row: Mapping[str, Any], index: int) -> str:
@@ -171,8 +182,9 @@ class GuidanceCollator:
         pictures = [Image.fromarray(masks[index].numpy()).convert("RGB") for index in filled]
         black, white = self._black_and_white()
         grey = ((self._pixels(pictures)[:, 0].float() - black) / (white - black)).clamp(0, 1)
-        hard = torch.tensor([bool(((masks[i] == 0) | (masks[i] == 255)).all()) for i in filled])
-        importance[filled] = torch.where(hard[:, None, None], _sharpened(grey).float(), grey)
+        # Boxes and masks are hard: where the processor's interpolation blurs an edge, half decides.
+        hard = torch.cat([is_hard(masks[index][None]) for index in filled])
+        importance[filled] = torch.where(hard[:, None, None], sharpened(grey).float(), grey)
         return importance
 
     def _black_and_white(self) -> tuple[float, float]:
@@ -186,12 +198,3 @@ class GuidanceCollator:
 
 def _all_tensors(images: Sequence[Any]) -> bool:
     return all(isinstance(image, Tensor) for image in images)
-
-
-def _sharpened(grey: Tensor) -> Tensor:
-    # Boxes and masks are hard: where the processor's interpolation blurs an edge, half decides. What is too thin to reach
-    # half anywhere keeps its brightest pixels; what a crop cut away has no brightness left, and stays empty.
-    bright = grey >= 0.5
-    top = grey.flatten(1).amax(1)[:, None, None]
-    lost = ~bright.flatten(1).any(1)[:, None, None]
-    return bright | (lost & (top > _VISIBLE) & (grey == top))

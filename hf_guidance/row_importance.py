@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from hf_guidance.controls import control_generator, moved_boxes, moved_mask
 from hf_guidance.schema import ANY_CLASS, InvalidAnnotation, check_box, class_mask
-from hf_guidance.spatial import boxes_to_mask
+from hf_guidance.spatial import boxes_to_mask, dilate_boxes
 
 SOURCES = ("auto", "importance", "mask", "boxes")
 _COLUMN = {"importance": "importance", "mask": "mask", "boxes": "objects"}
@@ -27,6 +28,7 @@ def row_importance(
     name: str,
     control_seed: int | None = None,
     num_labels: int | None = None,
+    dilation: float = 0.0,
 ) -> npt.NDArray[np.uint8]:
     """Importance of a class in an image.
 
@@ -38,6 +40,7 @@ def row_importance(
         name: Names the row in errors.
         control_seed: Moves every box, or the mask, to a random place (see controls.py); None leaves it where it is.
         num_labels: Number of classes, to check masks and categories; None does not check their upper end.
+        dilation: Grows every box on each side by this share of its width and height (see `spatial.dilate_boxes`).
 
     Returns:
         (height, width) uint8, 255 for importance 1. All zero where the row says nothing of the class.
@@ -45,17 +48,43 @@ def row_importance(
     Raises:
         ValueError: The chosen column is missing or not of the image's size; a map with NaN or outside [0, 1]; a mask
             with NaN or values without a class; an object that is malformed, of no class, or whose box is outside the
-            image, reversed or empty; a control without ``image_id``.
+            image, reversed or empty; a control without ``image_id``; a dilation of what is no box.
     """
     generator = None if control_seed is None else control_generator(control_seed, _image_id(row, name), target)
     column = _filled_column(row, source, name)
     if column is None:
         return np.zeros(size, np.uint8)
     if column == "objects":
-        return _from_boxes(row[column], size, target, num_labels, name, generator)
+        return _from_boxes(row[column], size, target, num_labels, name, generator, dilation)
+    if dilation:
+        raise ValueError(
+            f"{name} takes its importance from column {column!r}, and box_dilation={dilation} grows boxes only; pass "
+            "source='boxes', or box_dilation=0.0."
+        )
     values = _array(row[column], size, f"{name}: {column}")
     pixels = _from_mask(values, target, num_labels, name) if column == "mask" else _from_map(values, name)
     return pixels if generator is None else moved_mask(pixels, generator)
+
+
+def check_dilation(dilation: float, source: str) -> None:
+    """Check the growth of boxes before any row is read.
+
+    Args:
+        dilation: Share of a box's width and height, 0 for none.
+        source: As in `row_importance`.
+
+    Raises:
+        ValueError: A negative or infinite share, or a source that has no boxes.
+    """
+    if not 0 <= dilation < math.inf:
+        raise ValueError(
+            f"box_dilation={dilation}: allowed is a share of the box, 0 or more; 0.25 grows it by a quarter."
+        )
+    if dilation and source in ("importance", "mask"):
+        raise ValueError(
+            f"box_dilation={dilation} grows boxes, and source={source!r} has none; pass source='boxes', or "
+            "box_dilation=0.0."
+        )
 
 
 def _image_id(row: Mapping[str, Any], name: str) -> str:
@@ -113,15 +142,26 @@ def _from_boxes(
     num_labels: int | None,
     name: str,
     generator: np.random.Generator | None,
+    dilation: float,
 ) -> npt.NDArray[np.uint8]:
     boxes: list[list[float]] = []
     for number, entry in enumerate(_objects(value, name)):
         category, (x0, y0, x1, y1) = _checked(entry, size, num_labels, f"{name}, object {number}")
         if category == target:  # every pixel that the box touches, so that a box below a pixel does not vanish
             boxes.append([math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)])
+    if dilation and boxes:
+        boxes = _grown(boxes, size, dilation)
     if generator is not None:
         boxes = moved_boxes(boxes, size, generator)
     return (boxes_to_mask(boxes, *size).numpy() * 255).astype(np.uint8)
+
+
+def _grown(boxes: list[list[float]], size: tuple[int, int], dilation: float) -> list[list[float]]:
+    # The published rule ends at width - 1 and height - 1, like all of its boxes; one that touches the far edge must not
+    # shrink or vanish by it.
+    given = torch.tensor(boxes).long()
+    grown = dilate_boxes(given, dilation, *size)
+    return torch.cat([grown[:, :2].minimum(given[:, :2]), grown[:, 2:].maximum(given[:, 2:])], 1).tolist()
 
 
 def _objects(value: Any, name: str) -> list[Any]:

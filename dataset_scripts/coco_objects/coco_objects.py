@@ -1,8 +1,5 @@
 """Builder for COCO instance annotations: boxes, and masks from polygons and RLE."""
 
-import glob
-import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +7,10 @@ from typing import Any
 
 import datasets
 import numpy as np
-from PIL import Image
-from pycocotools import mask as coco
+from hf_guidance.dataset_scripts.coco_objects.files import LAYOUT, cut, find_annotations, find_images, read_json
+from hf_guidance.dataset_scripts.coco_objects.outlines import box_mask, paint, rasterise
 
+from hf_guidance.prepared_images import PREPARATIONS, prepared_row
 from hf_guidance.schema import (
     ANY_CLASS,
     AnnotatedImageBuilder,
@@ -24,118 +22,7 @@ from hf_guidance.schema import (
     verify_image,
 )
 
-SPLITS = {"train": "train", "val": "validation", "test": "test"}
-LAYOUT = "instances*.json (or annotations/instances*.json) and images/"
 ROUNDING = 1.0  # COCO rounds boxes to hundredths and lets them end up to a pixel outside the image
-
-
-def find_annotations(config: "CocoObjectsConfig") -> dict[str, str]:
-    """Split -> json file: as configured, or the instances*.json of data_dir."""
-    base = config.base()
-    given = config.annotation_file
-    if given is not None:
-        files = dict(given) if isinstance(given, Mapping) else {"train": given}
-        files = {split: os.path.join(base, os.path.expanduser(path)) for split, path in files.items()}
-    else:
-        patterns = [os.path.join(glob.escape(base), inner, "instances*.json") for inner in ("", "annotations")]
-        paths = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
-        files = {split_of(path): path for path in paths}
-        if len(files) < len(paths):
-            raise ValueError(f"{paths}: several files are one split; pass annotation_file={{split: file}}.")
-    missing = [path for path in files.values() if not os.path.isfile(path)]
-    if missing or not files:
-        raise ValueError(f"annotation_file: not found: {missing or base}; allowed: a folder with {LAYOUT}, or a path.")
-    return files
-
-
-def split_of(path: str) -> str:
-    """instances_val2014.json -> validation; a name without a split is train."""
-    return next((split for key, split in SPLITS.items() if f"_{key}" in os.path.basename(path)), "train")
-
-
-def find_images(config: "CocoObjectsConfig", split: str, annotation_file: str) -> str:
-    """The folder of a split's images."""
-    base, given = config.base(), config.image_dir
-    year = os.path.splitext(os.path.basename(annotation_file))[0].removeprefix("instances").strip("_")
-    names = [os.path.join("images", year), year, "images", split] if year else ["images", split]
-    if given is not None:
-        names = [os.path.expanduser(given.get(split, split) if isinstance(given, Mapping) else given)]
-    found = [path for path in (os.path.join(base, name) for name in names) if os.path.isdir(path)]
-    if not found:
-        raise ValueError(f"image_dir: none of {names} is a folder in {base}; pass image_dir='...', or by split.")
-    return found[0]
-
-
-def read_json(path: str) -> dict[str, Any]:
-    """The content of an instances file; without its three lists nothing can be read, so this is always an error."""
-    try:
-        with open(path, "rb") as file:
-            content = json.loads(file.read())
-    except ValueError as error:
-        raise ValueError(f"{path}: this is not well-formed JSON ({error}). Write the file again.") from None
-    keys = ("images", "annotations", "categories")
-    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise ValueError(f"{path}: {missing} missing; allowed: an instances file with {', '.join(keys)}.")
-    return content
-
-
-def rasterise(segmentation: Any, size: tuple[int, int], item: str) -> np.ndarray:
-    """Polygons or RLE -> (height, width) booleans, exactly as pycocotools draws them."""
-    width, height = size
-    if isinstance(segmentation, dict):
-        check_rle(segmentation, size, item)
-        compressed = not isinstance(segmentation["counts"], list)
-        rle = segmentation if compressed else coco.frPyObjects(segmentation, height, width)
-    else:
-        for polygon in segmentation:
-            # pycocotools takes four numbers for a box and crashes on two
-            pairs = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
-            if not pairs or not all(map(math.isfinite, polygon)):
-                message = f"polygon {polygon}; allowed: a list of x, y of at least three points, all finite."
-                raise InvalidAnnotation("malformed polygon", item, message)
-        rle = coco.merge(coco.frPyObjects(segmentation, height, width))
-    return np.asarray(coco.decode(rle), dtype=bool)
-
-
-def check_rle(rle: dict[str, Any], size: tuple[int, int], item: str) -> None:
-    """Check that an RLE has the size of its image and runs for all of its pixels; pycocotools draws garbage else."""
-    width, height = size
-    if list(rle.get("size", ())) != [height, width]:
-        message = f"the RLE is for (height, width) {rle.get('size')}, the image is {[height, width]}."
-        raise InvalidAnnotation("size of mask and image differ", item, message)
-    counts = rle.get("counts") or []
-    runs = counts if isinstance(counts, list) else decompress(counts)
-    if sum(runs) != width * height or min(runs) < 0:
-        raise InvalidAnnotation("malformed RLE", item, f"its counts do not add up to {width * height} pixels.")
-
-
-def decompress(text: str | bytes) -> list[int]:
-    """Run lengths of a compressed RLE: digits of 5 bits, lowest first, from the third on relative to the last but one."""
-    runs, value, shift = [], 0, 0
-    for byte in text.encode() if isinstance(text, str) else text:
-        digit = byte - 48
-        value, shift = value | (digit & 31) << shift, shift + 5
-        if not digit & 32:
-            value -= (1 << shift) if digit & 16 else 0
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return runs
-
-
-def box_mask(box: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """(height, width) booleans: every pixel the box touches."""
-    mask = np.zeros(size[::-1], dtype=bool)
-    mask[math.floor(box[1]) : math.ceil(box[3]), math.floor(box[0]) : math.ceil(box[2])] = True
-    return mask
-
-
-def paint(masks: Sequence[np.ndarray], categories: Sequence[int], size: tuple[int, int]) -> Image.Image:
-    """One class mask (see hf_guidance.schema): the smaller object lies on top."""
-    canvas = np.zeros(size[::-1], dtype=np.uint8)
-    for index in sorted(range(len(masks)), key=lambda index: -int(masks[index].sum())):
-        canvas[masks[index]] = categories[index] + 1
-    return Image.fromarray(canvas)
 
 
 @dataclass
@@ -145,17 +32,28 @@ class CocoObjectsConfig(AnnotatedImageConfig):
     annotation_file: str | Mapping[str, str] | None = None
     image_dir: str | Mapping[str, str] | None = None
     names: Sequence[str] | None = None
-    masks: bool = True
+    masks: bool | None = None
     crowd: str = "keep"
+    preparation: str = "as_is"
+    split_file: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_choice("crowd", ("keep", "drop"))
+        self.check_choice("preparation", PREPARATIONS)
+        if self.split_file is not None and not os.path.isfile(self.split_path()):
+            raise ValueError(f"split_file: {self.split_path()} is no file; give its path, absolute or in data_dir.")
 
     def base(self) -> str:
         if self.data_dir is None:
             raise ValueError(f"data_dir: got None; pass the folder that holds {LAYOUT}.")
         return os.path.abspath(os.path.expanduser(self.data_dir))
+
+    def split_path(self) -> str:
+        return os.path.join(self.base(), os.path.expanduser(self.split_file or ""))
+
+    def with_masks(self) -> bool:
+        return self.preparation == "as_is" if self.masks is None else self.masks
 
     def raw_files(self) -> tuple[list[str], list[str]]:
         annotations = find_annotations(self)
@@ -163,7 +61,8 @@ class CocoObjectsConfig(AnnotatedImageConfig):
         images = [
             os.path.join(root, name) for folder in folders for root, _, names in os.walk(folder) for name in names
         ]
-        return list(annotations.values()), images
+        lists = [] if self.split_file is None else [self.split_path()]
+        return [*annotations.values(), *lists], images
 
 
 class CocoObjects(AnnotatedImageBuilder):
@@ -177,10 +76,10 @@ class CocoObjects(AnnotatedImageBuilder):
         # category ids have gaps (COCO: 80 classes, ids up to 90); indices are their ranks
         known = self._categories()
         names = list(self.config.names or known.values())
-        if self.config.masks and len(names) >= ANY_CLASS:
+        if self.config.with_masks() and len(names) >= ANY_CLASS:
             raise ValueError(f"masks: {len(names)} classes; a mask holds at most {ANY_CLASS - 1}. Pass masks=False.")
         self._indices = {category: names.index(name) for category, name in known.items() if name in names}
-        features = annotated_image_features(names, mask=self.config.masks)
+        features = annotated_image_features(names, mask=self.config.with_masks())
         return datasets.DatasetInfo(description="Images with boxes and masks, from COCO.", features=features)
 
     def _categories(self) -> dict[int, str]:
@@ -193,13 +92,32 @@ class CocoObjects(AnnotatedImageBuilder):
         return dict(sorted(known.items()))
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        return [
-            datasets.SplitGenerator(
-                name=split,
-                gen_kwargs={"records": shards(self._records(path)), "folder": find_images(self.config, split, path)},
+        if self.config.split_file is not None and "train" not in self._files:
+            raise ValueError(f"split_file: it cuts the split train, and there is only {', '.join(self._files)}.")
+        generators = []
+        for split, path in self._files.items():
+            folder = find_images(self.config, split, path)
+            for name, records in self._parts(split, self._records(path)).items():
+                options = {"records": shards(records), "folder": folder}
+                generators.append(datasets.SplitGenerator(name=name, gen_kwargs=options))
+        return generators
+
+    def _parts(self, split: str, records: list[Any]) -> dict[str, list[Any]]:
+        """The records of a file by split: one, or those into which the split file cuts train."""
+        if self.config.split_file is None or split != "train":
+            return {split: records}
+        images = [image for image, _ in records]
+        parts = cut(images, self.config.split_path())
+        twice = sorted((set(parts) & set(self._files)) - {"train"})
+        if twice:
+            raise ValueError(
+                f"split_file: {', '.join(twice)} has an annotation file of its own; rename one of the two."
             )
-            for split, path in self._files.items()
-        ]
+        named = {index for indices in parts.values() for index in indices}
+        for index, image in enumerate(images):
+            if index not in named:
+                self.count("in no split of the split file", image["file_name"])
+        return {name: [records[index] for index in indices] for name, indices in parts.items()}
 
     def _records(self, path: str) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
         """Each image with its annotations."""
@@ -244,7 +162,9 @@ class CocoObjects(AnnotatedImageBuilder):
                 self.problem(error)
         categories = [entry["category"] for entry in objects]
         row = {"image": path, "image_id": str(image["id"]), "labels": sorted(set(categories)), "objects": objects}
-        return {**row, "mask": paint(masks, categories, size)} if self.config.masks else row
+        if self.config.with_masks():
+            row["mask"] = paint(masks, categories, size)
+        return row if self.config.preparation == "as_is" else prepared_row(row, size, self.count)
 
     def _size(self, image: dict[str, Any], path: str) -> tuple[int, int]:
         actual = verify_image(path)
@@ -265,7 +185,7 @@ class CocoObjects(AnnotatedImageBuilder):
             message = f"category {annotation.get('category_id')} is unknown; allowed: {', '.join(known)} (names)."
             raise InvalidAnnotation("unknown class", item, message)
         box = self._box(annotation, size, item)
-        if not self.config.masks:
+        if not self.config.with_masks():
             return {"bbox": box, "category": category}, np.zeros(0, dtype=bool)
         segmentation = annotation.get("segmentation")
         mask = rasterise(segmentation, size, item) if segmentation else box_mask(box, size)

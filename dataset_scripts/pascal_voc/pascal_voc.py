@@ -9,6 +9,7 @@ from typing import Any
 
 import datasets
 
+from hf_guidance.prepared_images import PREPARATIONS, prepared_row
 from hf_guidance.schema import (
     AnnotatedImageBuilder,
     AnnotatedImageConfig,
@@ -92,11 +93,13 @@ class PascalVocConfig(AnnotatedImageConfig):
     difficult: str = "keep"
     truncated: str = "keep"
     one_based: bool = True
+    preparation: str = "as_is"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_choice("difficult", ("keep", "drop"))
         self.check_choice("truncated", ("keep", "drop"))
+        self.check_choice("preparation", PREPARATIONS)
 
     def raw_files(self) -> tuple[list[str], list[str]]:
         root = find_root(self.data_dir)
@@ -146,6 +149,8 @@ class PascalVoc(AnnotatedImageBuilder):
                     listed[split] = ids
                 else:
                     self.count("empty split file", path)
+        if self.config.preparation != "as_is" and len(listed) > 1:
+            listed.pop("trainval", None)  # the paper keeps train and val apart: these are the same images again
         annotated = {os.path.splitext(name)[0] for name in files_in(self._path("Annotations"), (".xml",))}
         pictured = {os.path.splitext(name)[0] for name in files_in(self._path("JPEGImages"), IMAGE_EXTENSIONS)}
         listed = listed or {"train": sorted(annotated | pictured)}
@@ -187,12 +192,12 @@ class PascalVoc(AnnotatedImageBuilder):
         image = self._image(image_id, text(root, "filename"), images)
         size = self._size(root, image, path)
         objects = list(self._objects(root, size, path))
-        return {
-            "image": image,
-            "image_id": image_id,
-            "labels": sorted({entry["category"] for entry in objects}),
-            "objects": objects,
-        }
+        labels = sorted({entry["category"] for entry in objects})
+        row = {"image": image, "image_id": image_id, "labels": labels, "objects": objects}
+        if self.config.preparation == "as_is":
+            return row
+        # the released code resizes the numbers of the file, which count from 1, as if they counted from 0
+        return prepared_row(row, size, self.count, offset=1 if self.config.one_based else 0)
 
     def _image(self, image_id: str, filename: str, images: dict[str, list[str]]) -> str:
         """The image of an id; what the XML calls it only helps where the id does not decide."""

@@ -55,3 +55,25 @@ def make_coco(root: Path, annotations: list[dict] | None = None, count: int = 4)
     content = {"images": images, "annotations": annotations, "categories": categories}
     (root / "instances.json").write_text(json.dumps(content))
     return root
+
+
+WATERBIRDS_HEADER = "img_id,img_filename,y,split,place,place_filename"
+
+
+def waterbirds_lines(count: int = 24) -> list[str]:
+    """Lines of metadata.csv in which y, place and split take every value; place agrees with y in half of the rows."""
+    return [f"{index + 1},birds/{index}.jpg,{index % 2},{index // 8},{index // 2 % 2},/x.jpg" for index in range(count)]
+
+
+def make_waterbirds(root: Path, count: int = 24) -> Path:
+    """Images 1 to count of 40 x 30 with a box (4, 5, 14, 17) each, eight to a split, and masks of the box's left half."""
+    for index in range(count):
+        write_image(root / "birds" / f"{index}.jpg")
+        mask = np.zeros((30, 40), dtype=np.uint8)
+        mask[5:17, 4:9] = 255
+        (root / "segmentations" / "birds").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(root / "segmentations" / "birds" / f"{index}.png")
+    (root / "metadata.csv").write_text("\n".join([WATERBIRDS_HEADER, *waterbirds_lines(count)]) + "\n")
+    boxes = (f"{index + 1} 4.0 5.0 10.0 12.0" for index in range(count))
+    (root / "bounding_boxes.txt").write_text("\n".join(boxes) + "\n")
+    return root

@@ -105,7 +105,7 @@ def test_polygons_rle_and_boxes(tmp_path, prepare):
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_decompressed_runs_are_the_masks_runs(height, width, seed, share):
     build_class("coco_objects")
-    decompress = sys.modules["hf_guidance.dataset_scripts.coco_objects.coco_objects"].decompress
+    decompress = sys.modules["hf_guidance.dataset_scripts.coco_objects.outlines"].decompress
     mask = np.asfortranarray(np.random.default_rng(seed).random((height, width)) < share, dtype=np.uint8)
     flat = mask.flatten(order="F")
     runs = np.diff([0, *(np.flatnonzero(np.diff(flat)) + 1), flat.size]).tolist()

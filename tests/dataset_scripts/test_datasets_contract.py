@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 import pytest
 from huggingface_hub import DatasetCard
-from raw_folders import make_coco, make_voc
+from raw_folders import make_coco, make_voc, make_waterbirds
 from test_question_datasets import RAW as QUESTIONS
 
 from hf_guidance import resources
@@ -22,6 +22,7 @@ RAW = {
     "digits_on_photos": lambda folder: {"train_size": 20, "validation_size": 8, "test_size": 8},
     "pascal_voc": lambda folder: {"data_dir": str(make_voc(folder))},
     "shapes_vqa": lambda folder: {"train_size": 20, "dev_size": 8, "test_id_size": 8, "test_ood_size": 8},
+    "waterbirds": lambda folder: {"data_dir": str(make_waterbirds(folder))},
     **{name: lambda folder, make=make: {"data_dir": str(make(folder))} for name, make in QUESTIONS.items()},
 }
 pytestmark = pytest.mark.parametrize("name", [path.name for path in FOLDERS if path.name != "__pycache__"])

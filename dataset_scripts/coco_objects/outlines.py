@@ -1,0 +1,69 @@
+"""Outlines of COCO: polygons and RLE as pycocotools draws them, and one class mask of many."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco
+
+from hf_guidance.schema import InvalidAnnotation
+
+
+def rasterise(segmentation: Any, size: tuple[int, int], item: str) -> np.ndarray:
+    """Polygons or RLE -> (height, width) booleans, exactly as pycocotools draws them."""
+    width, height = size
+    if isinstance(segmentation, dict):
+        check_rle(segmentation, size, item)
+        compressed = not isinstance(segmentation["counts"], list)
+        rle = segmentation if compressed else coco.frPyObjects(segmentation, height, width)
+    else:
+        for polygon in segmentation:
+            # pycocotools takes four numbers for a box and crashes on two
+            pairs = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
+            if not pairs or not all(map(math.isfinite, polygon)):
+                message = f"polygon {polygon}; allowed: a list of x, y of at least three points, all finite."
+                raise InvalidAnnotation("malformed polygon", item, message)
+        rle = coco.merge(coco.frPyObjects(segmentation, height, width))
+    return np.asarray(coco.decode(rle), dtype=bool)
+
+
+def check_rle(rle: dict[str, Any], size: tuple[int, int], item: str) -> None:
+    """Check that an RLE has the size of its image and runs for all of its pixels; pycocotools draws garbage else."""
+    width, height = size
+    if list(rle.get("size", ())) != [height, width]:
+        message = f"the RLE is for (height, width) {rle.get('size')}, the image is {[height, width]}."
+        raise InvalidAnnotation("size of mask and image differ", item, message)
+    counts = rle.get("counts") or []
+    runs = counts if isinstance(counts, list) else decompress(counts)
+    if sum(runs) != width * height or min(runs) < 0:
+        raise InvalidAnnotation("malformed RLE", item, f"its counts do not add up to {width * height} pixels.")
+
+
+def decompress(text: str | bytes) -> list[int]:
+    """Run lengths of a compressed RLE: digits of 5 bits, lowest first, from the third on relative to the last but one."""
+    runs, value, shift = [], 0, 0
+    for byte in text.encode() if isinstance(text, str) else text:
+        digit = byte - 48
+        value, shift = value | (digit & 31) << shift, shift + 5
+        if not digit & 32:
+            value -= (1 << shift) if digit & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
+
+
+def box_mask(box: Sequence[float], size: tuple[int, int]) -> np.ndarray:
+    """(height, width) booleans: every pixel the box touches."""
+    mask = np.zeros(size[::-1], dtype=bool)
+    mask[math.floor(box[1]) : math.ceil(box[3]), math.floor(box[0]) : math.ceil(box[2])] = True
+    return mask
+
+
+def paint(masks: Sequence[np.ndarray], categories: Sequence[int], size: tuple[int, int]) -> Image.Image:
+    """One class mask (see hf_guidance.schema): the smaller object lies on top."""
+    canvas = np.zeros(size[::-1], dtype=np.uint8)
+    for index in sorted(range(len(masks)), key=lambda index: -int(masks[index].sum())):
+        canvas[masks[index]] = categories[index] + 1
+    return Image.fromarray(canvas)

@@ -1,0 +1,283 @@
+"""Builder for Waterbirds and sets of its layout: objects pasted on places, which agree with the class or do not."""
+
+import csv
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+from PIL import Image
+
+from hf_guidance.schema import (
+    AnnotatedImageBuilder,
+    AnnotatedImageConfig,
+    InvalidAnnotation,
+    annotated_image_features,
+    check_box,
+    shards,
+    verify_image,
+)
+
+SPLITS = ("train", "validation", "test")  # as metadata.csv numbers them
+COLUMNS = ("img_id", "img_filename", "y", "split", "place")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+BOX_FILES = ("bounding_boxes.txt", os.path.join("CUB_200_2011", "bounding_boxes.txt"))
+MASK_FOLDERS = ("segmentations", "masks")
+ROUNDING = 1.0  # boxes of CUB may end up to a pixel outside the image
+INSIDE = 128  # masks of CUB are the average of several annotators; half of them decide
+
+
+@dataclass
+class WaterbirdsConfig(AnnotatedImageConfig):
+    """Options of the builder; the README explains each."""
+
+    task: str = "conventional"
+    source: str = "boxes"
+    validation: str = "all"
+    metadata_file: str = "metadata.csv"
+    boxes_file: str | None = None
+    mask_dir: str | None = None
+    names: Sequence[str] = ("landbird", "waterbird")
+    places: Sequence[str] = ("land", "water")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_choice("task", ("conventional", "reversed"))
+        self.check_choice("source", ("boxes", "masks"))
+        self.check_choice("validation", ("all", "matched"))
+        for option in ("names", "places"):
+            given = getattr(self, option)
+            if isinstance(given, str) or len(set(given)) != 2 or len(given) != 2:
+                raise ValueError(f"{option}: got {given!r}; allowed: two different names, of 0 and of 1.")
+
+    def path(self, *parts: str) -> str:
+        """A path in data_dir, unless it is absolute."""
+        if self.data_dir is None:
+            raise ValueError(f"data_dir: got None; pass the folder that holds {self.metadata_file} and the images.")
+        base = os.path.abspath(os.path.expanduser(self.data_dir))
+        return os.path.join(base, *(os.path.expanduser(part) for part in parts))
+
+    def box_path(self, header: Sequence[str]) -> str | None:
+        """The file of the boxes; None where the columns of metadata.csv hold them."""
+        if self.boxes_file is None and set(CORNERS) <= set(header):
+            return None
+        tried = [self.path(name) for name in (BOX_FILES if self.boxes_file is None else (self.boxes_file,))]
+        found = [path for path in tried if os.path.isfile(path)]
+        if not found:
+            raise ValueError(
+                f"boxes_file: none of {tried} is a file, and {self.path(self.metadata_file)} has no columns "
+                f"{', '.join(CORNERS)}; pass boxes_file='...' (CUB-200-2011's bounding_boxes.txt), or source='masks'."
+            )
+        return found[0]
+
+    def mask_path(self, line: dict[str, str]) -> str:
+        """The mask of a line of metadata.csv: its column mask_filename, or the same name in a folder of masks."""
+        if self.mask_dir is None and "mask_filename" in line:
+            return self.path(line["mask_filename"]) if line["mask_filename"] else ""
+        folders = [self.path(name) for name in (MASK_FOLDERS if self.mask_dir is None else (self.mask_dir,))]
+        folder = next((path for path in folders if os.path.isdir(path)), None)
+        if folder is None:
+            raise ValueError(
+                f"mask_dir: none of {folders} is a folder, and {self.path(self.metadata_file)} has no column "
+                "mask_filename; pass mask_dir='...' (CUB-200-2011's segmentations), or source='boxes'."
+            )
+        return os.path.join(folder, os.path.splitext(line["img_filename"])[0] + ".png")
+
+    def raw_files(self) -> tuple[list[str], list[str]]:
+        path, lines = self.path(self.metadata_file), read_metadata(self)
+        annotations, images = [path], [self.path(line["img_filename"]) for _, line in lines]
+        if self.source == "masks":
+            images += [self.mask_path(line) for _, line in lines]
+        elif (boxes := self.box_path(list(lines[0][1]) if lines else ())) is not None:
+            annotations.append(boxes)
+        return annotations, [image for image in images if os.path.isfile(image)]
+
+
+def read_metadata(config: WaterbirdsConfig) -> list[tuple[int, dict[str, str]]]:
+    """Line number and columns of every line; without the columns nothing can be read, so that is always an error."""
+    path = config.path(config.metadata_file)
+    if not os.path.isfile(path):
+        raise ValueError(f"metadata_file: {path} is no file; allowed: a csv file with {', '.join(COLUMNS)}.")
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, restval="")
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(
+                f"{path}: column {', '.join(missing)} missing; allowed: a csv file with {', '.join(COLUMNS)}."
+            )
+        lines = [(reader.line_num, {key: value.strip() for key, value in line.items() if key}) for line in reader]
+    if not lines:
+        raise ValueError(f"{path}: there is no line below the header; give the whole file.")
+    return lines
+
+
+def index(line: dict[str, str], column: str, names: Sequence[str], item: str) -> int:
+    """The number in a column, which counts names from 0."""
+    value = line[column]
+    if value not in map(str, range(len(names))):
+        allowed = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
+        raise InvalidAnnotation(f"unknown {column}", item, f"{column} is {value!r}; allowed: {allowed}.")
+    return int(value)
+
+
+def numbers(values: Sequence[str], item: str) -> list[float]:
+    """Four finite or infinite numbers; NaN where there is no number."""
+    if not any(values):
+        raise InvalidAnnotation(
+            "label without box", item, f"no box: neither {', '.join(CORNERS)} nor a line of its id."
+        )
+    try:
+        return [float(value) for value in values]
+    except ValueError:
+        raise InvalidAnnotation("box not finite", item, f"box {list(values)}; allowed: four numbers.") from None
+
+
+def box_mask(box: Sequence[float], size: tuple[int, int]) -> np.ndarray:
+    """(height, width) booleans: every pixel the box touches."""
+    mask = np.zeros(size[::-1], dtype=bool)
+    mask[math.floor(box[1]) : math.ceil(box[3]), math.floor(box[0]) : math.ceil(box[2])] = True
+    return mask
+
+
+def read_mask(path: str, size: tuple[int, int], item: str) -> np.ndarray:
+    """(height, width) booleans: where the object is."""
+    if not os.path.isfile(path):
+        raise InvalidAnnotation("label without mask", item, f"there is no mask {path or 'in column mask_filename'}.")
+    if verify_image(path) != size:
+        message = f"mask {path} is {verify_image(path)}, the image {size} (width, height)."
+        raise InvalidAnnotation("size of mask and image differ", item, message)
+    with Image.open(path) as image:
+        mask = np.asarray(image.convert("L")) >= INSIDE
+    if not mask.any():
+        raise InvalidAnnotation("empty mask", item, f"mask {path} holds no pixel of {INSIDE} or more.")
+    return mask
+
+
+class Waterbirds(AnnotatedImageBuilder):
+    """Objects on places, with group = 2 * y + place."""
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = WaterbirdsConfig
+
+    def _info(self) -> datasets.DatasetInfo:
+        names, places = list(self.config.names), list(self.config.places)
+        groups = [f"{name}_on_{place}" for name in names for place in places]
+        reverse = self.config.task == "reversed"
+        mask = reverse or self.config.source == "masks"
+        return datasets.DatasetInfo(
+            description="Objects pasted on places; in training the place tells the class in most or all of the rows.",
+            features=annotated_image_features(places if reverse else names, mask=mask, groups=groups),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        return [
+            datasets.SplitGenerator(name=split, gen_kwargs={"records": shards(records)})
+            for split, records in self._records().items()
+        ]
+
+    def _records(self) -> dict[str, list[dict[str, Any]]]:
+        """Split -> its rows as metadata.csv has them; splits without a line are left out."""
+        lines = read_metadata(self.config)
+        boxes = self._boxes(list(lines[0][1])) if self.config.source == "boxes" else None
+        records: dict[str, list[dict[str, Any]]] = {}
+        seen: set[str] = set()
+        for number, line in lines:
+            item = f"{self.config.path(self.config.metadata_file)}, line {number} (img_id {line['img_id']})"
+            try:
+                split, record = self._record(line, item)
+                if record["image_id"] in seen:
+                    raise InvalidAnnotation("image id twice", item, "an earlier line has the same img_id.")
+            except InvalidAnnotation as error:
+                self.problem(error)
+                continue
+            seen.add(record["image_id"])
+            rows = records.setdefault(split, [])
+            if split == "validation" and self.config.validation == "matched" and record["y"] != record["place"]:
+                self.count("validation row of an unmatched group, left out on request", item)
+                continue
+            if self.config.source == "masks":
+                record["mask"] = self.config.mask_path(line)
+            elif boxes is None:
+                record["corners"] = [line[corner] for corner in CORNERS]
+            else:
+                record["corner_and_size"] = boxes.get(record["image_id"], ())
+            rows.append(record)
+        return {split: records[split] for split in SPLITS if split in records}
+
+    def _record(self, line: dict[str, str], item: str) -> tuple[str, dict[str, Any]]:
+        """The split of a line, and what its row is made of but for box and mask."""
+        if not line["img_id"] or not line["img_filename"]:
+            raise InvalidAnnotation("line without img_id or img_filename", item, f"got {line}.")
+        y, place = (index(line, *pair, item) for pair in (("y", self.config.names), ("place", self.config.places)))
+        image = self.config.path(line["img_filename"])
+        record = {"image_id": line["img_id"], "image": image, "y": y, "place": place, "item": item}
+        return SPLITS[index(line, "split", SPLITS, item)], record
+
+    def _boxes(self, header: Sequence[str]) -> dict[str, list[str]] | None:
+        """Image id -> x, y, width, height as a box file has them; None where metadata.csv has the boxes."""
+        path = self.config.box_path(header)
+        if path is None:
+            return None
+        boxes: dict[str, list[str]] = {}
+        with open(path, encoding="utf-8-sig") as file:
+            lines = [(number, line.split()) for number, line in enumerate(file, start=1) if line.strip()]
+        for number, fields in lines:
+            if len(fields) == 5 and fields[0] not in boxes:
+                boxes[fields[0]] = fields[1:]
+                continue
+            message = f"got {' '.join(fields)!r}; allowed: id x y width height, each id once."
+            self.problem(InvalidAnnotation("malformed line of the box file", f"{path}, line {number}", message))
+        return boxes
+
+    def _generate_examples(self, records: list[tuple[Any, ...]]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for record in (record for shard in records for record in shard):
+            try:
+                yield record["image_id"], self._row(record)
+            except InvalidAnnotation as error:
+                self.problem(error)
+
+    def _row(self, record: dict[str, Any]) -> dict[str, Any]:
+        if not os.path.isfile(record["image"]):
+            raise InvalidAnnotation("line without image", record["item"], f"there is no image {record['image']}.")
+        size = verify_image(record["image"])
+        reverse = self.config.task == "reversed"
+        label = record["place"] if reverse else record["y"]
+        row = {
+            "image": record["image"], "image_id": record["image_id"], "labels": [label], "objects": [],
+            "group": 2 * record["y"] + record["place"],
+        }  # fmt: skip
+        if reverse or self.config.source == "masks":
+            row["mask"] = None
+        try:
+            box, inside = self._inside(record, size)
+        except InvalidAnnotation as error:
+            self.problem(error)  # with "skip" the row stays, without annotation
+            return row
+        if "mask" in row:
+            row["mask"] = Image.fromarray(((inside != reverse) * 255).astype(np.uint8))
+        if reverse and inside.all():
+            self.count("object covers the image, nothing is outside", record["item"])
+        if not reverse:
+            row["objects"] = [{"bbox": box, "category": label}]
+        return row
+
+    def _inside(self, record: dict[str, Any], size: tuple[int, int]) -> tuple[list[float], np.ndarray]:
+        """The box of the object, and which pixels are inside."""
+        item = record["item"]
+        if self.config.source == "masks":
+            mask = read_mask(record["mask"], size, item)
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            return [float(edge) for edge in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)], mask
+        x, y, right, bottom = numbers(record.get("corners", record.get("corner_and_size")), item)
+        box = [x, y, right, bottom] if "corners" in record else [x, y, x + right, y + bottom]
+        limits = (*size, *size)
+        if all(-ROUNDING < value < limit + ROUNDING for value, limit in zip(box, limits, strict=True)):
+            clipped = [min(max(value, 0.0), float(limit)) for value, limit in zip(box, limits, strict=True)]
+            if clipped != box:
+                self.count("box less than a pixel outside the image, clipped", item)
+            box = clipped
+        check_box(box, *size, item, " CUB's boxes are x, y, width, height; those of metadata.csv are corners.")
+        return box, box_mask(box, size)
