@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import datasets
+import numpy as np
+from PIL import Image
 
 from hf_guidance.prepared_images import PREPARATIONS, prepared_row
 from hf_guidance.schema import (
+    ANY_CLASS,
     AnnotatedImageBuilder,
     AnnotatedImageConfig,
     InvalidAnnotation,
@@ -22,6 +25,8 @@ from hf_guidance.schema import (
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SPLITS = {"train": "train", "val": "validation", "test": "test", "trainval": "trainval"}
+SEGMENTATIONS = "SegmentationClass"
+VOID = 255  # pixels of VOC's segmentations that belong to no class: the rims of objects
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 ONE_BASED_HINT = " Boxes that count from 0 need one_based=False."
 
@@ -85,6 +90,24 @@ def read_box(element: ElementTree.Element, size: tuple[int, int], one_based: boo
     return corners
 
 
+def read_segmentation(path: str, size: tuple[int, int], classes: int) -> Image.Image:
+    """One class mask (see hf_guidance.schema): VOC counts classes from 1 too, and its void is nothing here."""
+    actual = verify_image(path)
+    if actual != size:
+        message = f"it is {actual[0]}x{actual[1]}, the image {size[0]}x{size[1]}."
+        raise InvalidAnnotation("size of segmentation and image differ", path, message)
+    with Image.open(path) as image:
+        mask = np.asarray(image)
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        message = "allowed: one number a pixel (mode 'P' or 'L'), not colours."
+        raise InvalidAnnotation("malformed segmentation", path, message)
+    mask = np.where(mask == VOID, 0, mask)
+    if mask.max() > classes:
+        message = f"it holds {mask.max()}; allowed: 0 (nothing), 1 to {classes} (1 + class) and {VOID} (void)."
+        raise InvalidAnnotation("malformed segmentation", path, message)
+    return Image.fromarray(mask)
+
+
 @dataclass
 class PascalVocConfig(AnnotatedImageConfig):
     """Options of the builder; the README explains each."""
@@ -94,6 +117,7 @@ class PascalVocConfig(AnnotatedImageConfig):
     truncated: str = "keep"
     one_based: bool = True
     preparation: str = "as_is"
+    segmentations: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,12 +127,15 @@ class PascalVocConfig(AnnotatedImageConfig):
 
     def raw_files(self) -> tuple[list[str], list[str]]:
         root = find_root(self.data_dir)
-        folders = {name: os.path.join(root, name) for name in ("Annotations", "ImageSets/Main", "JPEGImages")}
+        folders = {
+            name: os.path.join(root, name) for name in ("Annotations", "ImageSets/Main", "JPEGImages", SEGMENTATIONS)
+        }
         paths = {
             name: [os.path.join(folder, file) for file in files_in(folder, (".xml", ".txt", *IMAGE_EXTENSIONS))]
             for name, folder in folders.items()
         }
-        return paths["Annotations"] + paths["ImageSets/Main"], paths["JPEGImages"]
+        outlines = paths[SEGMENTATIONS] if self.segmentations else []
+        return paths["Annotations"] + paths["ImageSets/Main"], paths["JPEGImages"] + outlines
 
 
 class PascalVoc(AnnotatedImageBuilder):
@@ -122,9 +149,10 @@ class PascalVoc(AnnotatedImageBuilder):
         names = self.config.names or self._names_in_files()
         if not names:
             raise ValueError(f"{self._root}: no object in any annotation file; pass names=[...] if that is meant.")
-        return datasets.DatasetInfo(
-            description="Images with boxes, read from a PASCAL VOC folder.", features=annotated_image_features(names)
-        )
+        if self.config.segmentations and len(names) >= ANY_CLASS:
+            raise ValueError(f"segmentations: {len(names)} classes; a mask holds at most {ANY_CLASS - 1}.")
+        features = annotated_image_features(names, mask=self.config.segmentations)
+        return datasets.DatasetInfo(description="Images with boxes, read from a PASCAL VOC folder.", features=features)
 
     def _path(self, *parts: str) -> str:
         return os.path.join(self._root, *parts)
@@ -194,10 +222,22 @@ class PascalVoc(AnnotatedImageBuilder):
         objects = list(self._objects(root, size, path))
         labels = sorted({entry["category"] for entry in objects})
         row = {"image": image, "image_id": image_id, "labels": labels, "objects": objects}
+        if self.config.segmentations:
+            row["mask"] = self._segmentation(image_id, size)
         if self.config.preparation == "as_is":
             return row
         # the released code resizes the numbers of the file, which count from 1, as if they counted from 0
         return prepared_row(row, size, self.count, offset=1 if self.config.one_based else 0)
+
+    def _segmentation(self, image_id: str, size: tuple[int, int]) -> Image.Image | None:
+        """The outlines of an image; most images of VOC have none."""
+        path = self._path(SEGMENTATIONS, f"{image_id}.png")
+        try:
+            classes = len(self.info.features["objects"].feature["category"].names)
+            return read_segmentation(path, size, classes) if os.path.isfile(path) else None
+        except InvalidAnnotation as error:
+            self.problem(error)
+            return None
 
     def _image(self, image_id: str, filename: str, images: dict[str, list[str]]) -> str:
         """The image of an id; what the XML calls it only helps where the id does not decide."""
