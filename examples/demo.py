@@ -84,8 +84,6 @@ def train(model: Any, dataset: Any, guidance: Guidance, collator: GuidanceCollat
         guidance=guidance, grounding=Grounding(GradCAM(), metrics=("epg", "attribution_iou")),
     )  # fmt: skip
     trainer.train()
-    # Whatever it was trained with, the true boxes are what it is measured by.
-    trainer.data_collator = dataclasses.replace(collator, control_seed=None)
     return trainer
 
 
@@ -148,7 +146,7 @@ def draw(results: dict[str, Any], path: Path, count: int = 6) -> None:
     maps = {}
     for name, arm in (("before", "unguided"), ("after", "guided")):
         trainer = results[arm][0]
-        batch = trainer._prepare_inputs(trainer.data_collator(chosen))
+        batch = trainer._prepare_inputs(trainer.data_collator.for_evaluation()(chosen))
         with torch.no_grad():
             forward = Forward(trainer.model.eval(), trainer.family, batch, GradCAM().needs())
             maps[name] = resize_maps(forward.attribution(GradCAM()), (SIDE, SIDE)).cpu().numpy()

@@ -130,7 +130,9 @@ def main() -> None:
     train = with_annotated_fraction(splits[data.train_split], data.fraction, args.seed)
     names = class_names(train, data.train_split)
     model, processor = load_model(model_args, names, data.problem_type)
-    collator = GuidanceCollator(processor, data.problem_type, len(names), data.source)
+    collator = GuidanceCollator(
+        processor, data.problem_type, len(names), data.source, control_seed=data.control_seed
+    )  # which the trainer evaluates without
     trainer = GuidedTrainer(
         model=model,
         args=args,
@@ -143,9 +145,7 @@ def main() -> None:
         grounding=Grounding(attribution, metrics=("epg", "attribution_iou", "pointing_game")),
     )
     before = trainer.evaluate(metric_key_prefix="before")
-    collator.control_seed = data.control_seed
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    collator.control_seed = None
     trainer.save_model()
     after = trainer.evaluate(metric_key_prefix="after")
     trainer.save_metrics("all", before | after)

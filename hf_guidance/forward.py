@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from hf_guidance.batch_statistics import couples_rows
 from hf_guidance.gradients import cam_gradient, full_precision, slotwise_gradient
-from hf_guidance.runs import Edit, Run, couples_rows, run_edits, run_full
+from hf_guidance.runs import Edit, Run, run_edits, run_full
 from hf_guidance.shortcuts import reduced, takes_backward
 from hf_guidance.spatial import resize_maps
 from hf_guidance.views import FULL, View

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from hf_guidance.batch_statistics import statistics_kept
 from hf_guidance.capture import captured
 from hf_guidance.families.family import FullRun, repeated
 from hf_guidance.second_order import fast_double_backward
@@ -138,7 +138,7 @@ def run_edits(
     for parts in _cut(edits, total if max_rows is None else max(1, max_rows // images)):
         outputs = None
         if not layers and all(edit.at == "input" and edit.hard for edit, _ in parts):
-            with _statistics_kept(module):
+            with statistics_kept(module):
                 outputs = family.call_hard(module, inputs, _masks(parts), parts[0][0].fill, full)
         if outputs is None:
             copies = [edit.copies(family, keep) for edit, keep in parts]
@@ -192,7 +192,7 @@ def _run_copies(
     if at != "input":
         edits[family.path(at, module)] = lambda output: copies
     quick = fast_double_backward(leaf) if layers and twice else nullcontext()
-    with captured(module, edits) as recorded, quick, _statistics_kept(module), _checkpointing_off(module, at):
+    with captured(module, edits) as recorded, quick, statistics_kept(module), _checkpointing_off(module, at):
         if at == "input" and not edits:
             outputs = family.call(module, inputs, copies, full)
         else:
@@ -201,24 +201,6 @@ def _run_copies(
             outputs = module(**repeated(inputs, count) | ({family.features: copies} if at == "input" else {}))
     raw = {layer: copies if layer == at else recorded[family.path(layer, module)] for layer in layers}
     return outputs, raw
-
-
-def couples_rows(module: nn.Module) -> bool:
-    """Whether the images of a call see each other, in a BatchNorm in train mode: then calls are not stacked."""
-    return any(isinstance(m, _BatchNorm) and m.training for m in module.modules())
-
-
-@contextmanager
-def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    # Copies are no images: they are normalised by their own statistics, but running statistics do not learn from them.
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True
 
 
 @contextmanager

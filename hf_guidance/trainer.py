@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 from transformers.utils import logging
 
 from hf_guidance.annotation_watch import AnnotationWatch
+from hf_guidance.batch_statistics import couples_rows, freeze
 from hf_guidance.collator import ROW_FORMAT_COLUMNS, GuidanceCollator
 from hf_guidance.compatibility import (
     refuse_dispatched_batches,
@@ -24,6 +24,7 @@ from hf_guidance.compatibility import (
     use_differentiable_attention,
 )
 from hf_guidance.dataset_check import can_be_judged, check_annotated
+from hf_guidance.evaluation_data import EvaluationDataTrainer
 from hf_guidance.explained_rows import annotated_images, annotated_only, draw_one_per_image, take_images
 from hf_guidance.families import Family, family_of
 from hf_guidance.first_step import check_terms
@@ -40,7 +41,7 @@ logger = logging.get_logger(__name__)
 _PATIENCE = 10  # optimizer steps in which a head that begins at zero may learn to pass gradients
 
 
-class GuidedTrainer(Trainer):
+class GuidedTrainer(EvaluationDataTrainer):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
     Takes everything Trainer takes. Differences: the loss is the guidance's; every log entry has ``loss/<term>`` and
@@ -54,6 +55,8 @@ class GuidedTrainer(Trainer):
         family: What is known of the model's architecture; found by its ``config.model_type`` when None.
         grounding: What to measure of attributions; by default EPG, or for boxes plausibility, of the first attribution
             term's maps.
+        eval_data_collator: Collates what is evaluated and predicted. By default ``data_collator``, a GuidanceCollator without
+            its augmentation, and with its boxes as they are annotated, neither moved nor dilated.
         **kwargs: As for Trainer. Without ``data_collator``, the ``processing_class`` (an image processor) becomes a
             GuidanceCollator for the model's ``problem_type``; without either, rows must hold ``pixel_values``.
 
@@ -74,6 +77,7 @@ class GuidedTrainer(Trainer):
         guidance: Guidance,
         family: Family | None = None,
         grounding: Grounding | None = None,
+        eval_data_collator: Any = None,
         **kwargs: Any,
     ) -> None:
         given = inspect.signature(Trainer.__init__).bind_partial(None, *args, **kwargs).arguments
@@ -88,7 +92,7 @@ class GuidedTrainer(Trainer):
         self._evaluating = False
         self._watch = AnnotationWatch()
         self._forget_checks()
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, eval_data_collator=eval_data_collator, **kwargs)
         self.grounding = grounding or default_grounding(guidance, lambda: self.family)
         # The loss is a mean over images; the Trainer must divide it by the accumulation steps itself.
         self.model_accepts_loss_kwargs = False
@@ -151,7 +155,7 @@ class GuidedTrainer(Trainer):
         if not model.training:
             return self._evaluation_loss(model, inputs, return_outputs)
         if getattr(self.args, "frozen_batch_norm", False):
-            _freeze_batch_norm(model)
+            freeze(model)
         annotated, rest, order = self._training_forwards(model, draw_one_per_image(inputs))
         loss, logs = self.guidance(annotated, rest)
         self._train_log.add(logs)
@@ -189,7 +193,7 @@ class GuidedTrainer(Trainer):
         if not images:
             return None, self._forward(model, batch, self.guidance.needs(annotated=False)), list(range(count))
         costly = any(takes_backward(self.family, view, layer) for view, layer in reduced(needs, self.family))
-        if len(images) == count or not costly or _rows_interact(model):
+        if len(images) == count or not costly or couples_rows(model):
             return self._forward(model, annotated_only(batch), needs), None, list(range(count))
         others = sorted(set(range(count)) - set(images))
         annotated = self._forward(model, annotated_only(take_images(batch, images)), needs)
@@ -285,14 +289,3 @@ class GuidedTrainer(Trainer):
             if new and self.args.should_save:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
-
-
-def _freeze_batch_norm(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
-
-
-def _rows_interact(model: nn.Module) -> bool:
-    # Batch statistics couple the images of a batch: they cannot be run apart.
-    return any(isinstance(module, _BatchNorm) and module.training for module in model.modules())

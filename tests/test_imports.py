@@ -7,19 +7,18 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "hf_guidance"
 ORDER = (
-    "whole_file", "spatial", "schema", "prepared_images", "answers", "safe_pickle", "region_files", "regions", "question_schema",
-    "vqa_files", "prior_shift", "views", "targets", "normalizations", "dynamic_weights", "second_order",
-    "models", "families", "batch_statistics", "capture", "runs", "gradients", "shortcuts", "forward", "attributions", "objectives",
-    "serialization", "guidance", "recipes", "explained_rows", "annotated_fraction", "controls", "row_labels",
-    "hard_masks", "augmentation", "row_importance", "collator", "object_importance", "question_collator", "arguments",
-    "resources",
-    "explanation_scores", "grounding", "classification_metrics", "term_log", "first_step", "compatibility",
-    "dataset_check", "annotation_watch", "evaluation_data", "trainer", "hub", "model_card", "figure", "analysis",
-    "pareto_checkpoints", "sweep",
+    "whole_file", "spatial", "schema", "prepared_images", "answers", "safe_pickle", "region_files", "regions",
+    "question_schema", "vqa_files", "prior_shift", "views", "targets", "normalizations", "dynamic_weights",
+    "second_order", "models", "families", "batch_statistics", "capture", "runs", "gradients", "shortcuts",
+    "forward", "attributions", "objectives", "serialization", "guidance", "recipes", "explained_rows",
+    "annotated_fraction", "controls", "row_labels", "hard_masks", "augmentation", "row_importance", "collator",
+    "object_importance", "question_collator", "arguments", "resources", "explanation_scores", "grounding",
+    "classification_metrics", "term_log", "first_step", "compatibility", "dataset_check", "annotation_watch",
+    "evaluation_data", "trainer", "hub", "model_card", "figure", "analysis", "pareto_checkpoints", "sweep",
 )  # fmt: skip
 WITH_TRANSFORMERS = {
-    "families", "models", "collator", "arguments", "annotation_watch", "evaluation_data", "trainer", "first_step", "compatibility", "hub",
-    "model_card", "pareto_checkpoints",
+    "families", "models", "collator", "arguments", "annotation_watch", "evaluation_data", "trainer", "first_step",
+    "compatibility", "hub", "model_card", "pareto_checkpoints",
 }  # fmt: skip
 IN_A_STEP = ("objectives", "attributions", "forward", "guidance", "gradients", "runs")
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -1,0 +1,184 @@
+"""Guide classifiers by boxes over a grid: model x attribution x layer x loss x weight x fraction x dilation (arXiv 2303.11932).
+
+    python examples/run_model_guidance.py examples/model_guidance/digits.yaml
+    python examples/run_model_guidance.py --models bcos --losses energy l1 --layers input --output_dir runs/bcos
+
+A classifier of each model is trained without guidance, then fine-tuned once for every cell; the validation split is evaluated
+after every epoch, and of the Pareto-optimal models the representative one (highest EPG at most 5 points of F1 below the
+baseline) is tested. One row a run in <output_dir>/grid.csv, fronts in <output_dir>/fronts-*.png; stopped anywhere, a second
+call goes on. Cells of loss "baseline" are not trained, those of loss "unguided" without guidance.
+"""
+
+import itertools
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from guided_classifiers import AXES, Classifiers, DataArguments, read_json
+from transformers import AutoModelForImageClassification, HfArgumentParser, set_seed
+from transformers.utils import logging
+
+from hf_guidance import Guidance, ParetoCheckpoints, Sweep, load_representative, recipes
+from hf_guidance.analysis import pareto_figure
+from hf_guidance.recipes.model_guidance import WEIGHTS
+
+PLAIN = {"fraction": 1.0, "dilation": 0.0, "moved": 0}
+SCORES = ("f1", "map", "epg", "attribution_iou", "epg_undefined_share")
+
+
+@dataclass
+class GridArguments:
+    output_dir: str = "runs/model_guidance"
+    models: list[str] = field(
+        default_factory=lambda: ["vanilla", "xdnn", "bcos"], metadata={"help": "vanilla, xdnn, bcos."}
+    )
+    attributions: list[str] = field(
+        default_factory=lambda: ["paper"], metadata={"help": "paper, ixg, intgrad, gradcam, bcos."}
+    )
+    layers: list[str] = field(
+        default_factory=lambda: ["input", "final"], metadata={"help": "input, mid1 to mid3, final."}
+    )
+    losses: list[str] = field(default_factory=lambda: list(WEIGHTS), metadata={"help": "energy, l1, ppce, rrr."})
+    weights: str = field(
+        default="{}", metadata={"help": "JSON: loss to its weights; the recipe's three where none are."}
+    )
+    fractions: list[float] = field(default_factory=lambda: [1.0], metadata={"help": "Shares of images with boxes."})
+    dilations: list[float] = field(default_factory=lambda: [0.0], metadata={"help": "Growth of training boxes a side."})
+    moved: list[int] = field(default_factory=lambda: [0], metadata={"help": "1: boxes at random places, the control."})
+    seeds: list[int] = field(default_factory=lambda: [0])
+    grids: str = field(default="[]", metadata={"help": "JSON: more grids, each the axes that differ from these."})
+    baseline_epochs: int = 20
+    baseline_learning_rate: float = 1e-3
+    epochs: int = 10
+    learning_rate: float = 1e-4
+    max_drop: float = field(default=0.05, metadata={"help": "F1 that the representative may lose on validation."})
+
+
+def cells_of(options: GridArguments) -> list[dict[str, Any]]:
+    """Every cell once, seed by seed; a baseline for each attribution and layer comes before those that it is compared with."""
+    given: dict[str, Any] = {"models": options.models, "attributions": options.attributions, "layers": options.layers,
+                             "losses": options.losses, "fractions": options.fractions, "dilations": options.dilations,
+                             "moved": options.moved, "weights": read_json(options.weights)}  # fmt: skip
+    found: dict[tuple[Any, ...], None] = {}
+    for seed, more in itertools.product(options.seeds, [{}, *read_json(options.grids)]):
+        if unknown := sorted(set(more) - set(given)):
+            raise ValueError(f"grids: {unknown[0]!r} is no axis; choose among {sorted(given)}.")
+        axes = given | more
+        for model, attribution, layer in itertools.product(axes["models"], axes["attributions"], axes["layers"]):
+            found[(model, attribution, layer, "baseline", 0.0, 1.0, 0.0, 0, seed)] = None
+            for loss, *rest in itertools.product(axes["losses"], axes["fractions"], axes["dilations"], axes["moved"]):
+                weights = (0.0,) if loss == "unguided" else axes["weights"].get(loss) or WEIGHTS[loss]
+                for weight in weights:
+                    found[(model, attribution, layer, loss, weight, *rest, seed)] = None
+    return [dict(zip(AXES, values, strict=True)) for values in found]
+
+
+def guidance_of(cell: dict[str, Any]) -> Guidance:
+    chosen = None if cell["attribution"] == "paper" else cell["attribution"]
+    loss = cell["loss"] if cell["loss"] in WEIGHTS else "energy"
+    return recipes.model_guidance(loss, cell["model"], chosen, cell["layer"], cell["weight"] or 1.0, cell["fraction"])
+
+
+def run_cell(cell: dict[str, Any], classifiers: Classifiers, options: GridArguments) -> dict[str, Any]:
+    """Train and test one cell; what a call before left half done is done again."""
+    started = time.time()
+    folder = folder_of(cell, options)
+    shutil.rmtree(folder, ignore_errors=True)
+    base, f1 = baseline(cell, classifiers, options)
+    model, guidance = AutoModelForImageClassification.from_pretrained(base), guidance_of(cell)
+    used = Guidance() if cell["loss"] in ("baseline", "unguided") else guidance
+    trainer = classifiers.trainer(cell, model, used, folder, options.epochs, options.learning_rate,
+                                  measured=next(iter(guidance.on_attributions.values())).objective.attribution)  # fmt: skip
+    row = {"baseline_f1": f1, "step": 0}
+    if cell["loss"] != "baseline":
+        trainer.add_callback(ParetoCheckpoints(guidance=used))
+        trainer.train()
+        row |= classifiers.scores(trainer, cell, "test", "last_")
+        try:
+            chosen = load_representative(folder / "pareto", f1, options.max_drop)
+        except ValueError as error:  # none within the drop: the row has no representative
+            print(error, file=sys.stderr)
+            return row | {"step": None, "seconds": time.time() - started}
+        trainer.model.load_state_dict(AutoModelForImageClassification.from_pretrained(chosen).state_dict())
+        row["step"] = int(chosen.name.removeprefix("step-"))
+    row |= classifiers.scores(trainer, cell, "validation", "val_") | classifiers.scores(trainer, cell, "test", "test_")
+    for left in (folder / "pareto").glob("step-*"):  # the representative stays; the metrics of all are in pareto.json
+        if left.name != f"step-{row['step']}":
+            shutil.rmtree(left)
+    return row | {"seconds": time.time() - started}
+
+
+def baseline(cell: dict[str, Any], classifiers: Classifiers, options: GridArguments) -> tuple[Path, float]:
+    """The unguided model with the best validation F1, and that F1; trained once for a model and seed."""
+    folder = Path(options.output_dir) / "baselines" / f"{cell['model']}-{cell['seed']}"
+    record = folder / "f1.json"
+    if not record.is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        set_seed(cell["seed"])
+        trainer = classifiers.trainer(cell, classifiers.new_model(cell["model"]), Guidance(), folder,
+                                      options.baseline_epochs, options.baseline_learning_rate, measured=None)  # fmt: skip
+        trainer.add_callback(ParetoCheckpoints(metrics=("eval_f1",), bins=None))
+        trainer.train()
+        points = json.loads((folder / "pareto" / "pareto.json").read_text())
+        best = next(point for point in points["points"] if point["step"] == points["members"][0])
+        partial = record.with_suffix(".partial")
+        partial.write_text(json.dumps({"f1": best["eval_f1"], "step": best["step"]}))
+        os.replace(partial, record)
+    kept = json.loads(record.read_text())
+    return folder / "pareto" / f"step-{kept['step']}", kept["f1"]
+
+
+def folder_of(cell: dict[str, Any], options: GridArguments) -> Path:
+    return Path(options.output_dir) / "cells" / "-".join(f"{cell[axis]}" for axis in AXES)
+
+
+def draw_fronts(rows: list[dict[str, Any]], options: GridArguments) -> None:
+    """A picture for each model, attribution and layer: the validation points of every loss, weights and seeds together."""
+    groups: dict[tuple[str, ...], dict[str, list[dict[str, float]]]] = {}
+    base: dict[tuple[str, ...], dict[str, float]] = {}
+    for row in rows:
+        kind = (row["model"], row["attribution"], row["layer"])
+        if row["loss"] == "baseline":
+            base.setdefault(kind, {name: row[f"val_{name}"] for name in ("f1", "epg", "attribution_iou")})
+            continue
+        extra = [f"{axis} {row[axis]}" for axis, plain in PLAIN.items() if row[axis] != plain]
+        points = json.loads((folder_of(row, options) / "pareto" / "pareto.json").read_text())["points"]
+        kept = [
+            {k.removeprefix("eval_"): v for k, v in point.items()} for point in points if None not in point.values()
+        ]
+        if kept:
+            groups.setdefault(kind, {}).setdefault(", ".join([row["loss"], *extra]), []).extend(kept)
+    for kind, runs in groups.items():
+        path = Path(options.output_dir) / f"fronts-{'-'.join(kind)}.png"
+        pareto_figure(runs, path, baseline=base.get(kind), title=" ".join(kind))
+
+
+def main() -> None:
+    parser = HfArgumentParser((GridArguments, DataArguments))
+    yaml = sys.argv[1] if len(sys.argv) == 2 and sys.argv[1].endswith((".yaml", ".yml")) else None
+    options, data = parser.parse_yaml_file(yaml) if yaml else parser.parse_args_into_dataclasses()
+    logging.set_verbosity_error()
+    classifiers = Classifiers(data)
+    shared = {name: str(value) for name, value in vars(data).items()}
+    shared |= {name: getattr(options, name) for name in ("baseline_epochs", "baseline_learning_rate", "epochs",
+                                                         "learning_rate", "max_drop")}  # fmt: skip
+    sweep, cells = Sweep(Path(options.output_dir) / "grid.csv", settings=shared), cells_of(options)
+
+    def run(cell: dict[str, Any]) -> dict[str, Any]:
+        row = run_cell(cell, classifiers, options)
+        shown = {name: round(row[f"test_{name}"], 3) for name in SCORES[:4] if f"test_{name}" in row}
+        print("-".join(str(value) for value in cell.values()), shown, f"{row['seconds']:.0f} s", flush=True)
+        return row
+
+    rows = sweep.run(cells, run)
+    draw_fronts(rows, options)
+    print(f"{len(rows)} rows in {sweep.file.name}, fronts-*.png beside it")
+
+
+if __name__ == "__main__":
+    main()

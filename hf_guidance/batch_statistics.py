@@ -1,0 +1,34 @@
+"""BatchNorm in train mode: whether it couples images, and how to keep it from doing or learning what it should not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def couples_rows(module: nn.Module) -> bool:
+    """Whether the images of a call see each other: then they cannot be run apart, nor calls be stacked."""
+    return any(isinstance(m, _BatchNorm) and m.training for m in module.modules())
+
+
+def freeze(module: nn.Module) -> None:
+    """Put every BatchNorm into evaluation mode: running statistics are used, and do not learn."""
+    for norm in module.modules():
+        if isinstance(norm, _BatchNorm):
+            norm.eval()
+
+
+@contextmanager
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Run copies of images: they are normalised by their own statistics, but running statistics do not learn from them."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

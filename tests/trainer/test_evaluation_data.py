@@ -1,0 +1,47 @@
+"""Whatever a model is trained with, it is evaluated on annotations as they are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from hf_guidance import Guidance, GuidanceCollator, Term
+from hf_guidance.attributions import GradCAM
+from hf_guidance.objectives import Energy
+
+ENERGY = Guidance(energy=Term(Energy(GradCAM()), reduction="rows"))
+TRAINING = {
+    "moved boxes": {"control_seed": 3},
+    "dilated boxes": {"source": "boxes", "box_dilation": 0.5},
+    "augmentation": {"transform": v2.RandomHorizontalFlip(p=1.0)},
+}
+
+
+def collators(processor, **options):
+    return GuidanceCollator(processor, num_labels=2, source="boxes"), GuidanceCollator(
+        processor, num_labels=2, **({"source": "boxes"} | options)
+    )
+
+
+@pytest.mark.parametrize("options", TRAINING.values(), ids=TRAINING)
+def test_evaluation_knows_nothing_of_what_is_done_to_training_rows(trainer_of, model_of, digits, processor, options):
+    plain, changed = collators(processor, **options)
+    rows = [digits["train"][index] for index in range(4)]
+    assert any(not torch.equal(plain(rows)[name], changed(rows)[name]) for name in ("pixel_values", "importance"))
+    expected = trainer_of(model_of(), ENERGY, {"data_collator": plain})
+    trainer = trainer_of(model_of(), ENERGY, {"data_collator": changed})
+    assert trainer.evaluate()["eval_epg"] == expected.evaluate()["eval_epg"]
+    assert trainer.predict(digits["test"]).metrics["test_epg"] == expected.evaluate()["eval_epg"]
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert trainer.data_collator is changed
+    trainer.data_collator = plain
+    unchanged = next(iter(trainer.get_train_dataloader()))
+    assert any(not torch.equal(batch[name], unchanged[name]) for name in ("pixel_values", "importance"))
+
+
+def test_a_collator_of_its_own_for_evaluation(trainer_of, model_of, processor):
+    plain, moved = collators(processor, control_seed=3)
+    given = trainer_of(model_of(), ENERGY, {"data_collator": plain, "eval_data_collator": moved})
+    expected = trainer_of(model_of(), ENERGY, {"data_collator": plain})
+    assert given.evaluate()["eval_epg"] != expected.evaluate()["eval_epg"]
