@@ -9,9 +9,11 @@ from hf_guidance.families import Family, family_of
 from hf_guidance.forward import Forward
 from hf_guidance.grounding import Grounding
 from hf_guidance.guidance import Guidance, Term
+from hf_guidance.pareto_checkpoints import ParetoCheckpoints, load_representative
 from hf_guidance.question_collator import QuestionCollator
 from hf_guidance.regions import RegionFeatures
 from hf_guidance.resources import dataset_builder, metric_path
+from hf_guidance.sweep import Sweep
 from hf_guidance.trainer import GuidedTrainer
 
 __all__ = [
@@ -23,12 +25,15 @@ __all__ = [
     "GuidanceArguments",
     "GuidanceCollator",
     "GuidedTrainer",
+    "ParetoCheckpoints",
     "QuestionCollator",
     "RegionFeatures",
+    "Sweep",
     "Term",
     "annotated_indices",
     "dataset_builder",
     "family_of",
+    "load_representative",
     "metric_path",
     "recipes",
     "with_annotated_fraction",

@@ -1,26 +1,35 @@
-"""Analyses of trained models from scores of data points: confidence intervals, tests and what predicts what."""
+"""Analyses of trained models: confidence intervals, tests, what predicts what, and Pareto fronts."""
 
 from hf_guidance.analysis.bootstrap import Estimate, bootstrap_mean, compare, point_grid
 from hf_guidance.analysis.box_iou import top_box_iou
 from hf_guidance.analysis.ood_prediction import PREDICTORS, Correlation, predict_ood
+from hf_guidance.analysis.pareto import ParetoFront, ParetoMember, merged, pareto_indices
+from hf_guidance.analysis.pareto_figure import pareto_figure
 from hf_guidance.analysis.plausibility_accuracy import (
     Trend,
     accuracy_by_plausibility,
     faithfulness_groups,
     plot_trends,
 )
+from hf_guidance.analysis.representative import representative
 
 __all__ = [
     "PREDICTORS",
     "Correlation",
     "Estimate",
+    "ParetoFront",
+    "ParetoMember",
     "Trend",
     "accuracy_by_plausibility",
     "bootstrap_mean",
     "compare",
     "faithfulness_groups",
+    "merged",
+    "pareto_figure",
+    "pareto_indices",
     "plot_trends",
     "point_grid",
     "predict_ood",
+    "representative",
     "top_box_iou",
 ]

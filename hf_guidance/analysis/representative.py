@@ -1,0 +1,67 @@
+"""The one model that stands for a front: the best grounded among those that classify about as well as the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+_ROUNDING = 1e-9  # 0.7 - 0.05 is a little less than 0.65 as a float
+
+
+def representative(
+    points: Sequence[Mapping[str, float]],
+    baseline_f1: float,
+    drop: float = 0.05,
+    *,
+    keep: str = "f1",
+    maximise: str = "epg",
+) -> int:
+    """The point with the highest EPG among those with F1 >= baseline F1 - drop (arXiv 2303.11932, appendix D).
+
+    Args:
+        points: Metrics of each model by name; others than ``keep`` and ``maximise`` are ignored.
+        baseline_f1: The ``keep`` metric of the unguided model, in the unit of the points.
+        drop: What may be lost of it, in the same unit: 0.05 are 5 points of percent. The bound itself is allowed.
+        keep: Name of the metric that may not drop further.
+        maximise: Name of the metric that decides; of equals the earliest point.
+
+    Returns:
+        Index of the point.
+
+    Raises:
+        ValueError: No points, a metric is missing or NaN, a negative drop, units that differ, or no point qualifies: a
+            model chosen all the same would be reported as what it is not.
+
+    Example:
+        >>> points = [{"f1": 0.80, "epg": 0.4}, {"f1": 0.76, "epg": 0.6}, {"f1": 0.6, "epg": 0.9}]
+        >>> representative(points, baseline_f1=0.8)
+        1
+    """
+    if not points:
+        raise ValueError("the set of points is empty; give the metrics of at least one model.")
+    if not (np.isfinite(baseline_f1) and np.isfinite(drop) and drop >= 0):
+        raise ValueError(f"baseline_f1={baseline_f1}, drop={drop}; give a finite number, and a drop of at least 0.")
+    kept, scores = _column(points, keep), _column(points, maximise)
+    if 0 <= baseline_f1 <= 1 < max(kept):
+        raise ValueError(
+            f"baseline_f1={baseline_f1} is a share, but {keep} reaches {max(kept):g}; give both as shares or both as percent."
+        )
+    allowed = [index for index, value in enumerate(kept) if value >= baseline_f1 - drop - _ROUNDING]
+    if not allowed:
+        raise ValueError(
+            f"no point has {keep} >= {baseline_f1:g} - {drop:g}; the highest is {max(kept):g}. Guide with a lower weight, "
+            "allow a larger drop, or check that baseline and points have one unit."
+        )
+    return max(allowed, key=lambda index: scores[index])
+
+
+def _column(points: Sequence[Mapping[str, float]], name: str) -> list[float]:
+    column = []
+    for index, point in enumerate(points):
+        if name not in point:
+            raise ValueError(f"point {index} has no metric {name!r}; it has {sorted(point)}.")
+        if not np.isfinite(point[name]):
+            raise ValueError(f"{name} of point {index} is {point[name]}; leave out models whose metrics are undefined.")
+        column.append(float(point[name]))
+    return column
