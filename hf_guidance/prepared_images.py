@@ -30,6 +30,10 @@ def prepared_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> l
         xyxy, 0-based and half-open, or None for a box that is left without a pixel. The last row and column are never
         inside, as in the released code.
 
+    Note:
+        The released script multiplies by the ratio 224 / size, rounded before: of all whole coordinates in images of 100 to
+        640 pixels, 66 of 200711 then end one pixel lower.
+
     Example:
         >>> prepared_boxes([[1, 1, 144, 109], [7, 7, 7.5, 9]], (144, 109))
         [[1.0, 2.0, 223.0, 223.0], None]

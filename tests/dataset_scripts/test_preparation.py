@@ -240,3 +240,8 @@ def test_other_preparations_are_refused(name, make, tmp_path, build):
 
 def test_no_box_at_all():
     assert prepared_boxes([], (30, 20)) == []
+
+
+def test_where_the_released_script_rounds_the_ratio_first():
+    assert prepared_boxes([[0, 0, 55, 20]], (110, 224)) == [[0, 0, 112, 20]]  # 55 is half of 110, and 112 of 224
+    assert int(55 * (224 / 110)) == 111

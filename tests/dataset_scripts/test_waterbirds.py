@@ -10,7 +10,7 @@ from PIL import Image
 from raw_folders import WATERBIRDS_HEADER, make_waterbirds, waterbirds_lines, write_image
 from transformers import ViTImageProcessor
 
-from hf_guidance import GuidanceCollator
+from hf_guidance import GuidanceCollator, annotated_indices
 
 GROUPS = ["landbird_on_land", "landbird_on_water", "waterbird_on_land", "waterbird_on_water"]
 BOX = np.zeros((30, 40), dtype=bool)
@@ -43,6 +43,7 @@ def test_published_counts_and_the_order_of_the_groups(shared, build, tmp_path):
     assert sizes(builder) == counts
     agreeing = (counts["train"][0] + counts["train"][3]) / sum(counts["train"])
     assert agreeing == pytest.approx(0.95, abs=0.001)
+    assert len(annotated_indices(sum(counts["train"]), 0.01, 0)) == 47  # the paper's 1 %
     first = builder._records()["test"][0]
     assert first["image_id"] == "1"
     assert first["corner_and_size"] == ["60.0", "27.0", "325.0", "304.0"]
