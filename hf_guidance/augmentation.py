@@ -21,7 +21,7 @@ class RandomCropAndFlip:
     resizes a tv_tensors.Mask by nearest neighbour, which shifts and loses). What the crop cuts away is lost: a pair whose
     importance is empty afterwards is not annotated. Draws come from torch's global generator.
 
-    For training only: an evaluation has its own collator, ``dataclasses.replace(collator, transform=None)``.
+    For training only: the trainer evaluates by ``collator.for_evaluation()``, which has no transform.
 
     Args:
         size: (height, width) of the result, or one number for both; best the size that the image processor makes.

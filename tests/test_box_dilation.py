@@ -1,7 +1,5 @@
 """Grown boxes in the collator: the published rule, training only, and nothing but boxes."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -80,7 +78,7 @@ def test_boxes_grow_before_the_control_moves_them():
 
 def test_evaluation_takes_a_collator_of_its_own():
     training = GuidanceCollator(SAME, num_labels=1, box_dilation=0.5)
-    plain = dataclasses.replace(training, box_dilation=0.0)([row([(60, 60, 100, 80)])])
+    plain = training.for_evaluation()([row([(60, 60, 100, 80)])])
     assert plain["importance"].sum() == 40 * 20
     assert training([row([(60, 60, 100, 80)])])["importance"].sum() == 80 * 40
 
