@@ -107,7 +107,7 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
             return  # judged when training goes on: the next evaluation set may give them
         self._matched = state.global_step
         if state.is_world_process_zero:
-            point = {name: float(metrics[name]) for name in self.metrics}
+            point = {name: math.nan if metrics[name] is None else float(metrics[name]) for name in self.metrics}
             self._add(Path(args.output_dir) / FOLDER, state, point, model, kwargs.get("processing_class"))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -158,8 +158,6 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
     def _save(self, folder: Path, step: int, model: Any, processor: Any) -> None:
         draft, place = folder / f".step-{step}", _place(folder, step)
         folder.mkdir(parents=True, exist_ok=True)
-        for left in (draft, place):  # of a run that was killed before it could record this step
-            _remove(left)
         model.save_pretrained(draft)
         if processor is not None:
             processor.save_pretrained(draft)
@@ -211,7 +209,7 @@ def load_representative(
         The folder of the checkpoint, for ``from_pretrained``.
 
     Raises:
-        ValueError: The folder holds no pareto.json, the front is empty, or no member qualifies.
+        ValueError: The folder holds no pareto.json, the front is empty, no member qualifies, or its folder was removed.
 
     Example:
         >>> model = AutoModelForImageClassification.from_pretrained(load_representative("runs/voc/pareto", baseline_f1=0.81))
@@ -219,7 +217,10 @@ def load_representative(
     record = _required(folder)
     points = [point for point in record["points"] if point["step"] in record["members"]]
     given = [{name: point[name] for name in record["metrics"]} for point in points]
-    return _place(Path(folder), points[representative(given, baseline_f1, drop, keep=keep, maximise=maximise)]["step"])
+    best = _place(Path(folder), points[representative(given, baseline_f1, drop, keep=keep, maximise=maximise)]["step"])
+    if not best.is_dir():
+        raise ValueError(f"{best}, the representative, was removed; {RECORD} beside it still has its metrics.")
+    return best
 
 
 def _required(folder: str | Path) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from hf_guidance.spatial import boxes_to_mask
+
 
 def slow_epg(attribution, mask):
     """Eq. 2 of arXiv 2303.11932, one pixel at a time; None where it is undefined."""
@@ -11,6 +13,15 @@ def slow_epg(attribution, mask):
             total += value
             inside += value * float(mask[row, column])
     return inside / total if total >= 1e-7 else None
+
+
+@pytest.mark.parametrize(("name", "mask"), [("metric_epg_iou", "mask"), ("metric_on_object_epg", "boxmask")])
+def test_masks_of_the_golden_numbers_are_those_of_the_library(golden, name, mask):
+    data = golden(name)
+    for case in range(int(data["n_cases"])):
+        expected = data[f"c{case}_{mask}"]
+        ours = boxes_to_mask(data[f"c{case}_boxes"].reshape(-1, 4).astype(float), *expected.shape)
+        assert np.array_equal(ours.numpy(), expected)
 
 
 def test_matches_official_code(load, golden):

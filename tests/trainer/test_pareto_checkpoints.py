@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -191,7 +192,7 @@ def test_only_the_main_process_writes(tmp_path):
 
 def test_undefined_metrics_are_not_on_the_front(tmp_path):
     run = Run(tmp_path)
-    run.evaluate(10, (0.9, float("nan"), 0.9))
+    run.evaluate(10, (0.9, float("nan"), None))
     assert load_front(tmp_path / "pareto").members == ()
     with pytest.raises(ValueError, match="the set of points is empty"):
         load_representative(tmp_path / "pareto", 0.5)
@@ -238,6 +239,9 @@ def test_representative_and_front(tmp_path):
     assert folder / "step-10" not in [member.key for member in both.members]
     with pytest.raises(ValueError, match=r"no point has eval_f1 >= 0.99 - 0.05"):
         load_representative(folder, 0.99)
+    shutil.rmtree(folder / "step-20")
+    with pytest.raises(ValueError, match=r"step-20, the representative, was removed"):
+        load_representative(folder, 0.8)
 
 
 def test_other_metrics_and_bins_than_on_disk(tmp_path):
