@@ -42,8 +42,12 @@ class BcosImageProcessor(TorchvisionBackend):  # type: ignore[misc]
         super().__init__(**kwargs)
         _refuse_normalisation(self.do_normalize)
 
-    def _preprocess(self, images: list[torch.Tensor], *args: Any, return_tensors: Any = None, **kwargs: Any) -> Any:
+    def preprocess(self, images: Any, *args: Any, **kwargs: Any) -> BatchFeature:
+        """Make ``pixel_values`` (batch, 6, height, width) of pictures or arrays; keywords override the settings."""
         _refuse_normalisation(kwargs.get("do_normalize"))
+        return super().preprocess(images, *args, **kwargs)
+
+    def _preprocess(self, images: list[torch.Tensor], *args: Any, return_tensors: Any = None, **kwargs: Any) -> Any:
         plain = super()._preprocess(images, *args, return_tensors=None, **kwargs)["pixel_values"]
         encoded = [torch.cat([image, 1 - image]) for image in plain]
         return BatchFeature(data={"pixel_values": encoded}, tensor_type=return_tensors)

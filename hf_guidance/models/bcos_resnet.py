@@ -86,7 +86,8 @@ class BcosResNetForImageClassification(PreTrainedModel):  # type: ignore[misc]
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, BcosConv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            # Length about 1 for every filter: only directions matter, and so a learning rate turns all of them alike.
+            nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
         elif isinstance(module, UncenteredBatchNorm2d):
             nn.init.ones_(module.weight)
             for name, buffer in module.named_buffers():

@@ -8,6 +8,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
+from hf_guidance.models.dynamic_product import check_exponents
+
 LAYER_TYPES = ("basic", "bottleneck")
 OF_DEPTH: dict[int, tuple[str, tuple[int, ...]]] = {
     18: ("basic", (2, 2, 2, 2)),
@@ -38,7 +40,7 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
         **kwargs: What every configuration takes, such as ``num_labels``, ``id2label`` or ``problem_type``.
 
     Raises:
-        ValueError: Unknown layer type, stages of unequal number, sizes below 1, b below 1, an odd number of channels.
+        ValueError: Unknown layer type, stages of unequal number, sizes below 1, or b below 1.
 
     Example:
         >>> config = BcosResNetConfig.of_depth(18, num_labels=20, problem_type="multi_label_classification")
@@ -94,6 +96,7 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
 
     def _check(self) -> None:
         name = type(self).__name__
+        check_exponents(name, self.b, self.max_out)
         if self.layer_type not in LAYER_TYPES:
             raise ValueError(f"{name}(layer_type={self.layer_type!r}) is unknown; choose one of {list(LAYER_TYPES)}.")
         if len(self.depths) != len(self.hidden_sizes) or not self.depths:
@@ -107,8 +110,8 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
                 f"{name}(depths={self.depths}, hidden_sizes={self.hidden_sizes}): every stage needs at least one block, and "
                 f"channels that are a multiple of {quarter}."
             )
-        if self.embedding_size < 1 or self.num_channels < 2 or self.num_channels % 2:
+        if self.embedding_size < 1 or self.num_channels < 1:
             raise ValueError(
-                f"{name}(embedding_size={self.embedding_size}, num_channels={self.num_channels}): embedding_size must be at "
-                "least 1, num_channels even: the colours and their complements (6 for RGB)."
+                f"{name}(embedding_size={self.embedding_size}, num_channels={self.num_channels}) must be at least 1; images "
+                "have 6 channels: the colours and their complements."
             )

@@ -65,6 +65,7 @@ def _ones(maps: Tensor, kernel: tuple[int, int]) -> Tensor:
 
 
 def unit_filters(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Filters (out, ...) scaled to length 1, and their lengths (out, 1...); a filter of zeros stays zero."""
-    length = torch.linalg.vector_norm(weight.flatten(1), dim=1).clamp_min(1e-12).reshape(-1, *[1] * (weight.dim() - 1))
-    return weight / length, length
+    """Filters (out, ...) scaled to length 1, and 1 / length (out, 1...); both 0 for a filter of zeros, which stays so."""
+    length = torch.linalg.vector_norm(weight.flatten(1), dim=1).reshape(-1, *[1] * (weight.dim() - 1))
+    stretch = torch.where(length > 0, 1 / length.clamp_min(torch.finfo(length.dtype).tiny), 0)
+    return weight * stretch, stretch

@@ -36,14 +36,14 @@ class SquaredCosine(Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Compute y; ``plain`` is the same function of differentiable operations."""
         kernel = (weight.shape[2], weight.shape[3])
-        unit, length = unit_filters(weight)
+        unit, stretch = unit_filters(weight)
         unit = unit.to(x.dtype)
         inverse = patch_squares(x, kernel, geometry).rsqrt_()
         linear = geometry.apply(x, unit)
         factor = linear.abs()
         _by_group(factor, geometry).mul_(inverse.unsqueeze(2).to(x.dtype))
         y = linear.mul_(factor)
-        ctx.save_for_backward(x, weight, unit, length, inverse, factor, y)
+        ctx.save_for_backward(x, weight, unit, stretch, inverse, factor, y)
         ctx.geometry, ctx.plain = geometry, plain
         ctx.set_materialize_grads(False)
         return y, factor, unit
@@ -51,7 +51,7 @@ class SquaredCosine(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor | None, df: Tensor | None, dunit: Tensor | None) -> tuple[Tensor | None, ...]:
         """Gradients of the pass that is running."""
-        x, weight, unit, length, inverse, factor, y = ctx.saved_tensors
+        x, weight, unit, stretch, inverse, factor, y = ctx.saved_tensors
         if g is not None and df is None and dunit is None:
             if dynamic_weights_fixed():
                 needs_weight = ctx.needs_input_grad[1]
@@ -62,7 +62,7 @@ class SquaredCosine(Function):
         dx, dfilters = _gradients(ctx, g, df, x, unit, inverse, factor, y)
         if ctx.needs_input_grad[1]:
             dfilters = _sum(dfilters, dunit)
-            return dx, None if dfilters is None else _through_length(dfilters, unit, length), None, None
+            return dx, None if dfilters is None else _through_length(dfilters, unit, stretch), None, None
         return dx, None, None, None
 
 
@@ -106,7 +106,8 @@ def _gradients(
     if df is None:
         da = torch.addcmul(g.new_zeros(()), g, factor, value=2, out=product)  # type: ignore[union-attr, arg-type]
     else:
-        da = torch.sign(y, out=product).mul_(df)
+        # df sign(a) in one pass (a leaky ReLU of slope -1); where a = 0, |a| has the slope of its left side.
+        da = torch.ops.aten.leaky_relu_backward.grad_input(df, y, -1.0, False, grad_input=product)
         _by_group(da, geometry).mul_(inverse.unsqueeze(2).to(da.dtype))
         if g is not None:
             da.addcmul_(g, factor, value=2)
@@ -126,11 +127,11 @@ def _by_group(tensor: Tensor, geometry: Geometry) -> Tensor:
     return grouped
 
 
-def _through_length(dunit: Tensor, unit: Tensor, length: Tensor) -> Tensor:
+def _through_length(dunit: Tensor, unit: Tensor, stretch: Tensor) -> Tensor:
     # d weight = (G - unit <G, unit>) / |weight|
-    gradient, direction = dunit.to(length.dtype), unit.to(length.dtype)
+    gradient, direction = dunit.to(stretch.dtype), unit.to(stretch.dtype)
     along = (gradient * direction).flatten(1).sum(1).reshape(-1, 1, 1, 1)
-    return torch.addcmul(gradient, direction, along, value=-1).div_(length)
+    return torch.addcmul(gradient, direction, along, value=-1).mul_(stretch)
 
 
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -155,7 +155,7 @@ def _wide(values: Tensor, like: Tensor) -> Tensor:
 
 def _by_autograd(ctx: Any, x: Tensor, weight: Tensor, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     # An ordinary gradient that will be differentiated again: plain operations have derivatives of any order.
-    var = _statistics(x)[1] if ctx.running is None else ctx.running
+    var = x.var(_BATCH, correction=0) if ctx.running is None else ctx.running
     y = x * _wide(weight * (var + ctx.eps).rsqrt(), x)
     needs = ctx.needs_input_grad
     wanted = [tensor for tensor, need in ((x, needs[0]), (weight, needs[1])) if need]
