@@ -92,7 +92,9 @@ def chosen_guidance(choice: GuidanceChoice, model_type: str) -> Guidance:
     if choice.guidance is not None:
         guidance = Guidance.load(choice.guidance)
     else:
-        known = sorted(set(recipes.__all__) - {"THRESHOLDS", "RANDOM_IMPORTANCE", "random_supervision"})
+        known = sorted(
+            set(recipes.__all__) - {"THRESHOLDS", "RANDOM_IMPORTANCE", "random_supervision", "model_guidance"}
+        )
         if choice.recipe not in known:
             raise ValueError(f"recipe={choice.recipe!r} is unknown; choose one of {known}.")
         recipe, options = getattr(recipes, choice.recipe), json.loads(choice.recipe_options)

@@ -26,6 +26,7 @@ from transformers import (
 from hf_guidance.compatibility import use_differentiable_attention
 from hf_guidance.families import Family, family_of
 from hf_guidance.forward import Forward
+from hf_guidance.models import XDNNResNetConfig, XDNNResNetForImageClassification
 
 torch.set_num_threads(1)  # a hundred times faster on models this small when other processes want the cores
 
@@ -62,6 +63,9 @@ BUILDERS = {
     "timm_swin": lambda: timm_model(
         "swin_tiny_patch4_window7_224", img_size=SIZE, patch_size=2, window_size=2, embed_dim=8, depths=[1, 1, 1, 1],
         num_heads=[1, 2, 2, 4],
+    ),
+    "xdnn_resnet": lambda: XDNNResNetForImageClassification(
+        XDNNResNetConfig(embedding_size=8, layer_type="basic", **_STAGES)
     ),
 }  # fmt: skip
 

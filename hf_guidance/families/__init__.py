@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hf_guidance.families import convnext, lxmert, resnet, swin, timm, updn, vit
+from hf_guidance.families import bcos_resnet, convnext, lxmert, resnet, swin, timm, updn, vit, xdnn_resnet
 from hf_guidance.families.family import Family, FullRun
 from hf_guidance.families.regions import RegionFamily
 
 __all__ = ["ARCHITECTURES", "Family", "FullRun", "RegionFamily", "family_of"]
 
-ARCHITECTURES = (resnet, convnext, vit, swin, timm, updn, lxmert)
+ARCHITECTURES = (resnet, convnext, vit, swin, timm, updn, lxmert, xdnn_resnet, bcos_resnet)
 
 
 def family_of(model: Any) -> Family:

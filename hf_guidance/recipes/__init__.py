@@ -1,11 +1,13 @@
 """The papers as values: functions that give a Guidance, one file a paper.
 
-``variant="paper"`` takes the formulas of the papers, ``"official"`` those of the released code (zfying/visfis), whose
-reductions differ. Weights are those of the experiments, for UpDn or LXMERT, in the units of the formulas in use.
+In those of VisFIS and what it compares with, ``variant="paper"`` takes the formulas of the papers, ``"official"`` those of the
+released code (zfying/visfis), whose reductions differ. Weights are those of the experiments, for UpDn or LXMERT, in the units
+of the formulas in use.
 """
 
 from hf_guidance.recipes.baselines import chang2021, saliency_guided, simpson2019, singla2022
 from hf_guidance.recipes.hint import attention_align, hint
+from hf_guidance.recipes.model_guidance import model_guidance
 from hf_guidance.recipes.random_supervision import RANDOM_IMPORTANCE, random_supervision
 from hf_guidance.recipes.scr import scr
 from hf_guidance.recipes.settings import THRESHOLDS
@@ -22,6 +24,6 @@ from hf_guidance.recipes.visfis import (
 
 __all__ = [
     "RANDOM_IMPORTANCE", "THRESHOLDS", "alignment", "attention_align", "chang2021", "hint", "invariance_da", "invariance_fi",
-    "random_sufficiency", "random_supervision", "saliency_guided", "scr", "simpson2019", "singla2022", "sufficiency",
-    "task_only", "uncertainty", "visfis",
+    "model_guidance", "random_sufficiency", "random_supervision", "saliency_guided", "scr", "simpson2019", "singla2022",
+    "sufficiency", "task_only", "uncertainty", "visfis",
 ]  # fmt: skip

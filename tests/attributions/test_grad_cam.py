@@ -17,7 +17,7 @@ from torch import nn
 from hf_guidance.attributions import GradCAM, Gradient, InputXGradient
 from hf_guidance.families import Family
 
-POOLED = [name for name in BUILDERS if name in ("resnet", "swin", "timm_resnet", "timm_swin")]
+POOLED = [name for name in BUILDERS if name in ("resnet", "swin", "timm_resnet", "timm_swin", "xdnn_resnet")]
 
 
 def test_families_with_a_closed_form():

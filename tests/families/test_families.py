@@ -182,6 +182,7 @@ def test_fresh_models_are_equal():
         ("swin", "classifier"),
         ("timm_resnet", "timm_model.fc"),
         ("timm_swin", "timm_model.head.fc"),
+        ("xdnn_resnet", "classifier"),
     ],
 )
 @pytest.mark.parametrize("change", ["mlp", "weight_norm"])

@@ -1,0 +1,108 @@
+"""Sizes of bias-free ResNets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+LAYER_TYPES = ("basic", "bottleneck")
+RESNET_DEPTHS: Mapping[int, tuple[str, tuple[int, ...]]] = {
+    18: ("basic", (2, 2, 2, 2)),
+    34: ("basic", (3, 4, 6, 3)),
+    50: ("bottleneck", (3, 4, 6, 3)),
+    101: ("bottleneck", (3, 4, 23, 3)),
+}
+"""Kind and number of the blocks of ResNet-18 to -101 (arXiv 1512.03385, table 1)."""
+REDUCTION = 4
+"""Outer over inner channels of a bottleneck."""
+
+
+class XDNNResNetConfig(PreTrainedConfig):  # type: ignore[misc]
+    """Sizes of ``XDNNResNetForImageClassification``; the defaults are those of ResNet-50.
+
+    The fields are named as in transformers' ResNetConfig. The classes are ``id2label``; ``num_labels`` sets their number
+    alone.
+
+    Args:
+        num_channels: Channels of the image.
+        embedding_size: Channels behind the first convolution.
+        hidden_sizes: Channels that each stage puts out.
+        depths: Blocks of each stage.
+        layer_type: "basic" (two 3x3 convolutions a block) or "bottleneck" (1x1, 3x3, 1x1; inner channels a quarter).
+        downsample_in_stem: Whether max pooling follows the first convolution.
+        head_bias: Whether the logits have a bias, as in the released code of arXiv 2303.11932. Without it attributions add
+            up to the logit itself.
+        **kwargs: What every configuration takes, such as ``num_labels`` or ``problem_type``.
+
+    Raises:
+        ValueError: A size below 1, stages that do not match, an unknown layer type, or channels that a bottleneck cannot
+            divide by 4.
+
+    Example:
+        >>> config = XDNNResNetConfig.of_depth(18, num_labels=20, problem_type="multi_label_classification")
+    """
+
+    model_type = "xdnn_resnet"
+
+    def __init__(
+        self,
+        num_channels: int = 3,
+        embedding_size: int = 64,
+        hidden_sizes: Sequence[int] = (256, 512, 1024, 2048),
+        depths: Sequence[int] = (3, 4, 6, 3),
+        layer_type: str = "bottleneck",
+        downsample_in_stem: bool = True,
+        head_bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        self.num_channels = num_channels
+        self.embedding_size = embedding_size
+        self.hidden_sizes = list(hidden_sizes)
+        self.depths = list(depths)
+        self.layer_type = layer_type
+        self.downsample_in_stem = downsample_in_stem
+        self.head_bias = head_bias
+        super().__init__(**kwargs)
+        self._check()
+
+    @classmethod
+    def of_depth(cls, depth: int, **fields: Any) -> XDNNResNetConfig:
+        """The sizes of a ResNet by its number of layers.
+
+        Args:
+            depth: 18, 34, 50 or 101.
+            **fields: What else the configuration takes; wins over the depth's.
+
+        Raises:
+            ValueError: Another depth; lists those known.
+        """
+        if depth not in RESNET_DEPTHS:
+            raise ValueError(
+                f"XDNNResNetConfig.of_depth({depth!r}) is unknown; choose one of {list(RESNET_DEPTHS)}, or give "
+                "hidden_sizes, depths and layer_type."
+            )
+        layer_type, depths = RESNET_DEPTHS[depth]
+        outer = REDUCTION if layer_type == "bottleneck" else 1
+        sizes = [outer * 64 * 2**stage for stage in range(len(depths))]
+        return cls(**{"layer_type": layer_type, "depths": depths, "hidden_sizes": sizes} | fields)
+
+    def _check(self) -> None:
+        for name in ("num_channels", "embedding_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"XDNNResNetConfig({name}={getattr(self, name)}) must be at least 1.")
+        if not self.depths or len(self.depths) != len(self.hidden_sizes) or min(*self.depths, *self.hidden_sizes) < 1:
+            raise ValueError(
+                f"XDNNResNetConfig(hidden_sizes={self.hidden_sizes}, depths={self.depths}): give one number of channels and "
+                "one of blocks a stage, each at least 1."
+            )
+        if self.layer_type not in LAYER_TYPES:
+            raise ValueError(
+                f"XDNNResNetConfig(layer_type={self.layer_type!r}) is unknown; choose one of {list(LAYER_TYPES)}."
+            )
+        if self.layer_type == "bottleneck" and any(size % REDUCTION for size in self.hidden_sizes):
+            raise ValueError(
+                f"XDNNResNetConfig(hidden_sizes={self.hidden_sizes}): a bottleneck has a quarter of the channels inside; give "
+                f"multiples of {REDUCTION}, or layer_type='basic'."
+            )
