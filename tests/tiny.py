@@ -26,7 +26,12 @@ from transformers import (
 from hf_guidance.compatibility import use_differentiable_attention
 from hf_guidance.families import Family, family_of
 from hf_guidance.forward import Forward
-from hf_guidance.models import XDNNResNetConfig, XDNNResNetForImageClassification
+from hf_guidance.models import (
+    BcosResNetConfig,
+    BcosResNetForImageClassification,
+    XDNNResNetConfig,
+    XDNNResNetForImageClassification,
+)
 
 torch.set_num_threads(1)  # a hundred times faster on models this small when other processes want the cores
 
@@ -66,6 +71,9 @@ BUILDERS = {
     ),
     "xdnn_resnet": lambda: XDNNResNetForImageClassification(
         XDNNResNetConfig(embedding_size=8, layer_type="basic", **_STAGES)
+    ),
+    "bcos_resnet": lambda: BcosResNetForImageClassification(
+        BcosResNetConfig(num_channels=3, embedding_size=8, layer_type="basic", **_STAGES)
     ),
 }  # fmt: skip
 
