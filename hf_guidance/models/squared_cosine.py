@@ -25,6 +25,7 @@ from torch.autograd import Function
 from hf_guidance.dynamic_weights import dynamic_weights_fixed
 from hf_guidance.models.patch_norm import box_spread, patch_squares, unit_filters
 from hf_guidance.second_order.convolution import Geometry, InputGradient
+from hf_guidance.second_order.passes import wanted
 
 
 class SquaredCosine(Function):
@@ -52,18 +53,20 @@ class SquaredCosine(Function):
     def backward(ctx: Any, g: Tensor | None, df: Tensor | None, dunit: Tensor | None) -> tuple[Tensor | None, ...]:
         """Gradients of the pass that is running."""
         x, weight, unit, stretch, inverse, factor, y = ctx.saved_tensors
-        if g is not None and df is None and dunit is None:
+        needs = ctx.needs_input_grad[0], wanted(ctx.needs_input_grad[1], weight.is_leaf)
+        if df is None and dunit is None:
+            if g is None:
+                return None, None, None, None
             if dynamic_weights_fixed():
-                needs_weight = ctx.needs_input_grad[1]
-                return FixedGradient.apply(g, factor, unit, x.detach(), ctx.geometry, needs_weight), None, None, None
+                learns = ctx.needs_input_grad[1]
+                return FixedGradient.apply(g, factor, unit, x.detach(), ctx.geometry, learns), None, None, None
             if torch.is_grad_enabled():
-                return *_by_autograd(ctx.plain, x, weight, g, ctx.needs_input_grad), None, None
+                return *_by_autograd(ctx.plain, x, weight, g, needs), None, None
         _refuse_third_derivative()
-        dx, dfilters = _gradients(ctx, g, df, x, unit, inverse, factor, y)
-        if ctx.needs_input_grad[1]:
+        dx, dfilters = _gradients(ctx.geometry, needs, g, df, (x, unit, inverse, factor, y))
+        if needs[1]:
             dfilters = _sum(dfilters, dunit)
-            return dx, None if dfilters is None else _through_length(dfilters, unit, stretch), None, None
-        return dx, None, None, None
+        return dx, None if dfilters is None else _through_length(dfilters, unit, stretch), None, None
 
 
 class FixedGradient(Function):
@@ -71,12 +74,12 @@ class FixedGradient(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, dy: Tensor, factor: Tensor, unit: Tensor, x: Tensor, geometry: Geometry, needs_weight: bool
+        ctx: Any, dy: Tensor, factor: Tensor, unit: Tensor, x: Tensor, geometry: Geometry, learns: bool
     ) -> Tensor:
         """Gradient at the input with dynamic weights fixed."""
         masked = dy * factor
         ctx.save_for_backward(dy, factor, unit, masked)
-        ctx.geometry, ctx.needs_weight = geometry, needs_weight
+        ctx.geometry, ctx.learns = geometry, learns
         dx: Tensor = InputGradient.apply(masked, unit, x, geometry)
         return dx
 
@@ -85,23 +88,23 @@ class FixedGradient(Function):
         """Gradients at dy, the factor and the unit filters."""
         _refuse_third_derivative()
         dy, factor, unit, masked = ctx.saved_tensors
-        dunit = ctx.geometry.backward(masked, u, unit, False, [False, True, False])[1] if ctx.needs_weight else None
+        dunit = ctx.geometry.backward(masked, u, unit, False, [False, True, False])[1] if ctx.learns else None
         h = ctx.geometry.apply(u, unit)
         df = h * dy
         return h.mul_(factor) if ctx.needs_input_grad[0] else None, df, dunit, None, None, None
 
 
 def _gradients(
-    ctx: Any, g: Tensor | None, df: Tensor | None, x: Tensor, unit: Tensor, inverse: Tensor, factor: Tensor, y: Tensor
+    geometry: Geometry, needs: tuple[bool, bool], g: Tensor | None, df: Tensor | None, saved: tuple[Tensor, ...]
 ) -> tuple[Tensor | None, Tensor | None]:
     if g is None and df is None:
         return None, None
-    geometry, (need_x, need_weight) = ctx.geometry, ctx.needs_input_grad[:2]
+    x, unit, inverse, factor, y = saved
     product = None if g is None else g * y
     if df is not None:
         product = df * factor if product is None else product.addcmul_(df, factor)
     assert product is not None
-    total = _by_group(product, geometry).sum(2, dtype=inverse.dtype) if need_x else None
+    total = _by_group(product, geometry).sum(2, dtype=inverse.dtype) if needs[0] else None
     # The product is summed up; its memory takes the gradient at a.
     if df is None:
         da = torch.addcmul(g.new_zeros(()), g, factor, value=2, out=product)  # type: ignore[union-attr, arg-type]
@@ -111,7 +114,7 @@ def _gradients(
         _by_group(da, geometry).mul_(inverse.unsqueeze(2).to(da.dtype))
         if g is not None:
             da.addcmul_(g, factor, value=2)
-    dfilters = geometry.backward(da, x, unit, False, [False, True, False])[1] if need_weight else None
+    dfilters = geometry.backward(da, x, unit, False, [False, True, False])[1] if needs[1] else None
     if total is None:
         return None, dfilters
     dx: Tensor = InputGradient.apply(da, unit, x, geometry)
@@ -139,11 +142,11 @@ def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 
 def _by_autograd(
-    plain: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor, g: Tensor, needs: tuple[bool, ...]
+    plain: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor, g: Tensor, needs: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
     # An ordinary gradient that will be differentiated again: the plain operations know how, to any order.
-    wanted = [tensor for tensor, need in zip((x, weight), needs, strict=False) if need]
-    found = iter(torch.autograd.grad(plain(x, weight), wanted, g, create_graph=True))
+    sought = [tensor for tensor, need in zip((x, weight), needs, strict=True) if need]
+    found = iter(torch.autograd.grad(plain(x, weight), sought, g, create_graph=True) if sought else ())
     return next(found) if needs[0] else None, next(found) if needs[1] else None
 
 

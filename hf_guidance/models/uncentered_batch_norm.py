@@ -97,14 +97,14 @@ class UncenteredScale(Function):
     def backward(ctx: Any, g: Tensor | None, dscale: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
         """Gradients of the pass that is running."""
         x, weight, mean, inverse, scale = ctx.saved_tensors
-        if g is not None and dscale is None:
+        if dscale is None:
+            if g is None:
+                return None, None, None, None
             if dynamic_weights_fixed():
                 return FixedScaleGradient.apply(g, scale), None, None, None
             if torch.is_grad_enabled():
                 return *_by_autograd(ctx, x, weight, g), None, None
         _refuse_third_derivative()
-        if g is None and dscale is None:
-            return None, None, None, None
         if g is not None:
             along = (g * x).sum(_BATCH, dtype=scale.dtype)
             dscale = along if dscale is None else dscale + along
@@ -158,8 +158,8 @@ def _by_autograd(ctx: Any, x: Tensor, weight: Tensor, g: Tensor) -> tuple[Tensor
     var = x.var(_BATCH, correction=0) if ctx.running is None else ctx.running
     y = x * _wide(weight * (var + ctx.eps).rsqrt(), x)
     needs = ctx.needs_input_grad
-    wanted = [tensor for tensor, need in ((x, needs[0]), (weight, needs[1])) if need]
-    found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
+    sought = [tensor for tensor, need in ((x, needs[0]), (weight, needs[1])) if need]
+    found = iter(torch.autograd.grad(y, sought, g, create_graph=True))
     return next(found) if needs[0] else None, next(found) if needs[1] else None
 
 

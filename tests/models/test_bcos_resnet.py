@@ -77,6 +77,26 @@ def test_a_map_without_graph_is_the_same(layer):
     torch.testing.assert_close(again, maps.detach(), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_several_classes_an_image_in_one_step(layer):
+    """Two slots differentiate one graph twice: maps and parameter gradients are those of each class alone."""
+    model, images, method = tiny_net(), pixels(2), BcosContribution(layer)
+    rows = [(0, 0, 2), (1, 0, 0), (0, 1, 1)]
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(("row", "slot"))}
+    target = torch.tensor([row[2] for row in rows])
+    maps = explained(model, images, method, target=target, **columns).attribution(method)
+    parameters = list(model.parameters())
+    gradients = torch.autograd.grad(maps.pow(2).sum(), parameters)
+    expected = [torch.zeros_like(p) for p in parameters]
+    for index, (image, _, label) in enumerate(rows):
+        alone = explained(model, images[[image]], method, target=torch.tensor([label])).attribution(method)
+        torch.testing.assert_close(maps[index], alone[0], rtol=1e-9, atol=1e-12)
+        for sum_, part in zip(expected, torch.autograd.grad(alone.pow(2).sum(), parameters), strict=True):
+            sum_ += part
+    for ours, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-12)
+
+
 @pytest.mark.parametrize("layer", ["input", "mid2", "final"])
 @pytest.mark.parametrize("training", [True, False])
 def test_maps_are_differentiated_in_full(layer, training):
