@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 from studies.common import with_annotated
-from studies.questions_common import OPTIONS, PREDICTED, Table, demo, run_arm, scores_of
+from studies.questions_common import OPTIONS, PREDICTED, Table, demo, judged, run_arm, scores_of
 
 from hf_guidance import Guidance, Term, annotated_indices, recipes
 from hf_guidance.attributions import AttentionWeights, Gradient, InputXGradient, LeaveOneOut
@@ -79,9 +79,11 @@ def run(output: Path, seeds: list[int]) -> None:
     table.compare("Attn. Align hardly helps, 6 % (under 1 point)", ("unguided", "attention 6 %"), above=-1)
     for arm in ("unguided", "hint 100 %"):
         for kind, text in (("loo", ""), ("size", ", magnitudes")):
-            attention_, gradient = (table.mean(arm, f"{kind}_{name}") for name in ("attention", "gradient"))
-            shown = f"{gradient:.1f} against {attention_:.1f} (paper: 48 against 10)"
-            table.state(f"gradients follow occlusion more than attention, {arm}{text}", gradient > attention_, shown)
+            pairs = [(run[f"{kind}_gradient"], run[f"{kind}_attention"]) for run in table.runs[arm]]
+            holds, noise = judged([gradient - weights for gradient, weights in pairs])
+            gradient, weights = np.mean(pairs, axis=0)
+            shown = f"{gradient:.1f} against {weights:.1f}, noise {noise:.1f} (paper: 48 against 10)"
+            table.state(f"gradients follow occlusion more than attention, {arm}{text}", holds, shown)
     table.show(COLUMNS)
 
 

@@ -49,16 +49,26 @@ class Table(Results):
         self.notes[f"{verdict}: {text}"] = shown
 
     def compare(self, text: str, pair: tuple[str, str], name: str = "ood_accuracy", above: float = 0.0) -> None:
-        """The statement that one arm's mean exceeds another's by more than ``above`` points.
+        """The statement that one arm's mean exceeds another's by more than ``above`` points, over the seeds both have.
 
         Two models that differ in three of ten answers: the difference has a standard error of sqrt(0.3 / 800) = 1.9 points
-        a seed, so it must be twice that, divided by the root of the number of seeds.
+        a seed, whatever the spread over the seeds.
         """
-        means = [self.mean(arm, name) for arm in pair]
-        noise = 3.8 / min(len(self.runs[arm]) for arm in pair) ** 0.5
-        margin = means[0] - means[1] - above
-        holds = None if abs(margin) < noise else margin > 0
+        first, second = ({run["seed"]: run[name] for run in self.runs.get(arm, [])} for arm in pair)
+        seeds = sorted(set(first) & set(second))
+        if not seeds:
+            return
+        holds, noise = judged([first[seed] - second[seed] - above for seed in seeds], 1.9)
+        means = [float(np.mean([values[seed] for seed in seeds])) for values in (first, second)]
         self.state(text, holds, f"{name} {means[0]:.1f} against {means[1]:.1f}, noise {noise:.1f}")
+
+
+def judged(differences: Sequence[float], error: float = 0.0) -> tuple[bool | None, float]:
+    """Whether differences of seeds are positive, None within the noise: twice the standard error, at least ``error`` a seed."""
+    count = len(differences)
+    noise = 2 * max(error, float(np.std(differences, ddof=1)) if count > 1 else 0.0) / count**0.5
+    mean = float(np.mean(differences))
+    return (None if abs(mean) < noise else mean > 0), noise
 
 
 def _plain(guidance: Any) -> Any:
@@ -107,8 +117,12 @@ def run_arm(table: Table, arm: str, guidance: Guidance, splits: Mapping[str, Any
     started = time.time()
     trainer = demo.train(splits, guidance, seed, OPTIONS)
     seconds = time.time() - started
-    points = table.file.parent / "points" / f"{table.name}-{arm.replace(' ', '_')}-{seed}.npz"
-    scores = measure(trainer, splits, points)
+    scores = measure(trainer, splits, points_file(table, arm, seed))
     for function in extra:
         scores |= function(trainer, splits)
     table.add(arm, seed, scores | {"train_seconds": seconds})
+
+
+def points_file(table: Table, arm: str, seed: int) -> Path:
+    """Where ``run_arm`` leaves what is known of each question."""
+    return table.file.parent / "points" / f"{table.name}-{arm.replace(' ', '_')}-{seed}.npz"

@@ -17,7 +17,7 @@ from studies.common import quiet
 from studies.questions_common import quiet_training
 
 STUDIES = {"hint": "hint.run", "visfis": "visfis_tables.run", "lxmert": "lxmert.run",
-           "hint_weights": "hint.choose_weights"}  # fmt: skip
+           "hint_weights": "hint.choose_weights", "alignment_weights": "visfis_tables.choose_weights"}  # fmt: skip
 
 
 def main() -> None:
