@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import evaluate
+import numpy as np
 import torch
-from transformers import AutoModelForImageClassification, ResNetConfig, ViTImageProcessor, set_seed
+from PIL import Image
+from transformers import AutoModelForImageClassification, PrinterCallback, ResNetConfig, ViTImageProcessor, set_seed
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from hf_guidance import (
+    Forward,
     Grounding,
     Guidance,
     GuidanceArguments,
@@ -18,14 +22,16 @@ from hf_guidance import (
     GuidedTrainer,
     annotated_indices,
     dataset_builder,
+    metric_path,
     with_annotated_fraction,
 )
 from hf_guidance.classification_metrics import classification_metrics
 from hf_guidance.models import BcosImageProcessor, BcosResNetConfig, XDNNImageProcessor, XDNNResNetConfig
-from hf_guidance.spatial import resize_boxes
+from hf_guidance.spatial import resize_boxes, resize_maps
 
 MULTI = "multi_label_classification"
 AXES = ("model", "attribution", "layer", "loss", "weight", "fraction", "dilation", "moved", "seed")
+SCORES = ("f1", "map", "epg", "attribution_iou", "epg_undefined_share")
 CONFIGS = {"vanilla": ResNetConfig, "xdnn": XDNNResNetConfig, "bcos": BcosResNetConfig}
 
 
@@ -46,6 +52,7 @@ class DataArguments:
     pretrained: str = field(
         default="{}", metadata={"help": "JSON: model to a checkpoint that its baseline starts from."}
     )
+    segmentations: bool = field(default=False, metadata={"help": "Rows have masks: measure on-object EPG, too."})
     batch_size: int = 64
     max_grad_norm: float = field(default=0.0, metadata={"help": "0 clips no gradients, as the paper."})
 
@@ -130,16 +137,36 @@ class Classifiers:
         )  # fmt: skip
         options = {"box_dilation": cell["dilation"], "control_seed": cell["seed"] if cell["moved"] else None}
         grounding = None if measured is None else Grounding(measured, metrics=("epg", "attribution_iou"))
-        return GuidedTrainer(
+        trainer = GuidedTrainer(
             model=model, args=args, guidance=guidance, grounding=grounding, train_dataset=self.training_rows(cell),
             eval_dataset=self.rows(cell["model"], "validation"), data_collator=self.collator(cell["model"], **options),
             processing_class=self.processor(cell["model"]), compute_metrics=classification_metrics(MULTI),
         )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
+        return trainer
 
     def scores(self, trainer: GuidedTrainer, cell: dict[str, Any], split: str, prefix: str) -> dict[str, float]:
         found = trainer.predict(self.rows(cell["model"], split), metric_key_prefix="x").metrics
-        names = ("f1", "map", "epg", "attribution_iou", "epg_undefined_share")
-        return {f"{prefix}{name}": found[f"x_{name}"] for name in names if f"x_{name}" in found}
+        scores = {f"{prefix}{name}": found[f"x_{name}"] for name in SCORES if f"x_{name}" in found}
+        if self.data.segmentations:
+            scores[f"{prefix}on_object_epg"] = self._on_object_epg(trainer, cell["model"], split)
+        return scores
+
+    def _on_object_epg(self, trainer: GuidedTrainer, model: str, split: str) -> float:
+        """Of the positive attribution inside the boxes, the share on the object (appendix B.4)."""
+        metric = evaluate.load(metric_path("on_object_epg"), keep_in_memory=True)
+        method = trainer.grounding.attribution
+        collators = [replace(self.collator(model), source=source) for source in ("boxes", "mask")]
+        rows = self.rows(model, split)
+        for first in range(0, len(rows), 100):
+            part = [rows[index] for index in range(first, min(first + 100, len(rows)))]
+            boxes, masks = (trainer._prepare_inputs(collator(part)) for collator in collators)
+            with torch.no_grad():
+                maps = Forward(trainer.model.eval(), trainer.family, boxes, method.needs()).attribution(method)
+            maps = resize_maps(maps, boxes["importance"].shape[-2:])
+            pairs = {"predictions": maps, "references": boxes["importance"], "segmentations": masks["importance"]}
+            metric.add_batch(**{name: value.cpu().numpy() for name, value in pairs.items()})
+        return metric.compute()["on_object_epg"]
 
 
 def prepared(row: Mapping[str, Any], processor: Any, size: int) -> dict[str, Any]:
@@ -152,4 +179,7 @@ def prepared(row: Mapping[str, Any], processor: Any, size: int) -> dict[str, Any
         if box[2] > box[0] and box[3] > box[1]
     ]
     pixels = processor(images=[image], return_tensors="pt")["pixel_values"][0]
-    return {"pixel_values": pixels, "image_id": row["image_id"], "labels": row["labels"], "objects": objects}
+    found = {"pixel_values": pixels, "image_id": row["image_id"], "labels": row["labels"], "objects": objects}
+    if row.get("mask") is not None:
+        found["mask"] = np.asarray(row["mask"].resize((size, size), Image.Resampling.NEAREST))
+    return found

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from guided_classifiers import AXES, Classifiers, DataArguments, read_json
+from guided_classifiers import AXES, SCORES, Classifiers, DataArguments, read_json
 from transformers import AutoModelForImageClassification, HfArgumentParser, set_seed
 from transformers.utils import logging
 
@@ -28,7 +28,6 @@ from hf_guidance.analysis import pareto_figure
 from hf_guidance.recipes.model_guidance import WEIGHTS
 
 PLAIN = {"fraction": 1.0, "dilation": 0.0, "moved": 0}
-SCORES = ("f1", "map", "epg", "attribution_iou", "epg_undefined_share")
 
 
 @dataclass
@@ -54,6 +53,7 @@ class GridArguments:
     grids: str = field(default="[]", metadata={"help": "JSON: more grids, each the axes that differ from these."})
     baseline_epochs: int = 20
     baseline_learning_rate: float = 1e-3
+    baseline_learning_rates: str = field(default="{}", metadata={"help": "JSON: model to a rate of its own."})
     epochs: int = 10
     learning_rate: float = 1e-4
     max_drop: float = field(default=0.05, metadata={"help": "F1 that the representative may lose on validation."})
@@ -72,15 +72,18 @@ def cells_of(options: GridArguments) -> list[dict[str, Any]]:
         for model, attribution, layer in itertools.product(axes["models"], axes["attributions"], axes["layers"]):
             found[(model, attribution, layer, "baseline", 0.0, 1.0, 0.0, 0, seed)] = None
             for loss, *rest in itertools.product(axes["losses"], axes["fractions"], axes["dilations"], axes["moved"]):
-                weights = (0.0,) if loss == "unguided" else axes["weights"].get(loss) or WEIGHTS[loss]
+                weights = (0.0,) if loss == "unguided" else axes["weights"].get(loss) or WEIGHTS.get(loss, (0.0,))
                 for weight in weights:
                     found[(model, attribution, layer, loss, weight, *rest, seed)] = None
-    return [dict(zip(AXES, values, strict=True)) for values in found]
+    cells = [dict(zip(AXES, values, strict=True)) for values in found]
+    for cell in cells:
+        guidance_of(cell)  # wrong names are told before anything is trained
+    return cells
 
 
 def guidance_of(cell: dict[str, Any]) -> Guidance:
     chosen = None if cell["attribution"] == "paper" else cell["attribution"]
-    loss = cell["loss"] if cell["loss"] in WEIGHTS else "energy"
+    loss = "energy" if cell["loss"] in ("baseline", "unguided") else cell["loss"]
     return recipes.model_guidance(loss, cell["model"], chosen, cell["layer"], cell["weight"] or 1.0, cell["fraction"])
 
 
@@ -120,8 +123,9 @@ def baseline(cell: dict[str, Any], classifiers: Classifiers, options: GridArgume
     if not record.is_file():
         shutil.rmtree(folder, ignore_errors=True)
         set_seed(cell["seed"])
-        trainer = classifiers.trainer(cell, classifiers.new_model(cell["model"]), Guidance(), folder,
-                                      options.baseline_epochs, options.baseline_learning_rate, measured=None)  # fmt: skip
+        rate = read_json(options.baseline_learning_rates).get(cell["model"], options.baseline_learning_rate)
+        model = classifiers.new_model(cell["model"])
+        trainer = classifiers.trainer(cell, model, Guidance(), folder, options.baseline_epochs, rate, measured=None)
         trainer.add_callback(ParetoCheckpoints(metrics=("eval_f1",), bins=None))
         trainer.train()
         points = json.loads((folder / "pareto" / "pareto.json").read_text())
@@ -163,10 +167,18 @@ def main() -> None:
     yaml = sys.argv[1] if len(sys.argv) == 2 and sys.argv[1].endswith((".yaml", ".yml")) else None
     options, data = parser.parse_yaml_file(yaml) if yaml else parser.parse_args_into_dataclasses()
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     classifiers = Classifiers(data)
     shared = {name: str(value) for name, value in vars(data).items()}
-    shared |= {name: getattr(options, name) for name in ("baseline_epochs", "baseline_learning_rate", "epochs",
-                                                         "learning_rate", "max_drop")}  # fmt: skip
+    own = (
+        "baseline_epochs",
+        "baseline_learning_rate",
+        "baseline_learning_rates",
+        "epochs",
+        "learning_rate",
+        "max_drop",
+    )
+    shared |= {name: str(getattr(options, name)) for name in own}
     sweep, cells = Sweep(Path(options.output_dir) / "grid.csv", settings=shared), cells_of(options)
 
     def run(cell: dict[str, Any]) -> dict[str, Any]:
