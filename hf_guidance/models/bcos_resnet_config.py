@@ -33,7 +33,9 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
         layer_type: "basic" (two 3x3) or "bottleneck" (1x1, 3x3, 1x1 with a quarter of the channels).
         b: Exponent of the cosine in every layer.
         max_out: Filters that every output takes the largest of.
-        logit_bias: Added to every logit; log(0.001 / 0.999) by default, so that 1000 classes begin as rare ones.
+        logit_bias: Added to every logit; log(0.001 / 0.999) by default, so that 1000 classes begin as rare ones. Cross-entropy
+            does not see it. Few classes learn faster from scratch under binary cross-entropy with the log-odds of a class,
+            as log(1 / 9) for ten.
         downsample_in_stem: Whether the stem is a 7x7 convolution of stride 2 and mean pooling of stride 2; otherwise it is
             a 3x3 convolution, for small images.
         norm_eps: Added to the variance in the norms.
