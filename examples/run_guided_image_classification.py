@@ -30,6 +30,7 @@ from hf_guidance import (
     with_annotated_fraction,
 )
 from hf_guidance.classification_metrics import classification_metrics
+from hf_guidance.models import BcosImageProcessor, XDNNImageProcessor
 from hf_guidance.resources import known_datasets
 
 
@@ -39,7 +40,7 @@ class ModelArguments:
         default=None, metadata={"help": "Hub id or folder; None starts from scratch."}
     )
     model_type: str = field(
-        default="resnet", metadata={"help": "resnet, convnext, vit, swin, timm_wrapper; from scratch."}
+        default="resnet", metadata={"help": "resnet, convnext, vit, swin, timm_wrapper, bcos_resnet, xdnn_resnet."}
     )
     model_config: str = field(default="{}", metadata={"help": "JSON with fields of the config; from scratch."})
     image_size: int = field(default=64, metadata={"help": "Height and width in pixels; from scratch."})
@@ -98,7 +99,10 @@ def load_model(model: ModelArguments, names: list[str], problem_type: str) -> tu
         if hasattr(AutoConfig.for_model(model.model_type), "image_size"):  # token models are built for one size
             fields = {"image_size": model.image_size} | fields
         config = AutoConfig.for_model(model.model_type, **fields)
-        processor = ViTImageProcessor(size={"height": model.image_size, "width": model.image_size})
+        kind = {"bcos_resnet": BcosImageProcessor, "xdnn_resnet": XDNNImageProcessor}.get(
+            model.model_type, ViTImageProcessor
+        )
+        processor = kind(size={"height": model.image_size, "width": model.image_size})
         return AutoModelForImageClassification.from_config(config), processor
     processor = AutoImageProcessor.from_pretrained(model.model_name_or_path, backend="pil")
     return AutoModelForImageClassification.from_pretrained(

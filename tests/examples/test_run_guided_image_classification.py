@@ -39,8 +39,9 @@ GRADIENTS = [
     [
         ["--model_config", json.dumps(RESNET), "--fraction", "0.5"],
         ["--model_type", "vit", "--model_config", json.dumps(VIT), *GRADIENTS],
+        ["--model_type", "bcos_resnet", "--model_config", json.dumps(RESNET), "--attribution", "BcosContribution"],
     ],
-    ids=["resnet", "vit"],
+    ids=["resnet", "vit", "bcos"],
 )
 def test_it_trains_measures_and_saves(options, tmp_path):
     done = run(tmp_path, *options)
