@@ -25,10 +25,13 @@ lint: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python tests/bench/step_ratio.py
 	$(BIN)/python tests/bench/question_step.py
+	$(BIN)/python tests/bench/model_guidance.py
+	$(BIN)/python tests/bench/bcos_layer.py
 
 # Real photographs; DATA is a folder with cards_voc, bccd_voc and nuts_on_places.
 study: $(VENV)/.installed
 	$(BIN)/python tests/studies/real_photos.py --data $(DATA)
+	$(BIN)/python tests/studies/model_guidance.py --data $(DATA)
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from hf_guidance.batch_columns import BatchColumns
 from hf_guidance.batch_statistics import couples_rows
 from hf_guidance.gradients import cam_gradient, full_precision, slotwise_gradient
 from hf_guidance.runs import Edit, Run, run_edits, run_full
-from hf_guidance.shortcuts import reduced, takes_backward
-from hf_guidance.spatial import resize_maps
+from hf_guidance.shortcuts import by_row_count, reduced, takes_backward
 from hf_guidance.views import FULL, View
 from hf_guidance.views.order import layers_by_view
 
@@ -26,15 +26,14 @@ Needs = frozenset[tuple[View, str]]
 "class_map" too."""
 
 
-class Forward:
+class Forward(BatchColumns):
     """The model's outputs on one batch, and what attributions and objectives derive from them.
 
     The full input runs alone and first. Views of which only logits are read are stacked in one model call; where the
     family can, they re-use the full input's encodings.
 
-    Rows are explained rows: without the columns ``row`` and ``slot`` they are the images of the batch; with them row r
-    explains image ``row[r]``, and the rows of one ``slot`` hold every image at most once. Gradients cost one backward
-    per slot, whatever the number of rows.
+    Rows are explained rows, as BatchColumns lays them out. Gradients cost one backward per slot, whatever the number of
+    rows; where they are not differentiated again, every image takes part in as many backwards as it has rows.
 
     The graph of gradients is kept (second order) when the caller has gradients enabled; under ``torch.no_grad()``
     attributions are still computed and come out without graph.
@@ -53,29 +52,15 @@ class Forward:
     def __init__(
         self, model: nn.Module, family: Family, batch: Mapping[str, Any], needs: Needs, *, max_rows: int | None = None
     ) -> None:
-        self.family = family
-        self.batch = batch
+        super().__init__(family, batch)
         self.create_graph = torch.is_grad_enabled()
         self._module: nn.Module = getattr(model, "module", model)
         self._max_rows = max_rows
-        self._memo: dict[Any, Tensor] = {}
-        features = self.column(family.features)
-        self.images = len(features)
-        self._image_size = (int(features.shape[-2]), int(features.shape[-1])) if features.dim() == 4 else None
-        self.row: list[int] = batch.get("row", list(range(self.images)))
-        self.slot: list[int] = batch.get("slot", [0] * len(self.row))
-        if len(set(zip(self.row, self.slot, strict=True))) < len(self.row):
-            raise ValueError(
-                f"columns row={self.row} and slot={self.slot} hold an image twice in one slot, so its gradients would be "
-                "added up; number the rows of an image by slot 0, 1, 2."
-            )
-        self._row = (
-            None
-            if self.row == list(range(self.images))
-            else torch.tensor(self.row, dtype=torch.long, device=features.device)
-        )
         layers = layers_by_view(reduced(needs, family))
         backward = any(takes_backward(family, FULL, layer) for layer in layers[FULL])
+        # Where nothing is differentiated twice, an image need not take part in the backwards of images with more rows.
+        apart = backward and not self.create_graph and any(self.slot) and len(layers) == 1 and not couples_rows(model)
+        self._groups = by_row_count(self.row, self.images) if apart else None
         self._runs: dict[View, Run] = {}
         with torch.set_grad_enabled(self.create_graph or backward):
             self._runs[FULL], self._full = run_full(
@@ -86,71 +71,9 @@ class Forward:
                 differentiate=backward,
                 twice=self.create_graph,
                 share=bool(layers),
+                groups=self._groups,
             )
         self._run_views(layers)
-
-    # Columns
-
-    def column(self, name: str) -> Any:
-        """A column of the batch.
-
-        Raises:
-            ValueError: The batch has no such column; lists those present.
-        """
-        if name not in self.batch:
-            raise ValueError(
-                f"the batch has no column {name!r}; it has {sorted(self.batch)}. Does the collator make it?"
-            )
-        return self.batch[name]
-
-    @property
-    def annotated(self) -> Tensor:
-        """(rows,) float32, one where the row has human importance; all ones without the column ``annotated``."""
-        device = self.column(self.family.features).device
-        return torch.tensor(self.batch.get("annotated", [True] * len(self.row)), device=device, dtype=torch.float32)
-
-    def of_rows(self, values: Tensor) -> Tensor:
-        """Values of the images (images, ...) as values of the explained rows (rows, ...)."""
-        return values if self._row is None else values[self._row]
-
-    def of_images(self, values: Tensor) -> Tensor:
-        """Values >= 0 of the rows (rows, ...) as values of the images: the largest of an image's rows, 0 without rows."""
-        if self._row is None:
-            return values
-        index = self._row.reshape(-1, *[1] * (values.dim() - 1)).expand_as(values)
-        return values.new_zeros(self.images, *values.shape[1:]).scatter_reduce(0, index, values, "amax")
-
-    def importance(self, column: str, space: Iterable[int] | None = None) -> Tensor:
-        """Human importance of the rows, averaged by area onto ``space`` where it has another size.
-
-        Args:
-            column: Name of the column, (rows, height, width) or (rows, n), values in [0, 1], any real dtype.
-            space: (height, width) or (n,) wanted; None keeps the column's own.
-
-        Returns:
-            (rows, *space) floating point.
-
-        Raises:
-            ValueError: The column is missing, or a vector has another length.
-        """
-        values: Tensor = self.column(column)
-        values = values if values.is_floating_point() else values.to(torch.get_default_dtype())
-        wanted = tuple(values.shape[1:]) if space is None else tuple(space)
-        if tuple(values.shape[1:]) == wanted:
-            return values
-        if len(wanted) != 2 or values.dim() != 3:
-            raise ValueError(
-                f"column {column!r} holds {tuple(values.shape[1:])} per row, the layer {wanted}; they differ."
-            )
-        return self._once(("importance", column, wanted), lambda: resize_maps(values, (wanted[0], wanted[1]), "area"))
-
-    def real_places(self, space: tuple[int, ...]) -> Tensor | None:
-        """(images, *space) bool, False at padding; None where every place is real, or the column has another size."""
-        name = self.family.places
-        if name is None or self.batch.get(name) is None:
-            return None
-        real: Tensor = self.batch[name] != 0
-        return real if tuple(real.shape[1:]) == tuple(space) else None
 
     # Outputs
 
@@ -173,7 +96,7 @@ class Forward:
         """The activation of the full input at a layer: (rows, channels, *space), or (rows, features)."""
         if layer not in self._run(FULL).layers:
             raise ValueError(f"layer {layer!r} was not among the needs of this Forward; declare it in needs().")
-        return full_precision(self.of_rows(self._to_space(layer, self._run(FULL).layers[layer][0])))
+        return full_precision(self.of_rows(self._to_space(layer, self._of_images(self._run(FULL).layers[layer]))))
 
     def fill(self, view: View) -> Tensor:
         """What a view other than FULL replaces by, as drawn in this step; broadcasts against its layer's activation."""
@@ -214,11 +137,6 @@ class Forward:
 
     # Behind the scenes
 
-    def _once(self, key: Any, compute: Any) -> Tensor:
-        if key not in self._memo:
-            self._memo[key] = compute()
-        return self._memo[key]
-
     def _run(self, view: View) -> Run:
         if view not in self._runs:
             raise ValueError(f"{view} was not among the needs of this Forward; declare it in needs().")
@@ -226,6 +144,12 @@ class Forward:
 
     def _inputs(self) -> dict[str, Any]:
         return {name: self.batch[name] for name in self.family.inputs if name in self.batch}
+
+    def _of_images(self, raw: list[Tensor]) -> Tensor:
+        if self._groups is None:
+            return raw[0]
+        order = [image for group in self._groups for image in group]
+        return torch.cat(raw)[sorted(range(self.images), key=order.__getitem__)]
 
     def _to_space(self, layer: str, raw: Tensor) -> Tensor:
         if layer == "attention":
@@ -288,6 +212,7 @@ class Forward:
                 lambda raw: self._to_space(layer, raw),
                 create_graph=self.create_graph,
                 fixed_weights=fixed_weights,
+                groups=self._groups,
             )
         return gradient[0] if view == FULL else gradient
 

@@ -23,6 +23,7 @@ def slotwise_gradient(
     *,
     create_graph: bool,
     fixed_weights: bool = False,
+    groups: Sequence[Sequence[int]] | None = None,
 ) -> Tensor:
     """Differentiate every row's score at its image's activation.
 
@@ -37,6 +38,7 @@ def slotwise_gradient(
         to_space: Brings a raw gradient to (copies * images, channels, *space).
         create_graph: Whether the result can be differentiated again.
         fixed_weights: Whether dynamic weights count as constants (see dynamic_weights.py).
+        groups: Where each activation holds some of the images only: which.
 
     Returns:
         (copies, rows, channels, *space), float32 where the activation is of half precision.
@@ -45,22 +47,36 @@ def slotwise_gradient(
     parts, order = [], []
     for current in sorted(set(slot)):
         chosen = [index for index, value in enumerate(slot) if value == current]
+        images = [row[index] for index in chosen]
+        wanted, held = _holding(images, raw, groups)
         everything = len(chosen) == len(slot)
         total = scores.sum() if everything else scores[:, chosen].sum()
         with first_derivative(), fixed_dynamic_weights() if fixed_weights else nullcontext():
             gradients = torch.autograd.grad(
-                total.float() * scale if scale != 1.0 else total, raw, create_graph=create_graph, retain_graph=True
+                total.float() * scale if scale != 1.0 else total, wanted, create_graph=create_graph, retain_graph=True
             )
         joined = torch.cat([to_space(g) for g in gradients]) if len(gradients) > 1 else to_space(gradients[0])
         gradient = full_precision(joined).unflatten(0, (scores.shape[0], -1))
-        images = [row[index] for index in chosen]
-        parts.append(gradient if images == list(range(gradient.shape[1])) else gradient[:, images])
+        places = images if held is None else [held[image] for image in images]
+        parts.append(gradient if places == list(range(gradient.shape[1])) else gradient[:, places])
         order.extend(chosen)
     if len(parts) > 1:
         back = sorted(range(len(order)), key=order.__getitem__)
         parts = [torch.cat(parts, dim=1)[:, back]]
     unscaled: Tensor = parts[0] / scale
     return unscaled if scale != 1.0 else parts[0]
+
+
+def _holding(
+    images: Sequence[int], raw: Sequence[Tensor], groups: Sequence[Sequence[int]] | None
+) -> tuple[Sequence[Tensor], dict[int, int] | None]:
+    """The activations that hold some of the images, and where in them, joined, each image lies."""
+    if groups is None:
+        return raw, None
+    chosen = set(images)
+    used = [index for index, group in enumerate(groups) if chosen.intersection(group)]
+    order = [image for index in used for image in groups[index]]
+    return [raw[index] for index in used], {image: place for place, image in enumerate(order)}
 
 
 def cam_gradient(weights: Tensor, linear: nn.Module, activation: Tensor) -> Tensor:

@@ -73,6 +73,7 @@ def run_full(
     differentiate: bool,
     twice: bool,
     share: bool = False,
+    groups: Sequence[Sequence[int]] | None = None,
 ) -> tuple[Run, FullRun]:
     """Run the unedited input once, through the wrapper if there is one.
 
@@ -84,7 +85,10 @@ def run_full(
         differentiate: Whether some layer will be differentiated by autograd.
         twice: Whether those gradients will be differentiated again.
         share: Whether views follow that re-use what the family shares.
+        groups: Images to run apart, one model call a group; no views may follow.
     """
+    if groups is not None:
+        return _run_groups(model, family, inputs, layers, differentiate, groups)
     module: nn.Module = getattr(model, "module", model)
     paths = {layer: family.path(layer, module) for layer in layers if layer not in ("input", "attention")}
     if "input" in layers:
@@ -102,6 +106,29 @@ def run_full(
     if "attention" in layers:
         raw["attention"] = [family.attention(outputs)]
     return Run(_logits(outputs, family)[None], raw), FullRun(outputs, {path: recorded[path] for path in shared})
+
+
+def _run_groups(
+    model: nn.Module,
+    family: Family,
+    inputs: dict[str, Any],
+    layers: Sequence[str],
+    differentiate: bool,
+    groups: Sequence[Sequence[int]],
+) -> tuple[Run, FullRun]:
+    # The logits in the order of the images; a layer as one tensor a group.
+    found, images = [], len(inputs[family.features])
+    for number, group in enumerate(groups):
+        part = {
+            name: value[group] if isinstance(value, Tensor) and len(value) == images else value
+            for name, value in inputs.items()
+        }
+        # The wrapper of DistributedDataParallel is called once on every rank, whatever groups it has.
+        called = getattr(model, "module", model) if number else model
+        found.append(run_full(called, family, part, layers, differentiate=differentiate, twice=False))
+    order = [image for group in groups for image in group]
+    logits = torch.cat([run.logits for run, _ in found], dim=1)[:, sorted(range(images), key=order.__getitem__)]
+    return Run(logits, {layer: [run.layers[layer][0] for run, _ in found] for layer in layers}), found[0][1]
 
 
 def run_edits(

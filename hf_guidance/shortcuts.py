@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hf_guidance.views import FULL, Path, View, zeros
@@ -25,6 +27,18 @@ def is_straight(view: View, family: Family) -> bool:
     """
     midpoints = isinstance(view.keep, Path) and not view.keep.random
     return family.biases == () and midpoints and view.replace == zeros
+
+
+def by_row_count(row: Sequence[int], images: int) -> list[list[int]]:
+    """The images in groups of equally many explained rows.
+
+    Run group by group, an image takes part in as many backwards as it has rows; in one batch it takes part in as many as the
+    image with the most.
+    """
+    counts, groups = Counter(row), defaultdict(list)
+    for image in range(images):
+        groups[counts[image]].append(image)
+    return [groups[count] for count in sorted(groups)]
 
 
 def reduced(needs: Needs, family: Family) -> Needs:

@@ -105,6 +105,42 @@ def test_one_backward_a_slot_whatever_the_number_of_rows(monkeypatch, slots):
     assert len(calls) == slots
 
 
+UNEVEN = {
+    "row": [1, 0, 1, 2, 1, 0], "slot": [0, 1, 2, 0, 1, 0], "target": torch.tensor([0, 1, 2, 2, 1, 0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", ["input", "mid2"])
+@pytest.mark.parametrize("name", ["resnet", "bcos_resnet", "vit"])
+def test_evaluation_runs_images_with_as_many_rows_together(name, layer):
+    """Under no_grad an image takes part in as many backwards as it has rows; nothing but the time changes."""
+    model, family, method = tiny_model(name), tiny_family(name), InputXGradient(layer)
+    batch = make_batch() | UNEVEN
+    sizes = []
+    hook = model.register_forward_pre_hook(
+        lambda _, args, inputs: sizes.append(len(inputs["pixel_values"])), with_kwargs=True
+    )
+    together = explain(model, family, batch, method)
+    with torch.no_grad():
+        apart = explain(model, family, batch, method)
+    hook.remove()
+    assert sizes == [3, 1, 1, 1]  # images 2, 0 and 1 have 1, 2 and 3 rows
+    for values in ("logits", "activation", "attribution"):
+        given = {"logits": (), "activation": (layer,), "attribution": (method,)}[values]
+        expected, found = (getattr(forward, values)(*given) for forward in (together, apart))
+        assert relative_error(found, expected.detach()) < 1e-12
+
+
+def test_images_without_rows_are_still_predicted():
+    model, family = tiny_model("resnet"), tiny_family("resnet")
+    batch = make_batch() | {"row": [1, 1], "slot": [0, 1], "target": torch.tensor([0, 1])}
+    with torch.no_grad():
+        forward = explain(model, family, batch, InputXGradient())
+        logits = model(pixel_values=batch["pixel_values"]).logits
+    assert relative_error(forward.logits(), logits) < 1e-12
+    assert forward.attribution(InputXGradient()).shape == (2, 32, 64)
+
+
 def test_a_layer_by_its_path_is_the_symbolic_layer():
     model, family, batch = tiny_model("resnet"), tiny_family("resnet"), make_batch()
     by_path = InputXGradient("resnet.encoder.stages.3")

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hf_guidance"
 ORDER = (
     "whole_file", "spatial", "schema", "prepared_images", "answers", "safe_pickle", "region_files", "regions",
     "question_schema", "vqa_files", "prior_shift", "views", "targets", "normalizations", "dynamic_weights",
-    "second_order", "models", "families", "batch_statistics", "capture", "runs", "gradients", "shortcuts",
+    "second_order", "models", "families", "batch_statistics", "capture", "runs", "gradients", "shortcuts", "batch_columns",
     "forward", "attributions", "objectives", "serialization", "guidance", "recipes", "explained_rows",
     "annotated_fraction", "controls", "row_labels", "hard_masks", "augmentation", "row_importance", "collator",
     "object_importance", "question_collator", "arguments", "resources", "explanation_scores", "grounding",

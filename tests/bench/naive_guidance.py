@@ -71,7 +71,7 @@ class Setting:
         self.family = family_of(self.model)
         images = torch.rand(batch, 3, size, size, device=device)
         self.images = torch.cat([images, 1 - images], dim=1) if name == "bcos" else images
-        self.labels = (torch.rand(batch, CLASSES, device=device) < 0.075).float()  # 1.5 classes an image, as in VOC
+        self.labels = (torch.rand(batch, CLASSES, device=device) < 0.026).float()  # with the next line 1.5 an image, as VOC
         self.labels[torch.arange(batch), torch.randint(CLASSES, (batch,))] = 1
         self.target = self.labels.argmax(1)
         self.importance = torch.zeros(batch, size, size, device=device)
