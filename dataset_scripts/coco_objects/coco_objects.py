@@ -22,6 +22,7 @@ from hf_guidance.schema import (
     verify_image,
 )
 
+EMPTY = "box of zero width or height"  # a reason of check_box
 ROUNDING = 1.0  # COCO rounds boxes to hundredths and lets them end up to a pixel outside the image
 
 
@@ -188,10 +189,11 @@ class CocoObjects(AnnotatedImageBuilder):
         if not self.config.with_masks():
             return {"bbox": box, "category": category}, np.zeros(0, dtype=bool)
         segmentation = annotation.get("segmentation")
-        mask = rasterise(segmentation, size, item) if segmentation else box_mask(box, size)
-        if not mask.any():
+        whole = box_mask(box, size)
+        mask = rasterise(segmentation, size, item) if segmentation else whole
+        if whole.any() and not mask.any():
             self.count("outline covers no pixel, box drawn instead", item)
-            mask = box_mask(box, size)
+            mask = whole
         return {"bbox": box, "category": category}, mask
 
     def _box(self, annotation: dict[str, Any], size: tuple[int, int], item: str) -> list[float]:
@@ -202,10 +204,16 @@ class CocoObjects(AnnotatedImageBuilder):
         x, y, width, height = map(float, bbox)
         box = [x, y, x + width, y + height]
         limits = (*size, *size)
-        if all(-ROUNDING < value < limit + ROUNDING for value, limit in zip(box, limits, strict=True)):
+        near = all(-ROUNDING < value < limit + ROUNDING for value, limit in zip(box, limits, strict=True))
+        if near and min(width, height) >= 0:  # clipping must not make a reversed box an empty one
             clipped = [min(max(value, 0.0), float(limit)) for value, limit in zip(box, limits, strict=True)]
             if clipped != box:
                 self.count("box less than a pixel outside the image, clipped", item)
             box = clipped
-        check_box(box, *size, item, " COCO boxes are x, y, width, height.")
+        try:
+            check_box(box, *size, item, " COCO boxes are x, y, width, height.")
+        except InvalidAnnotation as error:
+            # COCO 2014 holds a few: the released code keeps their class, and no pixel is inside
+            if self.config.preparation == "as_is" or error.reason != EMPTY:
+                raise
         return box

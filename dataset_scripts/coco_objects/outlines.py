@@ -55,8 +55,10 @@ def decompress(text: str | bytes) -> list[int]:
 
 
 def box_mask(box: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """(height, width) booleans: every pixel the box touches."""
+    """(height, width) booleans: every pixel the box touches; none for a box of zero width or height."""
     mask = np.zeros(size[::-1], dtype=bool)
+    if box[0] == box[2] or box[1] == box[3]:
+        return mask
     mask[math.floor(box[1]) : math.ceil(box[3]), math.floor(box[0]) : math.ceil(box[2])] = True
     return mask
 

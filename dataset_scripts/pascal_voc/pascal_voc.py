@@ -27,6 +27,7 @@ IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SPLITS = {"train": "train", "val": "validation", "test": "test", "trainval": "trainval"}
 SEGMENTATIONS = "SegmentationClass"
 VOID = 255  # pixels of VOC's segmentations that belong to no class: the rims of objects
+EMPTY = "box of zero width or height"  # a reason of check_box
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 ONE_BASED_HINT = " Boxes that count from 0 need one_based=False."
 
@@ -76,8 +77,10 @@ def number(element: ElementTree.Element, tag: str) -> float:
         return math.nan
 
 
-def read_box(element: ElementTree.Element, size: tuple[int, int], one_based: bool, item: str) -> list[float]:
-    """The box of an <object>, 0-based and half-open."""
+def read_box(
+    element: ElementTree.Element, size: tuple[int, int], one_based: bool, item: str, empty: bool = False
+) -> list[float]:
+    """The box of an <object>, 0-based and half-open; ``empty`` says whether it may have no width or height."""
     box = element.find("bndbox")
     if box is None:
         raise InvalidAnnotation("label without box", item, "the object has a name but no <bndbox>.")
@@ -86,7 +89,11 @@ def read_box(element: ElementTree.Element, size: tuple[int, int], one_based: boo
     # equal corners are one pixel wide by the letter of VOC, but in practice a click without a drag: they stay empty
     if one_based and corners[0] < corners[2] and corners[1] < corners[3]:
         corners = [corners[0] - 1, corners[1] - 1, *corners[2:]]
-    check_box(corners, *size, item, hint)
+    try:
+        check_box(corners, *size, item, hint)
+    except InvalidAnnotation as error:
+        if not empty or error.reason != EMPTY:
+            raise
     return corners
 
 
@@ -275,7 +282,8 @@ class PascalVoc(AnnotatedImageBuilder):
                 if name not in names:
                     message = f"class {name!r} is unknown; allowed: {', '.join(names)} (option names)."
                     raise InvalidAnnotation("unknown class", item, message)
-                box = read_box(element, size, self.config.one_based, item)
+                prepared = self.config.preparation != "as_is"  # the released code keeps the class of an empty box
+                box = read_box(element, size, self.config.one_based, item, empty=prepared)
                 yield {"bbox": box, "category": names.index(name)}
             except InvalidAnnotation as error:
                 self.problem(error)
