@@ -9,82 +9,22 @@ baseline) is tested. One row a run in <output_dir>/grid.csv, fronts in <output_d
 call goes on. Cells of loss "baseline" are not trained, those of loss "unguided" without guidance.
 """
 
-import itertools
 import json
 import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from guidance_grid import PLAIN, UNGUIDED, GridArguments, cells_of, check, guidance_of
 from guided_classifiers import AXES, SCORES, Classifiers, DataArguments, read_json
 from transformers import AutoModelForImageClassification, HfArgumentParser, set_seed
 from transformers.utils import logging
 
-from hf_guidance import Guidance, ParetoCheckpoints, Sweep, load_representative, recipes
+from hf_guidance import Guidance, ParetoCheckpoints, Sweep, load_representative
 from hf_guidance.analysis import pareto_figure
-from hf_guidance.recipes.model_guidance import WEIGHTS
-
-PLAIN = {"fraction": 1.0, "dilation": 0.0, "moved": 0}
-
-
-@dataclass
-class GridArguments:
-    output_dir: str = "runs/model_guidance"
-    models: list[str] = field(
-        default_factory=lambda: ["vanilla", "xdnn", "bcos"], metadata={"help": "vanilla, xdnn, bcos."}
-    )
-    attributions: list[str] = field(
-        default_factory=lambda: ["paper"], metadata={"help": "paper, ixg, intgrad, gradcam, bcos."}
-    )
-    layers: list[str] = field(
-        default_factory=lambda: ["input", "final"], metadata={"help": "input, mid1 to mid3, final."}
-    )
-    losses: list[str] = field(default_factory=lambda: list(WEIGHTS), metadata={"help": "energy, l1, ppce, rrr."})
-    weights: str = field(
-        default="{}", metadata={"help": "JSON: loss to its weights; the recipe's three where none are."}
-    )
-    fractions: list[float] = field(default_factory=lambda: [1.0], metadata={"help": "Shares of images with boxes."})
-    dilations: list[float] = field(default_factory=lambda: [0.0], metadata={"help": "Growth of training boxes a side."})
-    moved: list[int] = field(default_factory=lambda: [0], metadata={"help": "1: boxes at random places, the control."})
-    seeds: list[int] = field(default_factory=lambda: [0])
-    grids: str = field(default="[]", metadata={"help": "JSON: more grids, each the axes that differ from these."})
-    baseline_epochs: int = 20
-    baseline_learning_rate: float = 1e-3
-    baseline_learning_rates: str = field(default="{}", metadata={"help": "JSON: model to a rate of its own."})
-    epochs: int = 10
-    learning_rate: float = 1e-4
-    max_drop: float = field(default=0.05, metadata={"help": "F1 that the representative may lose on validation."})
-
-
-def cells_of(options: GridArguments) -> list[dict[str, Any]]:
-    """Every cell once, seed by seed; a baseline for each attribution and layer comes before those that it is compared with."""
-    given: dict[str, Any] = {"models": options.models, "attributions": options.attributions, "layers": options.layers,
-                             "losses": options.losses, "fractions": options.fractions, "dilations": options.dilations,
-                             "moved": options.moved, "weights": read_json(options.weights)}  # fmt: skip
-    found: dict[tuple[Any, ...], None] = {}
-    for seed, more in itertools.product(options.seeds, [{}, *read_json(options.grids)]):
-        if unknown := sorted(set(more) - set(given)):
-            raise ValueError(f"grids: {unknown[0]!r} is no axis; choose among {sorted(given)}.")
-        axes = given | more
-        for model, attribution, layer in itertools.product(axes["models"], axes["attributions"], axes["layers"]):
-            found[(model, attribution, layer, "baseline", 0.0, 1.0, 0.0, 0, seed)] = None
-            for loss, *rest in itertools.product(axes["losses"], axes["fractions"], axes["dilations"], axes["moved"]):
-                weights = (0.0,) if loss == "unguided" else axes["weights"].get(loss) or WEIGHTS.get(loss, (0.0,))
-                for weight in weights:
-                    found[(model, attribution, layer, loss, weight, *rest, seed)] = None
-    cells = [dict(zip(AXES, values, strict=True)) for values in found]
-    for cell in cells:
-        guidance_of(cell)  # wrong names are told before anything is trained
-    return cells
-
-
-def guidance_of(cell: dict[str, Any]) -> Guidance:
-    chosen = None if cell["attribution"] == "paper" else cell["attribution"]
-    loss = "energy" if cell["loss"] in ("baseline", "unguided") else cell["loss"]
-    return recipes.model_guidance(loss, cell["model"], chosen, cell["layer"], cell["weight"] or 1.0, cell["fraction"])
+from hf_guidance.whole_file import whole_file
 
 
 def run_cell(cell: dict[str, Any], classifiers: Classifiers, options: GridArguments) -> dict[str, Any]:
@@ -94,7 +34,7 @@ def run_cell(cell: dict[str, Any], classifiers: Classifiers, options: GridArgume
     shutil.rmtree(folder, ignore_errors=True)
     base, f1 = baseline(cell, classifiers, options)
     model, guidance = AutoModelForImageClassification.from_pretrained(base), guidance_of(cell)
-    used = Guidance() if cell["loss"] in ("baseline", "unguided") else guidance
+    used = Guidance() if cell["loss"] in UNGUIDED else guidance
     trainer = classifiers.trainer(cell, model, used, folder, options.epochs, options.learning_rate,
                                   measured=next(iter(guidance.on_attributions.values())).objective.attribution)  # fmt: skip
     row = {"baseline_f1": f1, "step": 0}
@@ -162,6 +102,21 @@ def draw_fronts(rows: list[dict[str, Any]], options: GridArguments) -> None:
         pareto_figure(runs, path, baseline=base.get(kind), title=" ".join(kind))
 
 
+def claim(folder: Path, settings: dict[str, str]) -> None:
+    """Take an output folder for these settings: its baselines and fronts are of no others.
+
+    Raises:
+        ValueError: It holds a grid of other settings; names those that differ.
+    """
+    file = folder / "settings.json"
+    known = json.loads(file.read_text()) if file.is_file() else settings
+    if differ := sorted(name for name in known | settings if known.get(name) != settings.get(name)):
+        raise ValueError(f"{folder} holds a grid with other values of {differ}; give another output_dir, or remove it.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as draft:
+        draft.write_text(json.dumps(settings, indent=1) + "\n")
+
+
 def main() -> None:
     parser = HfArgumentParser((GridArguments, DataArguments))
     yaml = sys.argv[1] if len(sys.argv) == 2 and sys.argv[1].endswith((".yaml", ".yml")) else None
@@ -179,7 +134,10 @@ def main() -> None:
         "max_drop",
     )
     shared |= {name: str(getattr(options, name)) for name in own}
-    sweep, cells = Sweep(Path(options.output_dir) / "grid.csv", settings=shared), cells_of(options)
+    cells = cells_of(options)
+    check(cells, options, classifiers)
+    claim(Path(options.output_dir), shared)
+    sweep = Sweep(Path(options.output_dir) / "grid.csv", settings=shared)
 
     def run(cell: dict[str, Any]) -> dict[str, Any]:
         row = run_cell(cell, classifiers, options)

@@ -109,3 +109,20 @@ def use_differentiable_attention(model: Any) -> None:
             f"{switched[0]} has no double backward: attention switched to the eager implementation. Load the model with "
             "attn_implementation='eager' to silence this."
         )
+
+
+def warn_of_reductions(guidance: Any, args: Any) -> None:
+    """Say that terms of reduction "sum" or "rows" change with how an update's images are split into batches.
+
+    Args:
+        guidance: The terms.
+        args: TrainingArguments.
+    """
+    split = args.gradient_accumulation_steps * args.world_size
+    names = [name for name, term in guidance.items() if term.reduction != "batch"]
+    if split > 1 and names:
+        logger.warning(
+            f"an update's images come in {split} batches (gradient accumulation, processes), and the terms {names} have the "
+            'reduction "sum" or "rows": they are averaged over the batches, which is not what one batch gives ("sum" counts '
+            f'{split} times less). Use reduction="batch", whose result does not depend on the split.'
+        )

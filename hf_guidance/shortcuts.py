@@ -23,10 +23,12 @@ def is_straight(view: View, family: Family) -> bool:
     """Whether the gradient is the same all along a path, and on the full input: the way from zero, in a net without biases.
 
     A positively homogeneous net has score(a f) = a score(f) for a > 0, so its gradient at a f is that at f (arXiv
-    2111.07668, section 3).
+    2111.07668, section 3). That asks that everything runs through f, as through the input and the symbolic layers: where f
+    is one branch of a residual block, the other branch does not shrink with it.
     """
     midpoints = isinstance(view.keep, Path) and not view.keep.random
-    return family.biases == () and midpoints and view.replace == zeros
+    whole = view.layer in ("input", *family.layers, *family.layers.values())
+    return family.biases == () and whole and midpoints and view.replace == zeros
 
 
 def by_row_count(row: Sequence[int], images: int) -> list[list[int]]:

@@ -22,6 +22,7 @@ from hf_guidance.compatibility import (
     refuse_float_labels,
     refuse_unsupported,
     use_differentiable_attention,
+    warn_of_reductions,
 )
 from hf_guidance.dataset_check import can_be_judged, check_annotated
 from hf_guidance.evaluation_data import EvaluationDataTrainer
@@ -116,6 +117,7 @@ class GuidedTrainer(EvaluationDataTrainer):
         ours = isinstance(self.data_collator, GuidanceCollator | QuestionCollator)
         if ours:
             refuse_dispatched_batches(self.args, self.train_dataset)
+        warn_of_reductions(self.guidance, self.args)
         if self.guidance.guided:
             rows = self.train_dataset
             if ours:

@@ -30,12 +30,12 @@ class IntegratedGradients(Attribution):
         exact: Whether to refuse models on which one gradient is not exact, instead of walking the path there.
 
     Raises:
-        ValueError: ``steps`` is below 1; on use, ``exact`` with a model that is not known to be free of biases, or with
-            another baseline than zeros; names the modules.
+        ValueError: ``steps`` is below 1; on use, ``exact`` with a model that is not known to be free of biases, at a layer
+            that is not known to cut the net, or with another baseline than zeros; names the modules.
 
     Note:
-        On families known to be without biases (X-DNN) and b = 0, one gradient at the full input is taken, whatever
-        ``steps`` says, and no path is run.
+        On families known to be without biases (X-DNN), at the input and the symbolic layers, with b = 0, one gradient at the
+        full input is taken, whatever ``steps`` says, and no path is run.
 
     Example:
         >>> guidance = Guidance(energy=Energy(IntegratedGradients(steps=8)))
@@ -63,16 +63,18 @@ class IntegratedGradients(Attribution):
         if is_straight(self.path, forward.family):
             return over_channels(forward.activation(self.layer) * forward.gradient(self.layer, self.target))
         if self.exact:
-            raise ValueError(_not_exact(self.baseline, forward.family.biases))
+            raise ValueError(_not_exact(self.baseline, forward.family.biases, self.layer))
         slope = forward.gradient(self.layer, self.target, self.path).mean(0)
         return over_channels((forward.activation(self.layer) - forward.fill(self.path)) * slope)
 
 
-def _not_exact(baseline: Replace, biases: tuple[str, ...] | None) -> str:
+def _not_exact(baseline: Replace, biases: tuple[str, ...] | None, layer: str) -> str:
     if baseline != zeros:
         found = f"baseline={getattr(baseline, '__name__', baseline)!r}; allowed is zeros"
     elif biases is None:
         found = "a model whose family does not say that it has no biases; allowed are X-DNNs (Family(biases=()))"
+    elif not biases:
+        found = f"layer={layer!r}, past which other branches may run; allowed are the input and the symbolic layers"
     else:
         found = f"a model whose modules {list(biases[:5])} have biases or are not positively homogeneous"
     return f"IntegratedGradients(exact=True) on {found}. Take them out, or leave exact=False to walk the path."

@@ -44,7 +44,9 @@ def _biased(model: nn.Module) -> Iterator[str]:
 
 
 def _inside(path: str, module: nn.Module) -> Iterator[str]:
-    if _is(module, _LINEAR):
+    if module._forward_hooks or module._forward_pre_hooks:  # they may add whatever they like
+        yield path
+    elif _is(module, _LINEAR):
         if module.bias is not None:
             yield path
     elif _is(module, _CONTAINERS) and not list(module.parameters(recurse=False)):

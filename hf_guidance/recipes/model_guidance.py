@@ -45,6 +45,9 @@ def model_guidance(
     share of the loss. With "rows", a mean over annotated images, it is λ times their mean number in those batches of 64 that
     have any.
 
+    A sum does not survive another batch: with gradient accumulation or several processes it counts for as many times less as
+    there are batches in a step, and "batch" stays the same.
+
     With boxes on a fraction f of the images λ becomes λ / f, no more than 100 λ: the paper raises it by hand, by values
     that are not at hand.
 

@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from transformers import AutoModelForImageClassification
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "run_model_guidance.py"
@@ -64,17 +63,51 @@ def test_a_killed_grid_goes_on_and_runs_nothing_twice(tmp_path):
     }
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"grids": [{"loss": ["l1"]}]}, "'loss' is no axis"),
-        ({"validation_split": "dev"}, "no split 'dev'"),
-        ({"losses": ["enery"]}, "enery"),
-    ],
-    ids=["axis", "split", "loss"],
-)
-def test_wrong_names_are_told_before_anything_is_trained(tmp_path, options, said):
-    done = subprocess.run(command(tmp_path, **options), capture_output=True, text=True, timeout=200)
+WRONG = {
+    "axis": ({"grids": [{"loss": ["l1"]}]}, "'loss' is no axis"),
+    "no list": ({"grids": [{"losses": "l1"}]}, "give a list"),
+    "split": ({"validation_split": "dev"}, "no split 'dev'"),
+    "loss": ({"losses": ["enery"]}, "'enery' is unknown"),
+    "layer": ({"layers": ["mid3"]}, "layer='mid3'"),
+    "weights": ({"weights": {"enrgy": [0.1]}}, "enrgy"),
+    "no weights": ({"weights": {"energy": []}}, "give a list of weights"),
+    "moved": ({"moved": [2]}, "moved: 2 is unknown"),
+    "dilation": ({"dilations": [-1.0]}, "is negative"),
+    "fraction": ({"fractions": [0.001]}, "annotates none"),
+    "rates": ({"baseline_learning_rates": {"bocs": 0.1}}, "'bocs' is no model"),
+}
+
+
+def test_wrong_names_and_values_are_told_before_anything_is_trained(tmp_path):
+    code = (
+        "import json, runpy, sys\n"
+        f"sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
+        "import run_model_guidance\n"
+        "said = {}\n"
+        "for name, file in json.loads(sys.argv[1]).items():\n"
+        "    sys.argv = ['x', file]\n"
+        "    try:\n"
+        "        run_model_guidance.main()\n"
+        "    except ValueError as error:\n"
+        "        said[name] = str(error)\n"
+        "print('SAID', json.dumps(said))\n"
+    )
+    files = {}
+    for name, (options, _) in WRONG.items():
+        folder = tmp_path / name.replace(" ", "_")
+        folder.mkdir()
+        files[name] = command(folder, **options)[2]
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(files)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("SAID"))[5:])
+    for name, (_, expected) in WRONG.items():
+        assert expected in said.get(name, "nothing"), name
+    assert not list(tmp_path.glob("*/out/*"))
+
+
+def test_an_output_folder_is_of_one_setting(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "settings.json").write_text(json.dumps({"epochs": "7"}))
+    done = subprocess.run(command(tmp_path), capture_output=True, text=True, timeout=200)
     assert done.returncode != 0
-    assert said in done.stderr
-    assert not (tmp_path / "out" / "grid.csv").exists()
+    assert "holds a grid with other values of" in done.stderr

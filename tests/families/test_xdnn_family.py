@@ -49,6 +49,30 @@ def test_modules_that_break_homogeneity_are_named(path, module, expected):
     assert family_of(replaced(path, module)).biases == expected
 
 
+def test_a_hook_may_break_homogeneity():
+    model = fresh_model("xdnn_resnet")
+    hook = model.stem.register_forward_hook(lambda module, args, output: output + 1)
+    assert family_of(model).biases == ("stem",)
+    hook.remove()
+    assert family_of(model).biases == ()
+
+
+@pytest.mark.parametrize("layer", ["stages.1.0.convolutions.0", "stages.1.0.shortcut"])
+def test_inside_a_branch_the_path_is_walked(layer):
+    """The other branch does not shrink along the path, so that one gradient is not exact there."""
+    model = fresh_model("xdnn_resnet")
+    batch = make_batch()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.2)
+    walked, exact = IntegratedGradients(layer, steps=3), IntegratedGradients(layer, exact=True)
+    unknown = dataclasses.replace(family_of(model), biases=None)
+    expected = explain(model, unknown, batch, walked).attribution(walked)
+    assert relative_error(explain(model, family_of(model), batch, walked).attribution(walked), expected.detach()) < 1e-9
+    with pytest.raises(ValueError, match=r"exact=True.*past which other branches may run"):
+        explain(model, family_of(model), batch, exact).attribution(exact)
+
+
 def test_a_net_as_built_has_none():
     model = fresh_model("xdnn_resnet")
     assert model.classifier.bias is not None

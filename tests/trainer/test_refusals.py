@@ -186,3 +186,14 @@ def test_a_full_disk_leaves_the_previous_checkpoint_and_no_half_one(tmp_path):
     checkpoints = sorted(folder.name for folder in Path(tmp_path / "out").glob("checkpoint-*"))
     assert checkpoints == ["checkpoint-1"], (checkpoints, run.stderr[-2000:])
     assert (tmp_path / "out" / "checkpoint-1" / "optimizer.pt").stat().st_size > 20_000
+
+
+@pytest.mark.parametrize(
+    ("reduction", "steps", "warned"), [("sum", 2, True), ("rows", 2, True), ("batch", 2, False), ("sum", 1, False)]
+)
+def test_reductions_that_depend_on_the_split_are_said(trainer_of, model_of, monkeypatch, reduction, steps, warned):
+    said = []
+    monkeypatch.setattr("hf_guidance.compatibility.logger.warning", said.append)
+    guidance = Guidance(energy=Term(Energy(GradCAM()), reduction=reduction))
+    trainer_of(model_of(), guidance, gradient_accumulation_steps=steps)
+    assert any("come in 2 batches" in text and "['energy']" in text for text in said) == warned
