@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hf_guidance.models.bcos_resnet import BcosResNetForImageClassification
 from hf_guidance.models.bcos_resnet_config import OF_DEPTH, BcosResNetConfig
+from hf_guidance.models.checkpoint_file import read_checkpoint
 
 _UNUSED = ("running_mean", "num_batches_tracked")  # read by no layer
 _BLOCK = re.compile(r"^layer(\d+)\.(\d+)\.conv(\d+)\.")
@@ -33,7 +33,8 @@ def load_official_bcos(
         head: Whether to load the head too; False keeps the model's, whose classes may be others.
 
     Raises:
-        ValueError: No such layout, weights of another depth, or a parameter that is missing, unknown or of another shape.
+        ValueError: No such layout, weights of another depth, a parameter that is missing, unknown or of another shape, or a
+            file that holds more than plain data (see ``read_checkpoint``).
 
     Example:
         >>> load_official_bcos(model, "resnet_50-ead259efe4.pth", head=False)
@@ -84,9 +85,7 @@ def _layer(convolution: str, norm: str, ours: str) -> dict[str, str]:
 
 
 def _state(source: str | os.PathLike[str] | Mapping[str, Any]) -> Mapping[str, Tensor]:
-    loaded: Any = source
-    if not isinstance(source, Mapping):
-        loaded = torch.load(source, map_location="cpu", weights_only=True)
+    loaded = read_checkpoint(source)
     for key in ("state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_guidance.models.checkpoint_file import read_checkpoint
 from hf_guidance.models.xdnn_resnet import XDNNResNetForImageClassification
 from hf_guidance.models.xdnn_resnet_config import RESNET_DEPTHS
 
@@ -38,6 +39,7 @@ def load_official_xdnn(
 
     Raises:
         ValueError: Parameters are missing, unknown or of other shapes; names them, and the depth that the file seems to have.
+            Or the file holds more than plain data (see ``read_checkpoint``).
 
     Example:
         >>> model = XDNNResNetForImageClassification(XDNNResNetConfig.of_depth(50, num_labels=20))
@@ -55,7 +57,7 @@ def load_official_xdnn(
 
 
 def _state(source: str | PathLike[str] | Mapping[str, Any]) -> dict[str, Tensor]:
-    loaded: Any = source if isinstance(source, Mapping) else torch.load(source, map_location="cpu", weights_only=True)
+    loaded = read_checkpoint(source)
     for name in _STATES:
         loaded = loaded[name] if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping) else loaded
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
