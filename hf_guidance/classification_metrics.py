@@ -138,6 +138,9 @@ def best_threshold(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 def classification_metrics(problem_type: str) -> Callable[[Any], dict[str, float]]:
     """Make a ``compute_metrics``: accuracy for single-label tasks, micro-F1 and mAP for multi-label tasks.
 
+    Where no image has a label, mAP is undefined: NaN, so that an evaluation on such a split does not end training. Then
+    ``ParetoCheckpoints(metrics=("eval_map", ...))`` keeps no model of that evaluation, and says so.
+
     Args:
         problem_type: "single_label_classification" or "multi_label_classification".
     """
@@ -146,7 +149,8 @@ def classification_metrics(problem_type: str) -> Callable[[Any], dict[str, float
         logits, labels = prediction.predictions, prediction.label_ids
         if problem_type == "single_label_classification":
             return {"accuracy": float((logits.argmax(-1) == labels).mean())}
-        return {"f1": micro_f1(logits, labels), "map": mean_average_precision(logits, labels)}
+        found = mean_average_precision(logits, labels) if np.any(labels) else float("nan")
+        return {"f1": micro_f1(logits, labels), "map": found}
 
     return compute
 

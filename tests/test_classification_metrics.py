@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
+from hf_guidance import ParetoCheckpoints
 from hf_guidance.classification_metrics import (
     average_precisions,
     best_threshold,
@@ -96,6 +100,42 @@ def test_compute_metrics():
     assert found == {"f1": micro_f1(*decisions()), "map": mean_average_precision(*decisions())}
     Output.label_ids = Output.predictions.argmax(-1)
     assert classification_metrics("single_label_classification")(Output) == {"accuracy": 1.0}
+
+
+def test_a_split_without_labels_does_not_end_training(tmp_path):
+    class Output:
+        predictions, label_ids = np.array([[1.0, -1.0]]), np.zeros((1, 2))
+
+    found = classification_metrics("multi_label_classification")(Output)
+    assert found["f1"] == 0.0
+    assert np.isnan(found["map"])
+    front = ParetoCheckpoints(metrics=("eval_f1", "eval_map"))
+    front.on_train_begin(*_trainer(tmp_path), model=_Saved())
+    front.on_evaluate(*_trainer(tmp_path), metrics={f"eval_{name}": value for name, value in found.items()})
+    record = json.loads((tmp_path / "pareto" / "pareto.json").read_text())
+    assert record["points"] == [{"step": 0, "epoch": 0.0, "eval_f1": 0.0, "eval_map": None}]
+    assert record["members"] == []
+
+
+def test_a_diverged_model_is_still_an_error_without_labels():
+    class Output:
+        predictions, label_ids = np.array([[np.nan, -1.0]]), np.zeros((1, 2))
+
+    with pytest.raises(ValueError, match="the model has diverged"):
+        classification_metrics("multi_label_classification")(Output)
+
+
+class _Saved:
+    def save_pretrained(self, folder):
+        raise AssertionError("a model of undefined metrics was saved")
+
+
+def _trainer(folder):
+    return (
+        SimpleNamespace(output_dir=str(folder)),
+        SimpleNamespace(global_step=0, epoch=0.0, is_world_process_zero=True),
+        None,
+    )
 
 
 @pytest.mark.parametrize(
