@@ -31,9 +31,9 @@ class LeaveOneOut(Perturbation):
         ValueError: ``budget`` is below 1.
 
     Note:
-        score(x) is a constant to training, so what it shares with the other scores cancels in the map but not in its gradient. Under
-        Alignment from scratch that lets all scores run away (docs/questions.md): watch the accuracy, or guide by
-        KernelSHAP, AverageEffect or gradients.
+        score(x) is a constant to training, so what it shares with the other scores cancels in the map but not in the
+        map's gradient. Under Alignment from scratch that lets all scores run away (docs/questions.md): watch the accuracy,
+        or guide by KernelSHAP, AverageEffect or gradients.
 
     Example:
         >>> guidance = Guidance(task=AnswerLoss(), inv_fi=InvarianceFI(LeaveOneOut()))
