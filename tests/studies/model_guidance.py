@@ -75,6 +75,9 @@ class Findings:
             known = [value for value in rest if value is not None]
             if own is not None and known:
                 differences.append(own - max(known) - margin)
+        self._say(finding, where, metric, differences, margin)
+
+    def _say(self, finding: str, where: str, metric: str, differences: Sequence[float], margin: float = 0.0) -> None:
         if not differences:
             return
         verdict = "open"
@@ -123,6 +126,17 @@ class Findings:
             for dilation in (0.1, 0.25, 0.5):
                 grown = full | {"dilation": dilation}
                 self.state("R8", f"{loss}: boxes +{dilation:.0%} cost no 5 points", metric, grown, [full], -5.0)
+        for dilation in (0.25, 0.5):
+            lost = {loss: [self._lost(seed, loss, dilation) for seed in self.seeds] for loss in ("energy", "l1")}
+            known = [
+                own - other for own, other in zip(*lost.values(), strict=True) if own is not None and other is not None
+            ]
+            self._say("R8", f"energy loses less than L1 by boxes +{dilation:.0%}", EPG, known)
+
+    def _lost(self, seed: float, loss: str, dilation: float) -> float | None:
+        here = {"model": "bcos", "layer": "input", "loss": loss}
+        grown, full = (self.best(seed, EPG, **here, dilation=share) for share in (dilation, 0.0))
+        return None if grown is None or full is None else grown - full
 
     def table(self) -> str:
         """Every kind of cell, mean and standard deviation over the seeds, in percent."""
