@@ -1,8 +1,10 @@
 """Guidance of ResNet-50-shaped nets: the library beside one autograd call an image, and guided beside plain.
 
 All ways alternate in one process; ratios are medians over the rounds. "attribution + loss" is the time between the end of
-the model's forward and the start of the last backward; "step" is all of it but the optimizer. Where a graph for every
-image would not fit into memory, some images are run and their time is multiplied; the table says how many were.
+the model's forward and the start of the last backward; "step" is all of it but the optimizer. The way by image takes long,
+so it runs for some of the images, and their time is multiplied; the table says for how many. The maps of an evaluation are
+timed once. Before anything is timed, both ways must give equal maps and losses. In train mode BatchNorm takes the batch's
+statistics, as in training; X-DNNs have none.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import json
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,18 +21,20 @@ from typing import Any
 import torch
 from naive_guidance import MODELS, Setting
 
-LAYERS = {"final": 1.0, "mid2": 0.25, "input": 0.125}
+LAYERS = {"final": 1.0, "mid2": 1 / 16, "input": 1 / 32}
 """Layers, and the share of the images that the way by image runs there."""
+MODES = {"eval": False, "train": True}
+Step = Callable[[], dict[str, float]]
 Part = dict[str, list[float]]
 
 
-def alternating(steps: dict[str, Callable[[], dict[str, float]]], rounds: int) -> dict[str, Part]:
-    """Seconds of the parts of every step, in rounds of one run each after one that warms up."""
+def alternating(steps: dict[str, Step], rounds: int) -> dict[str, Part]:
+    """Seconds of the parts of every step, in rounds of one run each."""
     found: dict[str, Part] = {name: {} for name in steps}
-    for round_ in range(rounds + 1):
+    for _ in range(rounds):
         for name, step in steps.items():
             for part, seconds in step().items():
-                found[name].setdefault(part, []).extend([seconds] if round_ else [])
+                found[name].setdefault(part, []).append(seconds)
     return found
 
 
@@ -39,49 +44,55 @@ def ratio(first: list[float], second: list[float]) -> float:
 
 
 def measured(setting: Setting, rounds: int) -> list[dict[str, Any]]:
-    """A row a layer: how many times faster than by image, and guided / plain."""
+    """A row a layer: how many times faster than by image, and guided / plain in either mode."""
+    maps = {layer: setting.agree(layer) for layer in LAYERS}
+    steps: dict[str, Step] = {}
+    for mode, train in MODES.items():
+        setting.plain(train)  # warms up
+        steps[f"plain {mode}"] = lambda train=train: setting.plain(train)
+        for layer in LAYERS:
+            steps[f"{layer} {mode}"] = lambda layer=layer, train=train: setting.guided(layer, train)
+    counts = {layer: max(1, round(share * len(setting.images))) for layer, share in LAYERS.items()}
+    for layer, count in counts.items():
+        steps[f"{layer} by image"] = lambda layer=layer, count=count: setting.guided_by_image(layer, count)
+    found = alternating(steps, rounds)
     rows = []
-    for layer, share in LAYERS.items():
-        count = max(1, round(share * len(setting.images)))
-        steps = {
-            "plain": setting.plain,
-            "guided": lambda layer=layer: setting.guided(layer),
-            "naive": lambda layer=layer, count=count: setting.guided_by_image(layer, count),
-        }
-        found = alternating(steps, rounds)
-        print(f"{setting.name} {layer} ...", file=sys.stderr, flush=True)
+    for layer, count in counts.items():
+        ours, naive = found[f"{layer} eval"], found[f"{layer} by image"]
         rows.append({
-            "model": setting.name, "layer": layer, "images": len(setting.images), "images_run_by_image": count,
-            "attribution_faster": ratio(found["naive"]["attribution"], found["guided"]["attribution"]),
-            "step_faster": ratio(found["naive"]["step"], found["guided"]["step"]),
-            "guided_plain": ratio(found["guided"]["step"], found["plain"]["step"]),
-            "seconds_plain": statistics.median(found["plain"]["step"]),
-            "seconds_attribution": statistics.median(found["guided"]["attribution"]),
+            "model": setting.name, "layer": layer, "map": list(maps[layer]), "images": len(setting.images),
+            "images_run_by_image": count,
+            **{f"{part}_faster": ratio(naive[part], ours[part]) for part in ("attribution", "step")},
+            **{f"guided_plain_{mode}": ratio(found[f"{layer} {mode}"]["step"], found[f"plain {mode}"]["step"])
+               for mode in MODES},
+            "seconds_plain": statistics.median(found["plain eval"]["step"]),
+            "seconds_attribution": statistics.median(ours["attribution"]),
         })  # fmt: skip
     return rows
 
 
-def evaluated(setting: Setting, rounds: int) -> list[dict[str, Any]]:
-    """A row a layer: maps of all (image, positive class) pairs, against one call a pair on batches of four."""
+def evaluated(setting: Setting) -> list[dict[str, Any]]:
+    """A row a layer: maps of all (image, positive class) pairs, against one call a pair on batches of four; once."""
     rows = []
     for layer in LAYERS:
-        steps = {
-            "slots": lambda layer=layer: setting.evaluate(layer),
-            "pairs": lambda layer=layer: setting.evaluate_by_pair(layer),
-        }
-        found = alternating(steps, rounds)
-        faster = ratio(found["pairs"]["step"], found["slots"]["step"])
+        faster = setting.evaluate_by_pair(layer)["step"] / setting.evaluate(layer)["step"]
         rows.append({"model": setting.name, "layer": layer, "pairs": len(setting.pairs), "faster": faster})
     return rows
 
 
 def table(rows: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> str:
     """All results as text."""
-    lines = [f"{'model':9s} {'layer':6s} {'attribution + loss':>19s} {'step':>8s} {'guided/plain':>13s}  images run"]
+    ratios = [f"guided/plain {mode}" for mode in MODES]
+    lines = [
+        f"{'model':9s} {'layer':6s} {'map':>9s} {'attribution + loss':>19s} {'step':>8s} {ratios[0]:>18s} {ratios[1]:>19s}"
+        "  run by image"
+    ]
     for row in rows:
+        size = " x ".join(map(str, row["map"]))
         lines.append(
-            f"{row['model']:9s} {row['layer']:6s} {row['attribution_faster']:17.1f} x {row['step_faster']:6.1f} x "
-            f"{row['guided_plain']:13.2f}  {row['images_run_by_image']} of {row['images']}"
+            f"{row['model']:9s} {row['layer']:6s} {size:>9s} {row['attribution_faster']:17.1f} x {row['step_faster']:6.1f} x "
+            f"{row['guided_plain_eval']:18.2f} {row['guided_plain_train']:19.2f}  "
+            f"{row['images_run_by_image']} of {row['images']}"
         )
     lines.append("")
     for row in evaluations:
@@ -103,13 +114,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/bench/model_guidance.json"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    batch, size, rounds = (8, 32, 1) if args.quick else (args.batch, args.size, args.rounds)
-    rows, evaluations = [], []
+    batch, size, rounds = (8, args.size, 1) if args.quick else (args.batch, args.size, args.rounds)
+    rows, evaluations, begin = [], [], time.time()
     for name in args.models:
         setting = Setting(name, batch, size, args.device)
+        print(f"{name}: final map {' x '.join(map(str, setting.agree('final')))} ...", file=sys.stderr, flush=True)
         rows += measured(setting, rounds)
-        evaluations += evaluated(setting, rounds)
+        evaluations += evaluated(setting)
     print(table(rows, evaluations))
+    print(
+        f"final map {' x '.join(map(str, rows[0]['map']))} at {size} x {size} pixels; {time.time() - begin:.0f} s in all"
+    )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     conditions = {"batch": batch, "size": size, "threads": args.threads, "device": args.device, "rounds": rounds}
     args.out.write_text(

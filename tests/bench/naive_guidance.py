@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from hf_guidance.attributions import Attribution, BcosContribution, InputXGradient, IntegratedGradients
@@ -27,6 +28,7 @@ from hf_guidance.models import (
     XDNNResNetConfig,
     XDNNResNetForImageClassification,
 )
+from hf_guidance.models.xdnn_resnet import XDNNConvolution
 from hf_guidance.objectives import Energy
 
 CLASSES, MULTI = 20, "multi_label_classification"
@@ -38,8 +40,15 @@ def _vanilla() -> nn.Module:
 
 
 def _xdnn() -> nn.Module:
+    """Begins with a zero head and zero last convolutions, so with zero maps: they are drawn as the others."""
     config = XDNNResNetConfig.of_depth(50, num_labels=CLASSES, problem_type=MULTI)
-    return XDNNResNetForImageClassification(config)
+    model = XDNNResNetForImageClassification(config)
+    for module in model.modules():
+        if isinstance(module, XDNNConvolution) and module.scale == 0:
+            module.scale = 1.0
+            module.reset_parameters()
+    nn.init.kaiming_normal_(model.classifier.weight, nonlinearity="linear")
+    return model
 
 
 def _bcos() -> nn.Module:
@@ -69,13 +78,18 @@ class Setting:
         self.name, self.device = name, device
         self.model = build().to(device).eval()
         self.family = family_of(self.model)
+        torch.manual_seed(0)  # the same batch for every model
         images = torch.rand(batch, 3, size, size, device=device)
         self.images = torch.cat([images, 1 - images], dim=1) if name == "bcos" else images
-        self.labels = (torch.rand(batch, CLASSES, device=device) < 0.026).float()  # with the next line 1.5 an image, as VOC
+        self.labels = (
+            torch.rand(batch, CLASSES, device=device) < 0.026
+        ).float()  # with the next line 1.5 an image, as VOC
         self.labels[torch.arange(batch), torch.randint(CLASSES, (batch,))] = 1
         self.target = self.labels.argmax(1)
         self.importance = torch.zeros(batch, size, size, device=device)
         self.importance[:, size // 4 : 3 * size // 4, size // 3 : size] = 1
+        self._plain_backward = 0.0
+        self._estimate_statistics()
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -96,17 +110,51 @@ class Setting:
             "importance": self.importance[torch.tensor(row, device=self.device)],
         }  # fmt: skip
 
-    def plain(self) -> dict[str, float]:
-        """Forward, binary cross-entropy, backward."""
-        start = self._clean()
-        F.binary_cross_entropy_with_logits(self.model(pixel_values=self.images).logits, self.labels).backward()
-        return {"step": self._now() - start}
+    @torch.no_grad()
+    def _estimate_statistics(self) -> None:
+        """Running statistics of these images, as a trained net has; with the first ones logits and maps would overflow."""
+        norms = [module for module in self.model.modules() if isinstance(module, _BatchNorm)]
+        kept = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 1.0
+        self.model.train()(pixel_values=self.images)
+        for norm, momentum in zip(norms, kept, strict=True):
+            norm.momentum = momentum
+        assert bool(self.model.eval()(pixel_values=self.images).logits.isfinite().all())
 
-    def guided(self, layer: str) -> dict[str, float]:
+    def agree(self, layer: str, count: int = 2) -> tuple[int, ...]:
+        """Assert that both ways give equal maps and losses for the pairs of the first images; the shape of their maps."""
+        pairs = [pair for pair in self.pairs if pair[0] < count]
+        method, energy = self.method(layer), Energy(self.method(layer))
+        self._clean()
+        forward = Forward(self.model, self.family, self.columns(pairs, slice(count)), energy.needs())
+        maps, losses = forward.attribution(method), energy(forward)
+        with self._recorded(layer, slice(count)) as found:
+            logits = self.model(pixel_values=found[0]).logits
+        for row, (image, label) in enumerate(pairs):
+            naive = self._map(logits, found[-1], image, label, True)
+            large = float(naive.detach().abs().max())
+            assert large > 0, f"{self.name} {layer}: the map of image {image}, class {label} is zero"
+            torch.testing.assert_close(maps[row], naive, rtol=1e-3, atol=1e-4 * large)
+            torch.testing.assert_close(losses[row], self._energy(naive, image), rtol=1e-3, atol=1e-4)
+        return tuple(maps.shape[1:])
+
+    def plain(self, train: bool = False) -> dict[str, float]:
+        """Forward, binary cross-entropy, backward."""
+        start = self._clean(train)
+        loss = F.binary_cross_entropy_with_logits(self.model(pixel_values=self.images).logits, self.labels)
+        ready = self._now()
+        loss.backward()
+        finished = self._now()
+        if not train:
+            self._plain_backward = finished - ready
+        return {"step": finished - start}
+
+    def guided(self, layer: str, train: bool = False) -> dict[str, float]:
         """A step of GuidedTrainer; "attribution" is what comes between the model's forward and the last backward."""
         guidance = Guidance(energy=Term(Energy(self.method(layer)), WEIGHT, reduction="sum"))
         batch = self.columns(list(enumerate(self.target.tolist())))
-        start = self._clean()
+        start = self._clean(train)
         forward = Forward(self.model, self.family, batch, guidance.needs())
         ready = self._now()
         loss, _ = guidance(forward, None)
@@ -115,7 +163,11 @@ class Setting:
         return {"attribution": explained - ready, "step": self._now() - start}
 
     def guided_by_image(self, layer: str, count: int) -> dict[str, float]:
-        """The same step by one autograd call an image, of which ``count`` are run and counted as all."""
+        """The same step by one autograd call an image, of which ``count`` are run and counted as all.
+
+        The backward through the net's own graph happens once, however many images there are: what ``plain`` took for it
+        is not multiplied.
+        """
         share = len(self.images) / count
         start = self._clean()
         with self._recorded(layer) as found:
@@ -127,8 +179,9 @@ class Setting:
         explained = self._now()
         loss.backward()
         finished = self._now()
-        attribution = share * (explained - ready)
-        return {"attribution": attribution, "step": (ready - start) + attribution + share * (finished - explained)}
+        attribution, backward = share * (explained - ready), finished - explained
+        once = min(self._plain_backward, backward)
+        return {"attribution": attribution, "step": ready - start + attribution + once + share * (backward - once)}
 
     def evaluate(self, layer: str) -> dict[str, float]:
         """Maps of all pairs by the library: one backward a slot."""
@@ -159,7 +212,8 @@ class Setting:
         if attribution.shape != size:
             large = F.interpolate(attribution[None, None], size, mode="bilinear")[0, 0]
         positive = large.clamp_min(0)
-        return 1 - positive[self.importance[index] > 0].sum() / positive.sum()
+        total = positive.sum()
+        return 1 - positive[self.importance[index] > 0].sum() / torch.where(total < 1e-7, 1, total)
 
     @contextmanager
     def _recorded(self, layer: str, images: slice = slice(None)) -> Iterator[list[Tensor]]:
@@ -174,7 +228,8 @@ class Setting:
             if hook is not None:
                 hook.remove()
 
-    def _clean(self) -> float:
+    def _clean(self, train: bool = False) -> float:
+        self.model.train(train)
         self.model.zero_grad(set_to_none=True)
         return self._now()
 
