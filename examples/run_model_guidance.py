@@ -82,7 +82,10 @@ def folder_of(cell: dict[str, Any], options: GridArguments) -> Path:
 
 
 def draw_fronts(rows: list[dict[str, Any]], options: GridArguments) -> None:
-    """A picture for each model, attribution and layer: the validation points of every loss, weights and seeds together."""
+    """A picture for each model, attribution and layer, few and coarse boxes apart: the validation points of every loss.
+
+    Weights and seeds are drawn together.
+    """
     groups: dict[tuple[str, ...], dict[str, list[dict[str, float]]]] = {}
     base: dict[tuple[str, ...], dict[str, float]] = {}
     for row in rows:
@@ -90,7 +93,8 @@ def draw_fronts(rows: list[dict[str, Any]], options: GridArguments) -> None:
         if row["loss"] == "baseline":
             base.setdefault(kind, {name: row[f"val_{name}"] for name in ("f1", "epg", "attribution_iou")})
             continue
-        extra = [f"{axis} {row[axis]}" for axis, plain in PLAIN.items() if row[axis] != plain]
+        other = [axis for axis, plain in PLAIN.items() if row[axis] != plain]
+        kind, extra = (*kind, *other), [f"{axis} {row[axis]}" for axis in other]
         points = json.loads((folder_of(row, options) / "pareto" / "pareto.json").read_text())["points"]
         kept = [
             {k.removeprefix("eval_"): v for k, v in point.items()} for point in points if None not in point.values()
@@ -99,7 +103,7 @@ def draw_fronts(rows: list[dict[str, Any]], options: GridArguments) -> None:
             groups.setdefault(kind, {}).setdefault(", ".join([row["loss"], *extra]), []).extend(kept)
     for kind, runs in groups.items():
         path = Path(options.output_dir) / f"fronts-{'-'.join(kind)}.png"
-        pareto_figure(runs, path, baseline=base.get(kind), title=" ".join(kind))
+        pareto_figure(runs, path, baseline=base.get(kind[:3]), title=" ".join(kind))
 
 
 def claim(folder: Path, settings: dict[str, str]) -> None:

@@ -59,7 +59,8 @@ def test_a_killed_grid_goes_on_and_runs_nothing_twice(tmp_path):
         if trained:
             AutoModelForImageClassification.from_pretrained(kept[0])
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {
-        f"fronts-{kind}.png" for kind in ("vanilla-paper-final", "bcos-paper-final", "xdnn-paper-input")
+        f"fronts-{kind}.png"
+        for kind in ("vanilla-paper-final", "bcos-paper-final", "xdnn-paper-input-fraction-dilation")
     }
 
 
