@@ -9,15 +9,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from hf_guidance.models.dynamic_product import check_exponents
-
-LAYER_TYPES = ("basic", "bottleneck")
-OF_DEPTH: dict[int, tuple[str, tuple[int, ...]]] = {
-    18: ("basic", (2, 2, 2, 2)),
-    34: ("basic", (3, 4, 6, 3)),
-    50: ("bottleneck", (3, 4, 6, 3)),
-    101: ("bottleneck", (3, 4, 23, 3)),
-}
-_WIDTHS = {"basic": (64, 128, 256, 512), "bottleneck": (256, 512, 1024, 2048)}
+from hf_guidance.models.resnet_sizes import check_sizes, sizes_of_depth
 
 
 class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
@@ -75,7 +67,8 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
         self.downsample_in_stem = downsample_in_stem
         self.norm_eps = norm_eps
         super().__init__(**kwargs)
-        self._check()
+        check_exponents("BcosResNetConfig", b, max_out)
+        check_sizes(self)
 
     @classmethod
     def of_depth(cls, depth: int, **kwargs: Any) -> BcosResNetConfig:
@@ -88,32 +81,4 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
         Raises:
             ValueError: Another depth.
         """
-        if depth not in OF_DEPTH:
-            raise ValueError(
-                f"BcosResNetConfig.of_depth({depth}) is unknown; choose one of {list(OF_DEPTH)}, or give depths, "
-                "hidden_sizes and layer_type yourself."
-            )
-        layer_type, depths = OF_DEPTH[depth]
-        return cls(**{"layer_type": layer_type, "depths": depths, "hidden_sizes": _WIDTHS[layer_type]} | kwargs)
-
-    def _check(self) -> None:
-        name = type(self).__name__
-        check_exponents(name, self.b, self.max_out)
-        if self.layer_type not in LAYER_TYPES:
-            raise ValueError(f"{name}(layer_type={self.layer_type!r}) is unknown; choose one of {list(LAYER_TYPES)}.")
-        if len(self.depths) != len(self.hidden_sizes) or not self.depths:
-            raise ValueError(
-                f"{name}(depths={self.depths}, hidden_sizes={self.hidden_sizes}) give another number of stages each; give "
-                "one entry a stage in both."
-            )
-        quarter = 4 if self.layer_type == "bottleneck" else 1
-        if min(self.depths) < 1 or any(size < quarter or size % quarter for size in self.hidden_sizes):
-            raise ValueError(
-                f"{name}(depths={self.depths}, hidden_sizes={self.hidden_sizes}): every stage needs at least one block, and "
-                f"channels that are a multiple of {quarter}."
-            )
-        if self.embedding_size < 1 or self.num_channels < 1:
-            raise ValueError(
-                f"{name}(embedding_size={self.embedding_size}, num_channels={self.num_channels}) must be at least 1; images "
-                "have 6 channels: the colours and their complements."
-            )
+        return cls(**sizes_of_depth("BcosResNetConfig", depth) | kwargs)

@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from hf_guidance.models.bcos_resnet import BcosResNetForImageClassification
-from hf_guidance.models.bcos_resnet_config import OF_DEPTH, BcosResNetConfig
+from hf_guidance.models.bcos_resnet_config import BcosResNetConfig
 from hf_guidance.models.checkpoint_file import read_checkpoint
+from hf_guidance.models.resnet_sizes import RESNET_DEPTHS
 
 _UNUSED = ("running_mean", "num_batches_tracked")  # read by no layer
 _BLOCK = re.compile(r"^layer(\d+)\.(\d+)\.conv(\d+)\.")
@@ -124,6 +125,6 @@ def _check_depth(given: Mapping[str, Tensor], config: BcosResNetConfig) -> None:
 
 
 def _described(layer_type: str, depths: list[int]) -> str:
-    known = [depth for depth, sizes in OF_DEPTH.items() if sizes == (layer_type, tuple(depths))]
+    known = [depth for depth, sizes in RESNET_DEPTHS.items() if sizes == (layer_type, tuple(depths))]
     name = f"a ResNet-{known[0]}" if known else "a ResNet of no usual depth"
     return f"{name} ({layer_type} blocks {list(depths)})"

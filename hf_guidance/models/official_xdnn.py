@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from hf_guidance.models.checkpoint_file import read_checkpoint
+from hf_guidance.models.resnet_sizes import RESNET_DEPTHS
 from hf_guidance.models.xdnn_resnet import XDNNResNetForImageClassification
-from hf_guidance.models.xdnn_resnet_config import RESNET_DEPTHS
 
 _HEAD = ("fc.weight", "fc.bias")
 _STATES = ("state_dict", "model")

@@ -11,7 +11,8 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
-from hf_guidance.models.xdnn_resnet_config import REDUCTION, XDNNResNetConfig
+from hf_guidance.models.resnet_sizes import REDUCTION
+from hf_guidance.models.xdnn_resnet_config import XDNNResNetConfig
 
 
 class XDNNConvolution(nn.Conv2d):

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedConfig
 
-LAYER_TYPES = ("basic", "bottleneck")
-RESNET_DEPTHS: Mapping[int, tuple[str, tuple[int, ...]]] = {
-    18: ("basic", (2, 2, 2, 2)),
-    34: ("basic", (3, 4, 6, 3)),
-    50: ("bottleneck", (3, 4, 6, 3)),
-    101: ("bottleneck", (3, 4, 23, 3)),
-}
-"""Kind and number of the blocks of ResNet-18 to -101 (arXiv 1512.03385, table 1)."""
-REDUCTION = 4
-"""Outer over inner channels of a bottleneck."""
+from hf_guidance.models.resnet_sizes import check_sizes, sizes_of_depth
 
 
 class XDNNResNetConfig(PreTrainedConfig):  # type: ignore[misc]
@@ -65,7 +56,7 @@ class XDNNResNetConfig(PreTrainedConfig):  # type: ignore[misc]
         self.downsample_in_stem = downsample_in_stem
         self.head_bias = head_bias
         super().__init__(**kwargs)
-        self._check()
+        check_sizes(self)
 
     @classmethod
     def of_depth(cls, depth: int, **fields: Any) -> XDNNResNetConfig:
@@ -78,31 +69,4 @@ class XDNNResNetConfig(PreTrainedConfig):  # type: ignore[misc]
         Raises:
             ValueError: Another depth; lists those known.
         """
-        if depth not in RESNET_DEPTHS:
-            raise ValueError(
-                f"XDNNResNetConfig.of_depth({depth!r}) is unknown; choose one of {list(RESNET_DEPTHS)}, or give "
-                "hidden_sizes, depths and layer_type."
-            )
-        layer_type, depths = RESNET_DEPTHS[depth]
-        outer = REDUCTION if layer_type == "bottleneck" else 1
-        sizes = [outer * 64 * 2**stage for stage in range(len(depths))]
-        return cls(**{"layer_type": layer_type, "depths": depths, "hidden_sizes": sizes} | fields)
-
-    def _check(self) -> None:
-        for name in ("num_channels", "embedding_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"XDNNResNetConfig({name}={getattr(self, name)}) must be at least 1.")
-        if not self.depths or len(self.depths) != len(self.hidden_sizes) or min(*self.depths, *self.hidden_sizes) < 1:
-            raise ValueError(
-                f"XDNNResNetConfig(hidden_sizes={self.hidden_sizes}, depths={self.depths}): give one number of channels and "
-                "one of blocks a stage, each at least 1."
-            )
-        if self.layer_type not in LAYER_TYPES:
-            raise ValueError(
-                f"XDNNResNetConfig(layer_type={self.layer_type!r}) is unknown; choose one of {list(LAYER_TYPES)}."
-            )
-        if self.layer_type == "bottleneck" and any(size % REDUCTION for size in self.hidden_sizes):
-            raise ValueError(
-                f"XDNNResNetConfig(hidden_sizes={self.hidden_sizes}): a bottleneck has a quarter of the channels inside; give "
-                f"multiples of {REDUCTION}, or layer_type='basic'."
-            )
+        return cls(**sizes_of_depth("XDNNResNetConfig", depth) | fields)
