@@ -33,10 +33,10 @@ POINTS = [
 class Written:
     """Stands for a model or a processor: a folder of files that say which step they are of."""
 
+    pause = 0.0  # seconds before each file
+
     def __init__(self, files):
         self.files, self.step = files, 0
-
-    pause = 0.0
 
     def save_pretrained(self, folder):
         Path(folder).mkdir(exist_ok=True)
