@@ -93,6 +93,8 @@ def check(cells: list[dict[str, Any]], options: GridArguments, classifiers: Clas
             unknown model.
     """
     data = classifiers.data
+    if not 0 < data.crop <= 1:
+        raise ValueError(f"crop={data.crop} is no share of an image; give one in (0, 1], 1 for no crops.")
     for name, value in (("baseline_learning_rates", options.baseline_learning_rates),
                         ("model_options", data.model_options), ("pretrained", data.pretrained)):  # fmt: skip
         if unknown := sorted(set(read_json(value)) - set(CONFIGS)):

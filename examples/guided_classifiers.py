@@ -25,6 +25,7 @@ from hf_guidance import (
     metric_path,
     with_annotated_fraction,
 )
+from hf_guidance.augmentation import RandomCropAndFlip
 from hf_guidance.classification_metrics import classification_metrics
 from hf_guidance.models import BcosImageProcessor, BcosResNetConfig, XDNNImageProcessor, XDNNResNetConfig
 from hf_guidance.spatial import resize_boxes, resize_maps
@@ -54,6 +55,9 @@ class DataArguments:
         default="{}", metadata={"help": "JSON: model to a checkpoint that its baseline starts from."}
     )
     segmentations: bool = field(default=False, metadata={"help": "Rows have masks: measure on-object EPG, too."})
+    crop: float = field(
+        default=1.0, metadata={"help": "Least share of a training image that random crops keep, flips with it; 1: neither."}
+    )
     batch_size: int = 64
     max_grad_norm: float = field(default=0.0, metadata={"help": "0 clips no gradients, as the paper."})
 
@@ -137,6 +141,8 @@ class Classifiers:
             dataloader_pin_memory=torch.cuda.is_available(),
         )  # fmt: skip
         options = {"box_dilation": cell["dilation"], "control_seed": cell["seed"] if cell["moved"] else None}
+        if self.data.crop < 1:
+            options["transform"] = RandomCropAndFlip(self.data.image_size, scale=(self.data.crop, 1.0))
         grounding = None if measured is None else Grounding(measured, metrics=("epg", "attribution_iou"))
         trainer = GuidedTrainer(
             model=model, args=args, guidance=guidance, grounding=grounding, train_dataset=self.training_rows(cell),

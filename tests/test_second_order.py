@@ -40,6 +40,8 @@ OPERATIONS = {
     "batch norm": (lambda x, w, b: F.batch_norm(x, MEAN, VARIANCE, w, b), [(2, 3, 4, 5), (3,), (3,)]),
     "batch norm without weight": (lambda x: F.batch_norm(x, MEAN, VARIANCE), [(2, 3, 4, 5)]),
     "batch norm, train": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True), [(3, 3, 2, 2), (3,), (3,)]),
+    "batch norm, train, without weight": (lambda x: F.batch_norm(x, None, None, training=True), [(3, 3, 2, 2)]),
+    "batch norm, train, vectors": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True), [(5, 3), (3,), (3,)]),
 }
 
 
@@ -151,7 +153,16 @@ def test_bfloat16_autocast_as_without_substitutes(name):
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("name", BUILDERS)
 def test_whole_models_equal_autograd(name, memory_format):
-    model = fresh_model(name)
+    _agree(fresh_model(name), memory_format)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("name", ["resnet", "timm_resnet"])
+def test_whole_models_in_train_mode_equal_autograd(name, memory_format):
+    _agree(fresh_model(name).train(), memory_format)
+
+
+def _agree(model, memory_format):
     family = family_of(model)
     torch.manual_seed(0)
     images = torch.randn(2, 3, *SIZE, dtype=torch.float64).to(memory_format=memory_format)
@@ -172,6 +183,32 @@ def test_whole_models_equal_autograd(name, memory_format):
         assert (a is None) == (b is None)
         if a is not None:
             assert (a - b).abs().max().item() <= 1e-10 * scale
+
+
+def test_running_statistics_learn_once_as_without_substitutes():
+    ours, theirs = (nn.BatchNorm2d(3, momentum=0.3, dtype=torch.float64) for _ in range(2))
+    x = _random(4, 3, 2, 2)
+    _explained_loss(_fast(ours), (x,)).backward()
+    _explained_loss(theirs, (x,)).backward()
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-14, atol=0)
+    assert ours.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_batch_statistics_far_from_zero_keep_their_precision(affine):
+    layer = nn.BatchNorm2d(3, affine=affine)
+    x = (torch.randn(8, 3, 6, 6) + 300).requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    ours = torch.autograd.grad(_explained_loss(_fast(layer), (x,)), x)[0]
+    theirs = torch.autograd.grad(_explained_loss(layer.double(), (exact,)), exact)[0]
+    plain = torch.autograd.grad(_explained_loss(layer.float(), (x,)), x)[0]
+    assert (ours - theirs).norm() <= 2 * (plain - theirs).norm()
+
+
+def test_a_single_number_a_channel_is_refused_in_the_ordinary_words():
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        _fast(nn.BatchNorm2d(3))(torch.randn(1, 3, 1, 1, requires_grad=True))
 
 
 def test_parameters_accumulate_once_per_backward():

@@ -15,13 +15,14 @@ from hf_guidance.second_order.batch_norm import FixedBatchNorm
 from hf_guidance.second_order.convolution import Convolution, Geometry
 from hf_guidance.second_order.gelu import Gelu
 from hf_guidance.second_order.layer_norm import LayerNorm
+from hf_guidance.second_order.training_batch_norm import TrainingBatchNorm
 
 
 @contextmanager
 def fast_double_backward(leaf: Tensor | None = None) -> Iterator[None]:
     """Run a forward pass whose gradients will be differentiated again.
 
-    Inside, convolution, LayerNorm, exact GELU and BatchNorm with fixed statistics become functions of equal value whose
+    Inside, convolution, LayerNorm, exact GELU and BatchNorm become functions of equal value whose
     backward has a backward of its own, written by hand and made of the library's kernels:
 
         d/dx:    dx = J(x, w)^T dy
@@ -131,12 +132,17 @@ def _batch_norm(
     leaf: Any, input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
     training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
 ) -> Tensor | None:  # fmt: skip
-    if training or running_mean is None or running_var is None or not _usable(input, weight, bias):
+    if not _usable(input, weight, bias) or _mixed(input, weight, bias, running_mean, running_var):
         return None
-    if _mixed(input, weight, bias, running_mean, running_var):
+    leaves, running = (_leaf(weight), _leaf(bias)), (running_mean, running_var)
+    if training:
+        if input.numel() <= input.shape[1] or sum(t is None for t in running) == 1:
+            return None  # the ordinary operation words the error
+        y: Tensor = TrainingBatchNorm.apply(input, weight, bias, running, momentum, eps, leaves)
+        return y
+    if any(t is None for t in running):
         return None
-    leaves = (_leaf(weight), _leaf(bias))
-    y: Tensor = FixedBatchNorm.apply(input, weight, bias, running_mean, running_var, eps, leaves)
+    y = FixedBatchNorm.apply(input, weight, bias, running_mean, running_var, eps, leaves)
     return y
 
 

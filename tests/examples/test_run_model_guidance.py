@@ -15,7 +15,7 @@ from transformers import AutoModelForImageClassification
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "run_model_guidance.py"
 TINY = {
     "builder_config": {"train_size": 40, "validation_size": 12, "test_size": 12, "image_size": 32, "digit_size": 16},
-    "image_size": 32, "batch_size": 20, "baseline_epochs": 1, "epochs": 1, "max_drop": 1.0, "segmentations": True,
+    "image_size": 32, "batch_size": 20, "baseline_epochs": 1, "epochs": 1, "max_drop": 1.0, "segmentations": True, "crop": 0.7,
     "model_config": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
     "models": ["vanilla", "bcos"], "layers": ["final"], "losses": ["energy", "unguided"], "weights": {"energy": [0.01]},
     "grids": [{"models": ["xdnn"], "layers": ["input"], "losses": ["l1"], "fractions": [0.5], "dilations": [0.25]}],
@@ -75,6 +75,7 @@ WRONG = {
     "moved": ({"moved": [2]}, "moved: 2 is unknown"),
     "dilation": ({"dilations": [-1.0]}, "is negative"),
     "fraction": ({"fractions": [0.001]}, "annotates none"),
+    "crop": ({"crop": 0.0}, "crop=0.0 is no share"),
     "rates": ({"baseline_learning_rates": {"bocs": 0.1}}, "'bocs' is no model"),
 }
 
