@@ -56,7 +56,8 @@ class DataArguments:
     )
     segmentations: bool = field(default=False, metadata={"help": "Rows have masks: measure on-object EPG, too."})
     crop: float = field(
-        default=1.0, metadata={"help": "Least share of a training image that random crops keep, flips with it; 1: neither."}
+        default=1.0,
+        metadata={"help": "Least share of a training image that random crops keep, flips with it; 1: neither."},
     )
     batch_size: int = 64
     max_grad_norm: float = field(default=0.0, metadata={"help": "0 clips no gradients, as the paper."})
