@@ -25,7 +25,8 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Any:
         source: Path of the file, or what is in it.
 
     Raises:
-        ValueError: The file holds anything else, such as a whole model; names it, and how to take the state dict out.
+        ValueError: The file holds anything else, such as a whole model; names it, and how to take the state dict out. Or it
+            is cut off.
 
     Example:
         >>> read_checkpoint("xfixup_resnet50_model_best.pth.tar")["state_dict"]
@@ -44,6 +45,11 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Any:
             "whole could run code that is in it. If you trust it, take its state dict out, for example by "
             "torch.save(torch.load(path, weights_only=False)['state_dict'], 'weights.pth'), and give that file."
         ) from None
+    except (RuntimeError, EOFError) as error:
+        reason = (str(error) or "it is empty").splitlines()[0]
+        raise ValueError(
+            f"{os.fspath(source)} is no whole file of torch.save ({reason}); it may be cut off: fetch it again."
+        ) from error
 
 
 def _plain_data() -> list[Any]:

@@ -135,3 +135,14 @@ def test_numpys_own_types_cannot_be_changed(tmp_path):
     torch.save({"dtype": Dtype()}, tmp_path / "file.pth")
     assert read_checkpoint(tmp_path / "file.pth")["dtype"] == np.dtype(">f8")
     assert np.dtype("f8").byteorder == "="
+
+
+@pytest.mark.parametrize("kept", [0, 0.5, 0.98])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_that_was_cut_off(tmp_path, kept, zipped):
+    file = tmp_path / "file.pth"
+    torch.save({"weight": torch.randn(500)}, file, _use_new_zipfile_serialization=zipped)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(ValueError, match=r"file.pth is no whole file of torch.save \(.+\); it may be cut off"):
+        read_checkpoint(file)

@@ -117,8 +117,7 @@ class Findings:
 
     def _cheap_annotation(self) -> None:
         for loss, metric in (("energy", EPG), ("l1", IOU)):
-            here = {"model": "bcos", "layer": "input"}
-            full, base = here | {"loss": loss}, here | {"loss": "baseline"}
+            full, base = self._cheap(loss), {"model": "bcos", "layer": "input", "loss": "baseline"}
             for fraction in (0.01, 0.1):
                 few = full | {"fraction": fraction}
                 self.state("R7", f"{loss}: {fraction:.0%} of the boxes beat none", metric, few, [base])
@@ -133,14 +132,21 @@ class Findings:
             ]
             self._say("R8", f"energy loses less than L1 by boxes +{dilation:.0%}", EPG, known)
 
-    def _lost(self, seed: float, loss: str, dilation: float) -> float | None:
+    def _cheap(self, loss: str) -> dict[str, Any]:
+        """The cell whose boxes are made few or coarse, at the one weight that those runs have."""
         here = {"model": "bcos", "layer": "input", "loss": loss}
-        grown, full = (self.best(seed, EPG, **here, dilation=share) for share in (dilation, 0.0))
+        weights = {
+            row["weight"] for row in self.rows if row["loss"] == loss and (row["fraction"] < 1 or row["dilation"])
+        }
+        return here | {"weight": weights.pop()} if len(weights) == 1 else here
+
+    def _lost(self, seed: float, loss: str, dilation: float) -> float | None:
+        grown, full = (self.best(seed, EPG, **self._cheap(loss), dilation=share) for share in (dilation, 0.0))
         return None if grown is None or full is None else grown - full
 
-    def table(self) -> str:
-        """Every kind of cell, mean and standard deviation over the seeds, in percent."""
-        names = ("model", "layer", "loss", "fraction", "dilation", "moved")
+    def table(self, *weight: str) -> str:
+        """Every kind of cell, mean and standard deviation over the seeds, in percent; of every weight when that is given."""
+        names = ("model", "layer", "loss", *weight, "fraction", "dilation", "moved")
         kinds = list(dict.fromkeys(tuple(row[name] for name in names) for row in self.rows))
         heads = [name.removeprefix("test_") for name in SHOWN]
         lines = ["| " + " | ".join([*names, *heads, "none"]) + " |", "|" + "---|" * (len(names) + len(heads) + 1)]
@@ -179,6 +185,7 @@ def main(run: Callable[..., list[Row]] = run_grid) -> None:
         findings = Findings(run(name, options.data, options.seeds, options.output))
         findings.run()
         print(f"\n{name}: representatives on the test split, percent\n{findings.table()}\n")
+        print(f"The same by weight\n{findings.table('weight')}\n")
         print("\n".join(findings.lines), flush=True)
 
 
