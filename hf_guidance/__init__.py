@@ -9,7 +9,8 @@ from hf_guidance.families import Family, family_of
 from hf_guidance.forward import Forward
 from hf_guidance.grounding import Grounding
 from hf_guidance.guidance import Guidance, Term
-from hf_guidance.pareto_checkpoints import ParetoCheckpoints, load_representative
+from hf_guidance.pareto_checkpoints import ParetoCheckpoints
+from hf_guidance.pareto_record import load_front, load_representative
 from hf_guidance.question_collator import QuestionCollator
 from hf_guidance.regions import RegionFeatures
 from hf_guidance.resources import dataset_builder, metric_path
@@ -33,6 +34,7 @@ __all__ = [
     "annotated_indices",
     "dataset_builder",
     "family_of",
+    "load_front",
     "load_representative",
     "metric_path",
     "recipes",

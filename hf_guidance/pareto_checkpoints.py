@@ -14,13 +14,13 @@ from transformers import TrainerCallback
 from transformers.utils import logging
 
 from hf_guidance.analysis.pareto import Bins, ParetoFront, pareto_indices
-from hf_guidance.analysis.representative import representative
 from hf_guidance.guidance import Guidance
+from hf_guidance.pareto_record import RECORD, bins_of, front_of, place_of, read_record
 from hf_guidance.whole_file import whole_file
 
 logger = logging.get_logger(__name__)
 
-FOLDER, RECORD = "pareto", "pareto.json"
+FOLDER = "pareto"
 METRICS = ("eval_f1", "eval_epg", "eval_attribution_iou")
 
 
@@ -39,7 +39,9 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
 
     Raises:
         ValueError: No metrics or a name twice, bins that are not positive; in training: the model cannot be saved, a
-            metric is missing, or the front on disk is of other metrics or bins.
+            metric is missing, there are no evaluations, or the front on disk is of other metrics or bins.
+
+    In a hyperparameter search the fronts are ``<output_dir>/pareto-0``, ``pareto-1`` and so on, in the order of the trials.
 
     Requirements:
         ``eval_strategy``, and ``compute_metrics`` and ``grounding`` that give the metrics.
@@ -56,11 +58,17 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
         self.metrics = tuple(metrics)
         if isinstance(metrics, str) or not self.metrics or len(set(self.metrics)) < len(self.metrics):
             raise ValueError(f"metrics={metrics!r}; give a tuple of different names, such as {METRICS}.")
+        if guidance is not None and not isinstance(guidance, Guidance):
+            raise ValueError(
+                f"guidance={guidance!r} is a {type(guidance).__name__}; give the trainer's Guidance, or None."
+            )
         self.bins = ParetoFront(bins).bins  # checked
         if isinstance(self.bins, tuple):
             pareto_indices([[0.0] * len(self.metrics)], self.bins)  # one bin a metric
         self.guidance = guidance
         self._training = False
+        self._folder = Path(FOLDER)  # of the run
+        self._trials = 0
         self._matched: int | None = None  # the step whose metrics were found last
         self._unmatched: list[str] | None = None  # the metrics of an evaluation that gave none of them
 
@@ -68,18 +76,26 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
         """Read the front on disk, or begin a new one.
 
         Raises:
-            ValueError: The model has no ``save_pretrained``, or the front is of other metrics or bins.
+            ValueError: The model has no ``save_pretrained``, nothing is evaluated in training, or the front is of other
+                metrics or bins.
         """
         if not hasattr(model, "save_pretrained"):
             raise ValueError(
                 f"{type(model).__name__} has no save_pretrained, so its checkpoints could not be loaded again; train a "
                 "transformers model, or wrap a timm one in TimmWrapperForImageClassification."
             )
+        if args.eval_strategy == "no":
+            raise ValueError(
+                "eval_strategy='no' measures no model in training, so there is no front; choose 'epoch' or 'steps'."
+            )
         self._training, self._matched, self._unmatched = True, None, None
+        self._folder = folder = Path(args.output_dir) / FOLDER
+        if state.is_hyper_param_search:
+            self._folder = folder = folder.with_name(f"{FOLDER}-{self._trials}")
+            self._trials += 1
         if not state.is_world_process_zero:
             return
-        folder = Path(args.output_dir) / FOLDER
-        record = _read(folder) if state.global_step else None
+        record = read_record(folder) if state.global_step else None
         if record is not None:
             self._check_same(record, folder)
         elif (folder / RECORD).is_file():
@@ -108,7 +124,7 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
         self._matched = state.global_step
         if state.is_world_process_zero:
             point = {name: math.nan if metrics[name] is None else float(metrics[name]) for name in self.metrics}
-            self._add(Path(args.output_dir) / FOLDER, state, point, model, kwargs.get("processing_class"))
+            self._add(self._folder, state, point, model, kwargs.get("processing_class"))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Refuse to train on when no evaluation set gave the metrics.
@@ -136,7 +152,7 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
             )
 
     def _add(self, folder: Path, state: Any, point: dict[str, float], model: Any, processor: Any) -> None:
-        record = _read(folder) or {"metrics": list(self.metrics), "bins": self.bins, "points": [], "members": []}
+        record = read_record(folder) or {"metrics": list(self.metrics), "bins": self.bins, "points": [], "members": []}
         step = int(state.global_step)
         if any(known["step"] == step for known in record["points"]):
             return
@@ -147,7 +163,7 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
             {"step": step, "epoch": state.epoch}
             | {name: value if math.isfinite(value) else None for name, value in point.items()}
         )
-        front = _front(record)
+        front = front_of(record)
         if any(member.key == step for member in front.members):
             self._save(folder, step, model, processor)
         record["members"] = [member.key for member in front.members]
@@ -156,7 +172,7 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
         _sweep(folder, record["members"])
 
     def _save(self, folder: Path, step: int, model: Any, processor: Any) -> None:
-        draft, place = folder / f".step-{step}", _place(folder, step)
+        draft, place = folder / f".step-{step}", place_of(folder, step)
         folder.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(draft)
         if processor is not None:
@@ -166,102 +182,12 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
         os.replace(draft, place)
 
     def _check_same(self, record: Mapping[str, Any], folder: Path) -> None:
-        found = record["metrics"], _bins(record)
+        found = record["metrics"], bins_of(record)
         if found != (list(self.metrics), self.bins):
             raise ValueError(
                 f"{folder} holds a front of metrics and bins {found}, but these are {(list(self.metrics), self.bins)}; "
                 "go on with those of the run that is resumed, or give another output_dir."
             )
-
-
-def load_front(folder: str | Path) -> ParetoFront:
-    """The front that a run left on disk; keys are the folders of the models, so fronts of several runs can be merged.
-
-    Args:
-        folder: ``<output_dir>/pareto``.
-
-    Raises:
-        ValueError: The folder holds no pareto.json.
-
-    Example:
-        >>> merged([load_front(f"runs/{weight}/pareto") for weight in (5e-4, 1e-3, 5e-3)]).members
-    """
-    record = _required(folder)
-    front = ParetoFront(_bins(record))
-    for member in _front(record).members:
-        front.add(member.point, _place(Path(folder), member.key))
-    return front
-
-
-def load_representative(
-    folder: str | Path, baseline_f1: float, drop: float = 0.05, *, keep: str = "eval_f1", maximise: str = "eval_epg"
-) -> Path:
-    """The folder of the representative model of a run's front; see ``analysis.representative``.
-
-    Args:
-        folder: ``<output_dir>/pareto``.
-        baseline_f1: The ``keep`` metric of the unguided model.
-        drop: What may be lost of it.
-        keep: Name of the metric that may not drop further.
-        maximise: Name of the metric that decides.
-
-    Returns:
-        The folder of the checkpoint, for ``from_pretrained``.
-
-    Raises:
-        ValueError: The folder holds no pareto.json, the front is empty, no member qualifies, or its folder was removed.
-
-    Example:
-        >>> model = AutoModelForImageClassification.from_pretrained(load_representative("runs/voc/pareto", baseline_f1=0.81))
-    """
-    record = _required(folder)
-    points = [point for point in record["points"] if point["step"] in record["members"]]
-    given = [{name: point[name] for name in record["metrics"]} for point in points]
-    best = _place(Path(folder), points[representative(given, baseline_f1, drop, keep=keep, maximise=maximise)]["step"])
-    if not best.is_dir():
-        raise ValueError(f"{best}, the representative, was removed; {RECORD} beside it still has its metrics.")
-    return best
-
-
-def _required(folder: str | Path) -> dict[str, Any]:
-    record = _read(Path(folder))
-    if record is None:
-        raise ValueError(f"{Path(folder) / RECORD} does not exist; give the folder that ParetoCheckpoints wrote.")
-    return record
-
-
-def _read(folder: Path) -> dict[str, Any] | None:
-    file = folder / RECORD
-    if not file.is_file():
-        return None
-    try:
-        record: dict[str, Any] = json.loads(file.read_text())
-        needed = {"metrics", "bins", "points", "members"} - set(record)
-    except (json.JSONDecodeError, TypeError) as error:
-        raise ValueError(
-            f"{file} is not what ParetoCheckpoints wrote ({error}); remove it to begin a new front."
-        ) from error
-    if needed:
-        raise ValueError(f"{file} lacks {sorted(needed)}; remove it to begin a new front.")
-    return record
-
-
-def _front(record: Mapping[str, Any]) -> ParetoFront:
-    front = ParetoFront(_bins(record))
-    for point in record["points"]:
-        values = [point[name] for name in record["metrics"]]
-        if None not in values:
-            front.add(values, point["step"])
-    return front
-
-
-def _bins(record: Mapping[str, Any]) -> Any:
-    bins = record["bins"]
-    return tuple(bins) if isinstance(bins, list) else bins
-
-
-def _place(folder: Path, step: Any) -> Path:
-    return folder / f"step-{step}"
 
 
 def _sweep(folder: Path, members: Iterable[int]) -> None:

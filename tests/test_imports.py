@@ -14,7 +14,7 @@ ORDER = (
     "annotated_fraction", "controls", "row_labels", "hard_masks", "augmentation", "row_importance", "collator",
     "object_importance", "question_collator", "arguments", "resources", "explanation_scores", "grounding",
     "classification_metrics", "term_log", "first_step", "compatibility", "dataset_check", "annotation_watch",
-    "evaluation_data", "trainer", "hub", "model_card", "figure", "analysis", "pareto_checkpoints", "sweep",
+    "evaluation_data", "trainer", "hub", "model_card", "figure", "analysis", "pareto_record", "pareto_checkpoints", "sweep",
 )  # fmt: skip
 WITH_TRANSFORMERS = {
     "families", "models", "collator", "arguments", "annotation_watch", "evaluation_data", "trainer", "first_step",

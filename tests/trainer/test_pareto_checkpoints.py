@@ -13,11 +13,10 @@ import pytest
 from kills import KILLED, fork_and_wait, kill_before
 from torch import nn
 
-from hf_guidance import Guidance, ParetoCheckpoints, Term, load_representative
+from hf_guidance import Guidance, ParetoCheckpoints, Term, load_front, load_representative
 from hf_guidance.analysis import merged, pareto_indices
 from hf_guidance.attributions import GradCAM
 from hf_guidance.objectives import Energy
-from hf_guidance.pareto_checkpoints import load_front
 
 NAMES = ("eval_f1", "eval_epg", "eval_attribution_iou")
 GUIDANCE = Guidance(energy=Term(Energy(GradCAM()), weight=0.5))
@@ -50,8 +49,10 @@ class Run:
 
     def __init__(self, folder, callback=None, begin=0, main=True):
         self.callback = callback or ParetoCheckpoints(guidance=GUIDANCE)
-        self.args = SimpleNamespace(output_dir=str(folder))
-        self.state = SimpleNamespace(global_step=begin, epoch=0.0, is_world_process_zero=main)
+        self.args = SimpleNamespace(output_dir=str(folder), eval_strategy="epoch")
+        self.state = SimpleNamespace(
+            global_step=begin, epoch=0.0, is_world_process_zero=main, is_hyper_param_search=False
+        )
         self.given = {"model": Written(["config.json", "model.safetensors"]), "processing_class": Written(["pre.json"])}
         self.callback.on_train_begin(self.args, self.state, None, **self.given)
 
@@ -266,6 +267,10 @@ def test_other_metrics_and_bins_than_on_disk(tmp_path):
         (lambda folder: ParetoCheckpoints(("a", "a")), "different names"),
         (lambda folder: ParetoCheckpoints(bins=0), "bins=0; give one positive number"),
         (lambda folder: ParetoCheckpoints(bins=(0.1, 0.1)), "2 bins for 3 metrics"),
+        (
+            lambda folder: ParetoCheckpoints(guidance="energy"),
+            "guidance='energy' is a str; give the trainer's Guidance",
+        ),
         (lambda folder: load_front(folder), "pareto.json does not exist; give the folder that ParetoCheckpoints wrote"),
         (lambda folder: load_representative(folder, 0.8), "pareto.json does not exist"),
     ],
@@ -279,7 +284,9 @@ def test_damaged_records_and_models_that_cannot_be_saved(tmp_path):
     Run(tmp_path).whole()
     for text, message in (
         ("{", "is not what ParetoCheckpoints wrote"),
+        ("1", "is not what ParetoCheckpoints wrote"),
         ('{"points": []}', r"lacks \['bins', 'members'"),
+        ('{"metrics": ["a"], "bins": 1, "points": [{"step": 1}], "members": []}', r"lacks \['a'\]"),
     ):
         (tmp_path / "pareto" / "pareto.json").write_text(text)
         with pytest.raises(ValueError, match=message):
