@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from hf_guidance.families import RegionFamily
 from hf_guidance.recipes import RANDOM_IMPORTANCE
@@ -29,18 +31,31 @@ class Grounding:
         metrics: Names of this library's metrics, or loaded evaluate modules with ``predictions`` = maps and
             ``references`` = masks.
         importance: Column to compare with.
+        unannotated: What becomes of pairs whose importance is empty or not given: "drop" leaves them out, "zero" counts
+            them as maps entirely outside of it, EPG and IoU 0. The latter is the mean over all positives that arXiv
+            2303.11932 reports, where boxes that vanish at 224 pixels keep their class.
+
+    Raises:
+        ValueError: Another ``unannotated``.
 
     Example:
         >>> trainer = GuidedTrainer(..., grounding=Grounding(GradCAM(), metrics=("epg", "attribution_iou")))
     """
 
     def __init__(
-        self, attribution: Attribution, metrics: Sequence[str | Any] = ("epg",), importance: str = "importance"
+        self,
+        attribution: Attribution,
+        metrics: Sequence[str | Any] = ("epg",),
+        importance: str = "importance",
+        unannotated: str = "drop",
     ) -> None:
+        if unannotated not in ("drop", "zero"):
+            raise ValueError(f"unannotated={unannotated!r} is unknown; choose 'drop' or 'zero'.")
         import evaluate  # here: it takes seconds to import, and only measuring needs it
 
         self.attribution = attribution
         self.importance = importance
+        self.unannotated = unannotated
         self._metrics = [
             evaluate.load(metric_path(metric), keep_in_memory=True) if isinstance(metric, str) else metric
             for metric in metrics
@@ -51,18 +66,29 @@ class Grounding:
         """What the attribution reads."""
         return self.attribution.needs()
 
-    def add(self, forward: Forward | None, images: int, gather: Callable[[list[Any]], list[Any]] | None = None) -> None:
-        """Add the explained rows of a forward.
+    def add(
+        self,
+        forward: Forward | None,
+        batch: Mapping[str, Any],
+        images: int,
+        gather: Callable[[list[Any]], list[Any]] | None = None,
+    ) -> None:
+        """Add the explained rows of a batch.
 
         Args:
             forward: A forward whose needs include this one's, annotated rows only; None when a batch has none.
-            images: Number of images of the batch.
+            batch: What the collator gave, pairs without annotation included.
+            images: Number of its images.
             gather: Joins a list with one item an image over all processes, dropping the last batch's duplicates.
         """
         by_image: list[list[Any]] = [[] for _ in range(images)]
         if forward is not None:
             for image, attribution, mask in self._pairs_of(forward):
                 by_image[image].append((attribution, mask))
+        if self.unannotated == "zero":
+            for image in _unannotated(batch):
+                nothing = np.zeros(tuple(batch[self.importance].shape[1:]), np.float32)
+                by_image[image].append((nothing + 1, nothing))
         self.add_pairs([pair for pairs in (gather(by_image) if gather else by_image) for pair in pairs])
 
     def _pairs_of(self, forward: Forward) -> list[tuple[int, Any, Any]]:
@@ -103,6 +129,12 @@ class Grounding:
                 if isinstance(value, int | float):
                     results[key if key == metric.name else f"{metric.name}_{key}"] = float(value)
         return results
+
+
+def _unannotated(batch: Mapping[str, Any]) -> list[int]:
+    """The images of the pairs without annotation, an entry a pair."""
+    flags = list(batch.get("annotated", []))
+    return [image for image, used in zip(batch.get("row", range(len(flags))), flags, strict=True) if not used]
 
 
 def default_grounding(guidance: Guidance, family: Callable[[], Family]) -> Grounding | None:

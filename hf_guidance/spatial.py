@@ -30,10 +30,7 @@ def boxes_to_mask(boxes: Tensor | Sequence[Sequence[float]], height: int, width:
     Raises:
         ValueError: ``boxes`` is not (n, 4), holds NaN or infinity, or the size is not positive.
     """
-    boxes = torch.as_tensor(boxes)
-    if boxes.numel() == 0:
-        boxes = boxes.reshape(0, 4)
-    _check_boxes(boxes, height, width)
+    boxes = _checked_boxes(boxes, height, width)
     xmin, ymin, xmax, ymax = boxes.long().unbind(-1)
     rows = torch.arange(height, device=boxes.device)
     columns = torch.arange(width, device=boxes.device)
@@ -59,10 +56,7 @@ def resize_boxes(boxes: Tensor | Sequence[Sequence[float]], size: tuple[int, int
     Note:
         The last row and column are never inside such a box: the code clips to ``to - 1`` and masks exclude upper edges.
     """
-    boxes = torch.as_tensor(boxes)
-    if boxes.numel() == 0:
-        boxes = boxes.reshape(0, 4)
-    _check_boxes(boxes, *to)
+    boxes = _checked_boxes(boxes, *to)
     limit = torch.tensor([to[1] - 1, to[0] - 1] * 2, dtype=torch.float64, device=boxes.device)
     # v * to / size, in this order: v * (to / size) truncates differently where the product is a whole number.
     to_size = torch.tensor([to[1], to[0]] * 2, dtype=torch.float64, device=boxes.device)
@@ -70,14 +64,14 @@ def resize_boxes(boxes: Tensor | Sequence[Sequence[float]], size: tuple[int, int
     return torch.minimum((boxes.double() * to_size / from_size).clamp_min(0), limit).long()
 
 
-def dilate_boxes(boxes: Tensor, fraction: float, height: int, width: int) -> Tensor:
+def dilate_boxes(boxes: Tensor | Sequence[Sequence[float]], fraction: float, height: int, width: int) -> Tensor:
     """Grow each box by ``int(fraction * size)`` on every side, clipped to ``[0, size - 1]``.
 
     The annotation-quality study of arXiv 2303.11932 (section 5.4) as the released code does it: the total growth is
     twice the fraction.
 
     Args:
-        boxes: (n, 4) xyxy in pixels.
+        boxes: (n, 4) xyxy in pixels; n may be 0.
         fraction: Margin as a share of the box's width and height, >= 0.
         height: Rows of the image.
         width: Columns of the image.
@@ -90,8 +84,7 @@ def dilate_boxes(boxes: Tensor, fraction: float, height: int, width: int) -> Ten
     """
     if fraction < 0:
         raise ValueError(f"fraction={fraction} is negative; give the margin as a share of the box, for example 0.25.")
-    _check_boxes(boxes, height, width)
-    boxes = boxes.long()
+    boxes = _checked_boxes(boxes, height, width).long()
     margin = (fraction * (boxes[:, 2:] - boxes[:, :2]).double()).long()
     limit = torch.tensor([width - 1, height - 1] * 2, device=boxes.device)
     grown = torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], dim=1)
@@ -267,10 +260,14 @@ def _relative_boxes(boxes: Tensor | Sequence[Sequence[float]], name: str) -> Ten
     return boxes
 
 
-def _check_boxes(boxes: Tensor, height: int, width: int) -> None:
+def _checked_boxes(boxes: Tensor | Sequence[Sequence[float]], height: int, width: int) -> Tensor:
+    boxes = torch.as_tensor(boxes)
+    if boxes.numel() == 0:
+        boxes = boxes.reshape(0, 4)
     if boxes.dim() != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes have shape {tuple(boxes.shape)}; expected (n, 4) as xmin, ymin, xmax, ymax in pixels.")
     if height < 1 or width < 1:
         raise ValueError(f"the size {height}x{width} is not positive; give the image's height and width in pixels.")
     if boxes.is_floating_point() and not torch.isfinite(boxes).all():
         raise ValueError("boxes hold NaN or infinity; correct or drop those rows.")
+    return boxes

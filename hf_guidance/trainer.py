@@ -218,7 +218,7 @@ class GuidedTrainer(EvaluationDataTrainer):
             self._eval_log.add(logs, weight=forward.images)
         if self._evaluating and self.grounding is not None:
             gather = self._gather_by_image if self.args.world_size > 1 else None
-            self.grounding.add(forward if found else None, forward.images, gather)
+            self.grounding.add(forward if found else None, inputs, forward.images, gather)
         return (loss, {"loss": loss, "logits": forward.logits()}) if return_outputs else loss
 
     def _forward(self, model: nn.Module, batch: Mapping[str, Any], needs: Needs) -> Forward:

@@ -62,6 +62,11 @@ def test_dilate_boxes_as_the_released_code(golden, agree, fraction):
     agree("model_guidance/boxes_and_annotations", grown, data[f"dilated_{fraction}"], 0.0)
 
 
+def test_dilate_boxes_takes_lists_and_no_boxes():
+    assert dilate_boxes([[2, 2, 6, 10]], 0.25, 20, 20).tolist() == [[1, 0, 7, 12]]
+    assert dilate_boxes([], 0.25, 20, 20).shape == (0, 4)
+
+
 def test_dilate_boxes_refuses_a_negative_fraction():
     with pytest.raises(ValueError, match=r"fraction=-0\.1"):
         dilate_boxes(torch.zeros(1, 4), -0.1, 10, 10)

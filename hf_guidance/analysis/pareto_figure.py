@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,16 @@ def pareto_figure(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: No run, a run without points, or a metric of a plane that a point or the baseline lacks.
+        ValueError: No run, a run without points, a path without a suffix, or a metric of a plane that a point or the
+            baseline lacks or that is no finite number.
 
     Example:
         >>> points = {"Energy": [{"f1": 0.79, "epg": 0.72, "attribution_iou": 0.2}]}
         >>> pareto_figure(points, "fronts.png", baseline={"f1": 0.81, "epg": 0.36, "attribution_iou": 0.1})
     """
     _check(runs, planes, baseline)
+    if not Path(path).suffix:
+        raise ValueError(f"{path} has no suffix, which decides the format; write {path}.png, for example.")
     figure = _new_figure(len(planes))
     axes = figure.subplots(1, len(planes), squeeze=False)[0]
     for axis, (across, up) in zip(axes, planes, strict=True):
@@ -85,7 +89,18 @@ def _check(runs: Any, planes: Any, baseline: Any) -> None:
                 f"run {label!r} has no points, so it has no front; give at least one model or leave it out."
             )
         for index, point in enumerate(points):
-            if missing := names - set(point):
-                raise ValueError(f"point {index} of run {label!r} lacks {sorted(missing)}; it has {sorted(point)}.")
-    if baseline is not None and names - set(baseline):
-        raise ValueError(f"baseline lacks {sorted(names - set(baseline))}; it has {sorted(baseline)}.")
+            _check_point(point, names, f"point {index} of run {label!r}")
+    if baseline is not None:
+        _check_point(baseline, names, "baseline")
+
+
+def _check_point(point: Mapping[str, Any], names: set[str], what: str) -> None:
+    if missing := names - set(point):
+        raise ValueError(f"{what} lacks {sorted(missing)}; it has {sorted(point)}.")
+    for name in sorted(names):
+        try:
+            finite = math.isfinite(point[name])
+        except TypeError:
+            finite = False
+        if not finite:
+            raise ValueError(f"{what}: {name} is {point[name]!r}, no finite number; leave the point out.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from hf_guidance.normalizations import Normalization, Positive
@@ -24,4 +25,4 @@ class L1(AttributionObjective):
     @staticmethod
     def loss(attribution: Tensor, importance: Tensor) -> Tensor:
         """Attribution (rows, n) in [0, 1], importance (rows, n) in [0, 1], to (rows,) in [0, 1]."""
-        return (importance - attribution).abs().mean(1)
+        return (attribution - importance.to(torch.promote_types(importance.dtype, attribution.dtype))).abs().mean(1)

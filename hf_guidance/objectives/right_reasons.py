@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from hf_guidance.normalizations import MaxAbs, Normalization
@@ -27,4 +28,5 @@ class RightReasons(AttributionObjective):
     @staticmethod
     def loss(attribution: Tensor, importance: Tensor) -> Tensor:
         """Attribution (rows, n) signed, importance (rows, n) in [0, 1], to (rows,) >= 0."""
-        return ((1 - importance) * attribution.square()).sum(1)
+        outside = 1 - importance.to(torch.promote_types(importance.dtype, attribution.dtype))
+        return (outside * attribution.square()).sum(1)

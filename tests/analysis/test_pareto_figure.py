@@ -67,11 +67,19 @@ def test_without_matplotlib(tmp_path, monkeypatch):
         (RUNS, {"planes": []}, "2 runs and 0 planes"),
         (RUNS | {"PPCE": []}, {}, "run 'PPCE' has no points, so it has no front"),
         ({"a": [{"f1": 1.0, "epg": 0.5}]}, {}, r"point 0 of run 'a' lacks \['attribution_iou'\]; it has \['epg', 'f1'\]"),
+        (RUNS, {"baseline": {"f1": 0.8, "epg": None, "attribution_iou": 0.1}}, "baseline: epg is None, no finite number"),
+        ({"a": [{"f1": "1", "epg": 0.5, "attribution_iou": 0.1}]}, {}, "point 0 of run 'a': f1 is '1', no finite number"),
         (RUNS, {"baseline": {"f1": 0.8}}, r"baseline lacks \['attribution_iou', 'epg'\]; it has \['f1'\]"),
-        ({"a": [BASELINE | {"epg": float("nan")}]}, {}, r"points \[0\] hold NaN"),
+        ({"a": [BASELINE | {"epg": float("nan")}]}, {}, "point 0 of run 'a': epg is nan, no finite number"),
     ],
 )  # fmt: skip
 def test_bad_input(tmp_path, runs, options, message):
     with pytest.raises(ValueError, match=message):
         pareto_figure(runs, tmp_path / "fronts.png", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_path_without_a_suffix_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match=r"fronts has no suffix, which decides the format; write .*fronts.png"):
+        pareto_figure(RUNS, tmp_path / "fronts")
     assert not list(tmp_path.iterdir())

@@ -84,3 +84,12 @@ def test_alignment_of_visfis(golden, agree, case):
     agree("visfis/alignment_loss (value)", value, data[f"c{case}__loss"])
     (gradient,) = torch.autograd.grad(value, attribution)
     agree("visfis/alignment_loss (gradient)", gradient, data[f"c{case}__grad_output1"])
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float32])
+def test_masks_of_any_type_give_the_same_loss(name, dtype):
+    attribution = torch.rand(3, 20, dtype=torch.float64)
+    mask = torch.rand(3, 20) > 0.5
+    expected = FILES[name].loss(attribution, mask.double())
+    assert torch.equal(FILES[name].loss(attribution, mask.to(dtype)), expected)

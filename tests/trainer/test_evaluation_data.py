@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from hf_guidance import Guidance, GuidanceCollator, Term
-from hf_guidance.attributions import GradCAM
+from hf_guidance import Grounding, Guidance, GuidanceCollator, Term
+from hf_guidance.attributions import GradCAM, InputXGradient
 from hf_guidance.objectives import Energy
 
 ENERGY = Guidance(energy=Term(Energy(GradCAM()), reduction="rows"))
@@ -45,3 +45,23 @@ def test_a_collator_of_its_own_for_evaluation(trainer_of, model_of, processor):
     given = trainer_of(model_of(), ENERGY, {"data_collator": plain, "eval_data_collator": moved})
     expected = trainer_of(model_of(), ENERGY, {"data_collator": plain})
     assert given.evaluate()["eval_epg"] != expected.evaluate()["eval_epg"]
+
+
+def test_pairs_without_annotation_are_left_out_or_count_as_zero(trainer_of, model_of, digits):
+    def measured(unannotated, rows):
+        grounding = Grounding(InputXGradient("input"), ("epg", "attribution_iou"), unannotated=unannotated)
+        settings = {"grounding": grounding, "eval_dataset": rows}
+        return trainer_of(model_of(), Guidance(), settings, per_device_eval_batch_size=4).evaluate()
+
+    rows = [digits["test"][index] for index in range(10)]
+    emptied = [
+        {**row, "objects": [], "mask": None} if index in (1, 4, 5, 6, 7) else row for index, row in enumerate(rows)
+    ]  # a batch
+    without, zero = measured("drop", emptied), measured("zero", emptied)
+    for name in ("eval_epg", "eval_attribution_iou"):
+        assert zero[name] == pytest.approx(without[name] / 2, rel=1e-6)
+        assert zero[name] > 0
+    assert measured("zero", rows)["eval_epg"] == measured("drop", rows)["eval_epg"]
+    assert measured("zero", [{**row, "objects": [], "mask": None} for row in rows])["eval_epg"] == 0
+    with pytest.raises(ValueError, match="unannotated='skip' is unknown; choose 'drop' or 'zero'"):
+        Grounding(GradCAM(), unannotated="skip")
