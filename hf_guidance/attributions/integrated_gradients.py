@@ -10,6 +10,7 @@ from torch import Tensor
 from hf_guidance.attributions.attribution import Attribution, over_channels
 from hf_guidance.shortcuts import is_straight
 from hf_guidance.views import FULL, Path, Replace, View, zeros
+from hf_guidance.views.keep import checked_count
 
 if TYPE_CHECKING:
     from hf_guidance.forward import Forward, Needs
@@ -30,8 +31,9 @@ class IntegratedGradients(Attribution):
         exact: Whether to refuse models on which one gradient is not exact, instead of walking the path there.
 
     Raises:
-        ValueError: ``steps`` is below 1; on use, ``exact`` with a model that is not known to be free of biases, at a layer
-            that is not known to cut the net, or with another baseline than zeros; names the modules.
+        ValueError: ``steps`` is below 1 or not whole, ``baseline`` no function, or ``layer`` empty; on use, ``exact`` with
+            a model that is not known to be free of biases, at a layer that is not known to cut the net, or with another
+            baseline than zeros; names the modules.
 
     Note:
         On families known to be without biases (X-DNN), at the input and the symbolic layers, with b = 0, one gradient at the
@@ -47,7 +49,13 @@ class IntegratedGradients(Attribution):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Path(self.steps)
+        checked_count(type(self).__name__, "steps", self.steps)
+        if not callable(self.baseline):
+            raise ValueError(
+                f"IntegratedGradients(baseline={self.baseline!r}): give a Replace function, as views.zeros."
+            )
+        if not self.layer:
+            raise ValueError("IntegratedGradients(layer=''): give a name, for example 'final', or 'input'.")
 
     @property
     def path(self) -> View:

@@ -8,6 +8,10 @@ import torch
 from transformers import BatchFeature
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+_TOLERANCE = 1e-3  # a resize before may have overshot by its rounding
 
 
 class BcosImageProcessor(TorchvisionBackend):  # type: ignore[misc]
@@ -20,11 +24,11 @@ class BcosImageProcessor(TorchvisionBackend):  # type: ignore[misc]
         size: {"height": 224, "width": 224} by default; the aspect is not kept.
         do_resize: Whether to resize.
         resample: Interpolation, bilinear by default.
-        do_rescale: Whether to divide by 255; images that are in [0, 1] already need False.
+        do_rescale: Whether to divide by 255; images that are in [0, 1] already need False, and a warning says so.
         **kwargs: What every image processor takes.
 
     Raises:
-        ValueError: Normalisation is asked for, here or in a call.
+        ValueError: Normalisation is asked for, here or in a call; or on a call, pixels would lie outside [0, 1].
 
     Example:
         >>> BcosImageProcessor()(image, return_tensors="pt").pixel_values.shape
@@ -47,9 +51,21 @@ class BcosImageProcessor(TorchvisionBackend):  # type: ignore[misc]
         _refuse_normalisation(kwargs.get("do_normalize"))
         return super().preprocess(images, *args, **kwargs)
 
-    def _preprocess(self, images: list[torch.Tensor], *args: Any, return_tensors: Any = None, **kwargs: Any) -> Any:
+    def _preprocess(
+        self,
+        images: list[torch.Tensor],
+        *args: Any,
+        do_rescale: bool,
+        rescale_factor: float,
+        return_tensors: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        for image in images:
+            _check_range(image, rescale_factor if do_rescale else None)
+        kwargs |= {"do_rescale": do_rescale, "rescale_factor": rescale_factor}
         plain = super()._preprocess(images, *args, return_tensors=None, **kwargs)["pixel_values"]
-        encoded = [torch.cat([image, 1 - image]) for image in plain]
+        unit = [image.clamp(0, 1) for image in plain]  # bicubic interpolation of floats overshoots
+        encoded = [torch.cat([image, 1 - image]) for image in unit]
         return BatchFeature(data={"pixel_values": encoded}, tensor_type=return_tensors)
 
 
@@ -58,4 +74,24 @@ def _refuse_normalisation(do_normalize: Any) -> None:
         raise ValueError(
             "BcosImageProcessor(do_normalize=True): B-cos nets read colours in [0, 1] and their complements; normalised "
             "ones have no complement. Leave do_normalize False."
+        )
+
+
+def _check_range(image: torch.Tensor, factor: float | None) -> None:
+    """Before the resize, which moves the range: what the image is scaled to must lie in [0, 1]."""
+    byte = image.dtype == torch.uint8  # any picture may have all of its values, whatever this one has
+    low, high = (0.0, 255.0) if byte else (float(image.min()), float(image.max()))
+    scale = 1.0 if factor is None else factor
+    fits = -_TOLERANCE <= low * scale <= high * scale <= 1 + _TOLERANCE
+    if not fits or (factor is None and not image.is_floating_point()):
+        raise ValueError(
+            f"BcosImageProcessor got {image.dtype} pixels from {low:g} to {high:g} with do_rescale={factor is not None}"
+            f"{'' if factor is None else f', rescale_factor={factor:g}'}; a B-cos net reads colours in [0, 1], or the "
+            "complements are wrong. Pixels from 0 to 255 need do_rescale=True and rescale_factor=1/255, floats in [0, 1] need "
+            "do_rescale=False."
+        )
+    if factor is not None and factor < 1 and image.is_floating_point() and 0 < high <= 1:
+        logger.warning_once(
+            "BcosImageProcessor: it looks like images are rescaled that are floats in [0, 1] already, and come out black; set "
+            "do_rescale=False."
         )

@@ -12,6 +12,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from hf_guidance.models.bcos_conv import BcosConv2d
 from hf_guidance.models.bcos_resnet_config import BcosResNetConfig
+from hf_guidance.models.resnet_sizes import MULTI_LABEL, fitting_labels
 from hf_guidance.models.uncentered_batch_norm import UncenteredBatchNorm2d
 
 
@@ -100,20 +101,24 @@ class BcosResNetForImageClassification(PreTrainedModel):  # type: ignore[misc]
 
         Args:
             pixel_values: (batch, 6, height, width) in [0, 1]: the colours and their complements.
-            labels: (batch,) int64 for cross-entropy, or (batch, classes) in [0, 1] for binary cross-entropy; the config's
+            labels: (batch,) integers for cross-entropy, or (batch, classes) in [0, 1] for binary cross-entropy; the config's
                 ``problem_type`` decides where it is set.
             return_dict: False gives a tuple.
 
         Returns:
-            ImageClassifierOutput.
+            ImageClassifierOutput; the logits of a net of half precision are float32.
 
         Raises:
-            ValueError: Pixels missing or without the complements, or labels that do not fit.
+            ValueError: Pixels missing or without the complements, labels that do not fit, or a ``problem_type`` of another
+                kind than classification.
         """
         hidden = self.stem(self._checked(pixel_values))
         for stage in self.stages:
             hidden = stage(hidden)
-        logits = self.classifier(hidden).mean((-2, -1)) + self.config.logit_bias
+        maps = self.classifier(hidden)
+        # Beside the bias, half precision has no digits left for the mean: near 7, bfloat16 steps by 1/32.
+        exact = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+        logits = exact.mean((-2, -1)) + self.config.logit_bias
         loss = None if labels is None else self._loss(logits, labels)
         if self.config.return_dict if return_dict is None else return_dict:
             return ImageClassifierOutput(loss=loss, logits=logits)
@@ -131,16 +136,14 @@ class BcosResNetForImageClassification(PreTrainedModel):  # type: ignore[misc]
         return pixel_values
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        multi = self.config.problem_type == "multi_label_classification"
-        if self.config.problem_type is None:
-            multi = labels.is_floating_point() and labels.dim() == 2
-        if labels.shape != (logits.shape if multi else logits.shape[:1]):
+        if self.config.problem_type == "regression":
             raise ValueError(
-                f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)}; (batch,) int64 "
-                "classes are needed, or with problem_type='multi_label_classification' (batch, classes) in [0, 1]."
+                "problem_type='regression': a B-cos net classifies; set config.problem_type to 'single_label_classification' "
+                f"or {MULTI_LABEL!r}."
             )
-        if multi:
-            return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        labels = fitting_labels(labels, logits, self.config.problem_type)
+        if labels.is_floating_point():
+            return F.binary_cross_entropy_with_logits(logits, labels)
         return F.cross_entropy(logits, labels)
 
 

@@ -18,7 +18,8 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
     Field names are those of transformers' ResNetConfig where both have the field.
 
     Args:
-        num_channels: Channels of the input: r, g, b, 1 - r, 1 - g, 1 - b.
+        num_channels: Channels of the input: r, g, b, 1 - r, 1 - g, 1 - b, as BcosImageProcessor makes them. Another number
+            is for images of one's own making.
         embedding_size: Channels behind the stem.
         hidden_sizes: Channels behind every stage; every stage but the first halves the map.
         depths: Blocks of every stage.
@@ -34,7 +35,8 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
         **kwargs: What every configuration takes, such as ``num_labels``, ``id2label`` or ``problem_type``.
 
     Raises:
-        ValueError: Unknown layer type, stages of unequal number, sizes below 1, or b below 1.
+        ValueError: Unknown layer type, stages of unequal number, sizes that are no whole numbers or below 1, b below 1,
+            ``logit_bias`` that is no finite number, or ``norm_eps`` that is none above 0.
 
     Example:
         >>> config = BcosResNetConfig.of_depth(18, num_labels=20, problem_type="multi_label_classification")
@@ -69,6 +71,10 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
         super().__init__(**kwargs)
         check_exponents("BcosResNetConfig", b, max_out)
         check_sizes(self)
+        if not _is_finite(logit_bias):
+            raise ValueError(f"BcosResNetConfig(logit_bias={logit_bias!r}) must be a finite number, as log(1 / 9).")
+        if not _is_finite(norm_eps) or norm_eps <= 0:
+            raise ValueError(f"BcosResNetConfig(norm_eps={norm_eps!r}) must be a finite number above 0, as 1e-5.")
 
     @classmethod
     def of_depth(cls, depth: int, **kwargs: Any) -> BcosResNetConfig:
@@ -82,3 +88,7 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
             ValueError: Another depth.
         """
         return cls(**sizes_of_depth("BcosResNetConfig", depth) | kwargs)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 _CODES = "?" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"]
 
@@ -26,7 +27,7 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Any:
 
     Raises:
         ValueError: The file holds anything else, such as a whole model; names it, and how to take the state dict out. Or it
-            is cut off.
+            is cut off, no file of ``torch.save``, or a folder.
 
     Example:
         >>> read_checkpoint("xfixup_resnet50_model_best.pth.tar")["state_dict"]
@@ -37,7 +38,16 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Any:
     try:
         with torch.serialization.safe_globals([entry for entry in _plain_data() if entry not in known]):
             return torch.load(source, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
+    except IsADirectoryError:
+        raise ValueError(f"{os.fspath(source)} is a folder; give the file in it that torch.save wrote.") from None
+    except (FileNotFoundError, PermissionError, MemoryError):
+        raise
+    except Exception as error:  # of which kind depends on the byte at which a file breaks off or is something else
+        if not isinstance(error, UnpicklingError) or not _begins_as_pickle(source):
+            raise ValueError(
+                f"{os.fspath(source)} is no whole file of torch.save ({_first_line(error)}); it may be cut off, or something "
+                "else, as a text, a web page or a safetensors file: fetch it again."
+            ) from error
         found = re.search(r"GLOBAL (\S+)|got (<class \S+)", str(error))
         reason = (found.group(1) or found.group(2)) if found else "other objects than weights"
         raise ValueError(
@@ -45,11 +55,50 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Any:
             "whole could run code that is in it. If you trust it, take its state dict out, for example by "
             "torch.save(torch.load(path, weights_only=False)['state_dict'], 'weights.pth'), and give that file."
         ) from None
-    except (RuntimeError, EOFError) as error:
-        reason = (str(error) or "it is empty").splitlines()[0]
+
+
+def check_model(model: Any, kind: type, loader: str) -> None:
+    """Refuse models that a loader does not know.
+
+    Args:
+        model: What is given.
+        kind: The class that the loader fills.
+        loader: Its name.
+
+    Raises:
+        ValueError: ``model`` is of another class; names both.
+    """
+    if not isinstance(model, kind):
         raise ValueError(
-            f"{os.fspath(source)} is no whole file of torch.save ({reason}); it may be cut off: fetch it again."
-        ) from error
+            f"{loader} fills a {kind.__name__}; a {type(model).__name__} is given. Build a {kind.__name__} (a wrapped model is "
+            "at .module), or take the function for the model."
+        )
+
+
+def check_finite(state: Mapping[str, Tensor]) -> None:
+    """Refuse weights of a run that broke down.
+
+    Raises:
+        ValueError: A tensor holds NaN or infinite values; names the first.
+    """
+    for name, value in state.items():
+        if not value.is_meta and not bool(torch.isfinite(value).all()):
+            raise ValueError(
+                f"{name} holds NaN or infinite values, so that every logit would; take a checkpoint from before the training "
+                "broke down, or fetch the file again."
+            )
+
+
+def _begins_as_pickle(source: str | os.PathLike[str]) -> bool:
+    with open(source, "rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).splitlines()[0] if str(error) else "it is empty"
+    if isinstance(error, UnpicklingError):
+        return "it begins like no file of torch.save"
+    return text if isinstance(error, (RuntimeError, EOFError, OSError)) else f"{type(error).__name__}: {text}"
 
 
 def _plain_data() -> list[Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hf_guidance.models.bcos_resnet import BcosResNetForImageClassification
 from hf_guidance.models.bcos_resnet_config import BcosResNetConfig
-from hf_guidance.models.checkpoint_file import read_checkpoint
+from hf_guidance.models.checkpoint_file import check_finite, check_model, read_checkpoint
 from hf_guidance.models.resnet_sizes import RESNET_DEPTHS
 
 _UNUSED = ("running_mean", "num_batches_tracked")  # read by no layer
@@ -34,12 +34,13 @@ def load_official_bcos(
         head: Whether to load the head too; False keeps the model's, whose classes may be others.
 
     Raises:
-        ValueError: No such layout, weights of another depth, a parameter that is missing, unknown or of another shape, or a
-            file that holds more than plain data (see ``read_checkpoint``).
+        ValueError: Another kind of model, no such layout, weights of another depth, a parameter that is missing, unknown, of
+            another shape or not finite, or a file that holds more than plain data (see ``read_checkpoint``).
 
     Example:
         >>> load_official_bcos(model, "resnet_50-ead259efe4.pth", head=False)
     """
+    check_model(model, BcosResNetForImageClassification, "load_official_bcos")
     given = _without_prefix(_state(source))
     names = official_names(model.config)
     _check_depth(given, model.config)
@@ -60,7 +61,9 @@ def load_official_bcos(
             f"shapes differ: {wrong}; build the model with the BcosResNetConfig of the checkpoint's sizes, and pass "
             "head=False where only the classes are others."
         )
-    model.load_state_dict({ours: given[theirs] for theirs, ours in kept.items() if theirs in given}, strict=False)
+    fitting = {theirs: given[theirs] for theirs in kept if theirs in given}
+    check_finite(fitting)
+    model.load_state_dict({kept[theirs]: value for theirs, value in fitting.items()}, strict=False)
 
 
 def official_names(config: BcosResNetConfig) -> dict[str, str]:

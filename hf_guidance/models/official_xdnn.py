@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_guidance.models.checkpoint_file import read_checkpoint
+from hf_guidance.models.checkpoint_file import check_finite, check_model, read_checkpoint
 from hf_guidance.models.resnet_sizes import RESNET_DEPTHS
 from hf_guidance.models.xdnn_resnet import XDNNResNetForImageClassification
 
@@ -38,19 +38,21 @@ def load_official_xdnn(
         head: False leaves the model's head alone, which may then have other classes.
 
     Raises:
-        ValueError: Parameters are missing, unknown or of other shapes; names them, and the depth that the file seems to have.
-            Or the file holds more than plain data (see ``read_checkpoint``).
+        ValueError: Parameters are missing, unknown, of other shapes or not finite; names them, and the depth that the file
+            seems to have. Or the model is of another kind, or the file holds more than plain data (see ``read_checkpoint``).
 
     Example:
         >>> model = XDNNResNetForImageClassification(XDNNResNetConfig.of_depth(50, num_labels=20))
         >>> load_official_xdnn(model, "xfixup_resnet50_model_best.pth.tar", head=False)
     """
+    check_model(model, XDNNResNetForImageClassification, "load_official_xdnn")
     given = _state(source)
     wanted = {name: value for name, value in _official(model).items() if head or name not in _HEAD}
     given = given if head else {name: value for name, value in given.items() if name not in _HEAD}
     if "fc.bias" in wanted and "fc.weight" in given and "fc.bias" not in given:
         given = given | {"fc.bias": torch.zeros_like(wanted["fc.bias"])}
     _check(wanted, given)
+    check_finite(given)
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(given[name])

@@ -1,9 +1,12 @@
-"""Sizes of ResNets: those known by their depth, and which a configuration may have."""
+"""Sizes of ResNets: those known by their depth, which a configuration may have, and which labels fit its logits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+import torch
+from torch import Tensor
 
 LAYER_TYPES = ("basic", "bottleneck")
 RESNET_DEPTHS: Mapping[int, tuple[str, tuple[int, ...]]] = {
@@ -15,6 +18,8 @@ RESNET_DEPTHS: Mapping[int, tuple[str, tuple[int, ...]]] = {
 """Kind and number of the blocks of ResNet-18 to -101 (arXiv 1512.03385, table 1)."""
 REDUCTION = 4
 """Outer over inner channels of a bottleneck."""
+MULTI_LABEL = "multi_label_classification"
+"""The ``problem_type`` of images with several classes."""
 
 
 def sizes_of_depth(owner: str, depth: int) -> dict[str, Any]:
@@ -45,17 +50,17 @@ def check_sizes(config: Any) -> None:
         config: With ``num_channels``, ``embedding_size``, ``hidden_sizes``, ``depths`` and ``layer_type``.
 
     Raises:
-        ValueError: A size below 1, stages that do not match, an unknown layer type, or channels that a bottleneck cannot
-            divide by 4.
+        ValueError: A size that is no whole number or below 1, stages that do not match, an unknown layer type, or channels
+            that a bottleneck cannot divide by 4.
     """
     owner, sizes, depths = type(config).__name__, config.hidden_sizes, config.depths
     for name in ("num_channels", "embedding_size"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{owner}({name}={getattr(config, name)}) must be at least 1.")
-    if not depths or len(depths) != len(sizes) or min(*depths, *sizes) < 1:
+        if not _is_size(getattr(config, name)):
+            raise ValueError(f"{owner}({name}={getattr(config, name)!r}) must be at least 1, a whole number.")
+    if not depths or len(depths) != len(sizes) or not all(map(_is_size, [*depths, *sizes])):
         raise ValueError(
             f"{owner}(hidden_sizes={sizes}, depths={depths}): give one number of channels and one of blocks a stage, each at "
-            "least 1."
+            "least 1 and whole."
         )
     if config.layer_type not in LAYER_TYPES:
         raise ValueError(f"{owner}(layer_type={config.layer_type!r}) is unknown; choose one of {list(LAYER_TYPES)}.")
@@ -64,3 +69,34 @@ def check_sizes(config: Any) -> None:
             f"{owner}(hidden_sizes={sizes}): a bottleneck has a quarter of the channels inside; give multiples of {REDUCTION}, "
             "or layer_type='basic'."
         )
+
+
+def fitting_labels(labels: Tensor, logits: Tensor, problem_type: str | None) -> Tensor:
+    """Labels as the losses need them: int64 classes, or in the dtype of the logits for images with several classes.
+
+    Args:
+        labels: (batch,) or (batch, 1) integers, or (batch, classes) in [0, 1] of any dtype, for several classes.
+        logits: (batch, classes).
+        problem_type: Of the configuration; None takes floats of two axes as several classes.
+
+    Raises:
+        ValueError: Another shape, or floats as classes.
+    """
+    multi = problem_type == MULTI_LABEL or (problem_type is None and labels.is_floating_point() and labels.dim() == 2)
+    if not multi and labels.shape == (len(logits), 1):
+        labels = labels.squeeze(1)
+    if labels.shape != (logits.shape if multi else logits.shape[:1]):
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)} with "
+            f"problem_type={problem_type!r}; (batch,) int64 classes are needed, or with problem_type={MULTI_LABEL!r} "
+            "(batch, classes) in [0, 1]."
+        )
+    if multi:
+        return labels.to(logits.dtype)
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(f"labels are {labels.dtype}; one class an image is an integer: give int64, as labels.long().")
+    return labels.long()
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

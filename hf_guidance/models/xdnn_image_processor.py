@@ -5,7 +5,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 
 class XDNNImageProcessor(ViTImageProcessor):  # type: ignore[misc]
-    """Resizes to (height, width), bilinear, and normalises by mean and deviation of ImageNet's colours.
+    """Converts to RGB, resizes to (height, width), bilinear, and normalises by mean and deviation of ImageNet's colours.
 
     Zero, the baseline of integrated gradients on a bias-free network, is then the mean colour.
 
@@ -16,3 +16,4 @@ class XDNNImageProcessor(ViTImageProcessor):  # type: ignore[misc]
 
     image_mean = IMAGENET_DEFAULT_MEAN
     image_std = IMAGENET_DEFAULT_STD
+    do_convert_rgb = True

@@ -11,7 +11,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
-from hf_guidance.models.resnet_sizes import REDUCTION
+from hf_guidance.models.resnet_sizes import REDUCTION, fitting_labels
 from hf_guidance.models.xdnn_resnet_config import XDNNResNetConfig
 
 
@@ -126,16 +126,16 @@ class XDNNResNetForImageClassification(PreTrainedModel):  # type: ignore[misc]
         """Classify images.
 
         Args:
-            pixel_values: (rows, channels, height, width) float; zero is the baseline, which is the mean colour with an image
-                processor that subtracts it.
-            labels: (rows,) int64 classes, or (rows, classes) float for several; ``config.problem_type`` decides if set.
+            pixel_values: (rows, channels, height, width) float, brought to the dtype of the weights; zero is the baseline,
+                which is the mean colour with an image processor that subtracts it.
+            labels: (rows,) integer classes, or (rows, classes) in [0, 1] for several; ``config.problem_type`` decides if set.
             return_dict: False gives a tuple.
 
         Returns:
             ImageClassifierOutputWithNoAttention with ``logits`` (rows, classes), and ``loss`` if labels were given.
 
         Raises:
-            ValueError: No images, or of another shape.
+            ValueError: No images, or of another shape, or labels that do not fit.
         """
         channels = self.config.num_channels
         if pixel_values is None or pixel_values.dim() != 4 or pixel_values.shape[1] != channels:
@@ -144,10 +144,18 @@ class XDNNResNetForImageClassification(PreTrainedModel):  # type: ignore[misc]
                 f"pixel_values has shape {given}; (rows, {channels}, height, width) is needed (config.num_channels), as "
                 "XDNNImageProcessor gives for 3."
             )
+        if pixel_values.is_floating_point():
+            pixel_values = pixel_values.to(self.stem.convolution.weight.dtype)
         logits = self.classifier(self.stages(self.stem(pixel_values)).mean((-2, -1)))
-        loss = None if labels is None else self.loss_function(labels, logits, self.config)
+        loss = None if labels is None else self._loss(logits, labels)
         output = ImageClassifierOutputWithNoAttention(loss=loss, logits=logits)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Any:
+        kind = self.config.problem_type
+        if kind != "regression" and (kind is not None or self.config.num_labels > 1):  # one logit alone is a regression
+            labels = fitting_labels(labels, logits, kind)
+        return self.loss_function(labels, logits, self.config)
 
 
 def _stages(config: XDNNResNetConfig) -> list[nn.Sequential]:

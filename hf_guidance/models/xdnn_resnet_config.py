@@ -28,8 +28,8 @@ class XDNNResNetConfig(PreTrainedConfig):  # type: ignore[misc]
         **kwargs: What every configuration takes, such as ``num_labels`` or ``problem_type``.
 
     Raises:
-        ValueError: A size below 1, stages that do not match, an unknown layer type, or channels that a bottleneck cannot
-            divide by 4.
+        ValueError: A size that is no whole number or below 1, stages that do not match, an unknown layer type, or channels
+            that a bottleneck cannot divide by 4.
 
     Example:
         >>> config = XDNNResNetConfig.of_depth(18, num_labels=20, problem_type="multi_label_classification")

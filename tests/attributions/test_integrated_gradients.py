@@ -146,3 +146,18 @@ def test_no_steps_are_refused():
 
 def test_target_is_the_label_by_default():
     assert IntegratedGradients().target == LabelLogit()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"steps": 1.5}, r"steps=1.5\): give a whole number of at least 1"),
+        ({"steps": "8"}, r"steps='8'\): give a whole number"),
+        ({"baseline": None}, r"baseline=None\): give a Replace function, as views.zeros"),
+        ({"baseline": 0.0}, r"baseline=0.0\): give a Replace function"),
+        ({"layer": ""}, r"layer=''\): give a name, for example 'final'"),
+    ],
+)
+def test_fields_that_make_no_path_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        IntegratedGradients(**fields)

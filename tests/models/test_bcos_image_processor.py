@@ -75,3 +75,60 @@ def test_normalisation_is_refused(asked):
         BcosImageProcessor(**asked)
     with pytest.raises(ValueError, match=message):
         BcosImageProcessor()(picture(), **asked)
+
+
+UNIT = np.random.default_rng(0).random((3, 20, 30)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("image", "asked", "message"),
+    [
+        (
+            picture(),
+            {"do_rescale": False},
+            r"torch.uint8 pixels from 0 to 255 with do_rescale=False;.*rescale_factor=1/255",
+        ),
+        (Image.new("RGB", (8, 8)), {"do_rescale": False}, "torch.uint8 pixels.*do_rescale=False"),
+        (np.zeros((3, 8, 8), np.int64), {"do_rescale": False}, "torch.int64 pixels.*do_rescale=False"),
+        (picture(), {"rescale_factor": 1 / 127.5}, r"do_rescale=True, rescale_factor=0.00784314; a B-cos net reads"),
+        (Image.new("RGB", (8, 8)), {"rescale_factor": 1 / 127.5}, "rescale_factor=0.00784314"),
+        (UNIT * 255, {"do_rescale": False}, r"torch.float32 pixels from .* with do_rescale=False"),
+        (UNIT * 2 - 1, {"do_rescale": False}, "torch.float32 pixels from -"),
+        (UNIT * 510, {}, "rescale_factor=0.00392157"),
+        (np.full((3, 8, 8), np.nan, np.float32), {}, "pixels from nan to nan"),
+    ],
+)
+def test_pixels_that_have_no_complements_are_refused(image, asked, message):
+    with pytest.raises(ValueError, match=message):
+        BcosImageProcessor(size={"height": 16, "width": 16})(image, return_tensors="pt", **asked)
+
+
+def test_floats_are_colours_from_0_to_255_or_from_0_to_1():
+    processor = BcosImageProcessor(do_resize=False)
+    whole = processor(UNIT * 255, return_tensors="pt").pixel_values
+    unit = processor(UNIT, do_rescale=False, return_tensors="pt").pixel_values
+    torch.testing.assert_close(whole, unit, rtol=0, atol=1e-6)
+
+
+def test_floats_that_are_scaled_already_are_told(monkeypatch):
+    told = []
+    monkeypatch.setattr("hf_guidance.models.bcos_image_processor.logger.warning_once", told.append)
+    processor = BcosImageProcessor(do_resize=False)
+    for image, asked in ((picture(), {}), (UNIT * 255, {}), (UNIT, {"do_rescale": False}), (np.zeros_like(UNIT), {})):
+        processor(image, **asked)
+    assert not told
+    processor(UNIT)
+    assert len(told) == 1
+    assert "set do_rescale=False" in told[0]
+
+
+@pytest.mark.parametrize("resample", [2, 3])
+def test_resized_floats_stay_in_range(resample):
+    """Bicubic interpolation would put out less than 0 and more than 1 at an edge."""
+    edge = np.zeros((3, 20, 20), np.float32)
+    edge[..., 10:] = 1
+    processor = BcosImageProcessor(size={"height": 50, "width": 50}, resample=resample, do_rescale=False)
+    pixels = processor(edge, return_tensors="pt").pixel_values
+    assert pixels.min() == 0
+    assert pixels.max() == 1
+    torch.testing.assert_close(pixels[:, :3] + pixels[:, 3:], torch.ones(1, 3, 50, 50))

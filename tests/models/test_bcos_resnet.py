@@ -215,6 +215,27 @@ def test_labels_that_do_not_fit_are_refused(problem, labels):
         tiny_net(problem_type=problem)(pixels(), labels=labels)
 
 
+def test_a_regression_is_refused_by_name():
+    model = tiny_net(problem_type="regression")
+    assert model(pixels()).loss is None
+    with pytest.raises(ValueError, match=r"problem_type='regression': a B-cos net classifies; set config.problem_type"):
+        model(pixels(), labels=torch.zeros(3, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
+def test_classes_of_any_integer_type_are_classes(dtype):
+    model, labels = tiny_net(), torch.tensor([0, 2, 1])
+    expected = model(pixels(), labels=labels).loss
+    assert torch.equal(model(pixels(), labels=labels.to(dtype)).loss, expected)
+    assert torch.equal(model(pixels(), labels=labels[:, None]).loss, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+def test_classes_that_are_no_integers_are_refused(dtype):
+    with pytest.raises(ValueError, match=rf"labels are {dtype}; one class an image is an integer: give int64"):
+        tiny_net()(pixels(), labels=torch.zeros(3, dtype=dtype))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -226,6 +247,15 @@ def test_labels_that_do_not_fit_are_refused(problem, labels):
         ({"num_channels": 0}, r"num_channels=0\) must be at least 1"),
         ({"b": 0.0}, r"BcosResNetConfig\(b=0.0\) must be at least 1"),
         ({"max_out": 0}, r"BcosResNetConfig\(max_out=0\)"),
+        ({"embedding_size": "8"}, r"embedding_size='8'\) must be at least 1, a whole number"),
+        ({"num_channels": 6.0}, r"num_channels=6.0\) must be at least 1, a whole number"),
+        ({"depths": [1, 1.0], "hidden_sizes": [4, 4]}, r"depths=\[1, 1.0\]\).*each at least 1 and whole"),
+        ({"depths": [True], "hidden_sizes": [4]}, "each at least 1 and whole"),
+        ({"norm_eps": -1}, r"norm_eps=-1\) must be a finite number above 0"),
+        ({"norm_eps": 0.0}, r"norm_eps=0.0\) must be a finite number above 0"),
+        ({"norm_eps": "a"}, r"norm_eps='a'\) must be a finite number above 0"),
+        ({"logit_bias": "a"}, r"logit_bias='a'\) must be a finite number, as"),
+        ({"logit_bias": float("nan")}, r"logit_bias=nan\) must be a finite number, as"),
     ],
 )
 def test_bad_sizes(given, message):

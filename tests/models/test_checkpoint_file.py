@@ -146,3 +146,66 @@ def test_a_file_that_was_cut_off(tmp_path, kept, zipped):
     file.write_bytes(whole[: int(kept * len(whole))])
     with pytest.raises(ValueError, match=r"file.pth is no whole file of torch.save \(.+\); it may be cut off"):
         read_checkpoint(file)
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.3, 0.6])
+def test_a_large_file_that_was_cut_off(tmp_path, kept):
+    file = tmp_path / "file.pth"
+    torch.save({"weight": torch.randn(50_000)}, file)
+    file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
+    with pytest.raises(ValueError, match=r"file.pth is no whole file of torch.save \(.+\); it may be cut off"):
+        read_checkpoint(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"hello world", b"a,b\n1,2\n", b"<!DOCTYPE html>", b'{"weight": 1}', b"version https://git-lfs", bytes(64)],
+)
+def test_a_file_of_another_kind(tmp_path, content):
+    """Which error torch raises hangs on the first letters; none may advise to read a text without the check."""
+    file = tmp_path / "file.pth"
+    file.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"file.pth is no whole file of torch.save .* or something else, as a text"
+    ) as told:
+        read_checkpoint(file)
+    assert "weights_only=False" not in str(told.value)
+
+
+def test_a_folder_and_a_missing_file(tmp_path):
+    (tmp_path / "weights").mkdir()
+    with pytest.raises(ValueError, match="weights is a folder; give the file in it"):
+        read_checkpoint(tmp_path / "weights")
+    with pytest.raises(FileNotFoundError, match=r"none\.pth"):
+        read_checkpoint(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize(("kind", "other"), [("bcos", "xdnn"), ("xdnn", "bcos")])
+def test_a_model_of_another_kind_is_refused(kind, other):
+    _, state, load = KINDS[kind]
+    model = KINDS[kind][0](0)
+    given = KINDS[other][0](0)
+    message = rf"load_official_{kind} fills a {type(model).__name__}; a {type(given).__name__} is given"
+    with pytest.raises(ValueError, match=message):
+        load(given, state(model))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_that_are_not_finite_are_refused(kind, value):
+    make, state_of, load = KINDS[kind]
+    model, state = make(0), {name: tensor.clone() for name, tensor in state_of(make(1)).items()}
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    name = next(name for name in state if name.startswith("layer2"))
+    state[name].view(-1)[0] = value
+    with pytest.raises(ValueError, match=rf"^{name} holds NaN or infinite values"):
+        load(model, state)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_head_that_is_left_out_may_be_broken(kind):
+    make, state_of, load = KINDS[kind]
+    state = {name: tensor.clone() for name, tensor in state_of(make(1)).items()}
+    state[next(name for name in state if name.startswith("fc"))].fill_(float("nan"))
+    load(make(0), state, head=False)

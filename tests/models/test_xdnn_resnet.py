@@ -160,6 +160,14 @@ def test_losses():
     torch.testing.assert_close(loss, F.binary_cross_entropy_with_logits(logits, hot))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_images_take_the_dtype_of_the_weights(dtype):
+    model = build().to(dtype)
+    images = pixels().float()
+    assert torch.equal(model(images).logits, model(images.to(dtype)).logits)
+    assert model(images).logits.dtype == dtype
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_saved_and_read_by_the_auto_classes(kind, tmp_path):
     model = build(kind, head_bias=kind == "basic", downsample_in_stem=kind == "basic").float()
@@ -194,6 +202,15 @@ def test_the_processor_subtracts_the_mean_colour_of_imagenet():
     white = processor(images=[Image.new("RGB", (8, 12), "white")], return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(
         white[0, :, 0, 0], (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    )
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1"])
+def test_pictures_of_other_modes_become_rgb(mode):
+    processor = XDNNImageProcessor(size={"height": 6, "width": 4})
+    made = processor(images=[Image.new("RGB", (8, 12), "white").convert(mode)], return_tensors="pt")["pixel_values"]
+    assert torch.equal(
+        made, processor(images=[Image.new("RGB", (8, 12), "white")], return_tensors="pt")["pixel_values"]
     )
 
 
@@ -234,6 +251,8 @@ def test_other_images_are_refused(given, shape):
         ({"depths": (3, 4, 0, 3)}, "each at least 1"),
         ({"layer_type": "wide"}, r"layer_type='wide'\) is unknown; choose one of \['basic', 'bottleneck'\]"),
         ({"hidden_sizes": (8, 10, 16, 20)}, "multiples of 4, or layer_type='basic'"),
+        ({"embedding_size": "8"}, r"embedding_size='8'\) must be at least 1, a whole number"),
+        ({"depths": [1, 1.0], "hidden_sizes": [4, 4]}, r"depths=\[1, 1.0\]\).*each at least 1 and whole"),
     ],
 )
 def test_sizes_that_make_no_model_are_refused(fields, message):
