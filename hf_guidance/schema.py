@@ -30,17 +30,9 @@ from datasets.exceptions import DatasetGenerationError
 from PIL import Image
 
 __all__ = [
-    "ANY_CLASS",
-    "AnnotatedImageBuilder",
-    "AnnotatedImageConfig",
-    "InvalidAnnotation",
-    "Report",
-    "annotated_image_features",
-    "check_box",
-    "class_mask",
-    "shards",
-    "verify_image",
-]
+    "ANY_CLASS", "AnnotatedImageBuilder", "AnnotatedImageConfig", "InvalidAnnotation", "Report",
+    "annotated_image_features", "check_box", "class_mask", "read_text", "shards", "verify_image",
+]  # fmt: skip
 
 ANY_CLASS = 255
 _REPORT = "report.json"
@@ -169,6 +161,16 @@ def verify_image(path: str | os.PathLike[str]) -> tuple[int, int]:
     return (height, width) if rotated else (width, height)
 
 
+def read_text(path: str) -> str:
+    """The text of a file, without the byte order mark of some editors; a `ValueError` where it is not UTF-8."""
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        return content.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: this is not UTF-8 ({error}). Save it as UTF-8.") from None
+
+
 class Report:
     """What was left out or repaired: reason -> names of the items, each once, so that a second pass adds nothing."""
 
@@ -233,8 +235,7 @@ class AnnotatedImageConfig(datasets.BuilderConfig):  # type: ignore[misc]
         for path in sorted(images):
             state = os.stat(path)
             digest.update(f"{path}\n{state.st_size} {state.st_mtime_ns}\n".encode())
-        options = {**config_kwargs, "raw_files": digest.hexdigest()}
-        return str(super().create_config_id(options, custom_features=custom_features))
+        return str(super().create_config_id({**config_kwargs, "raw_files": digest.hexdigest()}, custom_features))
 
 
 class AnnotatedImageBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]

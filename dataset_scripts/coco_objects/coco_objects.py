@@ -7,6 +7,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+from hf_guidance.dataset_scripts.coco_objects.entries import check_annotation, check_image, id_order, is_id
 from hf_guidance.dataset_scripts.coco_objects.files import LAYOUT, cut, find_annotations, find_images, read_json
 from hf_guidance.dataset_scripts.coco_objects.outlines import box_mask, paint, rasterise
 
@@ -24,6 +25,8 @@ from hf_guidance.schema import (
 
 EMPTY = "box of zero width or height"  # a reason of check_box
 ROUNDING = 1.0  # COCO rounds boxes to hundredths and lets them end up to a pixel outside the image
+
+Record = tuple[dict[str, Any], list[dict[str, Any]]]  # an image and its annotations
 
 
 @dataclass
@@ -67,9 +70,13 @@ class CocoObjectsConfig(AnnotatedImageConfig):
 
 
 class CocoObjects(AnnotatedImageBuilder):
-    """Images with COCO objects, one split per instances file."""
+    """Images with COCO objects, one split per instances file.
 
-    VERSION = datasets.Version("1.0.0")
+    Rows are in the order of the file; with ``preparation="model_guidance"`` in that of the images' ids, as the released
+    code of arXiv 2303.11932 sorts them, so that a share of annotated rows is drawn from the same order.
+    """
+
+    VERSION = datasets.Version("1.1.0")  # 1.0.0 kept the order of the file in every preparation
     BUILDER_CONFIG_CLASS = CocoObjectsConfig
 
     def _info(self) -> datasets.DatasetInfo:
@@ -90,7 +97,7 @@ class CocoObjects(AnnotatedImageBuilder):
                 name = known.setdefault(entry["id"], entry["name"])
                 if name != entry["name"]:
                     raise ValueError(f"{path}: category {entry['id']} is {entry['name']!r}, and elsewhere {name!r}.")
-        return dict(sorted(known.items()))
+        return dict(sorted(known.items(), key=lambda entry: id_order(entry[0])))
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         if self.config.split_file is not None and "train" not in self._files:
@@ -120,23 +127,29 @@ class CocoObjects(AnnotatedImageBuilder):
                 self.count("in no split of the split file", image["file_name"])
         return {name: [records[index] for index in indices] for name, indices in parts.items()}
 
-    def _records(self, path: str) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    def _records(self, path: str) -> list[Record]:
         """Each image with its annotations."""
         content = read_json(path)
-        records: dict[Any, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+        records: list[Record] = []
+        known: dict[Any, Record] = {}
         for index, image in enumerate(content["images"]):
-            if not {"id", "file_name"} <= set(image) or image["id"] in records:
-                reason, item = "image without an id of its own or a file_name", f"{path}, images[{index}]"
-                self.problem(InvalidAnnotation(reason, item, f"got {image}; allowed: id and file_name, each id once."))
-                continue
-            records[image["id"]] = (image, [])
+            record: Record = (image, [])
+            try:
+                check_image(image, known, f"{path}, images[{index}]")
+                records.append(record)
+            except InvalidAnnotation as error:
+                self.problem(error)
+            if isinstance(image, dict) and is_id(image.get("id")):
+                known.setdefault(image["id"], record)  # the objects of an image that is left out go with it
         for index, annotation in enumerate(content["annotations"]):
-            if annotation.get("image_id") in records:
-                records[annotation["image_id"]][1].append(annotation)
-                continue
-            item, message = f"{path}, annotations[{index}]", f"image {annotation.get('image_id')} is not in images."
-            self.problem(InvalidAnnotation("box without image", item, message))
-        return list(records.values())
+            try:
+                check_annotation(annotation, known, f"{path}, annotations[{index}]")
+                known[annotation["image_id"]][1].append(annotation)
+            except InvalidAnnotation as error:
+                self.problem(error)
+        if self.config.preparation != "as_is":
+            records.sort(key=lambda record: id_order(record[0]["id"]))
+        return records
 
     def _generate_examples(self, records: list[tuple[Any, ...]], folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for image, annotations in (record for shard in records for record in shard):

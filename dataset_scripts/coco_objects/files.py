@@ -6,6 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hf_guidance.dataset_scripts.coco_objects.entries import CATEGORY, mistyped
+
+from hf_guidance.schema import read_text
+
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 LAYOUT = "instances*.json (or annotations/instances*.json) and images/"
 PARTS = "train2014_*_split.json"  # annotation files that cut train2014 in two, as the paper uses them
@@ -70,20 +74,29 @@ def find_images(config: Any, split: str, annotation_file: str) -> str:
 
 def parsed(path: str) -> Any:
     """What a JSON file holds."""
+    text = read_text(path)
     try:
-        with open(path, "rb") as file:
-            return json.loads(file.read())
+        return json.loads(text)
     except ValueError as error:
         raise ValueError(f"{path}: this is not well-formed JSON ({error}). Write the file again.") from None
 
 
 def read_json(path: str) -> dict[str, Any]:
-    """The content of an instances file; without its three lists nothing can be read, so this is always an error."""
+    """The content of an instances file; without lists and categories nothing can be read, so this is always an error."""
     content = parsed(path)
     keys = ("images", "annotations", "categories")
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if missing:
         raise ValueError(f"{path}: {missing} missing; allowed: an instances file with {', '.join(keys)}.")
+    wrong = [f"{key} is {content[key]!r:.60}" for key in keys if not isinstance(content[key], list)]
+    if wrong:
+        raise ValueError(f"{path}: {', '.join(wrong)}; allowed: lists. Write the file again.")
+    for index, category in enumerate(content["categories"]):
+        fault = mistyped(category, CATEGORY)
+        if not fault and None in (category.get("id"), category.get("name")):
+            fault = f"got {category!r:.60}; allowed: an id and a name."
+        if fault:
+            raise ValueError(f"{path}, categories[{index}]: {fault} Fix it.")
     return content
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from hf_guidance.dataset_scripts.coco_objects.entries import is_numbers
 from PIL import Image
 from pycocotools import mask as coco
 
@@ -19,9 +20,9 @@ def rasterise(segmentation: Any, size: tuple[int, int], item: str) -> np.ndarray
         compressed = not isinstance(segmentation["counts"], list)
         rle = segmentation if compressed else coco.frPyObjects(segmentation, height, width)
     else:
-        for polygon in segmentation:
+        for polygon in segmentation if isinstance(segmentation, list) else [segmentation]:
             # pycocotools takes four numbers for a box and crashes on two
-            pairs = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
+            pairs = is_numbers(polygon) and len(polygon) >= 6 and len(polygon) % 2 == 0
             if not pairs or not all(map(math.isfinite, polygon)):
                 message = f"polygon {polygon}; allowed: a list of x, y of at least three points, all finite."
                 raise InvalidAnnotation("malformed polygon", item, message)
@@ -32,11 +33,12 @@ def rasterise(segmentation: Any, size: tuple[int, int], item: str) -> np.ndarray
 def check_rle(rle: dict[str, Any], size: tuple[int, int], item: str) -> None:
     """Check that an RLE has the size of its image and runs for all of its pixels; pycocotools draws garbage else."""
     width, height = size
-    if list(rle.get("size", ())) != [height, width]:
+    if rle.get("size") != [height, width]:
         message = f"the RLE is for (height, width) {rle.get('size')}, the image is {[height, width]}."
         raise InvalidAnnotation("size of mask and image differ", item, message)
-    counts = rle.get("counts") or []
-    runs = counts if isinstance(counts, list) else decompress(counts)
+    counts = rle.get("counts")
+    text = isinstance(counts, str | bytes)
+    runs = decompress(counts) if text else counts if is_numbers(counts) else []
     if sum(runs) != width * height or min(runs) < 0:
         raise InvalidAnnotation("malformed RLE", item, f"its counts do not add up to {width * height} pixels.")
 

@@ -19,6 +19,7 @@ from hf_guidance.schema import (
     InvalidAnnotation,
     annotated_image_features,
     check_box,
+    read_text,
     shards,
     verify_image,
 )
@@ -197,8 +198,7 @@ class PascalVoc(AnnotatedImageBuilder):
         ]
 
     def _read_split(self, path: str) -> list[str]:
-        with open(path, encoding="utf-8-sig") as file:
-            lines = [line.strip() for line in file if line.strip()]
+        lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
         ids: dict[str, None] = {}
         for line in lines:
             stem, extension = os.path.splitext(line)

@@ -1,6 +1,5 @@
 """Builder for Waterbirds and sets of its layout: objects pasted on places, which agree with the class or do not."""
 
-import csv
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+from hf_guidance.dataset_scripts.waterbirds.files import Line, read_box_lines, read_metadata
 from PIL import Image
 
 from hf_guidance.schema import (
@@ -22,7 +22,6 @@ from hf_guidance.schema import (
 )
 
 SPLITS = ("train", "validation", "test")  # as metadata.csv numbers them
-COLUMNS = ("img_id", "img_filename", "y", "split", "place")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 BOX_FILES = ("bounding_boxes.txt", os.path.join("CUB_200_2011", "bounding_boxes.txt"))
 MASK_FOLDERS = ("segmentations", "masks")
@@ -87,31 +86,14 @@ class WaterbirdsConfig(AnnotatedImageConfig):
         return os.path.join(folder, os.path.splitext(line["img_filename"])[0] + ".png")
 
     def raw_files(self) -> tuple[list[str], list[str]]:
-        path, lines = self.path(self.metadata_file), read_metadata(self)
-        annotations, images = [path], [self.path(line["img_filename"]) for _, line in lines]
+        path = self.path(self.metadata_file)
+        lines = [line.columns for line in read_metadata(path)]
+        annotations, images = [path], [self.path(line["img_filename"]) for line in lines]
         if self.source == "masks":
-            images += [self.mask_path(line) for _, line in lines]
-        elif (boxes := self.box_path(list(lines[0][1]) if lines else ())) is not None:
+            images += [self.mask_path(line) for line in lines]
+        elif (boxes := self.box_path(list(lines[0]))) is not None:
             annotations.append(boxes)
         return annotations, [image for image in images if os.path.isfile(image)]
-
-
-def read_metadata(config: WaterbirdsConfig) -> list[tuple[int, dict[str, str]]]:
-    """Line number and columns of every line; without the columns nothing can be read, so that is always an error."""
-    path = config.path(config.metadata_file)
-    if not os.path.isfile(path):
-        raise ValueError(f"metadata_file: {path} is no file; allowed: a csv file with {', '.join(COLUMNS)}.")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restval="")
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(
-                f"{path}: column {', '.join(missing)} missing; allowed: a csv file with {', '.join(COLUMNS)}."
-            )
-        lines = [(reader.line_num, {key: value.strip() for key, value in line.items() if key}) for line in reader]
-    if not lines:
-        raise ValueError(f"{path}: there is no line below the header; give the whole file.")
-    return lines
 
 
 def index(line: dict[str, str], column: str, names: Sequence[str], item: str) -> int:
@@ -180,12 +162,14 @@ class Waterbirds(AnnotatedImageBuilder):
 
     def _records(self) -> dict[str, list[dict[str, Any]]]:
         """Split -> its rows as metadata.csv has them; splits without a line are left out."""
-        lines = read_metadata(self.config)
-        boxes = self._boxes(list(lines[0][1])) if self.config.source == "boxes" else None
+        path = self.config.path(self.config.metadata_file)
+        lines = read_metadata(path)
+        boxes = self._boxes(list(lines[0].columns)) if self.config.source == "boxes" else None
         records: dict[str, list[dict[str, Any]]] = {}
         seen: set[str] = set()
-        for number, line in lines:
-            item = f"{self.config.path(self.config.metadata_file)}, line {number} (img_id {line['img_id']})"
+        for line in lines:
+            columns = line.columns
+            item = f"{path}, line {line.number} (img_id {columns['img_id']})"
             try:
                 split, record = self._record(line, item)
                 if record["image_id"] in seen:
@@ -199,22 +183,25 @@ class Waterbirds(AnnotatedImageBuilder):
                 self.count("validation row of an unmatched group, left out on request", item)
                 continue
             if self.config.source == "masks":
-                record["mask"] = self.config.mask_path(line)
+                record["mask"] = self.config.mask_path(columns)
             elif boxes is None:
-                record["corners"] = [line[corner] for corner in CORNERS]
+                record["corners"] = [columns[corner] for corner in CORNERS]
             else:
                 record["corner_and_size"] = boxes.get(record["image_id"], ())
             rows.append(record)
         return {split: records[split] for split in SPLITS if split in records}
 
-    def _record(self, line: dict[str, str], item: str) -> tuple[str, dict[str, Any]]:
+    def _record(self, line: Line, item: str) -> tuple[str, dict[str, Any]]:
         """The split of a line, and what its row is made of but for box and mask."""
-        if not line["img_id"] or not line["img_filename"]:
-            raise InvalidAnnotation("line without img_id or img_filename", item, f"got {line}.")
-        y, place = (index(line, *pair, item) for pair in (("y", self.config.names), ("place", self.config.places)))
-        image = self.config.path(line["img_filename"])
-        record = {"image_id": line["img_id"], "image": image, "y": y, "place": place, "item": item}
-        return SPLITS[index(line, "split", SPLITS, item)], record
+        columns = line.columns
+        if line.fault:
+            raise InvalidAnnotation("line with too few or too many fields", item, line.fault)
+        if not columns["img_id"] or not columns["img_filename"]:
+            raise InvalidAnnotation("line without img_id or img_filename", item, f"got {columns}.")
+        y, place = (index(columns, *pair, item) for pair in (("y", self.config.names), ("place", self.config.places)))
+        image = self.config.path(columns["img_filename"])
+        record = {"image_id": columns["img_id"], "image": image, "y": y, "place": place, "item": item}
+        return SPLITS[index(columns, "split", SPLITS, item)], record
 
     def _boxes(self, header: Sequence[str]) -> dict[str, list[str]] | None:
         """Image id -> x, y, width, height as a box file has them; None where metadata.csv has the boxes."""
@@ -222,9 +209,7 @@ class Waterbirds(AnnotatedImageBuilder):
         if path is None:
             return None
         boxes: dict[str, list[str]] = {}
-        with open(path, encoding="utf-8-sig") as file:
-            lines = [(number, line.split()) for number, line in enumerate(file, start=1) if line.strip()]
-        for number, fields in lines:
+        for number, fields in read_box_lines(path):
             if len(fields) == 5 and fields[0] not in boxes:
                 boxes[fields[0]] = fields[1:]
                 continue
