@@ -25,10 +25,12 @@ def annotated_indices(rows: int, fraction: float, seed: int) -> npt.NDArray[np.i
         The chosen rows in the order drawn.
 
     Raises:
-        ValueError: ``fraction`` outside [0, 1].
+        ValueError: ``fraction`` outside [0, 1], or so small that no row is chosen: only 0 takes none.
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction={fraction} is outside [0, 1]; 0.1 annotates every tenth row.")
+    if fraction and int(fraction * rows) < 1:
+        raise ValueError(f"fraction={fraction} of {rows} rows annotates none; give a larger fraction, or 0 for none.")
     generator = np.random.RandomState(seed)
     return generator.choice(rows, int(fraction * rows), replace=False).astype(np.int64)
 
@@ -43,7 +45,15 @@ def with_annotated_fraction(dataset: datasets.Dataset, fraction: float, seed: in
 
     Returns:
         The dataset with the column; an earlier column ``annotated`` is replaced.
+
+    Raises:
+        ValueError: Several splits or a stream instead of a dataset, or a ``fraction`` as for ``annotated_indices``.
     """
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "add_column")):
+        raise ValueError(
+            f"{type(dataset).__name__} has no rows that could be counted and marked; give one datasets.Dataset, as "
+            "splits['train']."
+        )
     flags = np.zeros(len(dataset), bool)
     flags[annotated_indices(len(dataset), fraction, seed)] = True
     if "annotated" in dataset.column_names:

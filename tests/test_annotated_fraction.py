@@ -37,3 +37,17 @@ def test_the_column_replaces_an_earlier_one():
     flagged = with_annotated_fraction(dataset, 0.25, 5)
     assert np.flatnonzero(flagged["annotated"]).tolist() == sorted(annotated_indices(20, 0.25, 5).tolist())
     assert flagged["label"] == dataset["label"]
+
+
+def test_a_fraction_that_chooses_no_row_is_refused_but_for_zero():
+    dataset = datasets.Dataset.from_dict({"label": list(range(10))})
+    with pytest.raises(ValueError, match=r"fraction=0.01 of 10 rows annotates none; give a larger fraction, or 0"):
+        with_annotated_fraction(dataset, 0.01, 0)
+    assert not any(with_annotated_fraction(dataset, 0, 0)["annotated"])
+
+
+def test_splits_and_streams_are_refused():
+    dataset = datasets.Dataset.from_dict({"label": list(range(10))})
+    for given in (datasets.DatasetDict(train=dataset), dataset.to_iterable_dataset()):
+        with pytest.raises(ValueError, match=rf"{type(given).__name__} has no rows .* give one datasets.Dataset"):
+            with_annotated_fraction(given, 0.5, 0)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 _ROUNDING = 1e-9  # 0.7 - 0.05 is a little less than 0.65 as a float
+
+
+class NoRepresentative(ValueError):
+    """No model qualifies: every one lost more than the drop, or there is none; all other input was right."""
 
 
 def representative(
@@ -30,18 +35,19 @@ def representative(
         Index of the point.
 
     Raises:
-        ValueError: No points, a metric is missing or NaN, a negative drop, units that differ, or no point qualifies: a
-            model chosen all the same would be reported as what it is not.
+        NoRepresentative: No points, or none qualifies: a model chosen all the same would be reported as what it is not. It
+            is a ValueError.
+        ValueError: A metric is missing or no finite number, a negative drop, or units that differ.
 
     Example:
         >>> points = [{"f1": 0.80, "epg": 0.4}, {"f1": 0.76, "epg": 0.6}, {"f1": 0.6, "epg": 0.9}]
         >>> representative(points, baseline_f1=0.8)
         1
     """
-    if not points:
-        raise ValueError("the set of points is empty; give the metrics of at least one model.")
-    if not (np.isfinite(baseline_f1) and np.isfinite(drop) and drop >= 0):
+    if not (_finite(baseline_f1) and _finite(drop) and drop >= 0):
         raise ValueError(f"baseline_f1={baseline_f1}, drop={drop}; give a finite number, and a drop of at least 0.")
+    if not points:
+        raise NoRepresentative("the set of points is empty; give the metrics of at least one model.")
     kept, scores = _column(points, keep), _column(points, maximise)
     if 0 <= baseline_f1 <= 1 < max(kept):
         raise ValueError(
@@ -49,7 +55,7 @@ def representative(
         )
     allowed = [index for index, value in enumerate(kept) if value >= baseline_f1 - drop - _ROUNDING]
     if not allowed:
-        raise ValueError(
+        raise NoRepresentative(
             f"no point has {keep} >= {baseline_f1:g} - {drop:g}; the highest is {max(kept):g}. Guide with a lower weight, "
             "allow a larger drop, or check that baseline and points have one unit."
         )
@@ -61,7 +67,14 @@ def _column(points: Sequence[Mapping[str, float]], name: str) -> list[float]:
     for index, point in enumerate(points):
         if name not in point:
             raise ValueError(f"point {index} has no metric {name!r}; it has {sorted(point)}.")
-        if not np.isfinite(point[name]):
+        if not _finite(point[name]):
             raise ValueError(f"{name} of point {index} is {point[name]}; leave out models whose metrics are undefined.")
         column.append(float(point[name]))
     return column
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return bool(np.isfinite(value))
+    except TypeError:  # None or text
+        return False

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hf_guidance.analysis import representative
+from hf_guidance.analysis.representative import NoRepresentative
 
 POINTS = [
     {"f1": 0.82, "epg": 0.40, "epoch": 1},
@@ -48,8 +49,22 @@ def test_matches_a_filter_and_a_sort():
         (lambda: representative([*POINTS, {"f1": 1, "epg": np.nan}], 0.8), "epg of point 5 is nan"),
         (lambda: representative(POINTS, 0.8, drop=-0.1), "drop=-0.1; give a finite number, and a drop of at least 0"),
         (lambda: representative(POINTS, float("nan")), "baseline_f1=nan"),
+        (lambda: representative(POINTS, None), "baseline_f1=None, drop=0.05; give a finite number"),
+        (lambda: representative(POINTS, 0.8, None), "baseline_f1=0.8, drop=None; give a finite number"),
+        (lambda: representative([{"f1": 0.8, "epg": None}], 0.8), "epg of point 0 is None; leave out models"),
+        (lambda: representative([{"f1": "0.8", "epg": 0.5}], 0.8), "f1 of point 0 is 0.8"),
     ],
 )
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_that_none_qualifies_is_told_apart_from_wrong_input():
+    for points in ([], POINTS):
+        with pytest.raises(NoRepresentative):
+            representative(points, 0.9)
+    for points, drop in (([], -0.1), (POINTS, -0.1), ([{"f1": 0.8}], 0.05)):
+        with pytest.raises(ValueError, match=r"drop=-0.1|has no metric") as told:
+            representative(points, 0.9, drop)
+        assert not isinstance(told.value, NoRepresentative)
