@@ -1,15 +1,20 @@
 """The grid of run_model_guidance.py: its axes, its cells, and what is wrong with them before anything is trained."""
 
+import inspect
 import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from guided_classifiers import AXES, CONFIGS, Classifiers, read_json
+from guidance_options import read_json, require
+from guided_classifiers import AXES, CONFIGS, Classifiers
+from transformers import PreTrainedConfig
 
 from hf_guidance import Guidance, family_of, recipes
 from hf_guidance.recipes.model_guidance import WEIGHTS
 
 UNGUIDED = ("baseline", "unguided")
+KINDS = {"models": str, "attributions": str, "layers": str, "losses": str, "fractions": float, "dilations": float,
+         "moved": int, "seeds": int}  # fmt: skip
 PLAIN = {"fraction": 1.0, "dilation": 0.0, "moved": 0}
 
 
@@ -48,7 +53,9 @@ def cells_of(options: GridArguments) -> list[dict[str, Any]]:
                              "losses": options.losses, "fractions": options.fractions, "dilations": options.dilations,
                              "moved": options.moved, "weights": read_json(options.weights)}  # fmt: skip
     found: dict[tuple[Any, ...], None] = {}
+    _check_values("seeds", options.seeds)
     for seed, more in itertools.product(options.seeds, [{}, *read_json(options.grids)]):
+        require("grids: an entry", more, dict)
         if unknown := sorted(set(more) - set(given)):
             raise ValueError(f"grids: {unknown[0]!r} is no axis; choose among {sorted(given)}.")
         axes = given | more
@@ -72,17 +79,26 @@ def guidance_of(cell: dict[str, Any]) -> Guidance:
 
 def _check_axes(axes: dict[str, Any]) -> None:
     """Names and numbers that need neither data nor models to be wrong."""
-    names = {"models": tuple(CONFIGS), "losses": (*WEIGHTS, "unguided"), "moved": (0, 1)}
-    for axis, values in axes.items():
-        if axis != "weights" and (not isinstance(values, list | tuple) or not values):
-            raise ValueError(f"{axis}={values!r}; give a list of at least one value.")
-        if wrong := [value for value in values if axis in names and value not in names[axis]]:
-            raise ValueError(f"{axis}: {wrong[0]!r} is unknown; choose among {list(names[axis])}.")
+    for axis in [axis for axis in axes if axis != "weights"]:
+        _check_values(axis, axes[axis])
+    require("weights", axes["weights"], dict)
     for loss, weights in axes["weights"].items():
         if loss not in WEIGHTS or not isinstance(weights, list | tuple) or not weights:
             raise ValueError(f"weights: {loss}: {weights!r}; give a list of weights for each of {list(WEIGHTS)}.")
-    if wrong := [value for value in axes["dilations"] if value < 0]:
-        raise ValueError(f"dilations: {wrong[0]} is negative; give shares of a box, as 0.25.")
+        for weight in weights:
+            require(f"weights: {loss}", weight, float)
+
+
+def _check_values(axis: str, values: Any) -> None:
+    names = {"models": tuple(CONFIGS), "losses": (*WEIGHTS, "unguided"), "moved": (0, 1)}
+    if not isinstance(values, list | tuple) or not values:
+        raise ValueError(f"{axis}={values!r}; give a list of at least one value.")
+    for value in values:
+        require(axis, value, KINDS[axis])
+        if axis in names and value not in names[axis]:
+            raise ValueError(f"{axis}: {value!r} is unknown; choose among {list(names[axis])}.")
+        if axis in ("dilations", "seeds") and value < 0:
+            raise ValueError(f"{axis}: {value} is negative; give 0 or more (dilations are shares of a box, as 0.25).")
 
 
 def check(cells: list[dict[str, Any]], options: GridArguments, classifiers: Classifiers) -> None:
@@ -90,7 +106,7 @@ def check(cells: list[dict[str, Any]], options: GridArguments, classifiers: Clas
 
     Raises:
         ValueError: A layer or an attribution that a model does not have, a share that annotates no row, options of an
-            unknown model.
+            unknown model, or one that its configuration does not have.
     """
     data = classifiers.data
     if not 0 < data.crop <= 1:
@@ -99,6 +115,7 @@ def check(cells: list[dict[str, Any]], options: GridArguments, classifiers: Clas
                         ("model_options", data.model_options), ("pretrained", data.pretrained)):  # fmt: skip
         if unknown := sorted(set(read_json(value)) - set(CONFIGS)):
             raise ValueError(f"{name}: {unknown[0]!r} is no model; choose among {list(CONFIGS)}.")
+    _check_configurations(data.model_config, data.model_options)
     families: dict[str, Any] = {}
     rows = len(classifiers.splits["train"])
     for cell in cells:
@@ -113,3 +130,15 @@ def check(cells: list[dict[str, Any]], options: GridArguments, classifiers: Clas
         model, family = families[cell["model"]]
         if cell["layer"] != "input":
             family.path(cell["layer"], model)
+
+
+def _check_configurations(shared: Any, own: Any) -> None:
+    """Fields that are misspelt: a configuration of transformers takes any name, and the model is another than was meant."""
+    every = set(inspect.signature(PreTrainedConfig).parameters)  # labels, which the data decide, and the like
+    known = {model: set(inspect.signature(kind).parameters) - every - {"kwargs"} for model, kind in CONFIGS.items()}
+    given = {"model_config": (read_json(shared), set().union(*known.values()))}
+    given |= {f"model_options: {model}": (options, known[model]) for model, options in read_json(own).items()}
+    for name, (options, fields) in given.items():
+        require(name, options, dict)
+        if unknown := sorted(set(options) - fields):
+            raise ValueError(f"{name}: {unknown[0]!r} is no field of the configuration; choose among {sorted(fields)}.")

@@ -1,6 +1,5 @@
 """What run_model_guidance.py trains: data prepared once for each kind of model, the models, and the trainer of one run."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import evaluate
 import numpy as np
 import torch
+from guidance_options import read_json
 from PIL import Image
 from transformers import AutoModelForImageClassification, PrinterCallback, ResNetConfig, ViTImageProcessor, set_seed
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -61,11 +61,6 @@ class DataArguments:
     )
     batch_size: int = 64
     max_grad_norm: float = field(default=0.0, metadata={"help": "0 clips no gradients, as the paper."})
-
-
-def read_json(value: Any) -> Any:
-    """What a YAML file gives as it is, a command line as JSON."""
-    return json.loads(value) if isinstance(value, str) else value
 
 
 class Classifiers:

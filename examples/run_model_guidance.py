@@ -17,20 +17,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from guidance_grid import PLAIN, UNGUIDED, GridArguments, cells_of, check, guidance_of
-from guided_classifiers import AXES, SCORES, Classifiers, DataArguments, read_json
-from transformers import AutoModelForImageClassification, HfArgumentParser, set_seed
+from guidance_grid import UNGUIDED, GridArguments, cells_of, check, guidance_of
+from guidance_options import check_numbers, parsed, read_json
+from guidance_output import claim, draw_fronts, folder_of, read_record
+from guided_classifiers import SCORES, Classifiers, DataArguments
+from transformers import AutoModelForImageClassification, set_seed
 from transformers.utils import logging
 
 from hf_guidance import Guidance, ParetoCheckpoints, Sweep, load_representative
-from hf_guidance.analysis import pareto_figure
-from hf_guidance.whole_file import whole_file
+from hf_guidance.analysis.representative import NoRepresentative
 
 
 def run_cell(cell: dict[str, Any], classifiers: Classifiers, options: GridArguments) -> dict[str, Any]:
     """Train and test one cell; what a call before left half done is done again."""
     started = time.time()
-    folder = folder_of(cell, options)
+    folder = folder_of(cell, options.output_dir)
     shutil.rmtree(folder, ignore_errors=True)
     base, f1 = baseline(cell, classifiers, options)
     model, guidance = AutoModelForImageClassification.from_pretrained(base), guidance_of(cell)
@@ -44,7 +45,7 @@ def run_cell(cell: dict[str, Any], classifiers: Classifiers, options: GridArgume
         row |= classifiers.scores(trainer, cell, "test", "last_")
         try:
             chosen = load_representative(folder / "pareto", f1, options.max_drop)
-        except ValueError as error:  # none within the drop: the row has no representative
+        except NoRepresentative as error:  # none within the drop: the row has no scores of one
             print(error, file=sys.stderr)
             return row | {"step": None, "seconds": time.time() - started}
         trainer.model.load_state_dict(AutoModelForImageClassification.from_pretrained(chosen).state_dict())
@@ -59,7 +60,7 @@ def run_cell(cell: dict[str, Any], classifiers: Classifiers, options: GridArgume
 def baseline(cell: dict[str, Any], classifiers: Classifiers, options: GridArguments) -> tuple[Path, float]:
     """The unguided model with the best validation F1, and that F1; trained once for a model and seed."""
     folder = Path(options.output_dir) / "baselines" / f"{cell['model']}-{cell['seed']}"
-    record = folder / "f1.json"
+    record, fix = folder / "f1.json", f"remove {folder}, and the next call trains this baseline again"
     if not record.is_file():
         shutil.rmtree(folder, ignore_errors=True)
         set_seed(cell["seed"])
@@ -68,63 +69,21 @@ def baseline(cell: dict[str, Any], classifiers: Classifiers, options: GridArgume
         trainer = classifiers.trainer(cell, model, Guidance(), folder, options.baseline_epochs, rate, measured=None)
         trainer.add_callback(ParetoCheckpoints(metrics=("eval_f1",), bins=None))
         trainer.train()
-        points = json.loads((folder / "pareto" / "pareto.json").read_text())
+        points = read_record(folder / "pareto" / "pareto.json", ("points", "members"), fix)
         best = next(point for point in points["points"] if point["step"] == points["members"][0])
         partial = record.with_suffix(".partial")
         partial.write_text(json.dumps({"f1": best["eval_f1"], "step": best["step"]}))
         os.replace(partial, record)
-    kept = json.loads(record.read_text())
-    return folder / "pareto" / f"step-{kept['step']}", kept["f1"]
-
-
-def folder_of(cell: dict[str, Any], options: GridArguments) -> Path:
-    return Path(options.output_dir) / "cells" / "-".join(f"{cell[axis]}" for axis in AXES)
-
-
-def draw_fronts(rows: list[dict[str, Any]], options: GridArguments) -> None:
-    """A picture for each model, attribution and layer, few and coarse boxes apart: the validation points of every loss.
-
-    Weights and seeds are drawn together.
-    """
-    groups: dict[tuple[str, ...], dict[str, list[dict[str, float]]]] = {}
-    base: dict[tuple[str, ...], dict[str, float]] = {}
-    for row in rows:
-        kind = (row["model"], row["attribution"], row["layer"])
-        if row["loss"] == "baseline":
-            base.setdefault(kind, {name: row[f"val_{name}"] for name in ("f1", "epg", "attribution_iou")})
-            continue
-        other = [axis for axis, plain in PLAIN.items() if row[axis] != plain]
-        kind, extra = (*kind, *other), [f"{axis} {row[axis]}" for axis in other]
-        points = json.loads((folder_of(row, options) / "pareto" / "pareto.json").read_text())["points"]
-        kept = [
-            {k.removeprefix("eval_"): v for k, v in point.items()} for point in points if None not in point.values()
-        ]
-        if kept:
-            groups.setdefault(kind, {}).setdefault(", ".join([row["loss"], *extra]), []).extend(kept)
-    for kind, runs in groups.items():
-        path = Path(options.output_dir) / f"fronts-{'-'.join(kind)}.png"
-        pareto_figure(runs, path, baseline=base.get(kind[:3]), title=" ".join(kind))
-
-
-def claim(folder: Path, settings: dict[str, str]) -> None:
-    """Take an output folder for these settings: its baselines and fronts are of no others.
-
-    Raises:
-        ValueError: It holds a grid of other settings; names those that differ.
-    """
-    file = folder / "settings.json"
-    known = json.loads(file.read_text()) if file.is_file() else settings
-    if differ := sorted(name for name in known | settings if known.get(name) != settings.get(name)):
-        raise ValueError(f"{folder} holds a grid with other values of {differ}; give another output_dir, or remove it.")
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as draft:
-        draft.write_text(json.dumps(settings, indent=1) + "\n")
+    kept = read_record(record, ("f1", "step"), fix)
+    chosen = folder / "pareto" / f"step-{kept['step']}"
+    if not chosen.is_dir():
+        raise ValueError(f"{chosen}, the baseline, was removed; {fix}.")
+    return chosen, kept["f1"]
 
 
 def main() -> None:
-    parser = HfArgumentParser((GridArguments, DataArguments))
-    yaml = sys.argv[1] if len(sys.argv) == 2 and sys.argv[1].endswith((".yaml", ".yml")) else None
-    options, data = parser.parse_yaml_file(yaml) if yaml else parser.parse_args_into_dataclasses()
+    options, data = parsed(sys.argv[1:], (GridArguments, DataArguments))
+    check_numbers(vars(options) | vars(data))
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     classifiers = Classifiers(data)
@@ -150,7 +109,7 @@ def main() -> None:
         return row
 
     rows = sweep.run(cells, run)
-    draw_fronts(rows, options)
+    draw_fronts(rows, sweep, options.output_dir)
     print(f"{len(rows)} rows in {sweep.file.name}, fronts-*.png beside it")
 
 
