@@ -27,7 +27,7 @@ class Attribution:
     target: Target = field(default_factory=LabelLogit)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.layer, str):
+        if not isinstance(self.layer, str) or not self.layer:
             raise ValueError(f"{type(self).__name__}(layer={self.layer!r}): give a name, for example 'final'.")
         if not isinstance(self.target, Target):
             raise ValueError(f"{type(self).__name__}(target={self.target!r}): give a Target, for example LabelLogit().")

@@ -54,8 +54,6 @@ class IntegratedGradients(Attribution):
             raise ValueError(
                 f"IntegratedGradients(baseline={self.baseline!r}): give a Replace function, as views.zeros."
             )
-        if not self.layer:
-            raise ValueError("IntegratedGradients(layer=''): give a name, for example 'final', or 'input'.")
 
     @property
     def path(self) -> View:
