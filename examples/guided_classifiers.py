@@ -139,7 +139,9 @@ class Classifiers:
         options = {"box_dilation": cell["dilation"], "control_seed": cell["seed"] if cell["moved"] else None}
         if self.data.crop < 1:
             options["transform"] = RandomCropAndFlip(self.data.image_size, scale=(self.data.crop, 1.0))
-        grounding = None if measured is None else Grounding(measured, metrics=("epg", "attribution_iou"))
+        grounding = (
+            None if measured is None else Grounding(measured, metrics=("epg", "attribution_iou"), unannotated="zero")
+        )  # all positives, as the paper
         trainer = GuidedTrainer(
             model=model, args=args, guidance=guidance, grounding=grounding, train_dataset=self.training_rows(cell),
             eval_dataset=self.rows(cell["model"], "validation"), data_collator=self.collator(cell["model"], **options),

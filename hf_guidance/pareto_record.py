@@ -48,7 +48,8 @@ def load_representative(
         The folder of the checkpoint, for ``from_pretrained``.
 
     Raises:
-        ValueError: The folder holds no pareto.json, the front is empty, no member qualifies, or its folder was removed.
+        NoRepresentative: The front is empty or no member qualifies, a ValueError.
+        ValueError: The folder holds no pareto.json, or the folder of the representative was removed.
 
     Example:
         >>> model = AutoModelForImageClassification.from_pretrained(load_representative("runs/voc/pareto", baseline_f1=0.81))

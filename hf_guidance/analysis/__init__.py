@@ -11,12 +11,13 @@ from hf_guidance.analysis.plausibility_accuracy import (
     faithfulness_groups,
     plot_trends,
 )
-from hf_guidance.analysis.representative import representative
+from hf_guidance.analysis.representative import NoRepresentative, representative
 
 __all__ = [
     "PREDICTORS",
     "Correlation",
     "Estimate",
+    "NoRepresentative",
     "ParetoFront",
     "ParetoMember",
     "Trend",
