@@ -64,6 +64,20 @@ def read_json(value: Any, name: str = "options") -> Any:
         raise ValueError(f"{name}={value!r} is no JSON ({error}).") from error
 
 
+def setting(value: Any) -> str:
+    """An option as text: the same in whatever order its names are given, by YAML or as JSON."""
+    try:
+        return str(_sorted(json.loads(value) if isinstance(value, str) and value.startswith(("{", "[")) else value))
+    except json.JSONDecodeError:  # a path, perhaps
+        return str(value)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
 def require(name: str, value: Any, kind: Any) -> None:
     """Refuse what is not of a kind; a whole number is a number, true is none."""
     fits = isinstance(value, int | float if kind is float else kind) and (kind is bool or not isinstance(value, bool))

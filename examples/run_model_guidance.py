@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from guidance_grid import UNGUIDED, GridArguments, cells_of, check, guidance_of
-from guidance_options import check_numbers, parsed, read_json
+from guidance_options import check_numbers, parsed, read_json, setting
 from guidance_output import claim, draw_fronts, folder_of, read_record
 from guided_classifiers import SCORES, Classifiers, DataArguments
 from transformers import AutoModelForImageClassification, set_seed
@@ -87,7 +87,7 @@ def main() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     classifiers = Classifiers(data)
-    shared = {name: str(value) for name, value in vars(data).items()}
+    shared = {name: setting(value) for name, value in vars(data).items()}
     own = (
         "baseline_epochs",
         "baseline_learning_rate",
@@ -96,7 +96,7 @@ def main() -> None:
         "learning_rate",
         "max_drop",
     )
-    shared |= {name: str(getattr(options, name)) for name in own}
+    shared |= {name: setting(getattr(options, name)) for name in own}
     cells = cells_of(options)
     check(cells, options, classifiers)
     claim(Path(options.output_dir), shared)

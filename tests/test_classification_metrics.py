@@ -132,8 +132,8 @@ class _Saved:
 
 def _trainer(folder):
     return (
-        SimpleNamespace(output_dir=str(folder)),
-        SimpleNamespace(global_step=0, epoch=0.0, is_world_process_zero=True),
+        SimpleNamespace(output_dir=str(folder), eval_strategy="epoch"),
+        SimpleNamespace(global_step=0, epoch=0.0, is_world_process_zero=True, is_hyper_param_search=False),
         None,
     )
 

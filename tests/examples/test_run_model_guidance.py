@@ -149,6 +149,17 @@ def test_wrong_names_and_values_are_told_before_anything_is_trained(tmp_path):
     assert not list(tmp_path.glob("*/out/*"))
 
 
+def test_settings_are_the_same_in_any_order_and_notation(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    from guidance_options import setting
+
+    values = {"b": {"d": [0.1, {"f": 1, "e": 2}], "c": None}, "a": "x"}
+    turned = {"a": "x", "b": {"c": None, "d": [0.1, {"e": 2, "f": 1}]}}
+    assert setting(values) == setting(turned) == setting(json.dumps(values)) == str(turned)
+    assert setting({"a": 1}) != setting({"a": 2})
+    assert [setting(value) for value in (0.5, "{no json", None, "text")] == ["0.5", "{no json", "None", "text"]
+
+
 def test_an_output_folder_is_of_one_setting(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "settings.json").write_text(json.dumps({"epochs": "7"}))

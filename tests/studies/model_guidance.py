@@ -117,10 +117,11 @@ class Findings:
 
     def _cheap_annotation(self) -> None:
         for loss, metric in (("energy", EPG), ("l1", IOU)):
-            full, base = self._cheap(loss), {"model": "bcos", "layer": "input", "loss": "baseline"}
+            full = self._cheap(loss)
+            none = [{"model": "bcos", "layer": "input", "loss": other} for other in ("baseline", "unguided")]
             for fraction in (0.01, 0.1):
                 few = full | {"fraction": fraction}
-                self.state("R7", f"{loss}: {fraction:.0%} of the boxes beat none", metric, few, [base])
+                self.state("R7", f"{loss}: {fraction:.0%} of the boxes beat none", metric, few, none)
             self.state("R7", f"{loss}: 10% within 5 points of 100%", metric, full | {"fraction": 0.1}, [full], -5.0)
             for dilation in (0.1, 0.25, 0.5):
                 grown = full | {"dilation": dilation}
