@@ -15,6 +15,7 @@ from hf_guidance.second_order.batch_norm import FixedBatchNorm
 from hf_guidance.second_order.convolution import Convolution, Geometry
 from hf_guidance.second_order.gelu import Gelu
 from hf_guidance.second_order.layer_norm import LayerNorm
+from hf_guidance.second_order.relu import Relu
 from hf_guidance.second_order.training_batch_norm import TrainingBatchNorm
 
 
@@ -22,7 +23,7 @@ from hf_guidance.second_order.training_batch_norm import TrainingBatchNorm
 def fast_double_backward(leaf: Tensor | None = None) -> Iterator[None]:
     """Run a forward pass whose gradients will be differentiated again.
 
-    Inside, convolution, LayerNorm, exact GELU and BatchNorm become functions of equal value whose
+    Inside, convolution, LayerNorm, exact GELU, ReLU and BatchNorm become functions of equal value whose
     backward has a backward of its own, written by hand and made of the library's kernels:
 
         d/dx:    dx = J(x, w)^T dy
@@ -128,6 +129,13 @@ def _gelu(leaf: Any, input: Any, *, approximate: str = "none") -> Tensor | None:
     return y
 
 
+def _relu(leaf: Any, input: Any, inplace: bool = False) -> Tensor | None:
+    if not _usable(input) or (inplace and (input.is_leaf or input._is_view())):
+        return None
+    y: Tensor = Relu.apply(input, inplace)
+    return y
+
+
 def _batch_norm(
     leaf: Any, input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
     training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
@@ -152,5 +160,6 @@ _SUBSTITUTES: dict[Any, Callable[..., Tensor | None]] = {
     F.conv3d: _convolution,
     F.layer_norm: _layer_norm,
     F.gelu: _gelu,
+    F.relu: _relu,
     F.batch_norm: _batch_norm,
 }

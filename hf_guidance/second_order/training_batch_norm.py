@@ -17,6 +17,9 @@ from torch.autograd import Function
 
 from hf_guidance.second_order.passes import in_first_derivative, refuse_third_derivative, wanted
 
+PART = 1 << 19
+"""Numbers of a tensor that are multiplied at once on a CPU."""
+
 
 def _backward(dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, rstd: Tensor, eps: float, mask: Any) -> Any:
     return torch.ops.aten.native_batch_norm_backward(dy, x, weight, None, None, mean, rstd, True, eps, mask)
@@ -83,7 +86,7 @@ class TrainingBatchNormGradient(Function):
             return ddy, None, None, None, None, None
         count = x.numel() // x.shape[1]
         dy_n, dy_1, u_n, u_1 = (sums / count for sums in (along, total, u_along, u_total))
-        c = _inner(u, dy) / count - u_1 * dy_1 - u_n * dy_n
+        c = _inner(u, dy, rstd.dtype) / count - u_1 * dy_1 - u_n * dy_n
         dweight = count * rstd * c if need_weight else None
         ddx = None
         if need_x:
@@ -95,12 +98,13 @@ class TrainingBatchNormGradient(Function):
         return ddy if need_dy else None, ddx, dweight, None, None, None
 
 
-def _inner(u: Tensor, dy: Tensor) -> Tensor:
-    # Sum of the product per channel, in one kernel: the weight's gradient of a BatchNorm that leaves its input as it is.
-    one = torch.ones(u.shape[1], dtype=u.dtype, device=u.device)
-    mask = [False, True, False]
-    arguments = (u, dy, one, torch.zeros_like(one), one, None, None, False, 0.0, mask)
-    found: Tensor = torch.ops.aten.native_batch_norm_backward(*arguments)[1]
+def _inner(u: Tensor, dy: Tensor, dtype: torch.dtype) -> Tensor:
+    # Sum of the product per channel; the products of a part of the batch stay in the cache.
+    parts = max(1, u.numel() // PART) if u.device.type == "cpu" else 1
+    found = torch.zeros(u.shape[1], dtype=dtype, device=u.device)
+    for a, b in zip(u.chunk(parts), dy.chunk(parts), strict=True):
+        a, b = (v.to(dtype).reshape(*v.shape[:2], -1) for v in (a, b))
+        found += torch.linalg.vecdot(a, b).sum(0)
     return found
 
 
