@@ -65,7 +65,9 @@ def cells_of(options: GridArguments) -> list[dict[str, Any]]:
             for loss, *rest in itertools.product(axes["losses"], axes["fractions"], axes["dilations"], axes["moved"]):
                 weights = (0.0,) if loss == "unguided" else axes["weights"].get(loss, WEIGHTS[loss])
                 for weight in weights:
-                    found[(model, attribution, layer, loss, weight, *rest, seed)] = None
+                    fraction, dilation, moved = rest  # 1 is 1.0, also in the names of folders
+                    cell = (loss, float(weight), float(fraction), float(dilation), int(moved), seed)
+                    found[(model, attribution, layer, *cell)] = None
     return [dict(zip(AXES, values, strict=True)) for values in found]
 
 

@@ -25,10 +25,13 @@ def annotated_indices(rows: int, fraction: float, seed: int) -> npt.NDArray[np.i
         The chosen rows in the order drawn.
 
     Raises:
-        ValueError: ``fraction`` outside [0, 1], or so small that no row is chosen: only 0 takes none.
+        ValueError: ``fraction`` outside [0, 1], or so small that no row is chosen: only 0 takes none; or a ``seed`` that the
+            generator does not take.
     """
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction={fraction} is outside [0, 1]; 0.1 annotates every tenth row.")
+    if not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
+        raise ValueError(f"fraction={fraction!r} is outside [0, 1]; 0.1 annotates every tenth row.")
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed={seed!r} is no whole number from 0 to 2**32 - 1, which NumPy's generator takes.")
     if fraction and int(fraction * rows) < 1:
         raise ValueError(f"fraction={fraction} of {rows} rows annotates none; give a larger fraction, or 0 for none.")
     generator = np.random.RandomState(seed)
@@ -47,7 +50,7 @@ def with_annotated_fraction(dataset: datasets.Dataset, fraction: float, seed: in
         The dataset with the column; an earlier column ``annotated`` is replaced.
 
     Raises:
-        ValueError: Several splits or a stream instead of a dataset, or a ``fraction`` as for ``annotated_indices``.
+        ValueError: Several splits or a stream instead of a dataset, or a ``fraction`` or ``seed`` as for ``annotated_indices``.
     """
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "add_column")):
         raise ValueError(

@@ -133,7 +133,10 @@ class GuidanceCollator:
             pixels = torch.as_tensor(row["pixel_values"])
             return pixels, (int(pixels.shape[-2]), int(pixels.shape[-1]))
         if self.image_processor is None:
-            raise ValueError(f"{name} has no pixel_values and the collator no image_processor; give one of the two.")
+            raise ValueError(
+                f"{name} has no pixel_values and the collator no image_processor; give one of the two, as the model's own: "
+                "AutoImageProcessor.from_pretrained(...), or for B-cos, which reads six channels, BcosImageProcessor()."
+            )
         value = row.get("image")
         if value is None:
             raise ValueError(f"{name} has no PIL image in column 'image'; its columns are {sorted(row)}.")

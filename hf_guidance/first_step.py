@@ -27,8 +27,9 @@ def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tenso
         patient: Whether a head that is zero, as at the start of a fine-tuning, may still learn to pass gradients.
 
     Returns:
-        Whether every term could be judged. A term whose loss is zero cannot, nor one whose maps have no positive entry
-        yet or that lies below a head that is still zero: check again later.
+        Whether every term could be judged. A term cannot whose loss is zero or flat on these maps (as where all that is
+        positive lies outside the boxes), nor one whose maps have no positive entry yet or that lies below a head that is
+        still zero: check again later.
 
     Raises:
         ValueError: The gradient at a layer is zero, input times gradient cancels, or no trainable parameter is reached.
@@ -49,11 +50,13 @@ def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tenso
             continue
         if at_layer:
             _check_layer(name, attribution, forward)
-        values = torch.where(term.objective.rows(forward) > 0, term.objective(forward), 0)
+        counts = term.objective.rows(forward) > 0
+        values = torch.where(counts, term.objective(forward), 0)
         if _moves(values.sum(), trainable):
             continue
-        if trainable and values.requires_grad and (reason := _rightly_still(values, forward.attribution(attribution))):
-            logger.warning(f"term {name!r}: {reason}, so the term moves nothing yet.")
+        maps = forward.attribution(attribution)
+        if trainable and values.requires_grad and (reason := _rightly_still(values, maps[counts], trainable)):
+            logger.warning_once(f"term {name!r}: {reason}, so the term moves nothing yet.")
             judged = False
             continue
         raise ValueError(
@@ -64,10 +67,17 @@ def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tenso
     return judged
 
 
-def _rightly_still(values: Tensor, maps: Tensor) -> str | None:
+def _rightly_still(values: Tensor, maps: Tensor, trainable: list[Tensor]) -> str | None:
     if not bool(values.any()):
         return "its loss is zero on this batch (nothing to mend, or no row that counts)"
-    return None if bool((maps > 0).any()) else "no map of this batch has a positive entry"
+    if not bool((maps > 0).any()):
+        return "no map of this batch has a positive entry"
+    # A normalised map of a single entry is constant whatever the model becomes; other maps only where they are now.
+    several = bool(((maps != 0).flatten(1).sum(1) > 1).any())
+    ramp = torch.linspace(1, 2, maps.numel(), dtype=maps.dtype, device=maps.device).reshape(maps.shape)
+    if several and _moves((maps * ramp).sum(), trainable):
+        return "its loss is flat on this batch's maps (as where all that is positive lies outside the boxes)"
+    return None
 
 
 def _moves(loss: Tensor, trainable: list[Tensor]) -> bool:

@@ -44,8 +44,8 @@ class Term:
     def __post_init__(self) -> None:
         if not isinstance(self.objective, Objective):
             raise ValueError(f"Term(objective={self.objective!r}): give an Objective, for example Energy(GradCAM()).")
-        if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise ValueError(f"Term(weight={self.weight}): give a finite weight >= 0.")
+        if not isinstance(self.weight, int | float) or not (math.isfinite(self.weight) and self.weight >= 0):
+            raise ValueError(f"Term(weight={self.weight!r}): give a finite weight >= 0.")
         if self.reduction not in _REDUCTIONS:
             raise ValueError(f"Term(reduction={self.reduction!r}) is unknown; choose one of {list(_REDUCTIONS)}.")
 

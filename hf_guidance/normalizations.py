@@ -74,5 +74,6 @@ def _over_row(maps: Tensor, reduce) -> Tensor:  # type: ignore[no-untyped-def]
 
 
 def _safe(scale: Tensor) -> Tensor:
-    # Rows without scale divide by one: value and gradient stay finite (0/0 behind a where still poisons the gradient).
-    return torch.where(scale > 0, scale, 1)
+    # Rows without scale divide by one: value and gradient stay finite (0/0 behind a where still poisons the gradient). So do
+    # rows below the smallest normal number, whose reciprocal is infinite.
+    return torch.where(scale > torch.finfo(scale.dtype).tiny, scale, 1)

@@ -64,7 +64,8 @@ class Sweep:
 
         Raises:
             ValueError: No cells, cells with different names or twice the same, a name that the CSV needs or a result
-                shares with the cells, a CSV of another grid or with a damaged row, or another process at work on it.
+                shares with the cells, results that are no mapping, a CSV of another grid or with a damaged row, or another
+                process at work on it.
         """
         keys = _checked(cells)
         runs = {self.fingerprint(cell): dict(cell) for cell in cells}
@@ -79,7 +80,7 @@ class Sweep:
             _check_values(table, runs, self.file)
             for run, cell in runs.items():
                 if run not in table:
-                    results = _scalars(dict(function(dict(cell))), "results")
+                    results = _results_of(function, cell)
                     if clash := sorted(set(results) & {*keys, *_OWN}):
                         raise ValueError(f"the results {clash} have names of the cell's columns; rename them.")
                     own = {"run": run, "settings": _short(self._settings)}
@@ -103,6 +104,13 @@ class Sweep:
         The order of names does not matter, and 1.0 is 1; "1" is not, nor is True.
         """
         return _short({"cell": _plain(cell, "cell"), "settings": self._settings})
+
+
+def _results_of(function: Callable[[dict[str, Any]], Any], cell: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    found = function(dict(cell))
+    if not isinstance(found, Mapping):
+        raise ValueError(f"the function of a sweep returned {found!r}; it returns results by name, as {{'epg': 0.5}}.")
+    return _scalars(found, "results")
 
 
 def _scalars(values: Mapping[str, Any], what: str) -> dict[str, Scalar]:

@@ -19,10 +19,16 @@ def test_counts_are_cut_to_whole_rows(fraction, count):
     assert len(indices) == len(set(indices.tolist())) == count
 
 
-@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan"), "0.1"])
 def test_fractions_outside_zero_and_one_are_refused(fraction):
     with pytest.raises(ValueError, match=r"fraction=.*outside \[0, 1\]"):
         annotated_indices(10, fraction, 0)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, "0", None])
+def test_seeds_that_the_generator_does_not_take_are_refused(seed):
+    with pytest.raises(ValueError, match=r"seed=.* is no whole number from 0 to"):
+        annotated_indices(10, 0.5, seed)
 
 
 def test_the_global_generator_is_left_alone():

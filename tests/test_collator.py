@@ -95,6 +95,11 @@ def test_soft_importance_stays_soft():
     assert torch.allclose(batch["importance"], torch.tensor(0.25), atol=3e-3)
 
 
+def test_pictures_without_a_processor_are_refused_with_those_that_fit():
+    with pytest.raises(ValueError, match=r"no image_processor; give one of the two.*six channels, BcosImageProcessor"):
+        GuidanceCollator(None, "multi_label_classification", 2)([row()])
+
+
 def test_ready_pixel_values_need_no_processor():
     ready = {"pixel_values": torch.randn(3, 16, 24), "labels": [1], "objects": [{"bbox": [2, 3, 10, 9], "category": 1}]}
     batch = GuidanceCollator(None, num_labels=2)([ready, ready])

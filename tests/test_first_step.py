@@ -6,7 +6,7 @@ from hf_guidance.attributions import GradCAM, Gradient, InputXGradient, Integrat
 from hf_guidance.first_step import check_terms
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.normalizations import Identity
-from hf_guidance.objectives import L1, Energy, RightReasons
+from hf_guidance.objectives import L1, PPCE, Energy, RightReasons
 
 
 def check(model, family, guidance, batch=None):
@@ -83,6 +83,27 @@ def test_maps_without_a_positive_entry_are_judged_later():
     with torch.no_grad():
         model.classifier[1].weight.copy_(-model.classifier[1].weight.abs())
     assert check(model, tiny_family("resnet"), Guidance(guided=Energy(GradCAM()))) is False
+
+
+def positive_outside_only():
+    """A net whose map is its input, on images that are negative in the box and positive elsewhere."""
+    model, batch = smooth_net(), make_batch(size=(6, 8), channels=2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.abs_()
+    inside = batch["importance"][:, None] > 0
+    batch["pixel_values"] = torch.where(inside, -1.0, 1.0).expand_as(batch["pixel_values"]).to(batch["pixel_values"])
+    return model, batch
+
+
+@pytest.mark.parametrize("loss", [Energy, PPCE, L1])
+def test_a_loss_that_is_flat_on_these_maps_is_judged_later(loss):
+    """All that is positive lies outside the boxes: Energy is 1 and its gradient 0, by its formula."""
+    model, batch = positive_outside_only()
+    guidance = Guidance(guided=loss(InputXGradient("input")))
+    assert check(model, SMOOTH_FAMILY, guidance, batch) is (loss is L1)
+    with pytest.raises(ValueError, match="moves no parameter"):
+        check(model.requires_grad_(False), SMOOTH_FAMILY, guidance, batch)
 
 
 def test_integrated_gradients_and_several_terms_pass():

@@ -47,6 +47,15 @@ def test_rows_without_scale_are_finite_with_their_gradient(cls, row):
     assert torch.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("cls", ALL)
+def test_a_row_whose_reciprocal_is_infinite_is_finite_with_its_gradient(cls):
+    maps = torch.tensor([[1e-42, -1e-43, 0.0]], requires_grad=True)
+    ours = cls()(maps)
+    (gradient,) = torch.autograd.grad(ours.sum(), maps)
+    assert torch.isfinite(ours).all()
+    assert torch.isfinite(gradient).all()
+
+
 @given(
     st.lists(st.floats(-5, 5), min_size=2, max_size=6, unique=True).filter(
         lambda v: min(abs(a - b) for i, a in enumerate(v) for b in v[:i]) > 1e-2 and min(map(abs, v)) > 1e-2

@@ -151,7 +151,9 @@ def test_random_supervision_of_it_reads_the_random_column():
         ({"reduction": "mean"}, r"reduction='mean' is unknown; choose one of \['sum', 'batch', 'rows'\]"),
         ({"fraction": 0.0}, r"fraction=0.0 is outside \(0, 1\]"),
         ({"fraction": 1.5}, r"fraction=1.5 is outside \(0, 1\]"),
+        ({"fraction": "0.1"}, r"fraction='0.1' is outside \(0, 1\]"),
         ({"weight": -1.0}, "finite weight >= 0"),
+        ({"weight": "1"}, "weight='1' is no number; give λ, as 0.001, or None"),
     ],
     ids=str,
 )

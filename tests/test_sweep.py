@@ -268,6 +268,8 @@ def test_bad_results_and_settings(tmp_path):
         sweep.run(CELLS, lambda cell: {"weight": 1, "run": 2})
     with pytest.raises(ValueError, match=r"results: 'epg' is array\(\[1, 2\]\)"):
         sweep.run(CELLS, lambda cell: {"epg": np.array([1, 2])})
+    with pytest.raises(ValueError, match="returned None; it returns results by name"):
+        sweep.run(CELLS, lambda cell: None)
     with pytest.raises(ValueError, match="settings: 'model' is <object"):
         Sweep(tmp_path / "grid.csv", {"model": object()})
 

@@ -28,7 +28,8 @@ class BcosImageProcessor(TorchvisionBackend):  # type: ignore[misc]
         **kwargs: What every image processor takes.
 
     Raises:
-        ValueError: Normalisation is asked for, here or in a call; or on a call, pixels would lie outside [0, 1].
+        ValueError: Normalisation is asked for, here or in a call; or on a call, pixels would lie outside [0, 1], or have six
+            channels already.
 
     Example:
         >>> BcosImageProcessor()(image, return_tensors="pt").pixel_values.shape
@@ -49,6 +50,8 @@ class BcosImageProcessor(TorchvisionBackend):  # type: ignore[misc]
     def preprocess(self, images: Any, *args: Any, **kwargs: Any) -> BatchFeature:
         """Make ``pixel_values`` (batch, 6, height, width) of pictures or arrays; keywords override the settings."""
         _refuse_normalisation(kwargs.get("do_normalize"))
+        for image in images if isinstance(images, list | tuple) else [images]:
+            _refuse_encoded(image)
         return super().preprocess(images, *args, **kwargs)
 
     def _preprocess(
@@ -74,6 +77,15 @@ def _refuse_normalisation(do_normalize: Any) -> None:
         raise ValueError(
             "BcosImageProcessor(do_normalize=True): B-cos nets read colours in [0, 1] and their complements; normalised "
             "ones have no complement. Leave do_normalize False."
+        )
+
+
+def _refuse_encoded(image: Any) -> None:
+    shape = tuple(getattr(image, "shape", ()))
+    if len(shape) > 2 and 6 in (shape[-3], shape[-1]) and not {1, 3} & {shape[-3], shape[-1]}:
+        raise ValueError(
+            f"BcosImageProcessor got an array of shape {shape}: six channels are what it puts out. Give pictures or arrays of "
+            "three channels, or hand the encoded ones to the model as pixel_values."
         )
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from hf_guidance.models.bcos_conv import BcosConv2d
 from hf_guidance.models.bcos_resnet_config import BcosResNetConfig
 from hf_guidance.models.resnet_sizes import MULTI_LABEL, fitting_labels
+from hf_guidance.models.same_depth import SameDepth
 from hf_guidance.models.uncentered_batch_norm import UncenteredBatchNorm2d
 
 
@@ -48,7 +48,7 @@ class BcosResNetBlock(nn.Module):
         return y
 
 
-class BcosResNetForImageClassification(PreTrainedModel):  # type: ignore[misc]
+class BcosResNetForImageClassification(SameDepth):
     """B-cos ResNet as in arXiv 2303.11932: every layer is ``W(x) x``, so the logits are a linear map of the input.
 
     Stem (convolution, norm, mean pooling), stages of residual blocks, a 1x1 B-cos convolution to a map a class, mean over

@@ -57,13 +57,15 @@ def check_exponents(name: str, b: float, max_out: int) -> None:
     """Raise where b or max_out of a layer make no B-cos layer.
 
     Raises:
-        ValueError: ``b`` below 1 or not finite, or ``max_out`` below 1.
+        ValueError: ``b`` that is no finite number of at least 1, or ``max_out`` that is no whole number of at least 1.
     """
-    if not 1 <= b < float("inf"):
-        raise ValueError(f"{name}(b={b}) must be at least 1 (1 is a linear layer, the published nets have 2).")
-    if max_out < 1:
+    if not isinstance(b, int | float) or not 1 <= b < float("inf"):
         raise ValueError(
-            f"{name}(max_out={max_out}) must be at least 1, the number of filters that an output chooses from."
+            f"{name}(b={b!r}) must be at least 1, a number (1 is a linear layer, the published nets have 2)."
+        )
+    if not isinstance(max_out, int) or max_out < 1:
+        raise ValueError(
+            f"{name}(max_out={max_out!r}) must be at least 1, the whole number of filters that an output chooses from."
         )
 
 

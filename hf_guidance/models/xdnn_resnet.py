@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
 from hf_guidance.models.resnet_sizes import REDUCTION, fitting_labels
+from hf_guidance.models.same_depth import SameDepth
 from hf_guidance.models.xdnn_resnet_config import XDNNResNetConfig
 
 
@@ -80,7 +80,7 @@ class XDNNBlock(nn.Module):
         return functional.relu(inside + self.shortcut(x))
 
 
-class XDNNResNetForImageClassification(PreTrainedModel):  # type: ignore[misc]
+class XDNNResNetForImageClassification(SameDepth):
     """A ResNet without biases and without normalisation, an X-DNN (arXiv 2111.07668).
 
     Convolutions, ReLU, max pooling and the mean are positively homogeneous, so ``logits(a x) - bias = a (logits(x) - bias)``

@@ -66,7 +66,8 @@ def model_guidance(
         reduction: "sum", "batch" or "rows", as in Term.
 
     Raises:
-        ValueError: An unknown name, an attribution that the model does not have, or a fraction outside (0, 1].
+        ValueError: An unknown name, an attribution that the model does not have, a fraction outside (0, 1], or a weight that
+            is no finite number >= 0.
 
     Example:
         >>> guidance = model_guidance("energy", "bcos", layer="final", weight=WEIGHTS["energy"][2])
@@ -77,8 +78,10 @@ def model_guidance(
         raise ValueError(
             f"attribution={attribution!r} is unknown for model={model!r}; choose one of {list(_ATTRIBUTIONS[model])}."
         )
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction={fraction} is outside (0, 1]; without annotations there is nothing to guide by.")
+    if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
+        raise ValueError(f"fraction={fraction!r} is outside (0, 1]; without annotations there is nothing to guide by.")
+    if weight is not None and not isinstance(weight, int | float):
+        raise ValueError(f"weight={weight!r} is no number; give λ, as {WEIGHTS[loss][1]}, or None for it.")
     summed = (WEIGHTS[loss][1] if weight is None else weight) / max(fraction, _SMALLEST_FRACTION)
     annotated = BATCH_SIZE * fraction / (1 - (1 - fraction) ** BATCH_SIZE)
     factor = {"sum": 1.0, "batch": BATCH_SIZE, "rows": annotated}[reduction]

@@ -160,6 +160,17 @@ def test_settings_are_the_same_in_any_order_and_notation(monkeypatch):
     assert [setting(value) for value in (0.5, "{no json", None, "text")] == ["0.5", "{no json", "None", "text"]
 
 
+def test_cells_are_the_same_in_any_notation_of_their_numbers(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    from guidance_grid import GridArguments, cells_of
+
+    def cells(one, zero):
+        weights = json.dumps({"energy": [one]})
+        return cells_of(GridArguments(losses=["energy"], weights=weights, fractions=[one], dilations=[zero]))
+
+    assert str(cells(1, 0)) == str(cells(1.0, 0.0))
+
+
 def test_an_output_folder_is_of_one_setting(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "settings.json").write_text(json.dumps({"epochs": "7"}))

@@ -132,3 +132,11 @@ def test_resized_floats_stay_in_range(resample):
     assert pixels.min() == 0
     assert pixels.max() == 1
     torch.testing.assert_close(pixels[:, :3] + pixels[:, 3:], torch.ones(1, 3, 50, 50))
+
+
+@pytest.mark.parametrize("shape", [(6, 16, 20), (16, 20, 6), (2, 6, 16, 20)])
+@pytest.mark.parametrize("listed", [True, False])
+def test_encoded_images_are_refused(shape, listed):
+    image = np.zeros(shape, np.float32)
+    with pytest.raises(ValueError, match=r"six channels are what it puts out.*three channels"):
+        BcosImageProcessor(do_rescale=False)([image] if listed else image)

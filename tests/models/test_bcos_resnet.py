@@ -253,6 +253,8 @@ def test_classes_that_are_no_integers_are_refused(dtype):
         ({"depths": [True], "hidden_sizes": [4]}, "each at least 1 and whole"),
         ({"norm_eps": -1}, r"norm_eps=-1\) must be a finite number above 0"),
         ({"norm_eps": 0.0}, r"norm_eps=0.0\) must be a finite number above 0"),
+        ({"b": "2"}, r"b='2'\) must be at least 1, a number"),
+        ({"max_out": 1.5}, r"max_out=1.5\) must be at least 1, the whole number"),
         ({"norm_eps": "a"}, r"norm_eps='a'\) must be a finite number above 0"),
         ({"logit_bias": "a"}, r"logit_bias='a'\) must be a finite number, as"),
         ({"logit_bias": float("nan")}, r"logit_bias=nan\) must be a finite number, as"),

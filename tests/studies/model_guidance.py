@@ -94,7 +94,7 @@ class Findings:
             for layer in ("input", "final"):
                 here = {"model": model, "layer": layer}
                 losses = {loss: here | {"loss": loss} for loss in LOSSES}
-                base, long = here | {"loss": "baseline"}, {"model": model, "layer": "final", "loss": "unguided"}
+                base, long = here | {"loss": "baseline"}, here | {"loss": "unguided"}
                 rest = [losses[loss] for loss in LOSSES if loss != "energy"]
                 self.state("R1", f"{model} {layer}: energy has the best EPG", EPG, losses["energy"], rest)
                 if layer == "final":
