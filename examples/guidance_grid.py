@@ -63,9 +63,10 @@ def cells_of(options: GridArguments) -> list[dict[str, Any]]:
         for model, attribution, layer in itertools.product(axes["models"], axes["attributions"], axes["layers"]):
             found[(model, attribution, layer, "baseline", 0.0, 1.0, 0.0, 0, seed)] = None
             for loss, *rest in itertools.product(axes["losses"], axes["fractions"], axes["dilations"], axes["moved"]):
-                weights = (0.0,) if loss == "unguided" else axes["weights"].get(loss, WEIGHTS[loss])
-                for weight in weights:
-                    fraction, dilation, moved = rest  # 1 is 1.0, also in the names of folders
+                none = loss == "unguided"  # takes no boxes: one run, whatever their number and size
+                weights = (0.0,) if none else axes["weights"].get(loss, WEIGHTS[loss])
+                fraction, dilation, moved = PLAIN.values() if none else rest
+                for weight in weights:  # 1 is 1.0, also in the names of folders
                     cell = (loss, float(weight), float(fraction), float(dilation), int(moved), seed)
                     found[(model, attribution, layer, *cell)] = None
     return [dict(zip(AXES, values, strict=True)) for values in found]

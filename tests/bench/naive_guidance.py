@@ -183,6 +183,13 @@ class Setting:
         once = min(self._plain_backward, backward)
         return {"attribution": attribution, "step": ready - start + attribution + once + share * (backward - once)}
 
+    def forward(self) -> dict[str, float]:
+        """The batch through the model, without maps."""
+        start = self._clean()
+        with torch.no_grad():
+            self.model(pixel_values=self.images)
+        return {"step": self._now() - start}
+
     def evaluate(self, layer: str) -> dict[str, float]:
         """Maps of all pairs by the library: one backward a slot."""
         method, start = self.method(layer), self._clean()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
+import optuna
 import pytest
 from transformers import AutoImageProcessor, AutoModelForImageClassification, TrainerCallback
-from transformers.hyperparameter_search import ALL_HYPERPARAMETER_SEARCH_BACKENDS, HyperParamSearchBackendBase
-from transformers.trainer_utils import BestRun, HPSearchBackend
 
 from hf_guidance import Grounding, Guidance, ParetoCheckpoints, Term, load_representative
 from hf_guidance.analysis import pareto_indices
@@ -98,33 +96,16 @@ def test_without_evaluations_there_is_no_front(trainer_of, model_of):
         trainer.train()
 
 
-def test_every_trial_of_a_search_keeps_a_front(trainer_of, model_of, digits, tmp_path, monkeypatch):
-    class InOrder(HyperParamSearchBackendBase):
-        """Stands for Optuna: one trial after the other, by transformers' own search."""
-
-        name = "optuna"
-
-        @staticmethod
-        def is_available():
-            return True
-
-        def run(self, trainer, n_trials, direction, **settings):
-            for number in range(n_trials):
-                trainer.objective = None
-                trainer.train(trial=SimpleNamespace(number=number, params={}))
-            return BestRun("0", trainer.compute_objective(trainer.evaluate()), {})
-
-    monkeypatch.setattr("transformers.integrations.hp_params", lambda trial: {})  # knows Optuna's own trials only
-    monkeypatch.setitem(ALL_HYPERPARAMETER_SEARCH_BACKENDS, HPSearchBackend.OPTUNA, InOrder)
+def test_every_trial_of_a_search_keeps_a_front(trainer_of, model_of, digits, tmp_path):
     trainer = trainer_of(
         model_of(), GUIDANCE, rows=digits["train"], num_train_epochs=2, eval_strategy="epoch",
         trainer={"callbacks": [ParetoCheckpoints(("eval_epg",))], "grounding": Grounding(GradCAM())},
     )  # fmt: skip
     trainer.model_init = lambda trial=None: model_of()
-    trainer._report_to_hp_search = lambda *arguments: None  # imports Optuna
     trainer.hyperparameter_search(
-        hp_space=lambda trial: {"learning_rate": [0.1, 1e-3][trial.number]}, n_trials=2, backend="optuna"
-    )
+        hp_space=lambda trial: {"learning_rate": trial.suggest_categorical("learning_rate", [0.1, 1e-3])},
+        sampler=optuna.samplers.GridSampler({"learning_rate": [0.1, 1e-3]}, seed=0), n_trials=2, backend="optuna",
+    )  # fmt: skip
     first, second = (recorded(tmp_path / "out" / f"pareto-{number}") for number in range(2))
     assert first["points"] != second["points"]
     assert all(load_representative(tmp_path / "out" / f"pareto-{n}", 0, keep="eval_epg").is_dir() for n in range(2))
