@@ -161,7 +161,7 @@ class GuidanceCollator:
     def _labels(self, labels: list[list[int]]) -> Tensor:
         if self.problem_type == "single_label_classification":
             return torch.tensor([classes[0] for classes in labels], dtype=torch.long)
-        multi_hot = torch.zeros(len(labels), self.num_labels or 0)
+        multi_hot = torch.zeros(len(labels), self.num_labels or 0, dtype=torch.float32)
         for index, classes in enumerate(labels):
             multi_hot[index, classes] = 1
         return multi_hot
@@ -175,7 +175,7 @@ class GuidanceCollator:
         return pixels
 
     def _importance(self, masks: list[Tensor], size: Sequence[int], ready: bool) -> Tensor:
-        importance = torch.zeros(len(masks), *size)
+        importance = torch.zeros(len(masks), *size, dtype=torch.float32)
         filled = [index for index, mask in enumerate(masks) if mask.any()]
         if not filled:
             return importance

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import datasets
@@ -19,7 +21,8 @@ def check_annotated(dataset: Any) -> None:
     """Raise if a dataset that can be judged cannot have a single annotated row.
 
     Raises:
-        ValueError: No column with importance, or all of them empty in every row, or every ``annotated`` is False.
+        ValueError: No column with importance, or all of them empty in every row, or every ``annotated`` is False, or False
+            in every row that has importance.
     """
     if not can_be_judged(dataset):
         return
@@ -34,15 +37,37 @@ def check_annotated(dataset: Any) -> None:
         flag is None or flag for flag in dataset.with_format(None)["annotated"]
     ):
         raise ValueError("column 'annotated' of the training set is False in every row; annotate at least one row.")
-    if not any(_filled(dataset, name) for name in columns):
+    flags = dataset.with_format(None)["annotated"] if "annotated" in dataset.column_names else repeat(None)
+    held = False
+    for filled, flag in zip(filled_rows(dataset, columns), flags, strict=False):
+        if filled and (flag is None or flag):
+            return
+        held = held or filled
+    if not held:
         raise ValueError(f"columns {columns} of the training set are empty in every row; annotate at least one row.")
+    raise ValueError(
+        f"column 'annotated' of the training set is False in every row that has something in {columns}; annotate at least one "
+        "of them."
+    )
 
 
-def _filled(dataset: datasets.Dataset, name: str) -> bool:
-    batches = dataset.with_format("arrow").select_columns([name]).iter(batch_size=1000)
+def filled_rows(dataset: datasets.Dataset, columns: Sequence[str]) -> Iterator[bool]:
+    """Whether any of the columns holds something, row by row; no image is decoded.
+
+    Args:
+        dataset: With the columns.
+        columns: Columns of importance, as "objects" or "mask".
+    """
+    for batch in dataset.with_format("arrow").select_columns(list(columns)).iter(batch_size=1000):
+        filled = [_filled(batch.column(name), name) for name in columns]
+        yield from (any(row) for row in zip(*filled, strict=True))
+
+
+def _filled(column: Any, name: str) -> list[bool]:
     if name != "objects":
-        return any(batch.column(name).null_count < len(batch) for batch in batches)
-    return any(_holds_objects(objects) for batch in batches for objects in batch.column(name).to_pylist())
+        valid: list[bool] = column.is_valid().to_pylist()
+        return valid
+    return [_holds_objects(objects) for objects in column.to_pylist()]
 
 
 def _holds_objects(objects: Any) -> bool:

@@ -36,7 +36,7 @@ class Grounding:
             2303.11932 reports, where boxes that vanish at 224 pixels keep their class.
 
     Raises:
-        ValueError: Another ``unannotated``.
+        ValueError: Another ``unannotated``, or an ``attribution`` that is none.
 
     Example:
         >>> trainer = GuidedTrainer(..., grounding=Grounding(GradCAM(), metrics=("epg", "attribution_iou")))
@@ -49,6 +49,10 @@ class Grounding:
         importance: str = "importance",
         unannotated: str = "drop",
     ) -> None:
+        if not hasattr(attribution, "needs"):
+            raise ValueError(
+                f"attribution={attribution!r} is a {type(attribution).__name__}; give an attribution, as GradCAM()."
+            )
         if unannotated not in ("drop", "zero"):
             raise ValueError(f"unannotated={unannotated!r} is unknown; choose 'drop' or 'zero'.")
         import evaluate  # here: it takes seconds to import, and only measuring needs it

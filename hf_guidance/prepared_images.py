@@ -35,8 +35,8 @@ def prepared_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> l
         640 pixels, 66 of 200711 then end one pixel lower.
 
     Example:
-        >>> prepared_boxes([[1, 1, 144, 109], [7, 7, 7.5, 9]], (144, 109))
-        [[1.0, 2.0, 223.0, 223.0], None]
+        >>> prepared_boxes([[1, 1, 144, 109], [7, 7, 8, 9]], (500, 375))
+        [[0.0, 0.0, 64.0, 65.0], None]
     """
     resized = resize_boxes([list(map(float, box)) for box in boxes], size[::-1], (SIDE, SIDE)).tolist()
     return [[*map(float, box)] if box[0] < box[2] and box[1] < box[3] else None for box in resized]

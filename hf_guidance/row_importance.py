@@ -74,11 +74,11 @@ def check_dilation(dilation: float, source: str) -> None:
         source: As in `row_importance`.
 
     Raises:
-        ValueError: A negative or infinite share, or a source that has no boxes.
+        ValueError: No number, a negative or infinite share, or a source that has no boxes.
     """
-    if not 0 <= dilation < math.inf:
+    if not isinstance(dilation, int | float) or not 0 <= dilation < math.inf:
         raise ValueError(
-            f"box_dilation={dilation}: allowed is a share of the box, 0 or more; 0.25 grows it by a quarter."
+            f"box_dilation={dilation!r}: allowed is a share of the box, 0 or more; 0.25 grows it by a quarter."
         )
     if dilation and source in ("importance", "mask"):
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,15 +19,16 @@ def row_labels(row: Mapping[str, Any], name: str, problem_type: str, num_labels:
         num_labels: Number of classes; None does not check the range.
 
     Returns:
-        The class indices, each once, ascending. Multi-label rows may have none.
+        The class indices, ascending. Multi-label rows may have none.
 
     Raises:
-        ValueError: No label column, not exactly one label, or a class outside [0, num_labels).
+        ValueError: No label column, labels that are no class indices or a class twice (as of 0/1 entries, one a class), not
+            exactly one label, or a class outside [0, num_labels).
     """
     value = row.get("labels", row.get("label"))
     if value is None:
         raise ValueError(f"{name} has neither 'labels' nor 'label'; its columns are {sorted(row)}.")
-    labels = sorted({int(v) for v in value}) if hasattr(value, "__iter__") else [int(value)]
+    labels = sorted(_indices(value, name))
     if problem_type == "single_label_classification" and len(labels) != 1:
         raise ValueError(
             f"{name} has labels {labels}, single-label classification takes exactly one; for several set "
@@ -35,4 +37,23 @@ def row_labels(row: Mapping[str, Any], name: str, problem_type: str, num_labels:
     wrong = [label for label in labels if label < 0 or (num_labels is not None and label >= num_labels)]
     if wrong:
         raise ValueError(f"{name} has class {wrong[0]}, the model knows 0 to {(num_labels or 0) - 1}; set num_labels.")
+    return labels
+
+
+def _indices(value: Any, name: str) -> list[int]:
+    plain = value.tolist() if hasattr(value, "tolist") else value  # of NumPy or torch
+    entries = list(plain) if isinstance(plain, list | tuple | set | frozenset) else [plain]
+    try:
+        labels = [operator.index(entry) for entry in entries]
+    except TypeError:
+        labels = []
+    if (
+        len(labels) < len(entries)
+        or any(isinstance(entry, bool) for entry in entries)
+        or len(set(labels)) < len(labels)
+    ):
+        raise ValueError(
+            f"{name} has labels {plain!r}; give class indices as integers, each once: [0, 2] for the first and the third "
+            "class, not an entry a class as [1, 0, 1], names or floats."
+        )
     return labels

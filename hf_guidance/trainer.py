@@ -279,7 +279,8 @@ class GuidedTrainer(EvaluationDataTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        self.guidance.save(output_dir or self.args.output_dir)
+        if self.args.should_save:  # every process comes here; one writes, into the folder that it has made
+            self.guidance.save(output_dir or self.args.output_dir)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"

@@ -173,6 +173,9 @@ def test_half_decides_and_the_thin_keep_their_brightest():
     [
         ({"size": 0}, "size=0 is not positive"),
         ({"size": (224, -1)}, r"size=\(224, -1\) is not positive"),
+        ({"size": 32.5}, r"size=32\.5; give a height and a width"),
+        ({"size": (32, 32, 3)}, r"size=\(32, 32, 3\); give a height and a width"),
+        ({"size": "32"}, "size='32'; give a height and a width"),
         ({"scale": (0.0, 1.0)}, r"scale=\(0\.0, 1\.0\).*0 < least <= largest <= 1"),
         ({"scale": (0.5, 0.2)}, "scale="),
         ({"scale": (0.5, 1.2)}, "scale="),

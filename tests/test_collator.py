@@ -198,6 +198,9 @@ def test_unlabelled_rows_can_only_be_predicted():
         ({"objects": [{"bbox": [9.0, 0.0, 3.0, 9.0], "category": 1}]}, "reversed"),
         ({"labels": [0, 1]}, r"labels \[0, 1\].*exactly one"),
         ({"labels": [7]}, "class 7.*0 to 2"),
+        ({"labels": ["dog"]}, r"image_id 'a'.*labels \['dog'\]; give class indices as integers"),
+        ({"labels": [1.0]}, r"labels \[1\.0\]; give class indices"),
+        ({"labels": [True]}, r"labels \[True\]; give class indices"),
         ({"mask": Image.new("L", (10, 10))}, r"mask of size \(10, 10\).*resize"),
         ({"importance": np.full((48, 64), np.nan)}, "NaN"),
         ({"importance": np.full((48, 64), 200.0)}, r"importance in \[0, 200\]"),
@@ -217,6 +220,32 @@ def test_unlabelled_rows_can_only_be_predicted():
 def test_bad_rows_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         GuidanceCollator(SQUARE, num_labels=3)([row(**change)])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[0.0, 0.0, 1.0], torch.tensor([0.0, 0.0, 1.0]), np.array([0.0, 1.0]), [True, False, True], [0, 0, 1], [0.7], "12"],
+)
+def test_entries_of_classes_are_no_indices(labels):
+    with pytest.raises(ValueError, match=r"image_id 'a'.*give class indices as integers, each once"):
+        GuidanceCollator(SQUARE, "multi_label_classification", 3)([row() | {"labels": labels}])
+
+
+@pytest.mark.parametrize(
+    "labels", [[2, 0], (0, 2), {0, 2}, np.array([0, 2]), torch.tensor([0, 2]), [np.int64(0), torch.tensor(2)]]
+)
+def test_indices_of_any_kind_are_labels(labels):
+    batch = GuidanceCollator(SQUARE, "multi_label_classification", 3)([row() | {"labels": labels}])
+    assert batch["labels"].tolist() == [[1.0, 0.0, 1.0]]
+
+
+def test_a_batch_is_float32_whatever_the_default(monkeypatch):
+    torch.set_default_dtype(torch.float64)
+    try:
+        batch = GuidanceCollator(SQUARE, "multi_label_classification", 3)([row()])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert batch["labels"].dtype == batch["importance"].dtype == torch.float32
 
 
 def test_a_truncated_mask_is_named(tmp_path):
@@ -241,6 +270,7 @@ def test_a_truncated_image_is_named(tmp_path):
         ({"problem_type": "regression"}, "problem_type='regression'.*choose"),
         ({"source": "boxen"}, "source='boxen'.*choose"),
         ({"problem_type": "multi_label_classification"}, "num_labels"),
+        ({"num_labels": 3, "box_dilation": "0.1"}, "box_dilation='0.1'.*a share"),
     ],
 )
 def test_bad_options_are_named(options, message):

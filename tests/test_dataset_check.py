@@ -89,3 +89,11 @@ def test_rows_that_a_transform_makes_are_not_judged():
 def test_streams_and_ready_pixels_are_not_judged():
     check_annotated(dataset().to_iterable_dataset())
     check_annotated(dataset().add_column("pixel_values", [[0.0], [0.0]]))
+
+
+def test_flags_and_boxes_must_meet_in_a_row():
+    with pytest.raises(ValueError, match=r"'annotated' .* False in every row that has something in \['objects'\]"):
+        check_annotated(dataset(objects=[[], [OBJECT]], annotated=[True, False]))
+    with pytest.raises(ValueError, match="False in every row that has something"):
+        check_annotated(dataset(objects=[[], [OBJECT]], mask=[None, None], annotated=[None, False]))
+    check_annotated(dataset(objects=[[], [OBJECT]], mask=[MASK, None], annotated=[True, False]))

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from hf_guidance.models.dynamic_product import check_exponents
-from hf_guidance.models.resnet_sizes import check_sizes, sizes_of_depth
+from hf_guidance.models.resnet_sizes import check_sizes, listed, sizes_of_depth
 
 
 class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
@@ -60,8 +60,8 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
     ) -> None:
         self.num_channels = num_channels
         self.embedding_size = embedding_size
-        self.hidden_sizes = list(hidden_sizes)
-        self.depths = list(depths)
+        self.hidden_sizes = listed(hidden_sizes)
+        self.depths = listed(depths)
         self.layer_type = layer_type
         self.b = b
         self.max_out = max_out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -43,6 +43,11 @@ def sizes_of_depth(owner: str, depth: int) -> dict[str, Any]:
     return {"layer_type": layer_type, "depths": depths, "hidden_sizes": sizes}
 
 
+def listed(sizes: Any) -> Any:
+    """A list of the sizes of the stages, for JSON; what is no sequence comes back as it is, for `check_sizes` to refuse."""
+    return list(sizes) if isinstance(sizes, Iterable) and not isinstance(sizes, str) else sizes
+
+
 def check_sizes(config: Any) -> None:
     """Check the sizes of a configuration.
 
@@ -57,7 +62,8 @@ def check_sizes(config: Any) -> None:
     for name in ("num_channels", "embedding_size"):
         if not _is_size(getattr(config, name)):
             raise ValueError(f"{owner}({name}={getattr(config, name)!r}) must be at least 1, a whole number.")
-    if not depths or len(depths) != len(sizes) or not all(map(_is_size, [*depths, *sizes])):
+    lists = isinstance(depths, list) and isinstance(sizes, list)
+    if not (lists and depths and len(depths) == len(sizes) and all(map(_is_size, [*depths, *sizes]))):
         raise ValueError(
             f"{owner}(hidden_sizes={sizes}, depths={depths}): give one number of channels and one of blocks a stage, each at "
             "least 1 and whole."

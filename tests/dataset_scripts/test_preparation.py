@@ -240,6 +240,7 @@ def test_other_preparations_are_refused(name, make, tmp_path, build):
 
 def test_no_box_at_all():
     assert prepared_boxes([], (30, 20)) == []
+    assert prepared_boxes([[1, 1, 144, 109], [7, 7, 8, 9]], (500, 375)) == [[0, 0, 64, 65], None]
 
 
 def test_where_the_released_script_rounds_the_ratio_first():

@@ -242,6 +242,8 @@ def test_classes_that_are_no_integers_are_refused(dtype):
         ({"layer_type": "wide"}, r"layer_type='wide'\) is unknown; choose one of \['basic', 'bottleneck'\]"),
         ({"depths": [1, 1]}, r"hidden_sizes=\[256, 512, 1024, 2048\], depths=\[1, 1\]\): give one number of channels"),
         ({"depths": [], "hidden_sizes": []}, "one of blocks a stage"),
+        ({"hidden_sizes": 64}, r"hidden_sizes=64, depths=\[3, 4, 6, 3\]\): give one number of channels"),
+        ({"depths": "3463"}, r"depths=3463\): give one number of channels"),
         ({"depths": [3, 4, 0, 3]}, r"depths=\[3, 4, 0, 3\].*each at least 1"),
         ({"hidden_sizes": [256, 512, 1024, 2049]}, "multiples of 4, or layer_type='basic'"),
         ({"num_channels": 0}, r"num_channels=0\) must be at least 1"),

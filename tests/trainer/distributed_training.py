@@ -33,7 +33,7 @@ def main() -> None:
     gloo = {"ddp_backend": "gloo"} if "WORLD_SIZE" in os.environ else {}
     args = GuidanceArguments(
         output_dir=folder, per_device_train_batch_size=batch, per_device_eval_batch_size=2, num_train_epochs=2,
-        learning_rate=1e-3, report_to="none", save_strategy="no", logging_steps=1, use_cpu=True, disable_tqdm=True,
+        learning_rate=1e-3, report_to="none", save_strategy="epoch", logging_steps=1, use_cpu=True, disable_tqdm=True,
         frozen_batch_norm=True, lr_scheduler_type="constant", dataloader_pin_memory=False, **gloo,
     )  # fmt: skip
     attribution = InputXGradient("input")

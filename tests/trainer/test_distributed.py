@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from hf_guidance import Guidance
 
 HERE = Path(__file__).parent
 
@@ -30,6 +33,11 @@ def test_two_processes_equal_one(kind, tmp_path, model_of):
     for command in (one, [*two, str(tmp_path)]):
         run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert run.returncode == 0, run.stderr[-3000:]
+        saved = list(tmp_path.glob("checkpoint-*"))
+        assert len(saved) == 2
+        for folder in saved:
+            assert list(Guidance.load(folder)) == ["task", "energy"]
+            shutil.rmtree(folder)
     alone, together = (torch.load(tmp_path / f"{n}.pt", weights_only=False) for n in (1, 2))
     start = torch.cat([p.detach().flatten() for p in model_of(kind).parameters()])
     moved = (alone["weights"] - start).norm()
