@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guidance_options import read_json, require
-from guided_classifiers import AXES, CONFIGS, Classifiers
+from guided_classifiers import AXES, COLUMNS, CONFIGS, Classifiers
 from transformers import PreTrainedConfig
 
-from hf_guidance import Guidance, family_of, recipes
+from hf_guidance import Guidance, annotated_indices, family_of, recipes
+from hf_guidance.dataset_check import filled_rows
 from hf_guidance.recipes.model_guidance import WEIGHTS
 
 UNGUIDED = ("baseline", "unguided")
@@ -108,8 +109,9 @@ def check(cells: list[dict[str, Any]], options: GridArguments, classifiers: Clas
     """Refuse what would end the grid in the middle, or would be ignored.
 
     Raises:
-        ValueError: A layer or an attribution that a model does not have, a share that annotates no row, options of an
-            unknown model, or one that its configuration does not have.
+        ValueError: A layer or an attribution that a model does not have, data without boxes or masks where they are asked
+            for, a share that annotates no row with any, options of an unknown model, or one that its configuration does not
+            have.
     """
     data = classifiers.data
     if not 0 < data.crop <= 1:
@@ -119,20 +121,59 @@ def check(cells: list[dict[str, Any]], options: GridArguments, classifiers: Clas
         if unknown := sorted(set(read_json(value)) - set(CONFIGS)):
             raise ValueError(f"{name}: {unknown[0]!r} is no model; choose among {list(CONFIGS)}.")
     _check_configurations(data.model_config, data.model_options)
+    _check_annotation(cells, classifiers)
+    if data.segmentations:
+        _check_segmentations(classifiers)
     families: dict[str, Any] = {}
-    rows = len(classifiers.splits["train"])
     for cell in cells:
         guidance_of(cell)
-        if int(cell["fraction"] * rows) < 1:
-            raise ValueError(
-                f"fractions: {cell['fraction']} of {rows} training rows annotates none; give a larger share."
-            )
+        classifiers.collator(cell["model"], box_dilation=cell["dilation"])
         if cell["model"] not in families:
             model = classifiers.new_model(cell["model"])
             families[cell["model"]] = model, family_of(model)
         model, family = families[cell["model"]]
         if cell["layer"] != "input":
             family.path(cell["layer"], model)
+
+
+def _check_annotation(cells: list[dict[str, Any]], classifiers: Classifiers) -> None:
+    """Every split has what is asked for, and every share of the training rows some of it."""
+    source, splits = classifiers.data.source, classifiers.splits
+    if source not in COLUMNS:
+        raise ValueError(f"source={source!r} is unknown; choose among {list(COLUMNS)}.")
+    filled = {name: _filled(splits[name], (COLUMNS[source],)) for name in splits}
+    if empty := [name for name in splits if not any(filled[name])]:
+        other = next(name for name in COLUMNS if name != source)
+        raise ValueError(
+            f"source={source!r}: no row of the {empty[0]} split has anything in column {COLUMNS[source]!r}, which says where "
+            f"to look; give data that have it, or source={other!r}."
+        )
+    rows = len(filled["train"])
+    for fraction, seed in {(cell["fraction"], cell["seed"]): None for cell in cells}:
+        if int(fraction * rows) < 1:
+            raise ValueError(f"fractions: {fraction} of {rows} training rows annotates none; give a larger share.")
+        if not any(filled["train"][index] for index in annotated_indices(rows, fraction, seed)):
+            raise ValueError(
+                f"fractions: {fraction} with seed {seed} draws {int(fraction * rows)} of {rows} training rows, and none of "
+                f"them has anything in column {COLUMNS[source]!r}; give a larger share, or another seed."
+            )
+
+
+def _check_segmentations(classifiers: Classifiers) -> None:
+    """On-object EPG is measured of boxes that guide and of masks of the objects in them."""
+    splits = [classifiers.splits[name] for name in ("validation", "test")]
+    if classifiers.data.source != "boxes" or not all(any(_filled(split, tuple(COLUMNS.values()))) for split in splits):
+        raise ValueError(
+            f"segmentations=True with source={classifiers.data.source!r}: on-object EPG takes source='boxes', and rows of "
+            "validation and test with boxes and masks; leave segmentations out, or give data that have both."
+        )
+
+
+def _filled(split: Any, columns: tuple[str, ...]) -> list[bool]:
+    """Whether all of the columns hold something, row by row."""
+    if set(columns) - set(split.column_names):
+        return [False] * len(split)
+    return [all(row) for row in zip(*(filled_rows(split, [name]) for name in columns), strict=True)]
 
 
 def _check_configurations(shared: Any, own: Any) -> None:

@@ -1,7 +1,7 @@
 """What run_model_guidance.py trains: data prepared once for each kind of model, the models, and the trainer of one run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,18 @@ from hf_guidance.spatial import resize_boxes, resize_maps
 MULTI = "multi_label_classification"
 AXES = ("model", "attribution", "layer", "loss", "weight", "fraction", "dilation", "moved", "seed")
 SCORES = ("f1", "map", "epg", "attribution_iou", "epg_undefined_share")
+COLUMNS = {"boxes": "objects", "mask": "mask"}
 CONFIGS = {"vanilla": ResNetConfig, "xdnn": XDNNResNetConfig, "bcos": BcosResNetConfig}
 
 
 @dataclass
 class DataArguments:
-    dataset: str = field(default="digits_on_photos", metadata={"help": "A builder's name; its rows have boxes."})
+    dataset: str = field(
+        default="digits_on_photos", metadata={"help": "A builder's name; its rows have boxes or masks."}
+    )
     data_dir: str | None = field(default=None, metadata={"help": "Raw files of the builder."})
     builder_config: str = field(default="{}", metadata={"help": "JSON with options of the builder."})
+    source: str = field(default="boxes", metadata={"help": "boxes, or mask: what says where to look (COLUMNS)."})
     train_split: str = "train"
     validation_split: str = field(default="validation", metadata={"help": "'' takes a fifth of the training split."})
     test_split: str = "test"
@@ -123,7 +127,7 @@ class Classifiers:
 
     def collator(self, model: str, **options: Any) -> GuidanceCollator:
         processor = None if self.data.in_memory else self.processor(model)
-        return GuidanceCollator(processor, MULTI, len(self.names), source="boxes", **options)
+        return GuidanceCollator(processor, MULTI, len(self.names), **({"source": self.data.source} | options))
 
     def trainer(self, cell: dict[str, Any], model: Any, guidance: Guidance, folder: Path, epochs: int, rate: float,
                 measured: Any) -> GuidedTrainer:  # fmt: skip
@@ -161,7 +165,7 @@ class Classifiers:
         """Of the positive attribution inside the boxes, the share on the object (appendix B.4), where rows have masks."""
         metric = evaluate.load(metric_path("on_object_epg"), keep_in_memory=True)
         method = trainer.grounding.attribution
-        collators = [replace(self.collator(model), source=source) for source in ("boxes", "mask")]
+        collators = [self.collator(model, source=source) for source in COLUMNS]
         rows = [row for row in self.rows(model, split) if row.get("mask") is not None]
         for first in range(0, len(rows), 100):
             part = rows[first : first + 100]
