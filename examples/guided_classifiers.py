@@ -76,6 +76,7 @@ class Classifiers:
             data.dataset, **read_json(data.builder_config), **({"data_dir": data.data_dir} if data.data_dir else {})
         )
         builder.download_and_prepare()
+        self.raw_files = builder.config_id  # another one when a file of the data was changed
         splits = builder.as_dataset()
         if not data.validation_split:
             parts = splits[data.train_split].train_test_split(0.2, seed=0)

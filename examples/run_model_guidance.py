@@ -96,7 +96,7 @@ def main() -> None:
         "learning_rate",
         "max_drop",
     )
-    shared |= {name: setting(getattr(options, name)) for name in own}
+    shared |= {name: setting(getattr(options, name)) for name in own} | {"raw_files": classifiers.raw_files}
     cells = cells_of(options)
     check(cells, options, classifiers)
     claim(Path(options.output_dir), shared)

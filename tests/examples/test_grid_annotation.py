@@ -124,3 +124,8 @@ def test_the_reversed_task_is_guided_by_masks(in_memory, tmp_path, monkeypatch):
     assert [row["loss"] for row in found] == ["baseline", "energy"]
     scores = [float(row[name]) for row in found for name in ("val_epg", "test_epg")]
     assert all(0.5 < score < 1 for score in scores), scores  # most of an image is outside of its box
+    boxes = tmp_path / "raw" / "bounding_boxes.txt"
+    boxes.write_text(boxes.read_text().replace("1 4.0 5.0 10.0 12.0", "1 4.0 5.0 10.0 13.0"))
+    changed = run()
+    assert changed.returncode != 0
+    assert "holds a grid with other values of ['raw_files']; give another output_dir" in changed.stderr
