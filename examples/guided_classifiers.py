@@ -44,7 +44,7 @@ class DataArguments:
     )
     data_dir: str | None = field(default=None, metadata={"help": "Raw files of the builder."})
     builder_config: str = field(default="{}", metadata={"help": "JSON with options of the builder."})
-    source: str = field(default="boxes", metadata={"help": "boxes, or mask: what says where to look (COLUMNS)."})
+    source: str = field(default="boxes", metadata={"help": "boxes or mask: what of a row says where to look."})
     train_split: str = "train"
     validation_split: str = field(default="validation", metadata={"help": "'' takes a fifth of the training split."})
     test_split: str = "test"
