@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def check_dilation(dilation: float, source: str) -> None:
     Raises:
         ValueError: No number, a negative or infinite share, or a source that has no boxes.
     """
-    if not isinstance(dilation, int | float) or not 0 <= dilation < math.inf:
+    if not isinstance(dilation, Real) or not 0 <= dilation < math.inf:
         raise ValueError(
             f"box_dilation={dilation!r}: allowed is a share of the box, 0 or more; 0.25 grows it by a quarter."
         )

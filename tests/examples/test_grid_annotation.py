@@ -90,6 +90,18 @@ def test_on_object_epg_needs_boxes_and_masks_in_one_row(grid):
             grid._check_segmentations(given)
 
 
+def test_an_unguided_run_is_one_cell_whatever_the_boxes(grid):
+    options = grid.GridArguments(
+        models=["bcos"], layers=["input"], losses=["unguided", "l1"], weights=json.dumps({"l1": [0.1]}),
+        fractions=[0.1, 1.0], dilations=[0.0, 0.5], moved=[0, 1],
+    )  # fmt: skip
+    cells = grid.cells_of(options)
+    losses = [cell["loss"] for cell in cells]
+    assert {loss: losses.count(loss) for loss in losses} == {"baseline": 1, "unguided": 1, "l1": 8}
+    plain = [(cell["fraction"], cell["dilation"], cell["moved"]) for cell in cells if cell["loss"] != "l1"]
+    assert plain == [(1.0, 0.0, 0)] * 2
+
+
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_the_reversed_task_is_guided_by_masks(in_memory, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tests" / "dataset_scripts")

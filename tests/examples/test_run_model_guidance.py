@@ -171,23 +171,6 @@ def test_cells_are_the_same_in_any_notation_of_their_numbers(monkeypatch):
     assert str(cells(1, 0)) == str(cells(1.0, 0.0))
 
 
-def test_an_unguided_run_is_one_cell_whatever_the_boxes(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPT.parent)
-    from guidance_grid import GridArguments, cells_of
-
-    options = GridArguments(
-        models=["bcos"], layers=["input"], losses=["unguided", "l1"], weights=json.dumps({"l1": [0.1]}),
-        fractions=[0.1, 1.0], dilations=[0.0, 0.5], moved=[0, 1],
-    )  # fmt: skip
-    losses = [cell["loss"] for cell in cells_of(options)]
-    assert {loss: losses.count(loss) for loss in losses} == {"baseline": 1, "unguided": 1, "l1": 8}
-    assert all(
-        (cell["fraction"], cell["dilation"], cell["moved"]) == (1.0, 0.0, 0)
-        for cell in cells_of(options)
-        if cell["loss"] != "l1"
-    )
-
-
 def test_an_output_folder_is_of_one_setting(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "settings.json").write_text(json.dumps({"epochs": "7"}))

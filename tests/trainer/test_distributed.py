@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_guidance import Guidance
+from hf_guidance import Guidance, Term
+from hf_guidance.attributions import InputXGradient
+from hf_guidance.objectives import Energy
 
 HERE = Path(__file__).parent
 
@@ -47,3 +49,14 @@ def test_two_processes_equal_one(kind, tmp_path, model_of):
         assert together["metrics"][name] == pytest.approx(alone["metrics"][name], rel=1e-3), name
     for first, second in zip(alone["logs"], together["logs"], strict=True):
         assert second["loss/energy"] == pytest.approx(first["loss/energy"], rel=1e-3, abs=1e-6)
+
+
+def test_only_the_process_that_saves_writes_the_guidance(trainer_of, model_of, tmp_path, monkeypatch):
+    guidance = Guidance(energy=Term(Energy(InputXGradient("input")), weight=2.0))
+    trainer = trainer_of(model_of(), guidance)
+    monkeypatch.setattr(type(trainer.args), "should_save", False)
+    trainer.save_model(str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+    monkeypatch.setattr(type(trainer.args), "should_save", True)
+    trainer.save_model(str(tmp_path / "first"))
+    assert Guidance.load(tmp_path / "first").to_json() == guidance.to_json()

@@ -36,16 +36,6 @@ def test_logs_one_entry_per_term_and_they_add_up(trainer_of, model_of):
         assert 0 <= entry["undefined_share/energy"] <= 1
 
 
-def test_only_the_process_that_saves_writes_the_guidance(trainer_of, model_of, tmp_path, monkeypatch):
-    trainer = trainer_of(model_of(), ENERGY)
-    monkeypatch.setattr(type(trainer.args), "should_save", False)
-    trainer.save_model(str(tmp_path / "other"))
-    assert not (tmp_path / "other").exists()
-    monkeypatch.setattr(type(trainer.args), "should_save", True)
-    trainer.save_model(str(tmp_path / "first"))
-    assert Guidance.load(tmp_path / "first").to_json() == ENERGY.to_json()
-
-
 def test_without_terms_it_is_the_plain_trainer(trainer_of, model_of, digits, processor):
     guided = trainer_of(model_of("convnext"), Guidance())
     plain_model = model_of("convnext")
