@@ -150,8 +150,6 @@ def _check_annotation(cells: list[dict[str, Any]], classifiers: Classifiers) -> 
         )
     rows = len(filled["train"])
     for fraction, seed in {(cell["fraction"], cell["seed"]): None for cell in cells}:
-        if int(fraction * rows) < 1:
-            raise ValueError(f"fractions: {fraction} of {rows} training rows annotates none; give a larger share.")
         if not any(filled["train"][index] for index in annotated_indices(rows, fraction, seed)):
             raise ValueError(
                 f"fractions: {fraction} with seed {seed} draws {int(fraction * rows)} of {rows} training rows, and none of "

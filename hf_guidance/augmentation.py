@@ -42,7 +42,7 @@ class RandomCropAndFlip:
     flip: float = 0.5
 
     def __post_init__(self) -> None:
-        sides = self.size if isinstance(self.size, list | tuple) else (self.size, self.size)
+        sides = self._size()
         if len(sides) != 2 or any(not isinstance(side, int) or isinstance(side, bool) for side in sides):
             raise ValueError(
                 f"size={self.size!r}; give a height and a width in pixels, as (224, 224), or one whole number."
@@ -57,7 +57,7 @@ class RandomCropAndFlip:
             raise ValueError(f"flip={self.flip} is outside [0, 1]; 0.5 mirrors every other image.")
 
     def _size(self) -> tuple[int, int]:
-        return (self.size, self.size) if isinstance(self.size, int) else (self.size[0], self.size[1])
+        return self.size if isinstance(self.size, list | tuple) else (self.size, self.size)
 
     def __call__(self, image: Any, masks: Tensor) -> tuple[Any, Tensor]:
         """Crop, resize and mirror.

@@ -21,8 +21,8 @@ def check_annotated(dataset: Any) -> None:
     """Raise if a dataset that can be judged cannot have a single annotated row.
 
     Raises:
-        ValueError: No column with importance, or all of them empty in every row, or every ``annotated`` is False, or False
-            in every row that has importance.
+        ValueError: No column with importance, or all of them empty in every row, or ``annotated`` is False in every row
+            that has importance.
     """
     if not can_be_judged(dataset):
         return
@@ -32,15 +32,10 @@ def check_annotated(dataset: Any) -> None:
             f"the training set has none of the columns {list(_IMPORTANCE_COLUMNS)}, so nothing can guide; it has "
             f"{dataset.column_names}. Build it with hf_guidance.dataset_builder, or add a column 'objects' or 'mask'."
         )
-    # As in the collator, a missing flag is no refusal.
-    if "annotated" in dataset.column_names and not any(
-        flag is None or flag for flag in dataset.with_format(None)["annotated"]
-    ):
-        raise ValueError("column 'annotated' of the training set is False in every row; annotate at least one row.")
     flags = dataset.with_format(None)["annotated"] if "annotated" in dataset.column_names else repeat(None)
     held = False
     for filled, flag in zip(filled_rows(dataset, columns), flags, strict=False):
-        if filled and (flag is None or flag):
+        if filled and (flag is None or flag):  # as in the collator, a missing flag is no refusal
             return
         held = held or filled
     if not held:
