@@ -42,9 +42,9 @@ from hf_guidance import (
     with_annotated_fraction,
 )
 from hf_guidance.attributions import GradCAM
-from hf_guidance.figure import attribution_figure
+from hf_guidance.evaluation.figures import attribution_figure
+from hf_guidance.forward.maps import resize_maps
 from hf_guidance.objectives import Energy
-from hf_guidance.spatial import resize_maps
 
 SIDE = 72  # pixels; the ResNet halves it four times: maps of 5x5
 ARMS = ("unguided", "guided", "random")

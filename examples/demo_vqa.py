@@ -29,12 +29,12 @@ from transformers import HfArgumentParser, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, dataset_builder, metric_path, recipes
-from hf_guidance.answers import AnswerVocabulary
-from hf_guidance.attributions import Gradient
-from hf_guidance.explanation_scores import explanation_metrics, explanation_scores
-from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
-from hf_guidance.question_collator import QuestionCollator
-from hf_guidance.targets import PredictedLogit
+from hf_guidance.attributions import Gradient, PredictedLogit
+from hf_guidance.data.questions.answers import AnswerVocabulary
+from hf_guidance.data.questions.collator import QuestionCollator
+from hf_guidance.evaluation.scores import explanation_metrics, explanation_scores
+from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering
+from hf_guidance.models.updn import tokenization as word_tokenizer
 
 METRICS = ("id_accuracy", "ood_accuracy", "rrr_suff", "rrr_unc", "rrr_inv", "plausibility")
 TASK = "clevr_xai"  # drawn scenes with exact boxes, as here: its threshold, 0.85, leaves the objects' own boxes

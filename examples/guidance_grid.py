@@ -10,7 +10,7 @@ from guided_classifiers import AXES, COLUMNS, CONFIGS, Classifiers
 from transformers import PreTrainedConfig
 
 from hf_guidance import Guidance, annotated_indices, family_of, recipes
-from hf_guidance.dataset_check import filled_rows
+from hf_guidance.data.annotated import filled_rows
 from hf_guidance.recipes.model_guidance import WEIGHTS
 
 UNGUIDED = ("baseline", "unguided")

@@ -8,8 +8,8 @@ from guidance_grid import PLAIN
 from guided_classifiers import AXES
 
 from hf_guidance import Sweep
-from hf_guidance.analysis import pareto_figure
-from hf_guidance.whole_file import whole_file
+from hf_guidance.common.whole_file import whole_file
+from hf_guidance.evaluation.analysis import pareto_figure
 
 METRICS = ("f1", "epg", "attribution_iou")
 

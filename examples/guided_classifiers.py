@@ -25,10 +25,11 @@ from hf_guidance import (
     metric_path,
     with_annotated_fraction,
 )
-from hf_guidance.augmentation import RandomCropAndFlip
-from hf_guidance.classification_metrics import classification_metrics
+from hf_guidance.data.boxes import resize_boxes
+from hf_guidance.data.images.augmentation import RandomCropAndFlip
+from hf_guidance.evaluation.classification import classification_metrics
+from hf_guidance.forward.maps import resize_maps
 from hf_guidance.models import BcosImageProcessor, BcosResNetConfig, XDNNImageProcessor, XDNNResNetConfig
-from hf_guidance.spatial import resize_boxes, resize_maps
 
 MULTI = "multi_label_classification"
 AXES = ("model", "attribution", "layer", "loss", "weight", "fraction", "dilation", "moved", "seed")

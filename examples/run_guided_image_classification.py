@@ -29,9 +29,9 @@ from hf_guidance import (
     dataset_builder,
     with_annotated_fraction,
 )
-from hf_guidance.classification_metrics import classification_metrics
+from hf_guidance.data.builders import known_datasets
+from hf_guidance.evaluation.classification import classification_metrics
 from hf_guidance.models import BcosImageProcessor, XDNNImageProcessor
-from hf_guidance.resources import known_datasets
 
 
 @dataclass

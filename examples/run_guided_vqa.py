@@ -25,14 +25,14 @@ from hf_guidance import (
     recipes,
     with_annotated_fraction,
 )
-from hf_guidance.answers import AnswerVocabulary
-from hf_guidance.attributions import Gradient
-from hf_guidance.explanation_scores import explanation_metrics, explanation_scores
-from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
-from hf_guidance.question_collator import QuestionCollator
-from hf_guidance.regions import RegionFeatures
-from hf_guidance.resources import known_datasets
-from hf_guidance.targets import PredictedLogit
+from hf_guidance.attributions import Gradient, PredictedLogit
+from hf_guidance.data.builders import known_datasets
+from hf_guidance.data.questions.answers import AnswerVocabulary
+from hf_guidance.data.questions.collator import QuestionCollator
+from hf_guidance.data.questions.regions import RegionFeatures
+from hf_guidance.evaluation.scores import explanation_metrics, explanation_scores
+from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering
+from hf_guidance.models.updn import tokenization as word_tokenizer
 
 SMALL = {
     "updn": {"word_size": 64, "hidden_size": 128},

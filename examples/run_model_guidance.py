@@ -25,7 +25,7 @@ from transformers import AutoModelForImageClassification, set_seed
 from transformers.utils import logging
 
 from hf_guidance import Guidance, ParetoCheckpoints, Sweep, load_representative
-from hf_guidance.analysis import NoRepresentative
+from hf_guidance.evaluation.analysis import NoRepresentative
 
 
 def run_cell(cell: dict[str, Any], classifiers: Classifiers, options: GridArguments) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from hf_guidance.compatibility import use_differentiable_attention
 from hf_guidance.families import Family, family_of
 from hf_guidance.forward import Forward
 from hf_guidance.models import (
@@ -32,6 +31,7 @@ from hf_guidance.models import (
     XDNNResNetConfig,
     XDNNResNetForImageClassification,
 )
+from hf_guidance.training.compatibility import use_differentiable_attention
 
 torch.set_num_threads(1)  # a hundred times faster on models this small when other processes want the cores
 

@@ -10,8 +10,9 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from hf_guidance.question_schema import QuestionBuilder, QuestionConfig, question_features, question_row, read_json
-from hf_guidance.schema import InvalidAnnotation, verify_image
+from hf_guidance.data.builder_base import InvalidAnnotation, read_json
+from hf_guidance.data.images.rows import verify_image
+from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, question_features, question_row
 
 LAYOUT = "*_simple_questions.json, *_complex_questions.json, ground_truth*/ and images/"
 KINDS = ("single_object", "all_objects", "unique", "unique_firstnonempty", "union")

@@ -11,17 +11,9 @@ from hf_guidance.dataset_scripts.coco_objects.entries import check_annotation, c
 from hf_guidance.dataset_scripts.coco_objects.files import LAYOUT, cut, find_annotations, find_images, read_json
 from hf_guidance.dataset_scripts.coco_objects.outlines import box_mask, paint, rasterise
 
-from hf_guidance.prepared_images import PREPARATIONS, prepared_row
-from hf_guidance.schema import (
-    ANY_CLASS,
-    AnnotatedImageBuilder,
-    AnnotatedImageConfig,
-    InvalidAnnotation,
-    annotated_image_features,
-    check_box,
-    shards,
-    verify_image,
-)
+from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageConfig, InvalidAnnotation, shards
+from hf_guidance.data.images.preparation import PREPARATIONS, prepared_row
+from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features, check_box, verify_image
 
 EMPTY = "box of zero width or height"  # a reason of check_box
 ROUNDING = 1.0  # COCO rounds boxes to hundredths and lets them end up to a pixel outside the image

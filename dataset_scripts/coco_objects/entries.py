@@ -3,7 +3,7 @@
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
-from hf_guidance.schema import InvalidAnnotation
+from hf_guidance.data.builder_base import InvalidAnnotation
 
 Types = Mapping[str, tuple[Callable[[Any], bool], str]]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hf_guidance.dataset_scripts.coco_objects.entries import CATEGORY, mistyped
 
-from hf_guidance.schema import read_text
+from hf_guidance.data.builder_base import read_text
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 LAYOUT = "instances*.json (or annotations/instances*.json) and images/"

@@ -9,7 +9,7 @@ from hf_guidance.dataset_scripts.coco_objects.entries import is_numbers
 from PIL import Image
 from pycocotools import mask as coco
 
-from hf_guidance.schema import InvalidAnnotation
+from hf_guidance.data.builder_base import InvalidAnnotation
 
 
 def rasterise(segmentation: Any, size: tuple[int, int], item: str) -> np.ndarray:

@@ -10,7 +10,8 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from hf_guidance.schema import AnnotatedImageBuilder, AnnotatedImageConfig, annotated_image_features, shards
+from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageConfig, shards
+from hf_guidance.data.images.rows import annotated_image_features
 
 DESCRIPTION = (
     "Handwritten digits on crops of photographs, both as scikit-learn ships them. Photographs: danielbuechele (china) "

@@ -10,8 +10,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from hf_guidance.question_schema import QuestionBuilder, QuestionConfig, question_features, question_row, read_json
-from hf_guidance.schema import InvalidAnnotation
+from hf_guidance.data.builder_base import InvalidAnnotation, read_json
+from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, question_features, question_row
 
 LAYOUT = "train_balanced_questions.json (val, testdev) and train_sceneGraphs.json (val), or sceneGraphs.json"
 SPLITS = {"train": "train", "val": "validation", "testdev": "testdev", "test": "test"}

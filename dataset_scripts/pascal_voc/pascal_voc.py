@@ -11,18 +11,15 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from hf_guidance.prepared_images import PREPARATIONS, prepared_row
-from hf_guidance.schema import (
-    ANY_CLASS,
+from hf_guidance.data.builder_base import (
     AnnotatedImageBuilder,
     AnnotatedImageConfig,
     InvalidAnnotation,
-    annotated_image_features,
-    check_box,
     read_text,
     shards,
-    verify_image,
 )
+from hf_guidance.data.images.preparation import PREPARATIONS, prepared_row
+from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features, check_box, verify_image
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SPLITS = {"train": "train", "val": "validation", "test": "test", "trainval": "trainval"}

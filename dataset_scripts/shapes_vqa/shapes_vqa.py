@@ -13,7 +13,7 @@ from hf_guidance.dataset_scripts.shapes_vqa.regions import iou, make_regions
 from hf_guidance.dataset_scripts.shapes_vqa.scenes import CELLS, SIDE, Thing, draw, sample_scene
 from PIL import Image
 
-from hf_guidance.question_schema import QuestionBuilder, QuestionConfig, question_features, question_row
+from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, question_features, question_row
 
 DESCRIPTION = (
     "Compositional questions with programs about scenes of coloured shapes, noisy box features with distractors, exact "

@@ -8,9 +8,9 @@ from typing import Any
 
 import datasets
 
-from hf_guidance.question_schema import QuestionBuilder, QuestionConfig, question_features, read_json
-from hf_guidance.schema import InvalidAnnotation
-from hf_guidance.vqa_files import Pair, VqaRecords, find_vqa_files, vqa_row
+from hf_guidance.data.builder_base import InvalidAnnotation, read_json
+from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, question_features
+from hf_guidance.data.questions.vqa_files import Pair, VqaRecords, find_vqa_files, vqa_row
 
 COCO = {"train": "train2014", "validation": "val2014"}
 

@@ -10,10 +10,11 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from hf_guidance.question_schema import QuestionBuilder, QuestionConfig, question_features, read_json
-from hf_guidance.safe_pickle import safe_load
-from hf_guidance.schema import InvalidAnnotation, verify_image
-from hf_guidance.vqa_files import LAYOUT, VqaRecords, find_vqa_files, vqa_row
+from hf_guidance.data.builder_base import InvalidAnnotation, read_json
+from hf_guidance.data.images.rows import verify_image
+from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, question_features
+from hf_guidance.data.questions.vqa_files import LAYOUT, VqaRecords, find_vqa_files, vqa_row
+from hf_guidance.data.safe_pickle import safe_load
 
 
 @dataclass

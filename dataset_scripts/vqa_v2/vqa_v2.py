@@ -6,8 +6,8 @@ from typing import Any
 
 import datasets
 
-from hf_guidance.question_schema import QuestionBuilder, QuestionConfig, question_features
-from hf_guidance.vqa_files import LAYOUT, VqaRecords, find_vqa_files, vqa_row
+from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, question_features
+from hf_guidance.data.questions.vqa_files import LAYOUT, VqaRecords, find_vqa_files, vqa_row
 
 
 @dataclass

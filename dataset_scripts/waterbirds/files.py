@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hf_guidance.schema import read_text
+from hf_guidance.data.builder_base import read_text
 
 COLUMNS = ("img_id", "img_filename", "y", "split", "place")
 

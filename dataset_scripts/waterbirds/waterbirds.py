@@ -11,15 +11,8 @@ import numpy as np
 from hf_guidance.dataset_scripts.waterbirds.files import Line, read_box_lines, read_metadata
 from PIL import Image
 
-from hf_guidance.schema import (
-    AnnotatedImageBuilder,
-    AnnotatedImageConfig,
-    InvalidAnnotation,
-    annotated_image_features,
-    check_box,
-    shards,
-    verify_image,
-)
+from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageConfig, InvalidAnnotation, shards
+from hf_guidance.data.images.rows import annotated_image_features, check_box, verify_image
 
 SPLITS = ("train", "validation", "test")  # as metadata.csv numbers them
 CORNERS = ("xmin", "ymin", "xmax", "ymax")

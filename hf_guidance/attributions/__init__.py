@@ -1,4 +1,7 @@
-"""Attribution methods, one a file. A new method is a file, a line here and a test."""
+"""Attribution methods, one in each file, and targets, the scores that they explain.
+
+A new method is a file, a line here and a test.
+"""
 
 from hf_guidance.attributions.attention_weights import AttentionWeights
 from hf_guidance.attributions.attribution import Attribution
@@ -12,12 +15,14 @@ from hf_guidance.attributions.integrated_gradients import IntegratedGradients
 from hf_guidance.attributions.keep_one_in import KeepOneIn
 from hf_guidance.attributions.kernel_shap import KernelSHAP
 from hf_guidance.attributions.leave_one_out import LeaveOneOut
+from hf_guidance.attributions.targets import ContrastLogits, LabelLogit, PredictedLogit, SoftLabelLogits, Target
 
 __all__ = [
     "AttentionWeights",
     "Attribution",
     "AverageEffect",
     "BcosContribution",
+    "ContrastLogits",
     "ExpectedGradients",
     "GradCAM",
     "Gradient",
@@ -25,5 +30,9 @@ __all__ = [
     "IntegratedGradients",
     "KeepOneIn",
     "KernelSHAP",
+    "LabelLogit",
     "LeaveOneOut",
+    "PredictedLogit",
+    "SoftLabelLogits",
+    "Target",
 ]

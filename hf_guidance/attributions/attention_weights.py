@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from hf_guidance.attributions.attribution import Attribution
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
+from hf_guidance.forward import Forward
+from hf_guidance.views.layers import ATTENTION, is_attention
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,11 @@ class AttentionWeights(Attribution):
         >>> guidance = Guidance(align=Alignment(AttentionWeights()))
     """
 
-    layer: str = "attention"
+    layer: str = ATTENTION
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.layer != "attention":
+        if not is_attention(self.layer):
             raise ValueError(f"AttentionWeights(layer={self.layer!r}): the attention is the model's own; leave it out.")
 
     def __call__(self, forward: Forward) -> Tensor:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from hf_guidance.targets import LabelLogit, Target
-from hf_guidance.views import FULL
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.attributions.targets import LabelLogit, Target
+from hf_guidance.forward import Forward
+from hf_guidance.views import FULL, Needs
+from hf_guidance.views.layers import INPUT, LOGITS
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Attribution:
         target: Which score is explained.
     """
 
-    layer: str = "input"
+    layer: str = INPUT
     target: Target = field(default_factory=LabelLogit)
 
     def __post_init__(self) -> None:
@@ -34,7 +32,7 @@ class Attribution:
 
     def needs(self) -> Needs:
         """What the method reads of a Forward; by default the full input's activation at the layer."""
-        return frozenset({(FULL, "logits"), (FULL, self.layer)})
+        return Needs([(FULL, LOGITS), (FULL, self.layer)])
 
     def __call__(self, forward: Forward) -> Tensor:
         """Compute the map: (rows, *space), signed; (rows, features) at a vector layer."""

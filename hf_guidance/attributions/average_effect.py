@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from hf_guidance.attributions.perturbation import Perturbation
+from hf_guidance.common.checks import check_count
+from hf_guidance.forward import Forward
 from hf_guidance.views import Coalitions, Flip, View
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
+from hf_guidance.views.coalitions import ONE_TELLS_NOTHING
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class AverageEffect(Perturbation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Coalitions(self.samples)
+        check_count("samples", self.samples, self, 2, ONE_TELLS_NOTHING)
 
     @property
     def views(self) -> tuple[View, ...]:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from hf_guidance.attributions.attribution import Attribution, over_channels
-from hf_guidance.views import FULL
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
-
-_CLASS_MAP = "class_map"
+from hf_guidance.forward import Forward
+from hf_guidance.views import FULL, Needs
+from hf_guidance.views.layers import CLASS_MAP, LOGITS, is_final
 
 
 @dataclass(frozen=True)
@@ -33,12 +29,12 @@ class BcosContribution(Attribution):
 
     def needs(self) -> Needs:
         """The activation at the layer, or the class map instead of "final"."""
-        return frozenset({(FULL, "logits"), (FULL, _CLASS_MAP if self.layer == "final" else self.layer)})
+        return Needs([(FULL, LOGITS), (FULL, CLASS_MAP if is_final(self.layer) else self.layer)])
 
     def __call__(self, forward: Forward) -> Tensor:
         """Compute the map."""
-        if self.layer == "final" and forward.family.class_map is not None:
-            maps = forward.activation(_CLASS_MAP)
+        if is_final(self.layer) and forward.family.class_map is not None:
+            maps = forward.activation(CLASS_MAP)
             return (forward.weights(self.target)[..., None, None] * maps).sum(1) / maps[0, 0].numel()
         gradient = forward.gradient(self.layer, self.target, fixed_weights=True)
         return over_channels(forward.activation(self.layer) * gradient)

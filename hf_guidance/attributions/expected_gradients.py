@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from hf_guidance.attributions.attribution import Attribution, over_channels
-from hf_guidance.views import FULL, Path, Replace, View, negative_ones
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.common.checks import check_choice, check_count
+from hf_guidance.forward import Forward
+from hf_guidance.views import FULL, Needs, Path, Replace, View, negative_ones
+from hf_guidance.views.layers import LOGITS
 
 _VARIANTS = ("path", "paper", "official")
 
@@ -48,11 +47,8 @@ class ExpectedGradients(Attribution):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Path(self.samples, random=True)
-        if self.variant not in _VARIANTS:
-            raise ValueError(
-                f"ExpectedGradients(variant={self.variant!r}) is unknown; choose one of {list(_VARIANTS)}."
-            )
+        check_count("samples", self.samples, self)
+        check_choice("variant", self.variant, _VARIANTS, self)
 
     @property
     def path(self) -> View:
@@ -61,7 +57,7 @@ class ExpectedGradients(Attribution):
 
     def needs(self) -> Needs:
         """The full activation, and the points at the layer."""
-        return frozenset({(FULL, "logits"), (FULL, self.layer), (self.path, "logits"), (self.path, self.layer)})
+        return Needs([(FULL, LOGITS), (FULL, self.layer), (self.path, LOGITS), (self.path, self.layer)])
 
     def __call__(self, forward: Forward) -> Tensor:
         """Compute the map."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from hf_guidance.attributions.attribution import Attribution
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
+from hf_guidance.forward import Forward
+from hf_guidance.views.layers import FINAL
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class GradCAM(Attribution):
         >>> guidance = Guidance(energy=Energy(GradCAM()))
     """
 
-    layer: str = "final"
+    layer: str = FINAL
     relu: bool = True
 
     def __call__(self, forward: Forward) -> Tensor:

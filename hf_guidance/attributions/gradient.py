@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from hf_guidance.attributions.attribution import Attribution, over_channels
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
 
 _CHANNELS = ("sum", "abs", "square", "keep")
 
@@ -38,8 +36,7 @@ class Gradient(Attribution):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.channels not in _CHANNELS:
-            raise ValueError(f"Gradient(channels={self.channels!r}) is unknown; choose one of {list(_CHANNELS)}.")
+        check_choice("channels", self.channels, _CHANNELS, self)
 
     def __call__(self, forward: Forward) -> Tensor:
         """Compute the map."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from hf_guidance.attributions.attribution import Attribution, over_channels
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
+from hf_guidance.forward import Forward
 
 
 @dataclass(frozen=True)

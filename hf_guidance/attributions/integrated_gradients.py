@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from hf_guidance.attributions.attribution import Attribution, over_channels
-from hf_guidance.shortcuts import is_straight
-from hf_guidance.views import FULL, Path, Replace, View, zeros
-from hf_guidance.views.keep import checked_count
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.common.checks import check_count
+from hf_guidance.forward import Forward
+from hf_guidance.forward.shortcuts import is_straight
+from hf_guidance.views import FULL, Needs, Path, Replace, View, zeros
+from hf_guidance.views.layers import LOGITS
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class IntegratedGradients(Attribution):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checked_count(type(self).__name__, "steps", self.steps)
+        check_count("steps", self.steps, self)
         if not callable(self.baseline):
             raise ValueError(
                 f"IntegratedGradients(baseline={self.baseline!r}): give a Replace function, as views.zeros."
@@ -62,7 +60,7 @@ class IntegratedGradients(Attribution):
 
     def needs(self) -> Needs:
         """The full activation, and the path's copies at the layer."""
-        return frozenset({(FULL, "logits"), (FULL, self.layer), (self.path, "logits"), (self.path, self.layer)})
+        return Needs([(FULL, LOGITS), (FULL, self.layer), (self.path, LOGITS), (self.path, self.layer)])
 
     def __call__(self, forward: Forward) -> Tensor:
         """Compute the map."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from hf_guidance.attributions.perturbation import Perturbation
+from hf_guidance.common.checks import check_choice, check_count
+from hf_guidance.forward import Forward
 from hf_guidance.views import Coalitions, Nothing, View
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
+from hf_guidance.views.coalitions import ONE_TELLS_NOTHING
 
 _VARIANTS = ("paper", "official")
 _RIDGE = 1e-3
@@ -57,9 +56,8 @@ class KernelSHAP(Perturbation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Coalitions(self.samples)
-        if self.variant not in _VARIANTS:
-            raise ValueError(f"KernelSHAP(variant={self.variant!r}) is unknown; choose one of {list(_VARIANTS)}.")
+        check_count("samples", self.samples, self, 2, ONE_TELLS_NOTHING)
+        check_choice("variant", self.variant, _VARIANTS, self)
         if self.full_weight is not None and not 0 < self.full_weight < math.inf:
             raise ValueError(
                 f"KernelSHAP(full_weight={self.full_weight!r}): give a number above 0, as 1e6, or None for that of the code."

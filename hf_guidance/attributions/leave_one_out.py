@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from hf_guidance.attributions.perturbation import Perturbation, over_repeats
+from hf_guidance.common.checks import check_count
+from hf_guidance.forward import Forward
 from hf_guidance.views import OneBox, View
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,8 @@ class LeaveOneOut(Perturbation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        OneBox(self.budget)
+        if self.budget is not None:
+            check_count("budget", self.budget, self)
 
     @property
     def views(self) -> tuple[View, ...]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from hf_guidance.attributions.attribution import Attribution
-from hf_guidance.views import FULL, Keep, Replace, View, negative_ones
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.forward import Forward
+from hf_guidance.views import FULL, Keep, Needs, Replace, View, negative_ones
+from hf_guidance.views.layers import LOGITS, is_input
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,8 @@ class Perturbation(Attribution):
 
     def needs(self) -> Needs:
         """The logits of the full input and of the views."""
-        edited = frozenset() if self.layer == "input" else frozenset({(FULL, self.layer)})
-        return frozenset({(FULL, "logits"), *((view, "logits") for view in self.views)}) | edited
+        edited = [] if is_input(self.layer) else [(FULL, self.layer)]
+        return Needs([(FULL, LOGITS), *edited, *((view, LOGITS) for view in self.views)])
 
     def mask(self, forward: Forward, view: View, scores: Tensor) -> Tensor:
         """The mask of a view, (copies, rows or 1, *space) of the dtype and device of its scores."""

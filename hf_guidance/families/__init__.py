@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from hf_guidance.families import bcos_resnet, convnext, lxmert, resnet, swin, timm, updn, vit, xdnn_resnet
-from hf_guidance.families.family import Family, FullRun
-from hf_guidance.families.regions import RegionFamily
+from hf_guidance.families.family import Family, FullCall
+from hf_guidance.families.region_family import RegionFamily
 
-__all__ = ["ARCHITECTURES", "Family", "FullRun", "RegionFamily", "family_of"]
+__all__ = ["ARCHITECTURES", "Family", "FullCall", "RegionFamily", "family_of"]
 
 ARCHITECTURES = (resnet, convnext, vit, swin, timm, updn, lxmert, xdnn_resnet, bcos_resnet)
 

@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hf_guidance.spatial import tokens_to_grid
-
-SYMBOLIC_LAYERS = ("input", "mid1", "mid2", "mid3", "final")
+from hf_guidance.families.grid import tokens_to_grid
+from hf_guidance.views.layers import choices, is_class_map
 
 
 @dataclass(frozen=True)
-class FullRun:
+class FullCall:
     """What the unedited input left behind, for views to re-use.
 
     Attributes:
@@ -48,6 +47,8 @@ class Family:
             places plus a bias is the logits, and which sums dynamic weights times the layer "final" (B-cos heads).
         biases: Paths of modules that keep the net from being positively homogeneous up to a bias of the logits; () where
             there are none, as in X-DNNs; None where that was not looked into.
+        images: Whether the features are images, which a collator of images can give.
+        metric: Name of the metric that measures the model's maps where no other is asked for.
     """
 
     layers: Mapping[str, str]
@@ -61,6 +62,8 @@ class Family:
     shared: tuple[str, ...] = ()
     class_map: str | None = None
     biases: tuple[str, ...] | None = None
+    images: bool = True
+    metric: str = "epg"
 
     def path(self, layer: str, model: nn.Module) -> str:
         """Resolve a symbolic layer or check a dotted module path.
@@ -68,7 +71,7 @@ class Family:
         Raises:
             ValueError: Neither a symbolic layer nor a module of the model; names the allowed layers and close paths.
         """
-        if layer == "class_map" and self.class_map is not None:
+        if is_class_map(layer) and self.class_map is not None:
             return self.class_map
         if layer in self.layers:
             return self.layers[layer]
@@ -77,11 +80,11 @@ class Family:
             return layer
         close = difflib.get_close_matches(layer, names, n=5, cutoff=0.4)
         raise ValueError(
-            f"layer={layer!r} is neither one of {['input', *self.layers]} nor a module of {type(model).__name__}"
+            f"layer={layer!r} is neither one of {choices(self.layers)} nor a module of {type(model).__name__}"
             + (f"; the nearest module paths are {close}." if close else "; list them with model.named_modules().")
         )
 
-    def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullRun) -> Any:
+    def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullCall) -> Any:
         """Run the model on edited copies of its features.
 
         Families whose other inputs are encoded apart from the features re-use their encoding from the full run.
@@ -98,7 +101,7 @@ class Family:
         return model(**repeated(inputs, len(copies) // len(inputs[self.features])) | {self.features: copies})
 
     def call_hard(
-        self, model: nn.Module, inputs: Mapping[str, Any], keep: Tensor, fill: Tensor, full: FullRun
+        self, model: nn.Module, inputs: Mapping[str, Any], keep: Tensor, fill: Tensor, full: FullCall
     ) -> Any | None:
         """Run the model on hard views without making the copies, where it can: what it puts out, or None.
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hf_guidance.families.family import FullRun, repeated
-from hf_guidance.families.regions import RegionFamily
+from hf_guidance.families.family import FullCall, repeated
+from hf_guidance.families.region_family import RegionFamily
 from hf_guidance.families.stages import spread
 
 MODEL_TYPES = ("lxmert",)
@@ -25,7 +25,7 @@ class LxmertFamily(RegionFamily):
 
     logits: str = "question_answering_score"
 
-    def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullRun) -> Any:
+    def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullCall) -> Any:
         """Run on edited copies without the language layers."""
         count = len(copies) // len(inputs[self.features])
         language = full.shared[self.shared[0]].repeat(count, 1, 1)

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hf_guidance.families.family import FullRun, repeated
-from hf_guidance.families.regions import RegionFamily
+from hf_guidance.families.family import FullCall, repeated
+from hf_guidance.families.region_family import RegionFamily
 
 MODEL_TYPES = ("updn",)
 _QUESTION = ("input_ids", "attention_mask")
@@ -21,14 +21,14 @@ class UpDnFamily(RegionFamily):
 
     inputs: tuple[str, ...] = ("input_ids", "attention_mask", "visual_feats", "visual_pos", "visual_attention_mask")
 
-    def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullRun) -> Any:
+    def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullCall) -> Any:
         """Run on edited copies with the question encoded once."""
         rest = {name: value for name, value in inputs.items() if name not in (*_QUESTION, self.features)}
         count = len(copies) // len(inputs[self.features])
         question = {"question_embedding": full.outputs["question_embedding"]}
         return model(**repeated(rest | question, count), **{self.features: copies})
 
-    def call_hard(self, model: nn.Module, inputs: Mapping[str, Any], keep: Tensor, fill: Tensor, full: FullRun) -> Any:
+    def call_hard(self, model: nn.Module, inputs: Mapping[str, Any], keep: Tensor, fill: Tensor, full: FullCall) -> Any:
         """Run on masks over the projected boxes: neither question nor boxes are encoded again, and no copy is made."""
         rest = {name: value for name, value in inputs.items() if name not in _QUESTION}
         given = {name: full.outputs[name] for name in ("question_embedding", "box_projection")}

@@ -10,7 +10,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from hf_guidance.families.family import Family
 from hf_guidance.families.stages import plain_linear, spread
-from hf_guidance.models.xdnn_resnet import XDNNBlock, XDNNConvolution, XDNNStem
+from hf_guidance.models.xdnn_resnet.modeling import XDNNBlock, XDNNConvolution, XDNNStem
 
 MODEL_TYPES = ("xdnn_resnet",)
 _LINEAR = (XDNNConvolution, nn.Conv2d, nn.Linear)

@@ -7,22 +7,22 @@ from transformers import (
     AutoModelForVisualQuestionAnswering,
 )
 
-from hf_guidance.models.bcos_conv import BcosConv2d
-from hf_guidance.models.bcos_image_processor import BcosImageProcessor
-from hf_guidance.models.bcos_linear import BcosLinear
-from hf_guidance.models.bcos_resnet import BcosResNetForImageClassification
-from hf_guidance.models.bcos_resnet_config import BcosResNetConfig
-from hf_guidance.models.glove import load_glove
-from hf_guidance.models.official_bcos import load_official_bcos
-from hf_guidance.models.official_updn import load_official_weights
-from hf_guidance.models.official_xdnn import load_official_xdnn
-from hf_guidance.models.uncentered_batch_norm import UncenteredBatchNorm2d
-from hf_guidance.models.updn import UpDnForQuestionAnswering, UpDnOutput
-from hf_guidance.models.updn_config import UpDnConfig
-from hf_guidance.models.word_tokenizer import word_tokenizer
-from hf_guidance.models.xdnn_image_processor import XDNNImageProcessor
-from hf_guidance.models.xdnn_resnet import XDNNResNetForImageClassification
-from hf_guidance.models.xdnn_resnet_config import XDNNResNetConfig
+from hf_guidance.models.bcos_resnet.configuration import BcosResNetConfig
+from hf_guidance.models.bcos_resnet.conv import BcosConv2d
+from hf_guidance.models.bcos_resnet.image_processing import BcosImageProcessor
+from hf_guidance.models.bcos_resnet.linear import BcosLinear
+from hf_guidance.models.bcos_resnet.modeling import BcosResNetForImageClassification
+from hf_guidance.models.bcos_resnet.official import load_official_bcos
+from hf_guidance.models.bcos_resnet.uncentered_batch_norm import UncenteredBatchNorm2d
+from hf_guidance.models.updn.configuration import UpDnConfig
+from hf_guidance.models.updn.glove import load_glove
+from hf_guidance.models.updn.modeling import UpDnForQuestionAnswering, UpDnOutput
+from hf_guidance.models.updn.official import load_official_weights
+from hf_guidance.models.updn.tokenization import word_tokenizer
+from hf_guidance.models.xdnn_resnet.configuration import XDNNResNetConfig
+from hf_guidance.models.xdnn_resnet.image_processing import XDNNImageProcessor
+from hf_guidance.models.xdnn_resnet.modeling import XDNNResNetForImageClassification
+from hf_guidance.models.xdnn_resnet.official import load_official_xdnn
 
 __all__ = [
     "BcosConv2d",

@@ -1,4 +1,7 @@
-"""Objectives, one a file. A new loss is a file, a line here and a test."""
+"""Objectives, one in each file, and normalizations, what they see of a map.
+
+A new loss is a file, a line here and a test.
+"""
 
 from hf_guidance.objectives.alignment import Alignment
 from hf_guidance.objectives.answer_loss import AnswerLoss
@@ -9,6 +12,7 @@ from hf_guidance.objectives.influence_scr import InfluenceSCR
 from hf_guidance.objectives.invariance_da import InvarianceDA
 from hf_guidance.objectives.invariance_fi import InvarianceFI
 from hf_guidance.objectives.l1 import L1
+from hf_guidance.objectives.normalizations import Identity, MaxAbs, MinMax, Normalization, Positive, UnitNorm
 from hf_guidance.objectives.objective import AttributionObjective, Objective
 from hf_guidance.objectives.ppce import PPCE
 from hf_guidance.objectives.random_sufficiency import RandomSufficiency
@@ -28,10 +32,15 @@ __all__ = [
     "ComparisonSCR",
     "Energy",
     "GradMask",
+    "Identity",
     "InfluenceSCR",
     "InvarianceDA",
     "InvarianceFI",
+    "MaxAbs",
+    "MinMax",
+    "Normalization",
     "Objective",
+    "Positive",
     "RandomSufficiency",
     "RankingHINT",
     "RightReasons",
@@ -39,4 +48,5 @@ __all__ = [
     "Sufficiency",
     "TaskLoss",
     "Uncertainty",
+    "UnitNorm",
 ]

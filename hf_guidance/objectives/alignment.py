@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from hf_guidance.objectives.checks import check_choice, check_threshold, has_important
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
+from hf_guidance.objectives.checks import check_threshold, has_important
 from hf_guidance.objectives.objective import AttributionObjective, without_padding
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
 
 _EPSILON = 1e-12
 _DISTANCES = ("cosine", "kl", "l1", "l2")
@@ -48,7 +46,7 @@ class Alignment(AttributionObjective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "distance", _DISTANCES)
+        check_choice("distance", self.distance, _DISTANCES, self)
         if self.threshold is not None:
             check_threshold(self)
 

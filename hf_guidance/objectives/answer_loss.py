@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from hf_guidance.gradients import full_precision
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
+from hf_guidance.forward.maps import full_precision
 from hf_guidance.objectives.answers import answer_entropy, entropy_of_zeros, where_counted
-from hf_guidance.objectives.checks import FORMS, check_choice, check_threshold, has_important
+from hf_guidance.objectives.checks import FORMS, check_threshold, has_important
 from hf_guidance.objectives.objective import Objective
-from hf_guidance.views import FULL
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.views import FULL, Needs
+from hf_guidance.views.layers import LOGITS
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,13 @@ class AnswerLoss(Objective):
     importance: str = "importance"
 
     def __post_init__(self) -> None:
-        check_choice(self, "form", FORMS)
+        check_choice("form", self.form, FORMS, self)
         if self.threshold is not None:
             check_threshold(self)
 
     def needs(self) -> Needs:
         """The logits of the full input."""
-        return frozenset({(FULL, "logits")})
+        return Needs([(FULL, LOGITS)])
 
     def rows(self, forward: Forward) -> Tensor:
         """Every image counts once."""

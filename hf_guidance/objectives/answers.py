@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_guidance.gradients import full_precision
+from hf_guidance.forward import Forward
+from hf_guidance.forward.maps import full_precision
 from hf_guidance.views import FULL, View
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
 
 
 def view_logits(forward: Forward, view: View) -> Tensor:

@@ -1,23 +1,13 @@
-"""What several objectives check of their fields, and which rows they leave out."""
+"""What several objectives check of their fields, and which explained rows they leave out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
+from hf_guidance.forward import Forward
 
 VARIANTS = ("paper", "official")
 FORMS = ("softmax", "sigmoid")
-
-
-def check_choice(owner: object, field: str, allowed: tuple[str, ...]) -> None:
-    """Raise a ValueError where a field of ``owner`` is none of ``allowed``."""
-    value = getattr(owner, field)
-    if value not in allowed:
-        raise ValueError(f"{type(owner).__name__}({field}={value!r}) is unknown; choose one of {list(allowed)}.")
 
 
 def check_threshold(owner: object) -> None:

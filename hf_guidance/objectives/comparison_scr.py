@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_guidance.attributions import Attribution, Gradient
+from hf_guidance.attributions import Attribution, Gradient, SoftLabelLogits, Target
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
 from hf_guidance.objectives.answers import row_answers, view_logits
-from hf_guidance.objectives.checks import FORMS, VARIANTS, check_choice, check_threshold, has_important
+from hf_guidance.objectives.checks import FORMS, VARIANTS, check_threshold, has_important
 from hf_guidance.objectives.influence_scr import chosen_proposal, hinted
 from hf_guidance.objectives.objective import Objective, without_padding
-from hf_guidance.targets import SoftLabelLogits, Target
-from hf_guidance.views import FULL
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.views import FULL, Needs
+from hf_guidance.views.layers import LOGITS
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,8 @@ class ComparisonSCR(Objective):
 
     def __post_init__(self) -> None:
         check_threshold(self)
-        check_choice(self, "form", FORMS)
-        check_choice(self, "variant", VARIANTS)
+        check_choice("form", self.form, FORMS, self)
+        check_choice("variant", self.variant, VARIANTS, self)
         if not (isinstance(self.answers, int) and self.answers >= 1):
             raise ValueError(f"ComparisonSCR(answers={self.answers!r}): give at least 1 answer; the paper has 4.")
         if not isinstance(self.attribution, Attribution):
@@ -80,7 +78,7 @@ class ComparisonSCR(Objective):
 
     def needs(self) -> Needs:
         """What its attribution reads, and the logits."""
-        return self.attribution.needs() | {(FULL, "logits")}
+        return self.attribution.needs() | {(FULL, LOGITS)}
 
     def rows(self, forward: Forward) -> Tensor:
         """Annotated rows; in the paper's variant only those with an important box."""

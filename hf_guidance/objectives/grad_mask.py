@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from hf_guidance.attributions import Attribution, Gradient
+from hf_guidance.attributions import Attribution, ContrastLogits, Gradient
+from hf_guidance.common.checks import check_choice
+from hf_guidance.objectives.checks import VARIANTS
 from hf_guidance.objectives.objective import AttributionObjective
-from hf_guidance.targets import ContrastLogits
-
-_VARIANTS = ("paper", "official")
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,7 @@ class GradMask(AttributionObjective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.variant not in _VARIANTS:
-            raise ValueError(f"GradMask(variant={self.variant!r}) is unknown; choose one of {list(_VARIANTS)}.")
+        check_choice("variant", self.variant, VARIANTS, self)
 
     def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
         """Squares or magnitudes, by ``variant``."""

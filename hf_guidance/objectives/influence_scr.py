@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from hf_guidance.attributions import Attribution, Gradient
-from hf_guidance.objectives.checks import VARIANTS, check_choice, check_threshold, has_important
+from hf_guidance.attributions import Attribution, Gradient, SoftLabelLogits
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
+from hf_guidance.objectives.checks import VARIANTS, check_threshold, has_important
 from hf_guidance.objectives.objective import AttributionObjective, without_padding
-from hf_guidance.targets import SoftLabelLogits
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
 
 _PROPOSALS = 5
 _MARGIN = 1e-4
@@ -54,7 +51,7 @@ class InfluenceSCR(AttributionObjective):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_threshold(self)
-        check_choice(self, "variant", VARIANTS)
+        check_choice("variant", self.variant, VARIANTS, self)
         if not self.slack >= 0:
             raise ValueError(
                 f"InfluenceSCR(slack={self.slack}): give a number >= 0; 1e-7 / weight is the released code's."

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
 from hf_guidance.objectives.answers import divergence, view_logits, where_counted
-from hf_guidance.objectives.checks import VARIANTS, check_choice, check_threshold, has_important
+from hf_guidance.objectives.checks import VARIANTS, check_threshold, has_important
 from hf_guidance.objectives.objective import Objective
-from hf_guidance.views import FULL, Important, ImportantOrRandom, Replace, View, negative_ones
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.views import FULL, Important, ImportantOrRandom, Needs, Replace, View, negative_ones
+from hf_guidance.views.layers import LOGITS
 
 _DISTANCES = ("kl", "l2")
 
@@ -53,8 +52,8 @@ class InvarianceDA(Objective):
 
     def __post_init__(self) -> None:
         check_threshold(self)
-        check_choice(self, "distance", _DISTANCES)
-        check_choice(self, "variant", VARIANTS)
+        check_choice("distance", self.distance, _DISTANCES, self)
+        check_choice("variant", self.variant, VARIANTS, self)
 
     @property
     def view(self) -> View:
@@ -70,7 +69,7 @@ class InvarianceDA(Objective):
 
     def needs(self) -> Needs:
         """The logits of both views."""
-        return frozenset({(self.view, "logits"), (self.reference, "logits")})
+        return Needs([(self.view, LOGITS), (self.reference, LOGITS)])
 
     def rows(self, forward: Forward) -> Tensor:
         """Annotated rows with an important box."""

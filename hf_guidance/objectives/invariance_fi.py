@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from hf_guidance.attributions import Attribution, Gradient
-from hf_guidance.normalizations import Normalization, UnitNorm
-from hf_guidance.objectives.checks import VARIANTS, check_choice, check_threshold, has_important
+from hf_guidance.attributions import Attribution, Gradient, SoftLabelLogits
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
+from hf_guidance.objectives.checks import VARIANTS, check_threshold, has_important
+from hf_guidance.objectives.normalizations import Normalization, UnitNorm
 from hf_guidance.objectives.objective import AttributionObjective, without_padding
-from hf_guidance.targets import SoftLabelLogits
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
 
 _DISTANCES = ("l1", "l2")
 
@@ -49,8 +46,8 @@ class InvarianceFI(AttributionObjective):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_threshold(self)
-        check_choice(self, "distance", _DISTANCES)
-        check_choice(self, "variant", VARIANTS)
+        check_choice("distance", self.distance, _DISTANCES, self)
+        check_choice("variant", self.variant, VARIANTS, self)
 
     def rows(self, forward: Forward) -> Tensor:
         """Annotated rows with an important box; all annotated rows in the official variant."""

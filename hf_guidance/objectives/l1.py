@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from hf_guidance.normalizations import Normalization, Positive
+from hf_guidance.objectives.normalizations import Normalization, Positive
 from hf_guidance.objectives.objective import AttributionObjective
 
 

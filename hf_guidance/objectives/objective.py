@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from hf_guidance.attributions import Attribution, InputXGradient
-from hf_guidance.normalizations import Identity, Normalization
-from hf_guidance.spatial import resize_maps
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
+from hf_guidance.forward.maps import resize_maps
+from hf_guidance.objectives.normalizations import Identity, Normalization
+from hf_guidance.views import Needs
 
 _GRIDS = ("importance", "attribution")
 
@@ -56,8 +55,7 @@ class AttributionObjective(Objective):
     grid: str = "importance"
 
     def __post_init__(self) -> None:
-        if self.grid not in _GRIDS:
-            raise ValueError(f"{type(self).__name__}(grid={self.grid!r}) is unknown; choose one of {list(_GRIDS)}.")
+        check_choice("grid", self.grid, _GRIDS, self)
         if not isinstance(self.normalization, Normalization):
             raise ValueError(
                 f"{type(self).__name__}(normalization={self.normalization!r}) is none; give for example MaxAbs()."

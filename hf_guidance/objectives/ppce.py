@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_guidance.normalizations import Normalization, Positive
+from hf_guidance.objectives.normalizations import Normalization, Positive
 from hf_guidance.objectives.objective import AttributionObjective
 
 _CEILING = 100.0

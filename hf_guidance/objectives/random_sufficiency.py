@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
 from hf_guidance.objectives.answers import answer_entropy, row_answers, view_logits
-from hf_guidance.objectives.checks import FORMS, check_choice
+from hf_guidance.objectives.checks import FORMS
 from hf_guidance.objectives.objective import Objective
-from hf_guidance.views import RandomKeep, Replace, View, negative_ones
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.views import Needs, RandomKeep, Replace, View, negative_ones
+from hf_guidance.views.keep import checked_shares
+from hf_guidance.views.layers import LOGITS
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class RandomSufficiency(Objective):
         draw: Tells two random views apart.
 
     Raises:
-        ValueError: Unknown form, or shares that RandomKeep refuses.
+        ValueError: Unknown form, no share, or a share outside [0, 1].
     """
 
     shares: tuple[float, ...] = (0.1, 0.25, 0.5)
@@ -39,9 +39,8 @@ class RandomSufficiency(Objective):
     draw: int = 0
 
     def __post_init__(self) -> None:
-        check_choice(self, "form", FORMS)
-        object.__setattr__(self, "shares", tuple(self.shares))
-        _ = self.view  # RandomKeep checks the shares
+        check_choice("form", self.form, FORMS, self)
+        object.__setattr__(self, "shares", checked_shares(type(self).__name__, "shares", self.shares))
 
     @property
     def view(self) -> View:
@@ -50,7 +49,7 @@ class RandomSufficiency(Objective):
 
     def needs(self) -> Needs:
         """The logits of the view."""
-        return frozenset({(self.view, "logits")})
+        return Needs([(self.view, LOGITS)])
 
     def __call__(self, forward: Forward) -> Tensor:
         """The loss of every row, the mean over the draws of the view."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from hf_guidance.attributions import Attribution, Gradient
-from hf_guidance.objectives.checks import VARIANTS, check_choice
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
+from hf_guidance.objectives.checks import VARIANTS
 from hf_guidance.objectives.objective import AttributionObjective, without_padding
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
 
 _PAIRS_AT_ONCE = 2**24
 
@@ -43,7 +41,7 @@ class RankingHINT(AttributionObjective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "variant", VARIANTS)
+        check_choice("variant", self.variant, VARIANTS, self)
 
     def compared(self, forward: Forward) -> tuple[Tensor, Tensor]:
         """As every objective; padding is in no pair."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from hf_guidance.attributions import Attribution, Gradient
+from hf_guidance.attributions import Attribution, Gradient, SoftLabelLogits
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
 from hf_guidance.objectives.answers import divergence, view_logits
-from hf_guidance.objectives.checks import VARIANTS, check_choice
+from hf_guidance.objectives.checks import VARIANTS
 from hf_guidance.objectives.objective import Objective
-from hf_guidance.targets import SoftLabelLogits
-from hf_guidance.views import FULL, MostAttributed, Replace, View, negative_ones
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.views import FULL, MostAttributed, Needs, Replace, View, negative_ones
+from hf_guidance.views.important import check_ranking
+from hf_guidance.views.keep import checked_shares
+from hf_guidance.views.layers import LOGITS
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class SaliencyGuided(Objective):
         draw: Tells two random views apart.
 
     Raises:
-        ValueError: Unknown variant, or shares that MostAttributed refuses.
+        ValueError: Unknown variant, no share or one outside [0, 1], or an attribution that reads edited views.
 
     Example:
         >>> SaliencyGuided.loss(torch.zeros(1, 4), torch.ones(1, 4))
@@ -48,13 +48,9 @@ class SaliencyGuided(Objective):
     draw: int = 0
 
     def __post_init__(self) -> None:
-        check_choice(self, "variant", VARIANTS)
-        if not isinstance(self.attribution, Attribution):
-            raise ValueError(
-                f"SaliencyGuided(attribution={self.attribution!r}) is no attribution; give for example Gradient()."
-            )
-        object.__setattr__(self, "shares", tuple(self.shares))
-        _ = self.view  # MostAttributed checks the shares
+        check_choice("variant", self.variant, VARIANTS, self)
+        check_ranking(self, self.attribution)
+        object.__setattr__(self, "shares", checked_shares(type(self).__name__, "shares", self.shares))
 
     @property
     def view(self) -> View:
@@ -63,7 +59,7 @@ class SaliencyGuided(Objective):
 
     def needs(self) -> Needs:
         """The logits of both inputs, and what the attribution reads."""
-        return self.attribution.needs() | {(FULL, "logits"), (self.view, "logits")}
+        return self.attribution.needs() | {(FULL, LOGITS), (self.view, LOGITS)}
 
     def __call__(self, forward: Forward) -> Tensor:
         """The loss of every row."""

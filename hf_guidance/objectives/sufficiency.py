@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
 from hf_guidance.objectives.answers import answer_entropy, entropy_of_zeros, row_answers, view_logits, where_counted
-from hf_guidance.objectives.checks import FORMS, VARIANTS, check_choice, check_threshold, has_important
+from hf_guidance.objectives.checks import FORMS, VARIANTS, check_threshold, has_important
 from hf_guidance.objectives.objective import Objective
-from hf_guidance.views import Important, Replace, View, negative_ones
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.views import Important, Needs, Replace, View, negative_ones
+from hf_guidance.views.layers import LOGITS
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ class Sufficiency(Objective):
 
     def __post_init__(self) -> None:
         check_threshold(self)
-        check_choice(self, "form", FORMS)
-        check_choice(self, "variant", VARIANTS)
+        check_choice("form", self.form, FORMS, self)
+        check_choice("variant", self.variant, VARIANTS, self)
 
     @property
     def view(self) -> View:
@@ -59,7 +58,7 @@ class Sufficiency(Objective):
 
     def needs(self) -> Needs:
         """The logits of the view."""
-        return frozenset({(self.view, "logits")})
+        return Needs([(self.view, LOGITS)])
 
     def rows(self, forward: Forward) -> Tensor:
         """Annotated rows; in the paper's variant only those with an important box."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_guidance.gradients import full_precision
+from hf_guidance.forward import Forward
+from hf_guidance.forward.maps import full_precision
 from hf_guidance.objectives.objective import Objective
-from hf_guidance.views import FULL
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.views import FULL, Needs
+from hf_guidance.views.layers import LOGITS
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class TaskLoss(Objective):
 
     def needs(self) -> Needs:
         """The logits of the full input."""
-        return frozenset({(FULL, "logits")})
+        return Needs([(FULL, LOGITS)])
 
     def rows(self, forward: Forward) -> Tensor:
         """Every image counts once."""

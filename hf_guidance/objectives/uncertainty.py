@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_guidance.common.checks import check_choice
+from hf_guidance.forward import Forward
 from hf_guidance.objectives.answers import view_logits, where_counted
-from hf_guidance.objectives.checks import (
-    FORMS,
-    VARIANTS,
-    check_choice,
-    check_threshold,
-    has_important,
-    has_unimportant,
-)
+from hf_guidance.objectives.checks import FORMS, VARIANTS, check_threshold, has_important, has_unimportant
 from hf_guidance.objectives.objective import Objective
-from hf_guidance.views import Important, Replace, View, negative_ones
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
+from hf_guidance.views import Important, Needs, Replace, View, negative_ones
+from hf_guidance.views.layers import LOGITS
 
 _DISTANCES = ("kl", "l2")
 
@@ -60,9 +52,9 @@ class Uncertainty(Objective):
 
     def __post_init__(self) -> None:
         check_threshold(self)
-        check_choice(self, "distance", _DISTANCES)
-        check_choice(self, "form", FORMS)
-        check_choice(self, "variant", VARIANTS)
+        check_choice("distance", self.distance, _DISTANCES, self)
+        check_choice("form", self.form, FORMS, self)
+        check_choice("variant", self.variant, VARIANTS, self)
 
     @property
     def view(self) -> View:
@@ -71,7 +63,7 @@ class Uncertainty(Objective):
 
     def needs(self) -> Needs:
         """The logits of the view."""
-        return frozenset({(self.view, "logits")})
+        return Needs([(self.view, LOGITS)])
 
     def rows(self, forward: Forward) -> Tensor:
         """Annotated rows with an important box; all annotated rows in the official variant."""

@@ -5,10 +5,11 @@ released code (zfying/visfis), whose reductions differ. Weights are those of the
 of the formulas in use.
 """
 
+from hf_guidance.data.columns import RANDOM_IMPORTANCE
 from hf_guidance.recipes.baselines import chang2021, saliency_guided, simpson2019, singla2022
 from hf_guidance.recipes.hint import attention_align, hint
 from hf_guidance.recipes.model_guidance import model_guidance
-from hf_guidance.recipes.random_supervision import RANDOM_IMPORTANCE, random_supervision
+from hf_guidance.recipes.random_supervision import random_supervision
 from hf_guidance.recipes.scr import scr
 from hf_guidance.recipes.settings import THRESHOLDS
 from hf_guidance.recipes.visfis import (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import AnswerLoss, InvarianceFI, SaliencyGuided, Sufficiency
-from hf_guidance.recipes.settings import BOXES, GT_GRADIENT, MODELS, VARIANTS, check, masked_task, threshold_of, unit
+from hf_guidance.recipes.settings import BOXES, GT_GRADIENT, MODELS, VARIANTS, masked_task, threshold_of, unit
 from hf_guidance.views import Replace, ShuffleImportant, gaussian_noise, shuffle
 
 
@@ -54,6 +55,7 @@ def saliency_guided(variant: str = "paper") -> Guidance:
 
 
 def _squares(model: str, dataset: str, variant: str) -> Term:
-    check(model=(model, MODELS), variant=(variant, VARIANTS))
+    check_choice("model", model, MODELS)
+    check_choice("variant", variant, VARIANTS)
     objective = InvarianceFI(GT_GRADIENT, threshold=threshold_of(dataset), distance="l2", variant=variant)
     return Term(objective, (1.0 if model == "updn" else 1e-3) * unit(BOXES, dataset, variant))

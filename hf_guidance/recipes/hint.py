@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from hf_guidance.attributions import AttentionWeights, Gradient
+from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import AnswerLoss, RankingHINT
-from hf_guidance.recipes.settings import GT_GRADIENT, MODELS, VARIANTS, check
+from hf_guidance.recipes.settings import GT_GRADIENT, MODELS, VARIANTS
 
 
 def hint(model: str = "updn", variant: str = "paper") -> Guidance:
@@ -21,9 +22,10 @@ def hint(model: str = "updn", variant: str = "paper") -> Guidance:
     Raises:
         ValueError: Unknown model or variant, or "original" with LXMERT.
     """
-    check(model=(model, MODELS), variant=(variant, (*VARIANTS, "original")))
+    check_choice("model", model, MODELS)
+    check_choice("variant", variant, (*VARIANTS, "original"))
     if variant == "original":
-        check(model=(model, ("updn",)))
+        check_choice("model", model, ("updn",))
         return Guidance(task=Term(AnswerLoss(), 10.0), hint=RankingHINT(Gradient()))
     if variant == "official":
         weight = 1e-2 if model == "updn" else 1e-6

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hf_guidance.attributions import Attribution, BcosContribution, GradCAM, InputXGradient, IntegratedGradients
+from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import L1, PPCE, AttributionObjective, Energy, RightReasons
-from hf_guidance.recipes.settings import check
 
 WEIGHTS: Mapping[str, tuple[float, float, float]] = {
     "energy": (5e-4, 1e-3, 5e-3),
@@ -72,7 +72,9 @@ def model_guidance(
     Example:
         >>> guidance = model_guidance("energy", "bcos", layer="final", weight=WEIGHTS["energy"][2])
     """
-    check(loss=(loss, tuple(_LOSSES)), model=(model, tuple(_ATTRIBUTIONS)), reduction=(reduction, _REDUCTIONS))
+    check_choice("loss", loss, tuple(_LOSSES))
+    check_choice("model", model, tuple(_ATTRIBUTIONS))
+    check_choice("reduction", reduction, _REDUCTIONS)
     chosen = _ATTRIBUTIONS[model][0] if attribution is None else attribution
     if chosen not in _ATTRIBUTIONS[model]:
         raise ValueError(

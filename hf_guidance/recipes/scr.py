@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import AnswerLoss, ComparisonSCR, InfluenceSCR
-from hf_guidance.recipes.settings import GT_GRADIENT, MODELS, VARIANTS, check, threshold_of
+from hf_guidance.recipes.settings import GT_GRADIENT, MODELS, VARIANTS, threshold_of
 
 
 def scr(model: str = "updn", dataset: str = "clevr_xai", variant: str = "paper") -> Guidance:
@@ -22,7 +23,8 @@ def scr(model: str = "updn", dataset: str = "clevr_xai", variant: str = "paper")
         ValueError: Unknown model, data set or variant.
     """
     threshold = threshold_of(dataset)
-    check(model=(model, MODELS), variant=(variant, VARIANTS))
+    check_choice("model", model, MODELS)
+    check_choice("variant", variant, VARIANTS)
     if variant == "official":
         weight = 1e-2 if model == "updn" else 1e-6
         influence = InfluenceSCR(GT_GRADIENT, variant=variant, slack=1e-7 / weight)

@@ -1,12 +1,12 @@
-"""What the recipes of visual question answering share: thresholds and sizes by data set, and checks of names."""
+"""What the recipes of visual question answering share: thresholds and sizes by data set."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hf_guidance.attributions import Gradient
+from hf_guidance.attributions import Gradient, SoftLabelLogits
+from hf_guidance.common.checks import check_choice
 from hf_guidance.objectives import AnswerLoss
-from hf_guidance.targets import SoftLabelLogits
 
 THRESHOLDS: Mapping[str, float] = {"clevr_xai": 0.85, "vqa_hat": 0.55, "gqa": 0.3, "shapes_vqa": 0.85}
 """Importance above which a box is important, by data set (arXiv 2206.11212, appendix E; shapes_vqa as CLEVR-XAI)."""
@@ -23,7 +23,7 @@ def threshold_of(dataset: str) -> float:
     Raises:
         ValueError: Unknown data set.
     """
-    check(dataset=(dataset, tuple(THRESHOLDS)))
+    check_choice("dataset", dataset, tuple(THRESHOLDS))
     return THRESHOLDS[dataset]
 
 
@@ -34,17 +34,6 @@ def unit(sizes: Mapping[str, int], dataset: str, variant: str) -> float:
     one over their number in the papers' formulas.
     """
     return 1.0 if variant == "official" else 1.0 / sizes[dataset]
-
-
-def check(**choices: tuple[str, tuple[str, ...]]) -> None:
-    """Compare names with those allowed, given as name=(given, allowed).
-
-    Raises:
-        ValueError: One is not allowed; lists those that are.
-    """
-    for name, (given, allowed) in choices.items():
-        if given not in allowed:
-            raise ValueError(f"{name}={given!r} is unknown; choose one of {list(allowed)}.")
 
 
 def masked_task(threshold: float, variant: str) -> AnswerLoss:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hf_guidance.attributions import ExpectedGradients, KeepOneIn
+from hf_guidance.attributions import ExpectedGradients, KeepOneIn, PredictedLogit, SoftLabelLogits
+from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import (
     Alignment,
@@ -19,12 +20,10 @@ from hf_guidance.recipes.settings import (
     GT_GRADIENT,
     MODELS,
     VARIANTS,
-    check,
     masked_task,
     threshold_of,
     unit,
 )
-from hf_guidance.targets import PredictedLogit, SoftLabelLogits
 
 
 def task_only(form: str = "softmax") -> Guidance:
@@ -56,7 +55,8 @@ def visfis(model: str = "updn", dataset: str = "clevr_xai", variant: str = "pape
         ValueError: Unknown model, data set or variant.
     """
     threshold = threshold_of(dataset)
-    check(model=(model, MODELS), variant=(variant, VARIANTS))
+    check_choice("model", model, MODELS)
+    check_choice("variant", variant, VARIANTS)
     official = variant == "official"
     invariance, align = (1e-3, 1e-5 if official else 1e-6) if model == "lxmert" else (1.0, 1.0)
     if official and model == "updn" and dataset == "vqa_hat":
@@ -109,7 +109,7 @@ def invariance_fi(dataset: str = "clevr_xai", variant: str = "paper") -> Guidanc
 
 def alignment(dataset: str = "clevr_xai", variant: str = "paper") -> Guidance:
     """Task and Align, weight 1, on ExpectedGradients of the prediction, one sample (arXiv 2206.11212, appendix F)."""
-    check(variant=(variant, VARIANTS))
+    check_choice("variant", variant, VARIANTS)
     threshold = threshold_of(dataset)
     expected = ExpectedGradients(target=PredictedLogit(), variant="official" if variant == "official" else "path")
     return Guidance(

@@ -3,9 +3,10 @@
 Features are in canonical layout: (batch, channels, *space), where space is (height, width) or (objects,).
 """
 
+from hf_guidance.views.batch import Batch
 from hf_guidance.views.coalitions import Coalitions, Flip, OneBox
-from hf_guidance.views.important import Important, ImportantOrRandom, MostAttributed
-from hf_guidance.views.keep import Keep, Nothing, Path, RandomKeep
+from hf_guidance.views.important import IMPORTANT, UNIMPORTANT, Important, ImportantOrRandom, MostAttributed
+from hf_guidance.views.keep import Nothing, Path, RandomKeep
 from hf_guidance.views.replace import (
     Replace,
     ShuffleImportant,
@@ -16,18 +17,20 @@ from hf_guidance.views.replace import (
     shuffle,
     zeros,
 )
-from hf_guidance.views.view import FULL, IMPORTANT, UNIMPORTANT, View
+from hf_guidance.views.view import FULL, Keep, Needs, View
 
 __all__ = [
     "FULL",
     "IMPORTANT",
     "UNIMPORTANT",
+    "Batch",
     "Coalitions",
     "Flip",
     "Important",
     "ImportantOrRandom",
     "Keep",
     "MostAttributed",
+    "Needs",
     "Nothing",
     "OneBox",
     "Path",

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from hf_guidance.views.keep import Keep, checked_count
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward
+from hf_guidance.common.checks import check_count
+from hf_guidance.views.batch import Batch
+from hf_guidance.views.view import Keep
 
 _DRAWS = 100
+ONE_TELLS_NOTHING = "One coalition tells no place apart."
 
 
 @dataclass(frozen=True)
@@ -36,17 +35,17 @@ class OneBox(Keep):
 
     def __post_init__(self) -> None:
         if self.budget is not None:
-            checked_count(type(self).__name__, "budget", self.budget)
+            check_count("budget", self.budget, self)
 
-    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
+    def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
         """(places, 1, *space) bool, or (budget, batch, *space) below the number of places."""
         places = math.prod(space)
         if self.budget is None or self.budget >= places:
             one = torch.eye(places, dtype=torch.bool)[:, None]
         else:
             # The largest of equally distributed numbers is at a uniformly random place, padding left out.
-            drawn = torch.rand(self.budget, forward.images, places)
-            real = forward.real_places(space)
+            drawn = torch.rand(self.budget, batch.images, places)
+            real = batch.real_places(space)
             if real is not None:
                 drawn = drawn.to(real.device).masked_fill(~real.flatten(1), -1.0)
             one = torch.zeros_like(drawn, dtype=torch.bool).scatter_(2, drawn.argmax(2, keepdim=True), True)
@@ -74,11 +73,9 @@ class Coalitions(Keep):
     count: int = 16
 
     def __post_init__(self) -> None:
-        checked_count(type(self).__name__, "count", self.count)
-        if self.count < 2:
-            raise ValueError(f"Coalitions(count={self.count}): give at least 2; one coalition tells no place apart.")
+        check_count("count", self.count, self, 2, ONE_TELLS_NOTHING)
 
-    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
+    def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
         """(count, 1, *space) bool, on the host; ``2 ** places`` copies at most."""
         places = math.prod(space)
         if self.count >= places:
@@ -95,7 +92,7 @@ class Coalitions(Keep):
 class Flip(Keep):
     """A random coalition, and the same with one random place flipped; shared by the batch (arXiv 2206.11212's code)."""
 
-    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
+    def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
         """Two copies: (2, 1, *space) bool, on the host."""
         places = math.prod(space)
         first = torch.rand(places) < 0.5

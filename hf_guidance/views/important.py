@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from hf_guidance.views.keep import Keep, checked_shares, drawn_share
+from hf_guidance.views.batch import Batch
+from hf_guidance.views.keep import checked_shares, drawn_share
+from hf_guidance.views.view import Keep, Needs, View
 
-if TYPE_CHECKING:
-    from hf_guidance.attributions import Attribution
-    from hf_guidance.forward import Forward, Needs
+
+class Ranking(Protocol):
+    """An attribution method, as far as a keep that ranks places by it must know."""
+
+    def needs(self) -> Needs:
+        """What the method reads."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,14 @@ class Important(Keep):
     invert: bool = False
     column: str = "importance"
 
-    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
+    def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
         """One copy: (1, batch, *space) bool."""
-        important = forward.of_images(forward.importance(self.column, space)) > self.threshold
+        important = batch.of_images(batch.importance(self.column, space)) > self.threshold
         return (important ^ self.invert)[None]
+
+
+IMPORTANT = View(Important())
+UNIMPORTANT = View(Important(invert=True))
 
 
 @dataclass(frozen=True)
@@ -44,10 +53,10 @@ class ImportantOrRandom(Keep):
     threshold: float = 0.5
     column: str = "importance"
 
-    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
+    def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
         """One copy: (1, batch, *space) bool."""
-        important = forward.of_images(forward.importance(self.column, space)) > self.threshold
-        real = forward.real_places(space)
+        important = batch.of_images(batch.importance(self.column, space)) > self.threshold
+        real = batch.real_places(space)
         rest = ~important if real is None else ~important & real
         count = rest.flatten(1).sum(1)
         # On the CPU generator, then to the device: the same draws everywhere.
@@ -76,40 +85,32 @@ class MostAttributed(Keep):
         ValueError: The attribution is none or reads other views, or a share is outside [0, 1].
     """
 
-    attribution: Attribution
+    attribution: Ranking
     shares: tuple[float, ...] = (0.9, 0.75, 0.5)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shares", checked_shares(type(self).__name__, "shares", self.shares))
-        needs = getattr(self.attribution, "needs", None)
-        if needs is None:
-            raise ValueError(f"MostAttributed(attribution={self.attribution!r}) is no attribution; give Gradient().")
-        others = sorted({repr(view) for view, _ in needs() if view.keep is not None})
-        if others:
-            raise ValueError(
-                f"MostAttributed(attribution={self.attribution!r}) reads {others}, which runs beside this view; choose "
-                "one that reads the full input only, for example Gradient()."
-            )
+        check_ranking(self, self.attribution)
 
     def needs(self) -> Needs:
         """What the attribution reads."""
         return self.attribution.needs()
 
-    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
+    def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
         """One copy: (1, batch, *space) bool.
 
         Raises:
             ValueError: The attribution has another space than the features.
         """
-        maps = forward.attribution(self.attribution).detach()
+        maps = batch.attribution(self.attribution).detach()
         if tuple(maps.shape[1:]) != tuple(space):
             raise ValueError(
                 f"{self.attribution!r} gives {tuple(maps.shape[1:])} per row, the features {tuple(space)}; take it "
                 "at the layer that the view edits."
             )
-        real = forward.real_places(space)
+        real = batch.real_places(space)
         if real is not None:
-            real = forward.of_rows(real)
+            real = batch.of_rows(real)
             maps = maps.masked_fill(~real, -torch.inf)  # sorted last
         values = maps.flatten(1).sort(1, descending=True).values
         places = values.shape[1]
@@ -123,4 +124,26 @@ class MostAttributed(Keep):
         # Behind the last rank nothing is cut off.
         values = torch.cat([values, torch.full_like(values[:, :1], -torch.inf)], 1)
         cutoff = values.gather(1, rank.to(values.device)).reshape(-1, *[1] * len(space))
-        return forward.of_images((maps > cutoff).to(maps.dtype))[None] > 0
+        return batch.of_images((maps > cutoff).to(maps.dtype))[None] > 0
+
+
+def check_ranking(owner: object, attribution: Any) -> None:
+    """Refuse what cannot rank places before any view is run.
+
+    Args:
+        owner: The object whose field it is; its class is named in the error.
+        attribution: The method.
+
+    Raises:
+        ValueError: ``attribution`` is not an attribution, or reads edited views.
+    """
+    given = f"{type(owner).__name__}(attribution={attribution!r})"
+    needs = getattr(attribution, "needs", None)
+    if needs is None:
+        raise ValueError(f"{given} is not an attribution; give Gradient().")
+    others = sorted({repr(view) for view, _ in needs() if view.keep is not None})
+    if others:
+        raise ValueError(
+            f"{given} reads {others}, which runs beside this view; choose one that reads the full input only, for example "
+            "Gradient()."
+        )

@@ -1,39 +1,22 @@
-"""Keep: which features stay in a view, and the keeps that look at nothing.
-
-Random keeps draw from torch's global CPU generator, which checkpoints store. A view is drawn once per step, so all that
-read equal views see one draw; views of different ``draw`` have draws of their own.
-"""
+"""Keeps that look at neither people nor model: nothing, a random part, a path."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from hf_guidance.forward import Forward, Needs
-
-
-@dataclass(frozen=True)
-class Keep:
-    """Base: which features stay. Boolean masks are hard (selected by where), floats in [0, 1] are soft (blended)."""
-
-    def needs(self) -> Needs:
-        """What the keep reads of the full input to decide; nothing by default."""
-        return frozenset()
-
-    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
-        """Give the mask (copies, batch, *space); axes of size one broadcast."""
-        raise NotImplementedError(f"{type(self).__name__} must define __call__(forward, space).")
+from hf_guidance.common.checks import check_count
+from hf_guidance.views.batch import Batch
+from hf_guidance.views.view import Keep
 
 
 @dataclass(frozen=True)
 class Nothing(Keep):
     """Keep nothing: every feature is replaced, the "null" input of perturbation methods."""
 
-    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
+    def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
         """One copy: (1, 1, *1) bool."""
         return torch.zeros(1, 1, *[1] * len(space), dtype=torch.bool)
 
@@ -55,13 +38,13 @@ class RandomKeep(Keep):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "drop", checked_shares(type(self).__name__, "drop", self.drop))
-        checked_count(type(self).__name__, "copies", self.copies)
+        check_count("copies", self.copies, self)
 
-    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
+    def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
         """(copies, batch, *space) bool."""
-        count = self.copies * forward.images
+        count = self.copies * batch.images
         share = drawn_share(self.drop, count).reshape(count, *[1] * len(space))
-        keep: Tensor = (torch.rand(count, *space) >= share).unflatten(0, (self.copies, forward.images))
+        keep: Tensor = (torch.rand(count, *space) >= share).unflatten(0, (self.copies, batch.images))
         return keep
 
 
@@ -77,15 +60,14 @@ class Path(Keep):
     random: bool = False
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"Path(steps={self.steps}): give at least 1 step; 16 to 64 are usual.")
+        check_count("steps", self.steps, self)
 
-    def __call__(self, forward: Forward, space: tuple[int, ...]) -> Tensor:
+    def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
         """One copy a step: (steps, 1, *1) float, or (steps, batch, *1) where random."""
         ones = [1] * len(space)
         # On the CPU: not every accelerator has float64.
         if self.random:
-            return torch.rand(self.steps, forward.images, *ones, dtype=torch.float64)
+            return torch.rand(self.steps, batch.images, *ones, dtype=torch.float64)
         points = (torch.arange(self.steps, dtype=torch.float64) + 0.5) / self.steps
         return points.reshape(self.steps, 1, *ones)
 
@@ -104,13 +86,3 @@ def checked_shares(owner: str, name: str, shares: tuple[float, ...]) -> tuple[fl
     if not shares or not all(0 <= share <= 1 for share in shares):
         raise ValueError(f"{owner}({name}={shares!r}): give at least one share, each in [0, 1], as (0.1, 0.25, 0.5).")
     return tuple(shares)
-
-
-def checked_count(owner: str, name: str, count: int) -> None:
-    """Refuse counts below one.
-
-    Raises:
-        ValueError: ``count`` is no integer, or below 1.
-    """
-    if not isinstance(count, int) or count < 1:
-        raise ValueError(f"{owner}({name}={count!r}): give a whole number of at least 1.")

@@ -1,23 +1,15 @@
-"""Needs put in order: which layers each view is read at."""
+"""Needs by view: which layers each view is read at."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
-
-from hf_guidance.views.view import FULL, View
-
-if TYPE_CHECKING:
-    from hf_guidance.forward import Needs
+from hf_guidance.views.layers import is_recorded
+from hf_guidance.views.view import FULL, Needs, View
 
 
 def layers_by_view(needs: Needs) -> dict[View, list[str]]:
-    """Views, FULL first, to the layers they are read at; what a keep reads of FULL is there, too.
-
-    Data-parallel processes must draw and run views in one order: by their text, without the addresses of functions.
-    """
-    everything = needs.union(*(view.keep.needs() for view, _ in needs if view.keep is not None))
+    """Views, FULL first and the others as declared, to the layers they are read at; what a keep reads of FULL is there, too."""
     layers: dict[View, list[str]] = {FULL: []}
-    for view, layer in sorted(everything, key=lambda need: re.sub(r" at 0x[0-9a-f]+", "", repr(need))):
-        layers.setdefault(view, []).extend([] if layer == "logits" else [layer])
+    keeps = Needs(need for view, _ in needs if view.keep is not None for need in view.keep.needs())
+    for view, layer in needs | keeps:
+        layers.setdefault(view, []).extend([layer] if is_recorded(layer) else [])
     return layers

@@ -3,53 +3,90 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-Replace = Callable[..., Tensor]
-"""(features, importance) to a fill that broadcasts against the features; importance is (batch, *space) or None.
 
-It is the column "importance", or the one that an attribute ``column`` of the function names. A function that has one of
-these parameters, by name, gets it as a keyword: ``real``, (batch, *space) bool, False at padding, None where there is
-none; ``replaced``, (batch, *space) bool, the places the view replaces, None where its copies differ or its keep is soft.
-"""
+class Replace(Protocol):
+    """What stands where a view keeps nothing: a function of the features, or a frozen dataclass that is called like one.
+
+    Every Replace function is called as ``replace(features, importance, real=real, replaced=replaced)``.
+
+    Args:
+        features: (images, channels, *space), the activation at the view's layer.
+        importance: (images, *space) in [0, 1], the column "importance" or the one that an attribute ``column`` of the
+            function names; None where the batch has none.
+        real: (images, *space) bool, False at padding; None where there is no padding.
+        replaced: (images, *space) bool, the places that the view replaces; None where its copies differ or its keep is soft.
+
+    Returns:
+        The fill, a tensor that broadcasts against the features.
+    """
+
+    def __call__(
+        self,
+        features: Tensor,
+        importance: Tensor | None,
+        real: Tensor | None = None,
+        replaced: Tensor | None = None,
+    ) -> Tensor:
+        """Give the fill."""
 
 
-def filled(
-    replace: Replace, features: Tensor, importance: Tensor | None, *, real: Tensor | None, replaced: Tensor | None
+@lru_cache  # views are made anew in every step, of few functions
+def check_replace(replace: Any) -> None:
+    """Refuse what cannot be called as a Replace function is.
+
+    Raises:
+        ValueError: ``replace`` is not callable, or takes other parameters.
+    """
+    try:
+        inspect.signature(replace).bind(None, None, real=None, replaced=None)
+    except TypeError as error:
+        name = getattr(replace, "__name__", repr(replace))
+        raise ValueError(
+            f"replace={name} cannot be called as replace(features, importance, real=..., replaced=...) ({error}); give a "
+            "function with these parameters, as views.zeros; one that does not use the last two takes them by **_."
+        ) from None
+
+
+def zeros(
+    features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
 ) -> Tensor:
-    """The fill of a Replace function, told what it has parameters for."""
-    more = {"real": real, "replaced": replaced}
-    known = inspect.signature(replace).parameters
-    return replace(features, importance, **{name: value for name, value in more.items() if name in known})
-
-
-def zeros(features: Tensor, importance: Tensor | None) -> Tensor:
     """Fill with zeros: the mean image, where inputs are normalised."""
     return features.new_zeros(())
 
 
-def negative_ones(features: Tensor, importance: Tensor | None) -> Tensor:
+def negative_ones(
+    features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
+) -> Tensor:
     """Fill with -1 (arXiv 2206.11212, the default Replace function)."""
     return features.new_full((), -1.0)
 
 
-def gaussian(features: Tensor, importance: Tensor | None, real: Tensor | None = None) -> Tensor:
+def gaussian(
+    features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
+) -> Tensor:
     """Fill with N(m, s), m and s the mean and unbiased standard deviation over the batch tensor without padding."""
     mean, deviation = _moments(features.detach(), real)
     return torch.randn_like(features.detach()) * deviation + mean
 
 
-def gaussian_noise(features: Tensor, importance: Tensor | None, real: Tensor | None = None) -> Tensor:
+def gaussian_noise(
+    features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
+) -> Tensor:
     """Fill with the features plus N(0, s), s the unbiased standard deviation over the batch without padding (Singla)."""
     _, deviation = _moments(features.detach(), real)
     return features + torch.randn_like(features.detach()) * deviation
 
 
-def marginal(features: Tensor, importance: Tensor | None, real: Tensor | None = None) -> Tensor:
+def marginal(
+    features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
+) -> Tensor:
     """Fill every place with the features of a random place of the batch (one permutation of all places).
 
     Padding takes no part and keeps what it holds.
@@ -97,7 +134,13 @@ class ShuffleImportant:
     threshold: float = 0.5
     column: str = "importance"
 
-    def __call__(self, features: Tensor, importance: Tensor | None) -> Tensor:
+    def __call__(
+        self,
+        features: Tensor,
+        importance: Tensor | None,
+        real: Tensor | None = None,
+        replaced: Tensor | None = None,
+    ) -> Tensor:
         """Fill (batch, channels, *space); places that are not important hold their own features.
 
         Raises:

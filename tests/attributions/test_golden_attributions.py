@@ -7,10 +7,10 @@ from tiny import explain, parameter_gradients
 from torch import nn
 
 from hf_guidance.attributions import GradCAM, InputXGradient, IntegratedGradients
+from hf_guidance.data.boxes import boxes_to_mask
 from hf_guidance.families import Family
-from hf_guidance.normalizations import Positive
-from hf_guidance.objectives import Energy
-from hf_guidance.spatial import boxes_to_mask, resize_maps
+from hf_guidance.forward.maps import resize_maps
+from hf_guidance.objectives import Energy, Positive
 
 XDNN = Family(layers={"mid1": "layer1", "final": "layer2"}, pooled_linear="fc")
 

@@ -15,9 +15,10 @@ from hf_guidance.attributions import (
     KeepOneIn,
     KernelSHAP,
     LeaveOneOut,
+    PredictedLogit,
+    SoftLabelLogits,
 )
 from hf_guidance.attributions.kernel_shap import shapley_solution, shapley_weights
-from hf_guidance.targets import PredictedLogit, SoftLabelLogits
 from hf_guidance.views import FULL, Coalitions, Flip, Nothing, OneBox, Path, View
 
 WEIGHTS = ("Wv", "Wq", "u", "Wo", "Wc")

@@ -8,11 +8,12 @@ from tiny import explain, parameter_gradients
 from torch import nn
 
 from hf_guidance.attributions import GradCAM, InputXGradient, IntegratedGradients
+from hf_guidance.data.boxes import boxes_to_mask
 from hf_guidance.families import family_of
+from hf_guidance.forward.maps import resize_maps
 from hf_guidance.models import XDNNResNetConfig, XDNNResNetForImageClassification, load_official_xdnn
-from hf_guidance.normalizations import Positive
+from hf_guidance.objectives import Positive
 from hf_guidance.recipes import model_guidance
-from hf_guidance.spatial import boxes_to_mask, resize_maps
 
 FILE = "model_guidance/xdnn_ixg_intgrad"
 

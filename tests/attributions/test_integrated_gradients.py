@@ -13,8 +13,7 @@ from tiny import (
 )
 from torch import nn
 
-from hf_guidance.attributions import InputXGradient, IntegratedGradients
-from hf_guidance.targets import LabelLogit
+from hf_guidance.attributions import InputXGradient, IntegratedGradients, LabelLogit
 from hf_guidance.views import negative_ones
 
 

@@ -17,12 +17,12 @@ from hf_guidance.attributions import (
     IntegratedGradients,
     KeepOneIn,
     KernelSHAP,
+    LabelLogit,
     LeaveOneOut,
 )
 from hf_guidance.attributions.kernel_shap import shapley_solution
 from hf_guidance.families import RegionFamily
 from hf_guidance.forward import Forward
-from hf_guidance.targets import LabelLogit
 from hf_guidance.views import FULL, Coalitions, OneBox, View, negative_ones, zeros
 
 

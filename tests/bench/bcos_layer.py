@@ -18,9 +18,9 @@ import torch
 from step_ratio import Alternation, ratio
 from torch import Tensor, nn
 
-from hf_guidance.dynamic_weights import fixed_dynamic_weights
 from hf_guidance.models import BcosConv2d
 from hf_guidance.second_order import fast_double_backward, first_derivative
+from hf_guidance.second_order.dynamic_weights import fixed_dynamic_weights
 
 # Input channels, output channels, kernel, stride, side of the input: the layers of a ResNet-50 at 224 pixels.
 SHAPES = (

@@ -18,7 +18,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from hf_guidance.attributions import Attribution, BcosContribution, InputXGradient, IntegratedGradients
-from hf_guidance.dynamic_weights import fixed_dynamic_weights
 from hf_guidance.families import family_of
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance, Term
@@ -28,8 +27,9 @@ from hf_guidance.models import (
     XDNNResNetConfig,
     XDNNResNetForImageClassification,
 )
-from hf_guidance.models.xdnn_resnet import XDNNConvolution
+from hf_guidance.models.xdnn_resnet.modeling import XDNNConvolution
 from hf_guidance.objectives import Energy
+from hf_guidance.second_order.dynamic_weights import fixed_dynamic_weights
 
 CLASSES, MULTI = 20, "multi_label_classification"
 WEIGHT = 1e-3

@@ -11,13 +11,12 @@ from torch.nn import functional as F
 from transformers import LxmertConfig, LxmertForQuestionAnswering
 
 from hf_guidance import recipes
-from hf_guidance.attributions import LeaveOneOut
+from hf_guidance.attributions import LeaveOneOut, SoftLabelLogits
 from hf_guidance.families import family_of
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance
 from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering
 from hf_guidance.objectives import Alignment, InvarianceFI
-from hf_guidance.targets import SoftLabelLogits
 
 OBJECTS, DIMS, LENGTH, WORDS, ANSWERS = 36, 2048, 14, 5000, 1000
 METHOD = LeaveOneOut(target=SoftLabelLogits())

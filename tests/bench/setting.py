@@ -19,14 +19,13 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from hf_guidance import runs
 from hf_guidance.attributions import InputXGradient
-from hf_guidance.compatibility import use_differentiable_attention
-from hf_guidance.explained_rows import annotated_images, annotated_only, draw_one_per_image
 from hf_guidance.families import family_of
-from hf_guidance.forward import Forward
+from hf_guidance.forward import ExplainedRows, Forward
+from hf_guidance.forward import calls as runs
 from hf_guidance.guidance import Guidance
 from hf_guidance.objectives import Energy
+from hf_guidance.training.compatibility import use_differentiable_attention
 
 LAYERS = ("input", "mid1", "mid2", "mid3", "final")
 CLASSES = 10
@@ -80,9 +79,11 @@ class Setting:
         """What GuidedTrainer does with a batch: with no annotated row it is the plain forward."""
         self.model.zero_grad(set_to_none=True)
         guidance = Guidance(energy=Energy(InputXGradient(layer)))
-        batch = draw_one_per_image(self.batch(annotated=annotated))
-        found = bool(annotated_images(batch))
-        forward = Forward(self.model, self.family, annotated_only(batch) if found else batch, guidance.needs(found))
+        batch = ExplainedRows().draw_one_per_image(self.batch(annotated=annotated))
+        found = bool(ExplainedRows().annotated_images(batch))
+        forward = Forward(
+            self.model, self.family, ExplainedRows().annotated_only(batch) if found else batch, guidance.needs(found)
+        )
         loss, _ = guidance(forward, None) if found else guidance(None, forward)
         loss.backward()
 

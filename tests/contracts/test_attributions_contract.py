@@ -18,9 +18,10 @@ from tiny import (
     tiny_model,
 )
 
-from hf_guidance import attributions, runs
+from hf_guidance import attributions
 from hf_guidance.attributions import Attribution, InputXGradient
 from hf_guidance.attributions.perturbation import Perturbation
+from hf_guidance.forward import calls as runs
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import Energy
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from hf_guidance.resources import dataset_builder
+from hf_guidance.data.builders import dataset_builder
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 

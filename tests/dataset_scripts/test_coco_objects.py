@@ -14,8 +14,8 @@ from pycocotools import mask as coco
 from pycocotools.coco import COCO
 from raw_folders import coco_annotation, make_coco, write_image
 
-from hf_guidance.resources import _builder_class as build_class
-from hf_guidance.schema import class_mask
+from hf_guidance.data.builders import _builder_class as build_class
+from hf_guidance.data.images.rows import class_mask
 
 
 def pixels(row) -> np.ndarray:

@@ -12,8 +12,8 @@ from huggingface_hub import DatasetCard
 from raw_folders import make_coco, make_voc, make_waterbirds
 from test_question_datasets import RAW as QUESTIONS
 
-from hf_guidance import resources
-from hf_guidance.schema import annotated_image_features
+from hf_guidance.data import builders as resources
+from hf_guidance.data.images.rows import annotated_image_features
 
 FOLDERS = sorted(path for path in (Path(__file__).parents[2] / "dataset_scripts").iterdir() if path.is_dir())
 # a new builder adds the smallest raw data it can read

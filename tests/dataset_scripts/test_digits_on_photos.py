@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits, load_sample_images
 
-from hf_guidance.resources import dataset_builder
+from hf_guidance.data.builders import dataset_builder
 
 SMALL = {"train_size": 60, "validation_size": 20, "test_size": 20}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from raw_folders import coco_annotation, make_coco, make_voc, voc_object, write_xml
 
-from hf_guidance.prepared_images import VANISHED
+from hf_guidance.data.images.preparation import VANISHED
 
 PAPER = {"preparation": "model_guidance"}
 

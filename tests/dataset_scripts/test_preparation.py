@@ -11,8 +11,8 @@ from raw_folders import coco_annotation, make_coco, make_voc, voc_object, write_
 from transformers import ViTImageProcessor
 
 from hf_guidance import GuidanceCollator
-from hf_guidance.prepared_images import VANISHED, prepared_boxes
-from hf_guidance.spatial import boxes_to_mask
+from hf_guidance.data.boxes import boxes_to_mask
+from hf_guidance.data.images.preparation import VANISHED, prepared_boxes
 
 PAPER = {"preparation": "model_guidance"}
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "model_guidance" / "boxes_and_annotations.npz"

@@ -17,8 +17,8 @@ from raw_questions import (
     write_map,
 )  # fmt: skip
 
-from hf_guidance import resources
-from hf_guidance.question_schema import question_features
+from hf_guidance.data import builders as resources
+from hf_guidance.data.questions.rows import question_features
 
 RAW = {
     "clevr_xai": make_clevr_xai, "gqa": make_gqa, "vqa_cp": make_vqa_cp, "vqa_hat": make_vqa_hat, "vqa_v2": make_vqa_v2,

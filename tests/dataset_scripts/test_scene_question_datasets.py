@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from raw_questions import clevr_question, gqa_question, make_clevr_xai, make_gqa, write_json
 
-from hf_guidance import resources
-from hf_guidance.answers import AnswerVocabulary
-from hf_guidance.models.word_tokenizer import word_tokenizer
-from hf_guidance.question_collator import QuestionCollator
-from hf_guidance.spatial import box_importance_from_map
+from hf_guidance.data import builders as resources
+from hf_guidance.data.boxes import box_importance_from_map
+from hf_guidance.data.questions.answers import AnswerVocabulary
+from hf_guidance.data.questions.collator import QuestionCollator
+from hf_guidance.models.updn.tokenization import word_tokenizer
 
 
 @pytest.mark.parametrize("case", [0, 1])

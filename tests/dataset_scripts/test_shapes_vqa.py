@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hf_guidance.resources import dataset_builder
+from hf_guidance.data.builders import dataset_builder
 
 SMALL = {"train_size": 60, "dev_size": 20, "test_id_size": 20, "test_ood_size": 40}
 
@@ -129,9 +129,9 @@ def test_scenes_full_of_objects_still_have_unique_descriptions(prepare):
 
 
 def test_rows_go_through_the_collator(prepare):
-    from hf_guidance.answers import AnswerVocabulary
-    from hf_guidance.models import word_tokenizer
-    from hf_guidance.question_collator import QuestionCollator
+    from hf_guidance.data.questions.answers import AnswerVocabulary
+    from hf_guidance.data.questions.collator import QuestionCollator
+    from hf_guidance.models.updn import tokenization as word_tokenizer
 
     train = prepare("shapes_vqa", images=True, **SMALL)[0]["train"]
     answers = AnswerVocabulary.from_answers(train["answers"], min_occurrence=1)

@@ -7,7 +7,7 @@ from raw_folders import make_voc
 from transformers import ViTImageProcessor
 
 from hf_guidance import GuidanceCollator
-from hf_guidance.schema import class_mask
+from hf_guidance.data.images.rows import class_mask
 
 
 def outline() -> np.ndarray:

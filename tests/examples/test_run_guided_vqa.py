@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hf_guidance import Guidance
-from hf_guidance.answers import AnswerVocabulary
+from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.models import UpDnForQuestionAnswering
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "run_guided_vqa.py"

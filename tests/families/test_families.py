@@ -17,9 +17,9 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, SwinConfig, SwinForImageClassification
 
 from hf_guidance.attributions import InputXGradient
-from hf_guidance.capture import captured
 from hf_guidance.families import ARCHITECTURES, Family, family_of
 from hf_guidance.families.stages import spread
+from hf_guidance.forward.capture import captured
 
 
 @pytest.mark.parametrize("name", BUILDERS)

@@ -14,10 +14,9 @@ from toy_vqa import (
     region_model,
 )
 
-from hf_guidance.attributions import Gradient, IntegratedGradients
+from hf_guidance.attributions import Gradient, IntegratedGradients, LabelLogit
 from hf_guidance.families import Family, RegionFamily, family_of
 from hf_guidance.forward import Forward
-from hf_guidance.targets import LabelLogit
 from hf_guidance.views import FULL, IMPORTANT, UNIMPORTANT, Coalitions, Nothing, OneBox, View, gaussian, marginal, zeros
 
 VIEWS = (

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hf_guidance.spatial import boxes_to_mask
+from hf_guidance.data.boxes import boxes_to_mask
 
 
 def slow_epg(attribution, mask):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hf_guidance.answers import normalize_answer
+from hf_guidance.data.questions.answers import normalize_answer
 
 RAW = [
     "yes", "Yes.", "the dog", "A Dog", "two", "none", "red, blue", "red,blue", "1,000", "dont know", "couldn'tve", "u.s.a",

@@ -112,7 +112,7 @@ def test_floats_are_colours_from_0_to_255_or_from_0_to_1():
 
 def test_floats_that_are_scaled_already_are_told(monkeypatch):
     told = []
-    monkeypatch.setattr("hf_guidance.models.bcos_image_processor.logger.warning_once", told.append)
+    monkeypatch.setattr("hf_guidance.models.bcos_resnet.image_processing.logger.warning_once", told.append)
     processor = BcosImageProcessor(do_resize=False)
     for image, asked in ((picture(), {}), (UNIT * 255, {}), (UNIT, {"do_rescale": False}), (np.zeros_like(UNIT), {})):
         processor(image, **asked)

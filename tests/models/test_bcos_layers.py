@@ -5,10 +5,10 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 
-from hf_guidance.dynamic_weights import fixed_dynamic_weights
 from hf_guidance.models import BcosConv2d, BcosLinear
-from hf_guidance.models.patch_norm import box_spread, box_sum
+from hf_guidance.models.bcos_resnet.patch_norm import box_spread, box_sum
 from hf_guidance.second_order.convolution import Geometry
+from hf_guidance.second_order.dynamic_weights import fixed_dynamic_weights
 
 SETTINGS = {
     "1x1": {"kernel_size": 1},

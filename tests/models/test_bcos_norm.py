@@ -6,9 +6,9 @@ from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 
-from hf_guidance.batch_statistics import couples_rows, freeze, statistics_kept
-from hf_guidance.dynamic_weights import fixed_dynamic_weights
+from hf_guidance.forward.batch_norm import couples_rows, freeze, statistics_kept
 from hf_guidance.models import UncenteredBatchNorm2d
+from hf_guidance.second_order.dynamic_weights import fixed_dynamic_weights
 
 
 def norm(training, **settings):

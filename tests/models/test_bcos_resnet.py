@@ -7,11 +7,10 @@ from torch.autograd import gradgradcheck
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForImageClassification
 
-from hf_guidance.attributions import BcosContribution, GradCAM
+from hf_guidance.attributions import BcosContribution, GradCAM, PredictedLogit
 from hf_guidance.families import family_of
 from hf_guidance.forward import Forward
 from hf_guidance.models import BcosConv2d, BcosResNetConfig, BcosResNetForImageClassification, UncenteredBatchNorm2d
-from hf_guidance.targets import PredictedLogit
 
 LAYERS = ("input", "mid1", "mid2", "mid3", "final")
 SMALL = {"embedding_size": 16, "hidden_sizes": [32, 64, 128], "depths": [1, 1, 1], "layer_type": "basic"}

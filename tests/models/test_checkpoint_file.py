@@ -15,9 +15,9 @@ from hf_guidance.models import (
     load_official_bcos,
     load_official_xdnn,
 )
-from hf_guidance.models.checkpoint_file import read_checkpoint
-from hf_guidance.models.official_bcos import official_names
-from hf_guidance.models.official_xdnn import _official
+from hf_guidance.models.bcos_resnet.official import official_names
+from hf_guidance.models.shared.checkpoint_file import read_checkpoint
+from hf_guidance.models.xdnn_resnet.official import _official
 
 LEFT_BY_SCRIPTS = {
     "epoch": 99,

@@ -2,7 +2,8 @@ import pytest
 import torch
 from tiny_updn import WORDS, tiny_updn
 
-from hf_guidance.models import load_glove, word_tokenizer
+from hf_guidance.models import load_glove
+from hf_guidance.models.updn import tokenization as word_tokenizer
 
 LINES = ["red 1 2 3 4 5", "the -1e-3 0.5 0 0 1", "zebra 9 9 9 9 9", ". . . 7 7 7 7 7"]
 

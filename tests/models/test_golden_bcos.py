@@ -8,12 +8,12 @@ import torch
 from tiny_bcos import golden_batch, golden_net
 
 from hf_guidance.attributions import BcosContribution
-from hf_guidance.dynamic_weights import fixed_dynamic_weights
 from hf_guidance.families import family_of
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.models import BcosConv2d, BcosLinear, UncenteredBatchNorm2d
 from hf_guidance.objectives import Energy
+from hf_guidance.second_order.dynamic_weights import fixed_dynamic_weights
 
 CONVOLUTION, LINEAR, NORM, NET = (
     f"model_guidance/bcos_{name}" for name in ("conv2d", "linear", "batchnorm_uncentered", "mini_resnet")

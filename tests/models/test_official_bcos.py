@@ -5,7 +5,7 @@ import torch
 from tiny_bcos import golden_batch, golden_net, pixels, state_of, tiny_net
 
 from hf_guidance.models import BcosResNetConfig, BcosResNetForImageClassification, load_official_bcos
-from hf_guidance.models.official_bcos import official_names
+from hf_guidance.models.bcos_resnet.official import official_names
 
 
 def their_state(model, prefix=""):

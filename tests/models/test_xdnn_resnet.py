@@ -14,7 +14,7 @@ from hf_guidance import GuidanceCollator
 from hf_guidance.attributions import InputXGradient, IntegratedGradients
 from hf_guidance.families import family_of
 from hf_guidance.models import XDNNImageProcessor, XDNNResNetConfig, XDNNResNetForImageClassification
-from hf_guidance.models.resnet_sizes import RESNET_DEPTHS
+from hf_guidance.models.shared.resnet_sizes import RESNET_DEPTHS
 
 KINDS = {
     "basic": {"hidden_sizes": [6, 8, 8], "depths": [1, 2, 1], "layer_type": "basic"},

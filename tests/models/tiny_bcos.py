@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from hf_guidance.data.boxes import boxes_to_mask
 from hf_guidance.models import BcosResNetConfig, BcosResNetForImageClassification
-from hf_guidance.models.official_bcos import load_official_bcos
-from hf_guidance.spatial import boxes_to_mask
+from hf_guidance.models.bcos_resnet.official import load_official_bcos
 
 torch.set_num_threads(1)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from hf_guidance.attributions import Attribution
-from hf_guidance.families.regions import RegionFamily
+from hf_guidance.families.region_family import RegionFamily
 from hf_guidance.views import FULL
 
 

@@ -5,11 +5,10 @@ import torch
 from tiny import parameter_gradients
 from torch import nn
 
-from hf_guidance.attributions import Gradient
+from hf_guidance.attributions import ContrastLogits, Gradient
 from hf_guidance.families import Family
 from hf_guidance.forward import Forward
 from hf_guidance.objectives import GradMask
-from hf_guidance.targets import ContrastLogits
 
 
 class Perceptron(nn.Module):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from hf_guidance.data.boxes import boxes_to_mask
 from hf_guidance.objectives import L1, PPCE, Alignment, Energy, RightReasons
-from hf_guidance.spatial import boxes_to_mask
 
 FILES = {"energy": Energy, "l1": L1, "ppce": PPCE, "rrr": RightReasons}
 

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from hf_guidance.attributions import Attribution
+from hf_guidance.data.boxes import boxes_to_mask
 from hf_guidance.families import Family
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import L1, PPCE, Energy, RightReasons
-from hf_guidance.spatial import boxes_to_mask
 from hf_guidance.views import FULL
 
 OBJECTIVES = {"Energy": Energy, "L1": L1, "PPCE": PPCE, "RRR": RightReasons}

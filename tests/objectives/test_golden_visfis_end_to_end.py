@@ -6,7 +6,7 @@ from given import Case
 from golden_toy import NAMES, forward_of
 
 from hf_guidance import recipes
-from hf_guidance.attributions import Gradient, KeepOneIn
+from hf_guidance.attributions import Gradient, KeepOneIn, PredictedLogit, SoftLabelLogits
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import (
     Alignment,
@@ -18,7 +18,6 @@ from hf_guidance.objectives import (
     Sufficiency,
     Uncertainty,
 )
-from hf_guidance.targets import PredictedLogit, SoftLabelLogits
 from hf_guidance.views import FULL, ImportantOrRandom, RandomKeep
 
 SINGLE, WHOLE = "visfis/end_to_end_single_objectives", "visfis/end_to_end_visfis_and_baselines"

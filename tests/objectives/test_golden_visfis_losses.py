@@ -5,16 +5,17 @@ import torch
 from given import Case, Given, Stored
 
 from hf_guidance.guidance import Guidance, Term
-from hf_guidance.normalizations import Identity, UnitNorm
 from hf_guidance.objectives import (
     Alignment,
     AnswerLoss,
+    Identity,
     InvarianceDA,
     InvarianceFI,
     RandomSufficiency,
     RankingHINT,
     Sufficiency,
     Uncertainty,
+    UnitNorm,
 )
 from hf_guidance.views import FULL
 

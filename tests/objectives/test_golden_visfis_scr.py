@@ -5,11 +5,10 @@ import torch
 from given import Case
 from golden_toy import NAMES, forward_of
 
-from hf_guidance.attributions import Gradient
+from hf_guidance.attributions import Gradient, SoftLabelLogits
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import ComparisonSCR, InfluenceSCR, TaskLoss
 from hf_guidance.objectives.influence_scr import chosen_proposal, hinted
-from hf_guidance.targets import SoftLabelLogits
 
 FILE = "visfis/scr_loss"
 GT = Gradient(target=SoftLabelLogits())

@@ -2,10 +2,19 @@ import pytest
 import torch
 from tiny import explain, make_batch, tiny_family, tiny_model
 
-from hf_guidance.attributions import GradCAM, Gradient, InputXGradient
-from hf_guidance.normalizations import Identity, MaxAbs, Positive
-from hf_guidance.objectives import L1, PPCE, Alignment, Energy, GradMask, RightReasons, TaskLoss
-from hf_guidance.targets import ContrastLogits
+from hf_guidance.attributions import ContrastLogits, GradCAM, Gradient, InputXGradient
+from hf_guidance.objectives import (
+    L1,
+    PPCE,
+    Alignment,
+    Energy,
+    GradMask,
+    Identity,
+    MaxAbs,
+    Positive,
+    RightReasons,
+    TaskLoss,
+)
 
 
 def test_default_normalizations_are_the_papers():

@@ -6,10 +6,9 @@ from given import Given, Stored
 from tiny import explain
 from toy_vqa import OBJECTS, region_batch, region_family, region_model
 
-from hf_guidance.attributions import Gradient
+from hf_guidance.attributions import Gradient, SoftLabelLogits
 from hf_guidance.forward import Forward
 from hf_guidance.objectives import Alignment, InfluenceSCR, InvarianceFI, RankingHINT, SaliencyGuided
-from hf_guidance.targets import SoftLabelLogits
 from hf_guidance.views import (
     FULL,
     Important,

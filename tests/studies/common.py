@@ -27,10 +27,9 @@ from hf_guidance import (
     dataset_builder,
     metric_path,
 )
-from hf_guidance.attributions import InputXGradient
-from hf_guidance.classification_metrics import best_threshold, mean_average_precision, micro_f1
+from hf_guidance.attributions import ContrastLogits, InputXGradient
+from hf_guidance.evaluation.classification import best_threshold, mean_average_precision, micro_f1
 from hf_guidance.objectives import Energy
-from hf_guidance.targets import ContrastLogits
 
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 MAPS = InputXGradient(layer="final")

@@ -15,10 +15,9 @@ from studies.common import Results
 from torch.utils.data import DataLoader
 
 from hf_guidance import Guidance, GuidedTrainer, recipes
-from hf_guidance.attributions import Attribution, Gradient, KeepOneIn
-from hf_guidance.explanation_scores import explanation_metrics, explanation_scores
-from hf_guidance.serialization import to_plain
-from hf_guidance.targets import PredictedLogit
+from hf_guidance.attributions import Attribution, Gradient, KeepOneIn, PredictedLogit
+from hf_guidance.evaluation.scores import explanation_metrics, explanation_scores
+from hf_guidance.guidance.serialization import to_plain
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "examples"))
 demo: Any = importlib.import_module("demo_vqa")

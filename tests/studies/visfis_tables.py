@@ -25,7 +25,6 @@ from studies.questions_common import (
 from torch import Tensor
 
 from hf_guidance import Guidance, Term, recipes
-from hf_guidance.analysis import PREDICTORS, accuracy_by_plausibility, faithfulness_groups, predict_ood
 from hf_guidance.attributions import (
     AttentionWeights,
     Attribution,
@@ -35,9 +34,10 @@ from hf_guidance.attributions import (
     KeepOneIn,
     KernelSHAP,
     LeaveOneOut,
+    SoftLabelLogits,
 )
+from hf_guidance.evaluation.analysis import PREDICTORS, accuracy_by_plausibility, faithfulness_groups, predict_ood
 from hf_guidance.objectives import Alignment
-from hf_guidance.targets import SoftLabelLogits
 
 TERMS = {"sufficiency": "Suff-Human", "uncertainty": "Unc", "alignment": "Align", "invariance_fi": "Inv-FI"}
 GT = SoftLabelLogits()

@@ -1,0 +1,44 @@
+"""Checks of options, worded in one way."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+
+def check_choice(name: str, value: Any, allowed: Collection[Any], owner: object = None) -> None:
+    """Refuse a value that is not among those allowed.
+
+    Args:
+        name: Name of the option.
+        value: What was given.
+        allowed: What may be given.
+        owner: The object whose field it is; its class is named in the error.
+
+    Raises:
+        ValueError: ``value`` is not in ``allowed``; lists what is.
+
+    Example:
+        >>> check_choice("source", "boxes", ("auto", "boxes", "mask"))
+    """
+    if not any(value is choice or value == choice for choice in allowed):
+        shown = f"{name}={value!r}" if owner is None else f"{type(owner).__name__}({name}={value!r})"
+        raise ValueError(f"{shown} is unknown; choose one of {list(allowed)}.")
+
+
+def check_count(name: str, value: Any, owner: object, least: int = 1, hint: str = "") -> None:
+    """Refuse what is not a whole number of at least ``least``.
+
+    Args:
+        name: Name of the field.
+        value: What was given.
+        owner: The object whose field it is; its class is named in the error.
+        least: The smallest number allowed.
+        hint: Why, for the error.
+
+    Raises:
+        ValueError: ``value`` is not a whole number, or is smaller.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        more = f" {hint}" if hint else ""
+        raise ValueError(f"{type(owner).__name__}({name}={value!r}): give a whole number of at least {least}.{more}")

@@ -1,0 +1,51 @@
+"""Data: what a row is, and how rows become a batch. Images and questions have a folder each; what both share lies here."""
+
+from hf_guidance.data.annotated import annotated_indices, check_annotated, with_annotated_fraction
+from hf_guidance.data.boxes import (
+    box_importance_from_iou,
+    box_importance_from_map,
+    boxes_to_mask,
+    dilate_boxes,
+    resize_boxes,
+)
+from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageConfig, InvalidAnnotation, Report
+from hf_guidance.data.builders import dataset_builder, known_datasets
+from hf_guidance.data.collator import RowCollator
+from hf_guidance.data.default_collator import default_collator
+from hf_guidance.data.export import export_dataset
+from hf_guidance.data.images.augmentation import RandomCropAndFlip
+from hf_guidance.data.images.collator import GuidanceCollator
+from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, normalize_answer, soft_score
+from hf_guidance.data.questions.collator import QuestionCollator
+from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split
+from hf_guidance.data.questions.regions import RegionFeatures
+
+__all__ = [
+    "AnnotatedImageBuilder",
+    "AnnotatedImageConfig",
+    "AnswerVocabulary",
+    "Coverage",
+    "GuidanceCollator",
+    "InvalidAnnotation",
+    "PriorShift",
+    "QuestionCollator",
+    "RandomCropAndFlip",
+    "RegionFeatures",
+    "Report",
+    "RowCollator",
+    "annotated_indices",
+    "box_importance_from_iou",
+    "box_importance_from_map",
+    "boxes_to_mask",
+    "changing_prior_split",
+    "check_annotated",
+    "dataset_builder",
+    "default_collator",
+    "dilate_boxes",
+    "export_dataset",
+    "known_datasets",
+    "normalize_answer",
+    "resize_boxes",
+    "soft_score",
+    "with_annotated_fraction",
+]

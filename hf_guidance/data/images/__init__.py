@@ -1,0 +1,1 @@
+"""Rows of annotated images: their format, what is read off them, and the batch."""

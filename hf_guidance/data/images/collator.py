@@ -1,0 +1,198 @@
+"""GuidanceCollator: rows of annotated images to the tensors of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hf_guidance.common.checks import check_choice
+from hf_guidance.data.collator import RowCollator
+from hf_guidance.data.columns import ANNOTATED, IMAGE_COLUMNS, IMAGE_SOURCES, IMPORTANCE, ROW, SLOT, TARGET
+from hf_guidance.data.images.hard_masks import is_hard, sharpened
+from hf_guidance.data.images.importance import ImportanceReader
+from hf_guidance.data.images.labels import PROBLEM_TYPES, row_labels
+
+
+@dataclass
+class GuidanceCollator(RowCollator):
+    """Collate rows ``{image, labels, objects, mask, ...}`` into the batch that a guided step reads.
+
+    Every (image, positive class) pair becomes an explained row; training draws one per image, evaluation takes all. The
+    importance of a pair is the union of that class's boxes (every pixel that a box touches), or its part of the mask,
+    carried through the very image processor that makes the pixels, so that resizing and cropping agree; a hard mask too
+    thin to fill half a processed pixel keeps its brightest ones. A pair whose importance is empty, or a row whose
+    ``annotated`` is False, is not annotated: it counts in the task loss only.
+
+    A mask of integers follows the row format: 0 is nothing, 255 any class, and ``1 + class`` that class. So in a mask of
+    zeros and ones, 1 is class 0. A mask of truth values (dtype bool, PIL mode "1") tells no class: True is any class.
+
+    Args:
+        image_processor: Called as ``image_processor(images=[...], return_tensors="pt")``; None when rows already hold
+            ``pixel_values`` (channels, height, width). Boxes and masks of such rows refer to those pixels and are used at
+            their size, whether or not there is a processor.
+        problem_type: "single_label_classification" or "multi_label_classification", as in the model's config.
+        num_labels: Number of classes, for multi-hot labels and to check every label.
+        source: Where importance comes from: "boxes", "mask", "importance" (a float map in [0, 1]), or "auto": the first
+            present of importance, mask, boxes.
+        transform: Joint augmentation ``(image, masks) -> (image, masks)``, for example
+            `hf_guidance.data.RandomCropAndFlip` or a torchvision.transforms.v2 pipeline; masks are a
+            tv_tensors.Mask (pairs, height, width) of uint8 0 to 255. For training only.
+        control_seed: When set, every box (or mask) keeps its size but lies at a random place, drawn once by this seed and
+            the row's ``image_id``: the control that guidance must beat.
+        box_dilation: Grow every box by ``int(box_dilation * size)`` pixels of its image on each side, >= 0: the study of
+            annotation quality of arXiv 2303.11932, section 5.4. For training only, and for boxes only. Boxes grow before
+            a control moves them. The trainer evaluates by ``for_evaluation()``, which does neither.
+
+    Returns:
+        On call: ``pixel_values`` (images, channels, height, width) float32; ``labels`` (images,) int64 or (images,
+        classes) float32; ``row``, ``slot``, ``annotated`` lists; ``target`` (rows,) int64; ``importance`` (rows, height,
+        width) float32 in [0, 1].
+
+    Raises:
+        ValueError: On construction for unknown options, on call for a row that cannot be used; names the row.
+
+    Example:
+        >>> collator = GuidanceCollator(image_processor, "multi_label_classification", num_labels=20)
+    """
+
+    columns: ClassVar[tuple[str, ...]] = IMAGE_COLUMNS
+    sources: ClassVar[tuple[str, ...]] = IMAGE_SOURCES
+
+    image_processor: Any
+    problem_type: str = "single_label_classification"
+    num_labels: int | None = None
+    source: str = "auto"
+    transform: Callable[[Any, Any], tuple[Any, Any]] | None = None
+    control_seed: int | None = None
+    box_dilation: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("problem_type", self.problem_type, PROBLEM_TYPES)
+        if self.num_labels is None and self.problem_type == "multi_label_classification":
+            raise ValueError("multi-label classification needs num_labels; pass num_labels=model.config.num_labels.")
+        self._reader()
+        self._levels: tuple[float, float] | None = None
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Collate; see the class."""
+        if all(row.get("labels", row.get("label")) is None for row in rows):  # unlabelled rows can only be predicted
+            return {
+                "pixel_values": self._pixels([self._image(row, self._name(row, i))[0] for i, row in enumerate(rows)])
+            }
+        images: list[Any] = []
+        masks: list[Tensor] = []
+        pairs: list[tuple[int, int, int]] = []
+        read = self._reader()
+        labels = [row_labels(row, self._name(row, i), self.problem_type, self.num_labels) for i, row in enumerate(rows)]
+        for index, (row, classes) in enumerate(zip(rows, labels, strict=True)):
+            name = self._name(row, index)
+            image, size = self._image(row, name)
+            flag = row.get("annotated")
+            used = flag is None or bool(flag)
+            # Rows that may not be used keep their pairs, so that which class is drawn does not depend on annotation.
+            found = [read(row, size, c, name) if used else np.zeros(size, np.uint8) for c in classes]
+            stack = torch.from_numpy(np.stack(found)) if found else torch.zeros(0, *size, dtype=torch.uint8)
+            if self.transform is not None:
+                image, stack = self._augment(image, stack)
+            masks.extend(stack)
+            pairs.extend((index, slot, target) for slot, target in enumerate(classes))
+            images.append(image)
+        batch: dict[str, Any] = {"pixel_values": self._pixels(images), "labels": self._labels(labels)}
+        importance = self._importance(masks, batch["pixel_values"].shape[-2:], _all_tensors(images))
+        batch[ROW] = [index for index, _, _ in pairs]
+        batch[SLOT] = [slot for _, slot, _ in pairs]
+        batch[ANNOTATED] = importance.flatten(1).any(1).tolist()
+        batch[TARGET] = torch.tensor([target for _, _, target in pairs], dtype=torch.long)
+        batch[IMPORTANCE] = importance
+        return batch
+
+    def for_evaluation(self) -> Self:
+        """The same without augmentation, and with boxes as they are annotated: neither dilated nor moved."""
+        return replace(self, transform=None, control_seed=None, box_dilation=0.0)
+
+    def _reader(self) -> ImportanceReader:
+        return ImportanceReader(self.source, self.num_labels, self.control_seed, self.box_dilation)
+
+    @staticmethod
+    def _name(row: Mapping[str, Any], index: int) -> str:
+        return f"row {index} of the batch (image_id {row.get('image_id')!r})"
+
+    def _image(self, row: Mapping[str, Any], name: str) -> tuple[Any, tuple[int, int]]:
+        if "pixel_values" in row:
+            pixels = torch.as_tensor(row["pixel_values"])
+            return pixels, (int(pixels.shape[-2]), int(pixels.shape[-1]))
+        if self.image_processor is None:
+            raise ValueError(
+                f"{name} has no pixel_values and the collator no image_processor; give one of the two, as the model's own: "
+                "AutoImageProcessor.from_pretrained(...), or for B-cos, which reads six channels, BcosImageProcessor()."
+            )
+        value = row.get("image")
+        if value is None:
+            raise ValueError(f"{name} has no PIL image in column 'image'; its columns are {sorted(row)}.")
+        if not hasattr(value, "convert"):
+            raise ValueError(
+                f"{name} has no PIL image in column 'image' but a {type(value).__name__}; use `dataset.with_format(None)` "
+                "(and decode files by `cast_column('image', datasets.Image())`), or give pixel_values."
+            )
+        try:
+            image = value.convert("RGB")
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f"{name}: the image cannot be read ({error}); replace or leave out the file.") from error
+        return image, (image.height, image.width)
+
+    def _augment(self, image: Any, stack: Tensor) -> tuple[Any, Tensor]:
+        from torchvision import tv_tensors  # here: torchvision is slow to import and only augmentation needs it
+
+        assert self.transform is not None
+        image, masks = self.transform(image, tv_tensors.Mask(stack))
+        return image, masks.as_subclass(Tensor)
+
+    def _labels(self, labels: list[list[int]]) -> Tensor:
+        if self.problem_type == "single_label_classification":
+            return torch.tensor([classes[0] for classes in labels], dtype=torch.long)
+        multi_hot = torch.zeros(len(labels), self.num_labels or 0, dtype=torch.float32)
+        for index, classes in enumerate(labels):
+            multi_hot[index, classes] = 1
+        return multi_hot
+
+    def _pixels(self, images: list[Any]) -> Tensor:
+        if _all_tensors(images):
+            return torch.stack(images)
+        if any(isinstance(image, Tensor) for image in images):
+            raise ValueError("a batch mixes rows with pixel_values and rows with images; give every row the same.")
+        pixels: Tensor = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
+        return pixels
+
+    def _importance(self, masks: list[Tensor], size: Sequence[int], ready: bool) -> Tensor:
+        importance = torch.zeros(len(masks), *size, dtype=torch.float32)
+        filled = [index for index, mask in enumerate(masks) if mask.any()]
+        if not filled:
+            return importance
+        if ready:  # the pixels did not go through the processor, so the masks have their size already
+            importance[filled] = torch.stack([masks[index] for index in filled]).float() / 255
+            return importance
+        pictures = [Image.fromarray(masks[index].numpy()).convert("RGB") for index in filled]
+        black, white = self._black_and_white()
+        grey = ((self._pixels(pictures)[:, 0].float() - black) / (white - black)).clamp(0, 1)
+        # Boxes and masks are hard: where the processor's interpolation blurs an edge, half decides.
+        hard = torch.cat([is_hard(masks[index][None]) for index in filled])
+        importance[filled] = torch.where(hard[:, None, None], sharpened(grey).float(), grey)
+        return importance
+
+    def _black_and_white(self) -> tuple[float, float]:
+        # What the processor makes of black and of white tells how it scales and normalises, whatever its settings.
+        if self._levels is None:
+            flat = [Image.new("RGB", (64, 64), colour) for colour in ("black", "white")]
+            black, white = self._pixels(flat)[:, 0].float().flatten(1).median(1).values.tolist()
+            self._levels = (black, white)
+        return self._levels
+
+
+def _all_tensors(images: Sequence[Any]) -> bool:
+    return all(isinstance(image, Tensor) for image in images)

@@ -1,0 +1,207 @@
+"""The human importance of one (image, class) pair, at the size of the image."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hf_guidance.common.checks import check_choice
+from hf_guidance.data.boxes import boxes_to_mask, dilate_boxes
+from hf_guidance.data.builder_base import InvalidAnnotation
+from hf_guidance.data.images.controls import control_generator, moved_boxes, moved_mask
+from hf_guidance.data.images.rows import ANY_CLASS, check_box, class_mask
+
+SOURCES = ("auto", "importance", "mask", "boxes")
+_COLUMN = {"importance": "importance", "mask": "mask", "boxes": "objects"}
+_OBJECT = "an object is {'bbox': [xmin, ymin, xmax, ymax], 'category': label index}"
+
+
+@dataclass(frozen=True)
+class ImportanceReader:
+    """Reads the human importance of a class in an image off a dataset row.
+
+    Args:
+        source: "importance", "mask", "boxes", or "auto" for the first of these that a row has.
+        num_labels: Number of classes, to check masks and categories; None does not check their upper end.
+        control_seed: Moves every box, or the mask, to a random place (see controls.py); None leaves it where it is.
+        dilation: Grows every box on each side by this share of its width and height (see `dilate_boxes`).
+
+    Raises:
+        ValueError: An unknown source; a dilation that is not a number, negative or infinite, or of a source without boxes.
+    """
+
+    source: str = "auto"
+    num_labels: int | None = None
+    control_seed: int | None = None
+    dilation: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("source", self.source, SOURCES)
+        if not isinstance(self.dilation, Real) or not 0 <= self.dilation < math.inf:
+            raise ValueError(
+                f"box_dilation={self.dilation!r}: allowed is a share of the box, 0 or more; 0.25 grows it by a quarter."
+            )
+        if self.dilation and self.source in ("importance", "mask"):
+            raise ValueError(
+                f"box_dilation={self.dilation} grows boxes, and source={self.source!r} has none; pass source='boxes', or "
+                "box_dilation=0.0."
+            )
+
+    def __call__(self, row: Mapping[str, Any], size: tuple[int, int], target: int, name: str) -> npt.NDArray[np.uint8]:
+        """Importance of a class in the image of a row.
+
+        Args:
+            row: The dataset row.
+            size: (height, width) of its image.
+            target: The class.
+            name: Names the row in errors.
+
+        Returns:
+            (height, width) uint8, 255 for importance 1. All zero where the row says nothing of the class.
+
+        Raises:
+            ValueError: The chosen column is missing or not of the image's size; a map with NaN or outside [0, 1]; a mask
+                with NaN or values without a class; an object that is malformed, of no class, or whose box is outside the
+                image, reversed or empty; a control without ``image_id``; a dilation of what is no box.
+        """
+        seed = self.control_seed
+        generator = None if seed is None else control_generator(seed, _image_id(row, name), target)
+        column = _filled_column(row, self.source, name)
+        if column is None:
+            return np.zeros(size, np.uint8)
+        if column == "objects":
+            boxes = self._boxes(row[column], size, target, name)
+            if generator is not None:
+                boxes = moved_boxes(boxes, size, generator)
+            return (boxes_to_mask(boxes, *size).numpy() * 255).astype(np.uint8)
+        if self.dilation:
+            raise ValueError(
+                f"{name} takes its importance from column {column!r}, and box_dilation={self.dilation} grows boxes only; "
+                "pass source='boxes', or box_dilation=0.0."
+            )
+        values = _array(row[column], size, f"{name}: {column}")
+        pixels = _from_mask(values, target, self.num_labels, name) if column == "mask" else _from_map(values, name)
+        return pixels if generator is None else moved_mask(pixels, generator)
+
+    def _boxes(self, value: Any, size: tuple[int, int], target: int, name: str) -> list[list[float]]:
+        boxes: list[list[float]] = []
+        for number, entry in enumerate(_objects(value, name)):
+            category, (x0, y0, x1, y1) = _checked(entry, size, self.num_labels, f"{name}, object {number}")
+            if category == target:  # every pixel that the box touches, so that a box below a pixel does not vanish
+                boxes.append([math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)])
+        return _grown(boxes, size, self.dilation) if self.dilation and boxes else boxes
+
+
+def _image_id(row: Mapping[str, Any], name: str) -> str:
+    if row.get("image_id") is None:
+        raise ValueError(f"{name} has no image_id, which the control's places are drawn by; add a column 'image_id'.")
+    return str(row["image_id"])
+
+
+def _filled_column(row: Mapping[str, Any], source: str, name: str) -> str | None:
+    if source == "auto":
+        return next((_COLUMN[s] for s in SOURCES[1:] if row.get(_COLUMN[s]) is not None), None)
+    if _COLUMN[source] not in row:
+        raise ValueError(f"{name} has no column {_COLUMN[source]!r}, source={source!r} reads it; it has {sorted(row)}.")
+    return None if row[_COLUMN[source]] is None else _COLUMN[source]
+
+
+def _array(value: Any, size: tuple[int, int], item: str) -> npt.NDArray[Any]:
+    try:
+        values = np.asarray(value)
+    except (OSError, SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(f"{item} cannot be read ({error}); give a one-channel image or (height, width).") from error
+    if values.shape != size:
+        raise ValueError(
+            f"{item} of size {values.shape} (height, width) on an image of {size}; resize one of them, and give masks one "
+            "channel."
+        )
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{item} holds {values.dtype}, not numbers; give a one-channel image or (height, width).")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{item} holds NaN or infinity; replace them, for example by 0.")
+    return values
+
+
+def _from_mask(values: npt.NDArray[Any], target: int, num_labels: int | None, name: str) -> npt.NDArray[np.uint8]:
+    # Truth values tell no class, so True is 255, any class. Numbers mean what the row format says: 1 is class 0.
+    if values.dtype == np.bool_:
+        return np.where(values, 255, 0).astype(np.uint8)
+    last = ANY_CLASS - 1 if num_labels is None else min(num_labels, ANY_CLASS - 1)
+    wrong = (values < 0) | ((values > last) & (values != ANY_CLASS))
+    if values.dtype.kind == "f":
+        wrong |= values % 1 != 0
+    if wrong.any():
+        raise ValueError(
+            f"{name}: mask holds the value {values[wrong][0]:g}; allowed are 0 (nothing), 255 (any class) and 1 + class, so "
+            f"1 to {last}. JPEG and smooth resizing change values: save masks as PNG, resize them with nearest, or "
+            "threshold them to 0 and 255; a soft map belongs in column 'importance'."
+        )
+    return np.where(class_mask(values, target), 255, 0).astype(np.uint8)
+
+
+def _grown(boxes: list[list[float]], size: tuple[int, int], dilation: float) -> list[list[float]]:
+    # The published rule ends at width - 1 and height - 1, like all of its boxes; one that touches the far edge must not
+    # shrink or vanish by it.
+    given = torch.tensor(boxes).long()
+    grown = dilate_boxes(given, dilation, *size)
+    return torch.cat([grown[:, :2].minimum(given[:, :2]), grown[:, 2:].maximum(given[:, 2:])], 1).tolist()
+
+
+def _objects(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, Mapping):
+        if isinstance(value, str) or not hasattr(value, "__iter__"):
+            raise ValueError(f"{name}: objects is a {type(value).__name__}; give a list, where {_OBJECT}.")
+        return list(value)
+    missing = [key for key in ("bbox", "category") if key not in value]  # a dict of lists, as older datasets give
+    if missing:
+        raise ValueError(f"{name}: objects has no {missing[0]!r} but {sorted(value)}; rename or add it: {_OBJECT}.")
+    boxes, categories = ([] if value[key] is None else list(value[key]) for key in ("bbox", "category"))
+    if len(boxes) != len(categories):
+        raise ValueError(
+            f"{name}: objects has {len(boxes)} in 'bbox' and {len(categories)} in 'category'; give one category a box."
+        )
+    return [{"bbox": box, "category": category} for box, category in zip(boxes, categories, strict=True)]
+
+
+def _checked(entry: Any, size: tuple[int, int], num_labels: int | None, item: str) -> tuple[int, list[float]]:
+    keys = sorted(map(str, entry)) if isinstance(entry, Mapping) else type(entry).__name__
+    missing = [key for key in ("bbox", "category") if key not in keys]
+    if missing or not isinstance(entry, Mapping):
+        raise ValueError(f"{item} has no {missing[0]!r} but {keys}; rename or add it: {_OBJECT}.")
+    try:
+        category = operator.index(entry["category"])
+    except TypeError:
+        category = -1
+    if category < 0 or (num_labels is not None and category >= num_labels):
+        allowed = "from 0" if num_labels is None else f"0 to {num_labels - 1}"
+        raise ValueError(
+            f"{item} has category {entry['category']!r}, allowed is a label index, {allowed}; turn names into indices "
+            "(ClassLabel.str2int), and drop objects of classes that the model does not know."
+        )
+    try:
+        box = [float(v) for v in entry["bbox"]]
+    except (TypeError, ValueError):
+        box = []
+    if len(box) != 4:
+        raise ValueError(f"{item} has bbox {entry['bbox']!r}; correct the row or drop the box: {_OBJECT}.")
+    try:
+        check_box(box, size[1], size[0], item)
+    except InvalidAnnotation as error:  # its own text tells how to build a dataset, which is not what runs here
+        raise ValueError(f"{item}: {error.message} Correct the row or drop the box.") from None
+    return category, box
+
+
+def _from_map(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
+    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    if low < 0 or high > 1:
+        raise ValueError(f"{name}: importance in [{low:g}, {high:g}], allowed is [0, 1]; divide it (by 255?) first.")
+    return np.round(values * 255).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Rows of questions about images: their format, files, answers and boxes, and the batch."""

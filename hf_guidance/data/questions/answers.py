@@ -1,0 +1,244 @@
+"""Answers of questions: the official VQA normalisation, soft scores, and the vocabulary of a classifier."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hf_guidance.common.checks import check_choice
+
+SCORINGS = ("auto", "soft", "one")
+_SCORES = (0.0, 0.3, 0.6, 0.9, 1.0)
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_WORDS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": "0"}
+_ARTICLES = frozenset(("a", "an", "the"))
+_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+_THOUSANDS = re.compile(r"\d,\d")
+# The official pattern means to spare points between digits, and by a slip looks at the digit behind the point only.
+_POINT = re.compile(r"\.(?!\d)")
+_POINTS = int(re.UNICODE)  # the official call hands the flag over as the number of points to remove at most
+_CONTRACTED = """
+ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's
+how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock
+oughtn't 'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's someone'd
+someone'd've someone'll someone's something'd something'd've something'll that's there'd there'd've there're there's
+they'd they'd've they'll they're they've 'twas wasn't we'd've we've weren't what'll what're what's what've when's where'd
+where's where've who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't wouldn't've y'all
+y'all'll y'all'd've you'd you'd've you'll you're you've
+"""
+
+
+def _without_one_apostrophe(word: str) -> list[str]:
+    return [word[:place] + word[place + 1 :] for place, letter in enumerate(word) if letter == "'"]
+
+
+# What people type instead of a contraction: the same word with one apostrophe forgotten.
+_CONTRACTIONS = {typed: word for word in _CONTRACTED.split() for typed in _without_one_apostrophe(word)}
+# The official table has this entry the wrong way round and lists one form only; scores are compared, so it is kept.
+_CONTRACTIONS |= {"somebody'd": "somebodyd"}
+
+
+@lru_cache(maxsize=1 << 16)
+def normalize_answer(answer: str) -> str:
+    """Normalise an answer as the official VQA evaluation and its soft-score preparation do.
+
+    In this order: punctuation becomes a space, or vanishes where it stands beside a space or the answer holds a number
+    with a thousands comma; points not before a digit vanish; lower case; number words to ten become digits ("none" is
+    0); articles vanish; forgotten apostrophes come back; commas vanish.
+
+    Args:
+        answer: An annotator's raw answer.
+
+    Returns:
+        The normalised answer; empty where nothing is left, for example of "the".
+
+    Example:
+        >>> [normalize_answer(answer) for answer in ("The dog", "two", "1,000", "dont know", "u.s.a")]
+        ['dog', '2', '1000', "don't know", 'usa']
+    """
+    given = text = answer.replace("\n", " ").replace("\t", " ").strip()
+    thousands = bool(_THOUSANDS.search(given))
+    for mark in _PUNCTUATION:
+        beside_space = f"{mark} " in given or f" {mark}" in given
+        text = text.replace(mark, "" if beside_space or thousands else " ")
+    words = (_WORDS.get(word, word) for word in _POINT.sub("", text, count=_POINTS).lower().split())
+    return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES).replace(",", "")
+
+
+def soft_score(count: int) -> float:
+    """VQA's score of an answer that ``count`` of ten annotators gave: 0, 0.3, 0.6, 0.9, then 1.
+
+    Args:
+        count: Number of annotators, >= 0.
+
+    Raises:
+        ValueError: ``count`` is negative.
+
+    Example:
+        >>> [soft_score(count) for count in (0, 1, 3, 7)]
+        [0.0, 0.3, 0.9, 1.0]
+    """
+    if count < 0:
+        raise ValueError(f"count={count} is negative; give the number of annotators who gave the answer.")
+    return _SCORES[min(count, 4)]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How well a vocabulary covers questions: their number, those without any label, and each answer it lacks.
+
+    ``unmatched`` counts the annotators who gave an answer, most frequent first.
+    """
+
+    questions: int
+    without_label: int
+    unmatched: dict[str, int]
+
+    def __str__(self) -> str:
+        most = ", ".join(f"{answer!r} ({count})" for answer, count in list(self.unmatched.items())[:5])
+        return (
+            f"{self.without_label} of {self.questions} questions have no label; {sum(self.unmatched.values())} answers "
+            f"are outside the vocabulary{': ' + most if most else ''}."
+        )
+
+
+@dataclass(frozen=True)
+class AnswerVocabulary:
+    """The answers that a classifier can give, and the soft scores of a question's answers.
+
+    Args:
+        answers: The answer of each class, in the order of their labels.
+        scoring: "soft" is VQA's score by the number of annotators; "one" gives every listed answer 1.0 (data sets with
+            one answer); "auto" is "one" for a question with a single answer, else "soft".
+        raw: Look raw answers up in the vocabulary, as released code does, so that "The dog" misses "dog". The default
+            normalises them first.
+
+    Raises:
+        ValueError: No answer, an answer twice or empty, an unknown scoring.
+
+    Example:
+        >>> vocabulary = AnswerVocabulary(("yes", "no", "2"))
+        >>> vocabulary.encode(["two", "2", "yes"]).round(1).tolist()
+        [0.3, 0.0, 0.6]
+    """
+
+    answers: tuple[str, ...]
+    scoring: str = "auto"
+    raw: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "answers", tuple(self.answers))
+        wrong = [answer for answer, count in Counter(self.answers).items() if count > 1 or not answer]
+        if not self.answers or wrong:
+            raise ValueError(
+                f"answers: got {len(self.answers)}, twice or empty: {wrong}; allowed: one or more, each once."
+            )
+        check_choice("scoring", self.scoring, SCORINGS)
+
+    @classmethod
+    def from_answers(
+        cls, answers: Iterable[Sequence[str]], min_occurrence: int = 9, scoring: str = "auto"
+    ) -> AnswerVocabulary:
+        """Every answer that is the commonest one of at least ``min_occurrence`` questions, in order of appearance.
+
+        Args:
+            answers: The raw answers of each question, for example ``dataset["answers"]``.
+            min_occurrence: Number of questions; 9 in VQA v2's usual preparation, 1 keeps all.
+            scoring: See the class.
+
+        Raises:
+            ValueError: No answer occurs so often.
+        """
+        commonest: Counter[str] = Counter()
+        for given in answers:
+            counts = Counter(normalize_answer(answer) for answer in given)
+            counts.pop("", None)
+            commonest.update(answer for answer, _ in counts.most_common(1))
+        kept = tuple(answer for answer, count in commonest.items() if count >= min_occurrence)
+        if not kept:
+            most = commonest.most_common(1)
+            raise ValueError(f"no answer is that of {min_occurrence} questions (most: {most}); lower min_occurrence.")
+        return cls(kept, scoring)
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    @cached_property
+    def label2id(self) -> dict[str, int]:
+        """Answer -> label, for a model's config."""
+        return {answer: label for label, answer in enumerate(self.answers)}
+
+    @cached_property
+    def id2label(self) -> dict[int, str]:
+        """Label -> answer, for a model's config."""
+        return dict(enumerate(self.answers))
+
+    def encode(self, answers: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Soft scores of a question's answers.
+
+        Args:
+            answers: Raw answers, one an annotator.
+
+        Returns:
+            (classes,) float32 in [0, 1]; all zero where no answer is in the vocabulary (see `unmatched`).
+        """
+        scores = np.zeros(len(self.answers), np.float32)
+        soft = self.scoring == "soft" or (self.scoring == "auto" and len(answers) > 1)
+        for answer, count in Counter(map(self._looked_up, answers)).items():
+            label = self.label2id.get(answer)
+            if label is not None:
+                scores[label] = soft_score(count) if soft else 1.0
+        return scores
+
+    def unmatched(self, answers: Sequence[str]) -> list[str]:
+        """The raw answers that no class stands for."""
+        return [answer for answer in answers if self._looked_up(answer) not in self.label2id]
+
+    def coverage(self, answers: Iterable[Sequence[str]]) -> Coverage:
+        """Count what the vocabulary lacks.
+
+        Args:
+            answers: The raw answers of each question.
+        """
+        questions = without = 0
+        lacking: Counter[str] = Counter()
+        for given in answers:
+            missing = self.unmatched(given)
+            questions, without = questions + 1, without + (len(missing) == len(given))
+            lacking.update(self._looked_up(answer) for answer in missing)
+        return Coverage(questions, without, dict(lacking.most_common()))
+
+    def _looked_up(self, answer: str) -> str:
+        return answer if self.raw else normalize_answer(answer)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the vocabulary as JSON."""
+        content = {"answers": self.answers, "scoring": self.scoring, "raw": self.raw}
+        Path(path).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> AnswerVocabulary:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: The file is not such a JSON file.
+        """
+        try:
+            content: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+            if isinstance(content["answers"], str):
+                raise TypeError("answers is text")
+            return cls(tuple(map(str, content["answers"])), content["scoring"], bool(content["raw"]))
+        except (UnicodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} is no answer vocabulary ({error!r}); write it with AnswerVocabulary.save."
+            ) from None

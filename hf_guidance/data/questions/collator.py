@@ -1,0 +1,230 @@
+"""QuestionCollator: rows of questions about images to the tensors of a step."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hf_guidance.common.checks import check_choice
+from hf_guidance.data.collator import RowCollator
+from hf_guidance.data.columns import (
+    ANNOTATED,
+    IMPORTANCE,
+    QUESTION_COLUMNS,
+    QUESTION_SOURCES,
+    RANDOM_IMPORTANCE,
+    TARGET,
+)
+from hf_guidance.data.questions.answers import AnswerVocabulary
+from hf_guidance.data.questions.importance import SOURCES, object_importance, question_generator
+from hf_guidance.data.questions.regions import Objects, checked_objects
+
+_RANDOM, _CONTROL = 0, 1
+_LOOK = 64  # questions without one label among them: the vocabulary is not that of the data
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class QuestionCollator(RowCollator):
+    """Collate rows ``{question, answers, features, boxes, importance, ...}`` into the batch that a guided step reads.
+
+    The boxes' features are in the row, or looked up in ``regions`` by ``image_id``. Images with fewer boxes than others of
+    the batch are padded with zeros. A row is annotated if it has importance above zero for a box, a label, and no
+    ``annotated`` that is False; other rows count in the task loss only.
+
+    What is allowed but worth knowing is counted in ``counts`` (by the process that collates; a worker of a DataLoader keeps
+    its own) and the first of each kind is logged: unknown words, answers outside the vocabulary, questions without a
+    label (their labels are all zero, target 0), batches without answers though there is a vocabulary (they have no
+    labels, so no row is annotated, and a step of training ends in an error that says so), and maps whose size no image
+    confirms. `AnswerVocabulary.coverage` tells the same of a whole data set.
+
+    Args:
+        tokenizer: Called as ``tokenizer(questions, padding=..., truncation=True, max_length=..., return_tensors="pt")``.
+        answers: The classes. None for rows without answers, that are only predicted.
+        regions: ``regions[image_id] -> (features, boxes)``, for example a `RegionFeatures`; None when rows hold both.
+        max_length: Tokens of a question; longer ones are cut, as the papers do. 14 for UpDn, 20 for LXMERT.
+        source: Where importance comes from: "importance", "reference_boxes", "mask", or "auto": the first that a row has.
+        seed: Of ``random_importance``: one uniform number in [0, 1) a box, the same for a question in every epoch.
+        control_seed: When set, the importance of a question is dealt out to its boxes at random, the same in every epoch:
+            the right values at the wrong boxes, a control that guidance must beat. For training only: the trainer evaluates
+            by ``for_evaluation()``, which deals out nothing.
+        padding: "max_length" (the same tokens whatever else is in the batch) or "longest".
+
+    Returns:
+        On call: ``input_ids`` and ``attention_mask`` (batch, length) int64, ``token_type_ids`` where the tokenizer gives
+        it; ``visual_feats`` (batch, objects, dims) float32; ``visual_pos`` (batch, objects, 4) float32 xyxy in [0, 1];
+        ``visual_attention_mask`` (batch, objects) int64, 0 for padding; ``labels`` (batch, classes) float32 soft scores
+        and ``target`` (batch,) int64, unless no row has answers; ``annotated`` list of bool; ``importance`` and
+        ``random_importance`` (batch, objects) float32, 0 for padding.
+
+    Raises:
+        ValueError: On construction for unknown options; on call for an empty batch, for a row that cannot be used, named
+            by its question_id, and when none of the first 64 questions has a label.
+
+    Example:
+        >>> collator = QuestionCollator(tokenizer, AnswerVocabulary.from_answers(train["answers"]), regions)
+    """
+
+    columns: ClassVar[tuple[str, ...]] = QUESTION_COLUMNS
+    sources: ClassVar[tuple[str, ...]] = QUESTION_SOURCES
+
+    tokenizer: Any
+    answers: AnswerVocabulary | None = None
+    regions: Any = None
+    max_length: int = 14
+    source: str = "auto"
+    seed: int = 0
+    control_seed: int | None = None
+    padding: str = "max_length"
+    counts: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_choice("source", self.source, SOURCES)
+        check_choice("padding", self.padding, ("max_length", "longest"))
+        if self.max_length < 1:
+            raise ValueError(f"max_length={self.max_length} leaves no token; give at least 1, for example 14.")
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Collate; see the class."""
+        if not len(rows):
+            raise ValueError(
+                "the batch is empty; give at least one row. Does a filter leave no question, or a batch sampler yield []?"
+            )
+        names = [f"row {index} of the batch (question_id {row.get('question_id')!r})" for index, row in enumerate(rows)]
+        batch = self._question(rows, names)
+        objects = [self._objects(row, name) for row, name in zip(rows, names, strict=True)]
+        dims = {features.shape[1] for features, _ in objects}
+        if len(dims) > 1:
+            raise ValueError(f"features have {sorted(dims)} numbers a box in one batch; give every row the same.")
+        batch["visual_feats"] = _padded([features for features, _ in objects])
+        batch["visual_pos"] = _padded([boxes for _, boxes in objects])
+        batch["visual_attention_mask"] = _padded([np.ones(len(boxes), np.int64) for _, boxes in objects])
+        labelled = [False] * len(rows)
+        if any(row.get("answers") is not None for row in rows):
+            batch["labels"] = self._labels(rows, names)
+            batch[TARGET] = batch["labels"].argmax(1)
+            labelled = batch["labels"].any(1).tolist()
+        elif self.answers is not None:
+            self._count("questions without answers", len(rows), names[0])
+        importance = [
+            self._importance(row, boxes, name) for row, (_, boxes), name in zip(rows, objects, names, strict=True)
+        ]
+        batch[ANNOTATED] = [usable and bool(scores.any()) for usable, scores in zip(labelled, importance, strict=True)]
+        batch[IMPORTANCE] = _padded(importance)
+        batch[RANDOM_IMPORTANCE] = _padded(
+            [
+                question_generator(self.seed, str(row.get("question_id")), _RANDOM).random(len(boxes), np.float32)
+                for row, (_, boxes) in zip(rows, objects, strict=True)
+            ]
+        )
+        return batch
+
+    def for_evaluation(self) -> Self:
+        """The same with importance at the boxes that it is of, not dealt out; it counts in the same ``counts``."""
+        if self.control_seed is None:
+            return self
+        true = replace(self, control_seed=None)
+        true.counts = self.counts
+        return true
+
+    def _question(self, rows: Sequence[Mapping[str, Any]], names: list[str]) -> dict[str, Any]:
+        for row, name in zip(rows, names, strict=True):
+            if not isinstance(row.get("question"), str) or not row["question"].strip():
+                raise ValueError(
+                    f"{name}: the question is {row.get('question')!r}; allowed is text. Leave the row out."
+                )
+            if row.get("question_id") is None:
+                raise ValueError(
+                    f"{name} has no question_id, which random importance is drawn by; add one, unique each."
+                )
+        encoded = self.tokenizer(
+            [row["question"] for row in rows],
+            padding=self.padding,
+            truncation=True,
+            max_length=self.max_length,
+            return_tensors="pt",
+        )
+        batch = {key: encoded[key] for key in ("input_ids", "attention_mask", "token_type_ids") if key in encoded}
+        silent = (batch["attention_mask"] == 0).all(1)
+        if silent.any():
+            index = int(silent.int().argmax())
+            raise ValueError(f"{names[index]}: {rows[index]['question']!r} holds no word. Leave the row out.")
+        unknown_id = getattr(self.tokenizer, "unk_token_id", None)
+        if unknown_id is not None:
+            unknown = (batch["input_ids"] == unknown_id) & (batch["attention_mask"] == 1)
+            index = int(unknown.any(1).int().argmax())
+            self._count("unknown words", int(unknown.sum()), f"{names[index]}: {rows[index]['question']!r}")
+        return batch
+
+    def _objects(self, row: Mapping[str, Any], name: str) -> Objects:
+        if row.get("features") is not None:
+            features, boxes = row["features"], row.get("boxes")
+            if boxes is None:
+                raise ValueError(f"{name} has features but no boxes; add column 'boxes', xyxy in [0, 1].")
+        elif self.regions is None:
+            raise ValueError(f"{name} has no column 'features' and the collator no regions; give one of the two.")
+        elif row.get("image_id") is None:
+            raise ValueError(f"{name} has no image_id, by which its features are looked up; add it.")
+        else:
+            try:
+                features, boxes = self.regions[row["image_id"]]
+            except (KeyError, ValueError) as error:
+                text = error.args[0] if error.args else error
+                raise ValueError(f"{name}: no image features. {text}") from None
+        return checked_objects(features, boxes, name)
+
+    def _labels(self, rows: Sequence[Mapping[str, Any]], names: list[str]) -> Tensor:
+        if self.answers is None:
+            raise ValueError("rows have answers but the collator no vocabulary; pass answers=AnswerVocabulary(...).")
+        labels = np.zeros((len(rows), len(self.answers)), np.float32)
+        for index, (row, name) in enumerate(zip(rows, names, strict=True)):
+            given = row.get("answers") or []
+            if isinstance(given, str):
+                raise ValueError(f"{name}: answers is the text {given!r}; give a list, one answer an annotator.")
+            labels[index] = self.answers.encode(given)
+            missing = self.answers.unmatched(given)
+            self._count("answers outside the vocabulary", len(missing), f"{name}: {missing}")
+            without = int(not labels[index].any())
+            self._count("questions without a label", without, f"{name}: answers {list(given)}")
+        self.counts["questions"] += len(rows)
+        if self.counts["questions"] >= _LOOK and self.counts["questions"] == self.counts["questions without a label"]:
+            raise ValueError(
+                f"none of {self.counts['questions']} questions has a label: {names[0]} has answers "
+                f"{rows[0].get('answers')}, the vocabulary begins {list(self.answers.answers[:5])}. Build it from these data "
+                "with AnswerVocabulary.from_answers."
+            )
+        return torch.from_numpy(labels)
+
+    def _importance(self, row: Mapping[str, Any], boxes: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
+        flag = row.get("annotated")
+        scores = None
+        if flag is None or flag:
+            scores = object_importance(row, boxes, self.source, name, self._count)
+        if scores is None:
+            return np.zeros(len(boxes), np.float32)
+        if self.control_seed is None:
+            return scores
+        return question_generator(self.control_seed, str(row["question_id"]), _CONTROL).permutation(scores)
+
+    def _count(self, reason: str, number: int, item: str) -> None:
+        if not number:
+            return
+        if reason not in self.counts:
+            _logger.warning("%s, first in %s. All are counted in collator.counts.", reason, item)
+        self.counts[reason] += number
+
+
+def _padded(values: list[npt.NDArray[Any]]) -> Tensor:
+    longest = max(map(len, values))
+    padded = np.zeros((len(values), longest, *values[0].shape[1:]), values[0].dtype)
+    for index, value in enumerate(values):
+        padded[index, : len(value)] = value
+    return torch.from_numpy(padded)

@@ -1,0 +1,133 @@
+"""The one row format of questions about images, the checks every row passes, and the builder base that keeps count.
+
+| column          | feature                       | meaning                                                     |
+|-----------------|-------------------------------|-------------------------------------------------------------|
+| question_id     | `Value("string")`             | unique within a split                                       |
+| image_id        | `Value("string")`             | by which the features of boxes are looked up                |
+| question        | `Value("string")`             | not empty                                                   |
+| answers         | `List(Value("string"))`       | raw, one an annotator; empty where they are not published   |
+| question_type   | `Value("string")`             | "" when unknown                                             |
+| answer_type     | `Value("string")`             | "" when unknown                                             |
+| image           | `Image()`, optional           |                                                             |
+| importance      | `List(float32)`, optional     | one number a box in [0, 1]                                  |
+| reference_boxes | `List(List(float32, 4))`, opt. | xyxy in [0, 1]: boxes of the objects that matter           |
+| mask            | `Image()`, one channel, opt.  | attention map or mask, 8 bit; 0 does not matter             |
+
+Importance that a single row lacks is None. `QuestionCollator` reads these rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+
+from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageConfig, InvalidAnnotation, shards
+
+_OPTIONAL: dict[str, Any] = {
+    "image": datasets.Image(),
+    "importance": datasets.List(datasets.Value("float32")),
+    "reference_boxes": datasets.List(datasets.List(datasets.Value("float32"), length=4)),
+    "mask": datasets.Image(),
+}
+
+
+def question_features(*optional: str) -> datasets.Features:
+    """The `datasets.Features` of questions.
+
+    Args:
+        optional: Which of "image", "importance", "reference_boxes" and "mask" the rows carry.
+
+    Raises:
+        ValueError: An unknown column.
+
+    Example:
+        >>> list(question_features("mask"))
+        ['question_id', 'image_id', 'question', 'answers', 'question_type', 'answer_type', 'mask']
+    """
+    unknown = sorted(set(optional) - set(_OPTIONAL))
+    if unknown:
+        raise ValueError(f"optional: got {unknown}; allowed: {list(_OPTIONAL)}.")
+    text = datasets.Value("string")
+    columns = {"question_id": text, "image_id": text, "question": text, "answers": datasets.List(text)}
+    types = {"question_type": text, "answer_type": text}
+    return datasets.Features({**columns, **types, **{name: _OPTIONAL[name] for name in optional}})
+
+
+def question_row(entry: Mapping[str, Any], answers: Sequence[str], item: str, **columns: Any) -> dict[str, Any]:
+    """A checked row.
+
+    Args:
+        entry: A raw question: question_id, image_id, question, and question_type and answer_type where known.
+        answers: Raw answers.
+        item: Names the question in errors.
+        columns: Further columns of the row.
+
+    Raises:
+        InvalidAnnotation: (a `ValueError`) for a missing id, an empty question, or an answer that is not text.
+    """
+    missing = [key for key in ("question_id", "image_id", "question") if entry.get(key) is None]
+    if missing:
+        raise InvalidAnnotation("question without id, image or text", item, f"it has no {', '.join(missing)}.")
+    question = str(entry["question"]).strip()
+    if not question:
+        raise InvalidAnnotation("empty question", item, "its text is empty.")
+    if not all(isinstance(answer, str) for answer in answers):
+        raise InvalidAnnotation("answer is not text", item, f"its answers are {list(answers)}.")
+    types = {key: str(entry.get(key) or "") for key in ("question_type", "answer_type")}
+    ids = {"question_id": str(entry["question_id"]), "image_id": str(entry["image_id"])}
+    return {**ids, "question": question, "answers": list(answers), **types, **columns}
+
+
+@dataclass
+class QuestionConfig(AnnotatedImageConfig):
+    """Options every builder of questions has: `invalid`, as in `AnnotatedImageConfig`."""
+
+    def base(self, layout: str) -> str:
+        """The folder of the raw data, or an error that says what it holds."""
+        if self.data_dir is None:
+            raise ValueError(f"data_dir: got None; pass the folder that holds {layout}.")
+        base = os.path.abspath(os.path.expanduser(str(self.data_dir)))
+        if not os.path.isdir(base):
+            raise ValueError(f"data_dir: {base} is no folder; pass the one that holds {layout}.")
+        return base
+
+
+class QuestionBuilder(AnnotatedImageBuilder):
+    """A builder of questions: subclasses give the records of each split and turn one record into a row.
+
+    A record or a row that cannot be used raises `InvalidAnnotation`, which `invalid` turns into a count.
+    """
+
+    BUILDER_CONFIG_CLASS = QuestionConfig
+
+    def records(self) -> Mapping[str, Iterable[Any]]:
+        """Split -> records, each of which can be pickled."""
+        raise NotImplementedError
+
+    def row(self, record: Any) -> dict[str, Any]:
+        """The row of a record; see `question_row`."""
+        raise NotImplementedError
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        splits = self.records()
+        if not splits:
+            raise ValueError(
+                f"{self.name}: no question is left in any split. Left out or repaired: {self._counted.summary()}."
+            )
+        return [
+            datasets.SplitGenerator(name=split, gen_kwargs={"records": shards(list(records), 4096)})
+            for split, records in splits.items()
+        ]
+
+    def _generate_examples(self, records: list[tuple[Any, ...]]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for record in (record for shard in records for record in shard):
+            try:
+                row = self.row(record)
+            except InvalidAnnotation as error:
+                self.problem(error)
+                continue
+            yield row["question_id"], row

@@ -1,0 +1,36 @@
+"""Analyses of trained models: confidence intervals, tests, what predicts what, and Pareto fronts."""
+
+from hf_guidance.evaluation.analysis.bootstrap import Estimate, bootstrap_mean, compare, point_grid
+from hf_guidance.evaluation.analysis.ood_prediction import PREDICTORS, Correlation, predict_ood
+from hf_guidance.evaluation.analysis.pareto import ParetoFront, ParetoMember, merged, pareto_indices
+from hf_guidance.evaluation.analysis.pareto_figure import pareto_figure
+from hf_guidance.evaluation.analysis.plausibility_accuracy import (
+    Trend,
+    accuracy_by_plausibility,
+    faithfulness_groups,
+    plot_trends,
+)
+from hf_guidance.evaluation.analysis.representative import NoRepresentative, representative
+from hf_guidance.evaluation.top_boxes import top_box_iou
+
+__all__ = [
+    "PREDICTORS",
+    "Correlation",
+    "Estimate",
+    "NoRepresentative",
+    "ParetoFront",
+    "ParetoMember",
+    "Trend",
+    "accuracy_by_plausibility",
+    "bootstrap_mean",
+    "compare",
+    "faithfulness_groups",
+    "merged",
+    "pareto_figure",
+    "pareto_indices",
+    "plot_trends",
+    "point_grid",
+    "predict_ood",
+    "representative",
+    "top_box_iou",
+]

@@ -1,0 +1,118 @@
+"""Running a model on what is important to people and to itself, and on the rest, for one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_guidance.attributions import Attribution
+from hf_guidance.evaluation.top_boxes import top_boxes
+from hf_guidance.families import Family
+from hf_guidance.forward import Forward
+from hf_guidance.forward.maps import full_precision
+from hf_guidance.views import Important, ImportantOrRandom, Needs, Replace, View
+from hf_guidance.views.layers import LOGITS
+
+
+@dataclass(frozen=True)
+class EditedInputs:
+    """What is measured of every batch; ``explanation_scores`` documents the fields.
+
+    Raises:
+        ValueError: Options out of range.
+    """
+
+    model: nn.Module
+    family: Family
+    attribution: Attribution
+    threshold: float
+    levels: tuple[float, ...]
+    inv_draws: int
+    replace: Replace
+    max_rows: int | None
+
+    def __post_init__(self) -> None:
+        if not self.levels or not all(0 < level < 1 for level in self.levels):
+            raise ValueError(f"levels={self.levels!r}; give shares of boxes above 0 and below 1, as (0.1, 0.25, 0.5).")
+        if self.inv_draws < 1:
+            raise ValueError(f"inv_draws={self.inv_draws}; give at least 1 random part a data point, 3 in the paper.")
+
+    def measure(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Run the batch in eval mode without graph: values by name, one row a data point."""
+        with torch.no_grad(), _evaluating(self.model):
+            first = self._of_people(batch)
+            return first | self._of_model(batch, first)
+
+    def _of_people(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        important = View(Important(self.threshold), self.replace)
+        rest = View(Important(self.threshold, invert=True), self.replace)
+        parts = [self._random_part(batch, draw) for draw in range(self.inv_draws)]
+        needs = self.attribution.needs() | [(view, LOGITS) for view in (important, rest, *parts)]
+        forward = Forward(self.model, self.family, batch, needs, max_rows=self.max_rows)
+        maps, importance = forward.attribution(self.attribution), forward.importance("importance")
+        if maps.dim() != 2 or maps.shape != importance.shape:
+            raise ValueError(
+                f"{self.attribution!r} gives {tuple(maps.shape)} and column 'importance' is {tuple(importance.shape)}; "
+                "both must be (rows, objects): take the attribution at layer 'input' of a model of region features."
+            )
+        real = forward.real_places(tuple(maps.shape[1:]))
+        real = torch.ones_like(importance, dtype=torch.bool) if real is None else real
+        is_important = (importance > self.threshold) & real
+        answers = forward.logits(important)[0].argmax(1)
+        same = torch.stack([forward.logits(part)[0].argmax(1) == answers for part in parts])
+        return {
+            "accuracy": _answer_score(forward, forward.logits().argmax(1)),
+            "rrr_suff": _answer_score(forward, answers),
+            "rrr_unc": full_precision(forward.logits(rest)[0]).softmax(1).amax(1),
+            "same_answers": same.sum(0),
+            "attribution": maps,
+            "importance": importance,
+            "real": real,
+            "is_important": is_important,
+            "has_importance": is_important.any(1) & (forward.annotated > 0),
+        }
+
+    def _random_part(self, batch: dict[str, Any], draw: int) -> View:
+        column = f"invariance_{draw}"
+        if column in batch:
+            return View(Important(0.5, column=column), self.replace)
+        return View(ImportantOrRandom(self.threshold), self.replace, draw=draw)
+
+    def _of_model(self, batch: dict[str, Any], first: dict[str, Tensor]) -> dict[str, Tensor]:
+        top = torch.stack([top_boxes(first["attribution"], level, first["real"]) for level in self.levels])
+        # As importance columns, so that views of them are made as all others.
+        columns = {f"top_{level}": mask.to(torch.float32) for level, mask in zip(self.levels, top, strict=True)}
+        views = [View(Important(0.5, invert, column), self.replace) for invert in (False, True) for column in columns]
+        needs = Needs((view, LOGITS) for view in views)
+        forward = Forward(self.model, self.family, batch | columns, needs, max_rows=self.max_rows)
+        predicted = forward.logits().argmax(1, keepdim=True)
+        logits = [forward.logits(), *(forward.logits(view)[0] for view in views)]
+        probabilities = torch.cat([full_precision(of).softmax(1).gather(1, predicted) for of in logits], dim=1)
+        return {
+            "full_probability": probabilities[:, 0],
+            "kept_probabilities": probabilities[:, 1 : len(top) + 1],
+            "removed_probabilities": probabilities[:, len(top) + 1 :],
+            "top": top.movedim(0, 1),
+        }
+
+
+def _answer_score(forward: Forward, predicted: Tensor) -> Tensor:
+    labels: Tensor = forward.column("labels")
+    # Soft scores (rows, classes), or class indices (rows,).
+    return labels.gather(1, predicted[:, None])[:, 0] if labels.dim() == 2 else labels == predicted
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

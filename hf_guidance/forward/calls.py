@@ -1,0 +1,266 @@
+"""Calling the model on the full input and on edited copies, with the wanted layers recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_guidance.families import Family
+from hf_guidance.families.family import FullCall, repeated
+from hf_guidance.forward.batch_norm import statistics_kept
+from hf_guidance.forward.capture import captured
+from hf_guidance.forward.groups import inverse_permutation
+from hf_guidance.second_order import fast_double_backward
+from hf_guidance.views.layers import is_attention, is_input, is_module
+
+
+@dataclass(frozen=True)
+class ViewCall:
+    """What one view left behind.
+
+    Attributes:
+        logits: (copies, images, classes).
+        layers: Layer to its raw outputs, one tensor a model call, each (copies of that call * images, ...).
+        fill: What the view replaced by, (images, channels, *space) or a scalar; None for the full input.
+        keep: What stayed, as the view's keep gave it; None for the full input.
+    """
+
+    logits: Tensor
+    layers: Mapping[str, list[Tensor]]
+    fill: Tensor | None = None
+    keep: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A view made ready for the model.
+
+    Attributes:
+        at: Layer that is edited; "input" for the features.
+        original: (images, ...) raw activation there.
+        keep: (copies, images or 1, *space or ones) on the device of ``original``, bool or of its dtype.
+        fill: Broadcasts against ``original``.
+        space: (height, width) or (objects,) of the layer.
+    """
+
+    at: str
+    original: Tensor
+    keep: Tensor
+    fill: Tensor
+    space: tuple[int, ...]
+
+    def copies(self, family: Family, keep: Tensor) -> Tensor:
+        """The edited copies of a part of ``keep``."""
+        return family.blend(self.original, keep, self.fill, first=is_input(self.at))
+
+    @property
+    def hard(self) -> bool:
+        """Whether places are selected, not blended."""
+        return self.keep.dtype == torch.bool
+
+
+def call_full(
+    model: nn.Module,
+    family: Family,
+    inputs: dict[str, Any],
+    layers: Sequence[str],
+    *,
+    differentiate: bool,
+    twice: bool,
+    share: bool = False,
+    groups: Sequence[Sequence[int]] | None = None,
+) -> tuple[ViewCall, FullCall]:
+    """Run the unedited input once, through the wrapper if there is one.
+
+    Args:
+        model: The model, possibly wrapped.
+        family: What is known of its architecture.
+        inputs: The arguments of its forward.
+        layers: Layers to record; "attention" for the model's attention over places.
+        differentiate: Whether some layer will be differentiated by autograd.
+        twice: Whether those gradients will be differentiated again.
+        share: Whether views follow that re-use what the family shares.
+        groups: Images to run apart, one model call a group; no views may follow.
+    """
+    if groups is not None:
+        return _call_groups(model, family, inputs, layers, differentiate, groups)
+    module: nn.Module = getattr(model, "module", model)
+    paths = {layer: family.path(layer, module) for layer in layers if is_module(layer)}
+    leaf = None
+    if any(map(is_input, layers)):
+        leaf = _leaf(inputs[family.features])
+        inputs = inputs | {family.features: leaf}
+    if any(map(is_attention, layers)):
+        inputs = inputs | family.attention_inputs
+    shared = family.shared if share else ()
+    quick = fast_double_backward(leaf) if differentiate and twice else nullcontext()
+    with captured(module, dict.fromkeys([*paths.values(), *shared])) as recorded, quick:
+        outputs = model(**inputs)
+    raw = {layer: [recorded[path]] for layer, path in paths.items()}
+    raw |= {layer: [inputs[family.features]] for layer in layers if is_input(layer)}
+    raw |= {layer: [family.attention(outputs)] for layer in layers if is_attention(layer)}
+    return ViewCall(_logits(outputs, family)[None], raw), FullCall(outputs, {path: recorded[path] for path in shared})
+
+
+def _call_groups(
+    model: nn.Module,
+    family: Family,
+    inputs: dict[str, Any],
+    layers: Sequence[str],
+    differentiate: bool,
+    groups: Sequence[Sequence[int]],
+) -> tuple[ViewCall, FullCall]:
+    # The logits in the order of the images; a layer as one tensor a group.
+    found, images = [], len(inputs[family.features])
+    for number, group in enumerate(groups):
+        part = {
+            name: value[group] if isinstance(value, Tensor) and len(value) == images else value
+            for name, value in inputs.items()
+        }
+        # The wrapper of DistributedDataParallel is called once on every rank, whatever groups it has.
+        called = getattr(model, "module", model) if number else model
+        found.append(call_full(called, family, part, layers, differentiate=differentiate, twice=False))
+    order = [image for group in groups for image in group]
+    logits = torch.cat([call.logits for call, _ in found], dim=1)[:, inverse_permutation(order)]
+    return ViewCall(logits, {layer: [call.layers[layer][0] for call, _ in found] for layer in layers}), found[0][1]
+
+
+def call_edits(
+    module: nn.Module,
+    family: Family,
+    inputs: dict[str, Any],
+    edits: Sequence[Edit],
+    full: FullCall,
+    layers: Sequence[str],
+    *,
+    max_rows: int | None,
+    twice: bool,
+) -> list[tuple[Tensor, dict[str, list[Tensor]]]]:
+    """Run edited copies, stacked in as few model calls as ``max_rows`` allows.
+
+    Args:
+        module: The unwrapped model.
+        family: What is known of its architecture.
+        inputs: The arguments of its forward on the unedited batch.
+        edits: Views at one layer; several only where ``layers`` is empty, and with one fill where the family runs hard
+            views without copies.
+        full: What the unedited batch left behind.
+        layers: Layers to record; the edited layer records the copies themselves.
+        max_rows: Images a model call; None for one call.
+        twice: Whether gradients at those layers will be differentiated again.
+
+    Returns:
+        For each edit its logits (copies, images, classes), and layer to raw outputs, one tensor a model call.
+    """
+    images = len(inputs[family.features])
+    total = sum(len(edit.keep) for edit in edits)
+    logits: list[Tensor] = []
+    raw: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    for parts in _cut(edits, total if max_rows is None else max(1, max_rows // images)):
+        outputs = None
+        if not layers and all(is_input(edit.at) and edit.hard for edit, _ in parts):
+            with statistics_kept(module):
+                outputs = family.call_hard(module, inputs, _masks(parts), parts[0][0].fill, full)
+        if outputs is None:
+            copies = [edit.copies(family, keep) for edit, keep in parts]
+            joined = torch.cat(copies) if len(copies) > 1 else copies[0]
+            outputs, found = _call_copies(module, family, inputs, edits[0].at, joined, full, layers, twice=twice)
+            for layer, tensor in found.items():
+                raw[layer].append(tensor)
+        logits.append(_logits(outputs, family).unflatten(0, (-1, images)))
+    by_edit = torch.cat(logits).split([len(edit.keep) for edit in edits])
+    return [(part, raw) for part in by_edit]
+
+
+def _cut(edits: Sequence[Edit], size: int) -> list[list[tuple[Edit, Tensor]]]:
+    # The copies of all edits in a row, cut into calls of at most ``size`` copies.
+    calls: list[list[tuple[Edit, Tensor]]] = []
+    room = 0
+    for edit in edits:
+        start = 0
+        while start < len(edit.keep):
+            if not room:
+                calls.append([])
+                room = size
+            part = edit.keep[start : start + room]
+            calls[-1].append((edit, part))
+            start += len(part)
+            room -= len(part)
+    return calls
+
+
+def _masks(parts: Sequence[tuple[Edit, Tensor]]) -> Tensor:
+    # Every mask at its full size (copies, images, *space), one behind the other.
+    return torch.cat([keep.expand(len(keep), len(edit.original), *edit.space) for edit, keep in parts])
+
+
+def _call_copies(
+    module: nn.Module,
+    family: Family,
+    inputs: dict[str, Any],
+    at: str,
+    copies: Tensor,
+    full: FullCall,
+    layers: Sequence[str],
+    *,
+    twice: bool,
+) -> tuple[Any, dict[str, Tensor]]:
+    # One model call: its outputs, and layer to raw output (copies * images, ...).
+    leaf = None
+    if layers and not copies.requires_grad:
+        copies = leaf = _leaf(copies)
+    edits: dict[str, Any] = {family.path(layer, module): None for layer in layers if is_module(layer) and layer != at}
+    if not is_input(at):
+        edits[family.path(at, module)] = lambda output: copies
+    quick = fast_double_backward(leaf) if layers and twice else nullcontext()
+    with captured(module, edits) as recorded, quick, statistics_kept(module), _checkpointing_off(module, at):
+        if is_input(at) and not edits:
+            outputs = family.call(module, inputs, copies, full)
+        else:
+            # Encodings that are re-used would not run the modules that are to be edited or recorded.
+            count = len(copies) // len(inputs[family.features])
+            outputs = module(**repeated(inputs, count) | ({family.features: copies} if is_input(at) else {}))
+    raw = {layer: copies if layer == at else recorded[family.path(layer, module)] for layer in layers}
+    return outputs, raw
+
+
+@contextmanager
+def _checkpointing_off(module: nn.Module, at: str) -> Iterator[None]:
+    # A checkpointed block is run again during the backward, when the edit of the layer is gone: wrong gradients.
+    switches = [
+        (m, name)
+        for m in (() if is_input(at) else module.modules())
+        for name in ("gradient_checkpointing", "grad_checkpointing")  # of transformers, of timm
+        if getattr(m, name, False) is True
+    ]
+    for switched, name in switches:
+        setattr(switched, name, False)
+    try:
+        yield
+    finally:
+        for switched, name in switches:
+            setattr(switched, name, True)
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        raise ValueError(
+            f"features of dtype {tensor.dtype} have no gradient; give floating point, for example float32."
+        )
+    return tensor.detach().requires_grad_(torch.is_grad_enabled())
+
+
+def _logits(outputs: Any, family: Family) -> Tensor:
+    try:
+        logits: Tensor = outputs[family.logits]
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"the model put out {type(outputs).__name__} without {family.logits!r}; name the field that holds the "
+            "logits in Family(logits=...)."
+        ) from error
+    return logits

@@ -1,0 +1,119 @@
+"""BatchColumns: the columns of a batch, laid out as explained rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_guidance.data.columns import ANNOTATED, ROW, SLOT
+from hf_guidance.families import Family
+from hf_guidance.forward.maps import resize_maps
+
+
+class BatchColumns:
+    """What a step knows of its batch before the model runs.
+
+    Rows are explained rows: without the columns ``row`` and ``slot`` they are the images of the batch; with them row r
+    explains image ``row[r]``, and the rows of one ``slot`` hold every image at most once.
+
+    Args:
+        family: What is known of the model's architecture.
+        batch: Column name to tensor; ``row``, ``slot`` and ``annotated`` are lists on the host.
+
+    Raises:
+        ValueError: The features are missing, or a slot holds an image twice.
+    """
+
+    def __init__(self, family: Family, batch: Mapping[str, Any]) -> None:
+        self.family = family
+        self.batch = batch
+        self._memo: dict[Any, Tensor] = {}
+        features = self.column(family.features)
+        self.images = len(features)
+        self._image_size = (int(features.shape[-2]), int(features.shape[-1])) if features.dim() == 4 else None
+        self.row: list[int] = batch.get(ROW, list(range(self.images)))
+        self.slot: list[int] = batch.get(SLOT, [0] * len(self.row))
+        if len(set(zip(self.row, self.slot, strict=True))) < len(self.row):
+            raise ValueError(
+                f"columns row={self.row} and slot={self.slot} hold an image twice in one slot, so its gradients would be "
+                "added up; number the rows of an image by slot 0, 1, 2."
+            )
+        self._row = (
+            None
+            if self.row == list(range(self.images))
+            else torch.tensor(self.row, dtype=torch.long, device=features.device)
+        )
+
+    def column(self, name: str) -> Any:
+        """A column of the batch.
+
+        Raises:
+            ValueError: The batch has no such column; lists those present.
+        """
+        if name not in self.batch:
+            raise ValueError(
+                f"the batch has no column {name!r}; it has {sorted(self.batch)}. Does the collator make it?"
+            )
+        return self.batch[name]
+
+    @property
+    def annotated(self) -> Tensor:
+        """(rows,) float32, one where the row has human importance; all ones without the column ``annotated``."""
+        device = self.column(self.family.features).device
+        return torch.tensor(self.batch.get(ANNOTATED, [True] * len(self.row)), device=device, dtype=torch.float32)
+
+    def of_rows(self, values: Tensor) -> Tensor:
+        """Values of the images (images, ...) as values of the explained rows (rows, ...)."""
+        return values if self._row is None else values[self._row]
+
+    def of_images(self, values: Tensor) -> Tensor:
+        """Values >= 0 of the rows (rows, ...) as values of the images: the largest of an image's rows, 0 without rows."""
+        if self._row is None:
+            return values
+        index = self._row.reshape(-1, *[1] * (values.dim() - 1)).expand_as(values)
+        return values.new_zeros(self.images, *values.shape[1:]).scatter_reduce(0, index, values, "amax")
+
+    def importance(self, column: str, space: Iterable[int] | None = None) -> Tensor:
+        """Human importance of the rows, averaged by area onto ``space`` where it has another size.
+
+        Args:
+            column: Name of the column, (rows, height, width) or (rows, n), values in [0, 1], any real dtype.
+            space: (height, width) or (n,) wanted; None keeps the column's own.
+
+        Returns:
+            (rows, *space) floating point.
+
+        Raises:
+            ValueError: The column is missing, has not one entry for each explained row, or a vector has another length.
+        """
+        values: Tensor = self.column(column)
+        if len(values) != len(self.row):
+            raise ValueError(
+                f"column {column!r} has {len(values)} entries, the batch {len(self.row)} explained rows; give one for each, "
+                "and name the column in the collator's explained_row_columns."
+            )
+        values = values if values.is_floating_point() else values.to(torch.get_default_dtype())
+        wanted = tuple(values.shape[1:]) if space is None else tuple(space)
+        if tuple(values.shape[1:]) == wanted:
+            return values
+        if len(wanted) != 2 or values.dim() != 3:
+            raise ValueError(
+                f"column {column!r} holds {tuple(values.shape[1:])} per row, the layer {wanted}; they differ."
+            )
+        return self._once(("importance", column, wanted), lambda: resize_maps(values, (wanted[0], wanted[1]), "area"))
+
+    def real_places(self, space: tuple[int, ...]) -> Tensor | None:
+        """(images, *space) bool, False at padding; None where every place is real, or the column has another size."""
+        name = self.family.places
+        if name is None or self.batch.get(name) is None:
+            return None
+        real: Tensor = self.batch[name] != 0
+        return real if tuple(real.shape[1:]) == tuple(space) else None
+
+    def _once(self, key: Any, compute: Any) -> Tensor:
+        if key not in self._memo:
+            self._memo[key] = compute()
+        return self._memo[key]

@@ -1,0 +1,234 @@
+"""Forward: one step of one model. Every view is run once; activations, gradients and attributions are memoised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from hf_guidance.data.columns import IMPORTANCE
+from hf_guidance.families import Family
+from hf_guidance.forward.batch_norm import couples_rows
+from hf_guidance.forward.calls import Edit, ViewCall, call_edits, call_full
+from hf_guidance.forward.columns import BatchColumns
+from hf_guidance.forward.gradients import cam_gradient, slotwise_gradient
+from hf_guidance.forward.groups import by_row_count, inverse_permutation
+from hf_guidance.forward.maps import full_precision
+from hf_guidance.forward.shortcuts import reduced, takes_backward
+from hf_guidance.views import FULL, Needs, View
+from hf_guidance.views.layers import is_attention, is_input
+from hf_guidance.views.order import layers_by_view
+
+
+class ExplainedScore(Protocol):
+    """What Forward must know of a target: called with the logits of the explained rows, it gives class weights."""
+
+    def __call__(self, logits: Tensor, forward: Forward, /) -> Tensor:
+        """Class weights (rows, classes)."""
+
+
+class AttributionMethod(Protocol):
+    """What Forward must know of an attribution: called with the step, it gives a map for each explained row."""
+
+    def __call__(self, forward: Forward, /) -> Tensor:
+        """Maps (rows, *space)."""
+
+
+class Forward(BatchColumns):
+    """The model's outputs on one batch, and what attributions and objectives derive from them.
+
+    The full input runs alone and first. Views of which only logits are read are stacked in one model call; where the
+    family can, they re-use the full input's encodings.
+
+    Rows are explained rows, as BatchColumns lays them out. Gradients cost one backward per slot, whatever the number of
+    rows; where they are not differentiated again, every image takes part in as many backwards as it has rows.
+
+    The graph of gradients is kept (second order) when the caller has gradients enabled; under ``torch.no_grad()``
+    attributions are still computed and come out without graph.
+
+    Args:
+        model: The model, possibly wrapped (DistributedDataParallel); the wrapper is called once, for FULL.
+        family: What is known of its architecture.
+        batch: Column name to tensor; ``row``, ``slot`` and ``annotated`` are lists on the host.
+        needs: Everything that will be asked for.
+        max_rows: Images per model call for views other than FULL; None runs all copies at once.
+
+    Raises:
+        ValueError: A needed layer does not exist, the features are missing, or a module cannot be captured.
+    """
+
+    def __init__(
+        self, model: nn.Module, family: Family, batch: Mapping[str, Any], needs: Needs, *, max_rows: int | None = None
+    ) -> None:
+        super().__init__(family, batch)
+        self.create_graph = torch.is_grad_enabled()
+        self._module: nn.Module = getattr(model, "module", model)
+        self._max_rows = max_rows
+        layers = layers_by_view(reduced(Needs(needs), family))
+        backward = any(takes_backward(family, FULL, layer) for layer in layers[FULL])
+        # Where nothing is differentiated twice, an image need not take part in the backwards of images with more rows.
+        apart = backward and not self.create_graph and any(self.slot) and len(layers) == 1 and not couples_rows(model)
+        self._groups = by_row_count(self.row, self.images) if apart else None
+        self._calls: dict[View, ViewCall] = {}
+        with torch.set_grad_enabled(self.create_graph or backward):
+            self._calls[FULL], self._full = call_full(
+                model,
+                family,
+                self._inputs(),
+                layers.pop(FULL),
+                differentiate=backward,
+                twice=self.create_graph,
+                share=bool(layers),
+                groups=self._groups,
+            )
+        self._call_views(layers)
+
+    # Outputs
+
+    def logits(self, view: View = FULL) -> Tensor:
+        """(images, classes) for FULL, (copies, images, classes) for other views."""
+        logits = self._call(view).logits
+        return logits[0] if view == FULL else logits
+
+    def weights(self, target: ExplainedScore) -> Tensor:
+        """Class weights (rows, classes) of a target, from the logits of the full input whatever the view."""
+        return self._once(("weights", target), lambda: target(self.of_rows(self.logits()), self).detach())
+
+    def scores(self, target: ExplainedScore, view: View = FULL) -> Tensor:
+        """Explained scores: (rows,) for FULL, (copies, rows) for other views."""
+        logits = self.logits(view)
+        chosen = logits if self._row is None else logits.index_select(-2, self._row)
+        return (self.weights(target) * chosen).sum(-1)
+
+    def activation(self, layer: str) -> Tensor:
+        """The activation of the full input at a layer: (rows, channels, *space), or (rows, features)."""
+        if layer not in self._call(FULL).layers:
+            raise ValueError(f"layer {layer!r} was not among the needs of this Forward; declare it in needs().")
+        return full_precision(self.of_rows(self._to_space(layer, self._of_images(self._call(FULL).layers[layer]))))
+
+    def fill(self, view: View) -> Tensor:
+        """What a view other than FULL replaces by, as drawn in this step; broadcasts against its layer's activation."""
+        fill = self._call(view).fill
+        assert fill is not None, "FULL replaces nothing"
+        return fill if fill.dim() == 0 else full_precision(self.of_rows(fill))
+
+    def keep(self, view: View) -> Tensor:
+        """What a view other than FULL keeps, as drawn in this step: (copies, images or 1, *space or ones).
+
+        It lies where the keep made it: masks that do not depend on the batch, as coalitions, on the host.
+        """
+        keep = self._call(view).keep
+        assert keep is not None, "FULL keeps everything"
+        return keep
+
+    def gradient(self, layer: str, target: ExplainedScore, view: View = FULL, *, fixed_weights: bool = False) -> Tensor:
+        """d (explained score of a row) / d (activation of its image), for all rows in one backward per slot.
+
+        At the layer "final" of a (mean, Linear) head it is ``W_c / (height * width)``, without autograd.
+
+        Args:
+            layer: Where; among the needs of ``view``.
+            target: Which score.
+            view: On which copies.
+            fixed_weights: Whether dynamic weights (of B-cos models) count as constants.
+
+        Returns:
+            (rows, channels, *space) for FULL, (copies, rows, channels, *space) for other views. It can be
+            differentiated again when the Forward was built with gradients enabled.
+        """
+        key = ("gradient", layer, target, view, fixed_weights)
+        return self._once(key, lambda: self._gradient(layer, target, view, fixed_weights))
+
+    def attribution(self, method: AttributionMethod) -> Tensor:
+        """The map of an attribution method, (rows, *space) in full precision; equal methods are computed once."""
+        return self._once(method, lambda: self._attribution(method))
+
+    # Behind the scenes
+
+    def _call(self, view: View) -> ViewCall:
+        if view not in self._calls:
+            raise ValueError(f"{view} was not among the needs of this Forward; declare it in needs().")
+        return self._calls[view]
+
+    def _inputs(self) -> dict[str, Any]:
+        return {name: self.batch[name] for name in self.family.inputs if name in self.batch}
+
+    def _of_images(self, raw: list[Tensor]) -> Tensor:
+        if self._groups is None:
+            return raw[0]
+        order = [image for group in self._groups for image in group]
+        return torch.cat(raw)[inverse_permutation(order)]
+
+    def _to_space(self, layer: str, raw: Tensor) -> Tensor:
+        if is_attention(layer):
+            return raw
+        return self.family.canonical(raw) if is_input(layer) else self.family.spatial(raw, self._image_size)
+
+    def _call_views(self, layers: Mapping[View, list[str]]) -> None:
+        edits = {view: self._edit(view) for view in layers}  # all draws in one order, whatever is stacked
+        stack = not couples_rows(self._module)
+        groups: dict[Any, list[View]] = {}
+        for view, (edit, fill, _) in edits.items():
+            # Hard views that the family runs without copies share their fill; scalars of one function are equal.
+            together = (edit.hard, view.replace if not fill.dim() else view)
+            alone = layers[view] or not is_input(view.layer) or not stack
+            groups.setdefault(view if alone else together, []).append(view)
+        for views in groups.values():
+            names = layers[views[0]]
+            backward = any(takes_backward(self.family, view, layer) for view in views for layer in names)
+            ready = [edits[view][0] for view in views]
+            rows, twice = self._max_rows, self.create_graph
+            with torch.set_grad_enabled(self.create_graph or backward):
+                found = call_edits(
+                    self._module, self.family, self._inputs(), ready, self._full, names, max_rows=rows, twice=twice
+                )
+            for view, (logits, raw) in zip(views, found, strict=True):
+                self._calls[view] = ViewCall(logits, raw, *edits[view][1:])
+
+    def _edit(self, view: View) -> tuple[Edit, Tensor, Tensor]:
+        # The view made ready, its fill as (images, channels, *space), and its mask where the keep made it.
+        at_input = is_input(view.layer) and view.layer not in self._calls[FULL].layers
+        original = self._inputs()[self.family.features] if at_input else self._call(FULL).layers[view.layer][0]
+        with torch.set_grad_enabled(self.create_graph):
+            features = self._to_space(view.layer, original)
+            space = tuple(features.shape[2:])
+            column = getattr(view.replace, "column", IMPORTANCE)
+            matches = column in self.batch and len(self.batch[column]) == len(self.row)
+            human = self.of_images(self.importance(column, space)) if matches else None
+            drawn = torch.ones(1, 1, dtype=torch.bool) if view.keep is None else view.keep(self, space)
+            fill = view.fill(features, human, drawn, self.real_places(space))
+            raw = self._from_space(view.layer, fill, original) if fill.dim() else fill
+        # In the dtype of the blend before the device: float64 points do not exist everywhere.
+        keep = (drawn if drawn.dtype == torch.bool else drawn.to(original.dtype)).to(original.device)
+        return Edit(view.layer, original, keep, raw, space), fill, drawn
+
+    def _from_space(self, layer: str, values: Tensor, like: Tensor) -> Tensor:
+        return self.family.as_features(values) if is_input(layer) else self.family.raw(values, like)
+
+    def _gradient(self, layer: str, target: ExplainedScore, view: View, fixed_weights: bool) -> Tensor:
+        if not takes_backward(self.family, view, layer):
+            head = self._module.get_submodule(self.family.pooled_linear or "")
+            return cam_gradient(self.weights(target), head, self.activation(layer))
+        call = self._call(view)
+        with torch.enable_grad():  # under no_grad callers the logits still hang on the graph of the forward
+            scores = self.scores(target, view)
+            gradient = slotwise_gradient(
+                scores[None] if view == FULL else scores,
+                call.layers[layer],
+                self.row,
+                self.slot,
+                lambda raw: self._to_space(layer, raw),
+                create_graph=self.create_graph,
+                fixed_weights=fixed_weights,
+                groups=self._groups,
+            )
+        return gradient[0] if view == FULL else gradient
+
+    def _attribution(self, method: AttributionMethod) -> Tensor:
+        device = self.column(self.family.features).device.type
+        with torch.set_grad_enabled(self.create_graph), torch.autocast(device, enabled=False):
+            maps = method(self)
+            real = self.real_places(tuple(maps.shape[1:]))
+            return maps if real is None else maps.masked_fill(~self.of_rows(real), 0.0)

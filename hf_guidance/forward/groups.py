@@ -1,0 +1,35 @@
+"""Images in groups that run apart, and the way back to the order of the batch."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+
+def by_row_count(row: Sequence[int], images: int) -> list[list[int]]:
+    """The images in groups of equally many explained rows.
+
+    Run group by group, an image takes part in as many backwards as it has rows; in one batch it takes part in as many as the
+    image with the most.
+
+    Args:
+        row: Image of each explained row.
+        images: Number of images.
+    """
+    counts, groups = Counter(row), defaultdict(list)
+    for image in range(images):
+        groups[counts[image]].append(image)
+    return [groups[count] for count in sorted(groups)]
+
+
+def inverse_permutation(order: Sequence[int]) -> list[int]:
+    """Where each number lies in ``order``: what was taken in that order comes back by ``taken[inverse]``.
+
+    Args:
+        order: The numbers 0 to n - 1, each once.
+
+    Example:
+        >>> inverse_permutation([2, 0, 1])
+        [1, 2, 0]
+    """
+    return sorted(range(len(order)), key=order.__getitem__)

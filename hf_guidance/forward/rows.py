@@ -1,0 +1,90 @@
+"""Which (image, target) pairs a step explains, and how a batch is cut by images.
+
+A batch holds image columns (one entry for each image) and columns of explained rows (one entry for each pair): ``row``,
+``slot``, ``annotated`` (lists on the host, so that choosing pairs never waits for the device), ``target``, and those with
+human importance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_guidance.data.columns import ANNOTATED, EXPLAINED_ROW_COLUMNS, ROW, SLOT
+
+
+class ExplainedRows:
+    """Chooses explained rows and images of batches.
+
+    Args:
+        columns: Batch columns with one entry for each explained row, beside those of the library: what a collator of its own
+            makes, and what objectives read as importance.
+    """
+
+    def __init__(self, columns: Iterable[str] = ()) -> None:
+        self.columns = frozenset((*EXPLAINED_ROW_COLUMNS, *columns))
+
+    def draw_one_per_image(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep one pair of every image, uniform over its pairs (arXiv 2303.11932: one positive class per image and step).
+
+        Draws from torch's global CPU generator, which checkpoints store: a resumed run draws the same classes.
+
+        Args:
+            batch: A collated batch; without the column ``row`` it is returned as it is.
+        """
+        if ROW not in batch:
+            return dict(batch)
+        of_image: dict[int, list[int]] = {}
+        for index, image in enumerate(batch[ROW]):
+            of_image.setdefault(image, []).append(index)
+        chosen = [
+            pairs[0] if len(pairs) == 1 else pairs[int(torch.randint(len(pairs), ()))] for pairs in of_image.values()
+        ]
+        drawn = self._take_rows(batch, chosen)
+        drawn[SLOT] = [0] * len(chosen)
+        return drawn
+
+    def annotated_images(self, batch: Mapping[str, Any]) -> list[int]:
+        """Images with at least one annotated pair, in order; all images without the column ``annotated``."""
+        if ANNOTATED not in batch:
+            return list(range(len(next(iter(batch.values())))))
+        rows = batch.get(ROW, range(len(batch[ANNOTATED])))
+        return sorted({image for image, annotated in zip(rows, batch[ANNOTATED], strict=True) if annotated})
+
+    def annotated_only(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Drop the pairs without annotation; the images stay."""
+        if ANNOTATED not in batch or all(batch[ANNOTATED]):
+            return dict(batch)
+        rows = _numbered(batch, len(batch[ANNOTATED]))
+        return self._take_rows(rows, [index for index, annotated in enumerate(batch[ANNOTATED]) if annotated])
+
+    def take_images(self, batch: Mapping[str, Any], images: Sequence[int]) -> dict[str, Any]:
+        """The batch of some images, with their pairs."""
+        new_place = {image: place for place, image in enumerate(images)}
+        rows = dict(batch)
+        count = next((len(value) for name, value in batch.items() if name in self.columns), None)
+        if count is not None:
+            rows = _numbered(batch, count)
+            rows = self._take_rows(rows, [index for index, image in enumerate(rows[ROW]) if image in new_place])
+            rows[ROW] = [new_place[image] for image in rows[ROW]]
+        return {name: value if name in self.columns else _take(value, images) for name, value in rows.items()}
+
+    def _take_rows(self, batch: Mapping[str, Any], chosen: Sequence[int]) -> dict[str, Any]:
+        count = len(batch[ROW])
+        if list(chosen) == list(range(count)):
+            return dict(batch)
+        return {name: _take(value, chosen) if name in self.columns else value for name, value in batch.items()}
+
+
+def _numbered(batch: Mapping[str, Any], count: int) -> dict[str, Any]:
+    # Without columns row and slot every image has one explained row.
+    return {ROW: list(range(count)), SLOT: [0] * count} | dict(batch)
+
+
+def _take(value: Any, chosen: Sequence[int]) -> Any:
+    if isinstance(value, Tensor):
+        return value[torch.tensor(chosen, dtype=torch.long, device=value.device)] if value.dim() else value
+    return [value[index] for index in chosen] if isinstance(value, list) else value

@@ -1,0 +1,91 @@
+"""Frozen dataclasses to plain dictionaries and back: the type's name, and the fields that differ from the defaults."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any
+
+from hf_guidance import attributions, objectives, views
+
+_MODULES = (objectives, attributions, views)
+
+
+def known_names() -> dict[str, Any]:
+    """Every public class and function that a guidance.json may name."""
+    return {name: getattr(module, name) for module in _MODULES for name in module.__all__}
+
+
+def to_plain(value: Any, path: str = "guidance") -> Any:
+    """Turn a value made of dataclasses, public functions, numbers, strings, None and tuples into JSON types.
+
+    Raises:
+        ValueError: Something in it has no public name; names its path.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        name = type(value).__name__
+        if known_names().get(name, type(value)) is not type(value):
+            raise ValueError(
+                f"{path}: the class {type(value).__module__}.{name} has the name of one of hf_guidance, which would be read "
+                "back in its place; give the class another name."
+            )
+        differing = [f for f in fields(value) if getattr(value, f.name) != _default(f)]
+        return {"type": name} | {f.name: to_plain(getattr(value, f.name), f"{path}.{f.name}") for f in differing}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple):
+        return [to_plain(item, f"{path}[{i}]") for i, item in enumerate(value)]
+    function = getattr(value, "__name__", None)
+    if function is not None and known_names().get(function) is value:
+        return {"function": function}
+    raise ValueError(f"{path}: {value!r} cannot be written; use a public dataclass or function of hf_guidance.")
+
+
+def from_plain(plain: Any, path: str = "guidance", extra: Mapping[str, Any] | None = None) -> Any:
+    """Rebuild what ``to_plain`` wrote.
+
+    Args:
+        plain: JSON types.
+        path: Where in the document, for errors.
+        extra: Further names allowed, for user-defined dataclasses.
+
+    Raises:
+        ValueError: Unknown type, function or field, or a value its class refuses; names path, type and field.
+    """
+    names = known_names() | dict(extra or {})
+    if isinstance(plain, list):
+        return tuple(from_plain(item, f"{path}[{i}]", extra) for i, item in enumerate(plain))
+    if not isinstance(plain, Mapping):
+        return plain
+    if "function" in plain:
+        return _look_up(plain["function"], names, path)
+    cls = _look_up(plain.get("type"), names, path)
+    if not (isinstance(cls, type) and is_dataclass(cls)):
+        raise ValueError(f"{path}: {plain['type']!r} is no type; functions are written as {{'function': name}}.")
+    allowed = [f.name for f in fields(cls)]
+    values = {}
+    for name, item in plain.items():
+        if name == "type":
+            continue
+        if name not in allowed:
+            raise ValueError(f"{path}: {cls.__name__} has no field {name!r}; it has {allowed}.")
+        values[name] = from_plain(item, f"{path}.{name}", extra)
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {cls.__name__} cannot be built from {values}: {error}") from error
+
+
+def _look_up(name: Any, names: Mapping[str, Any], path: str) -> Any:
+    if isinstance(name, str) and name in names:
+        return names[name]
+    close = difflib.get_close_matches(str(name), list(names), n=3)
+    hint = f" Did you mean {close}?" if close else ""
+    raise ValueError(f"{path}: unknown name {name!r}; known are {sorted(names)}.{hint}")
+
+
+def _default(field: Field[Any]) -> Any:
+    if field.default is not MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not MISSING else MISSING

@@ -1,0 +1,1 @@
+"""B-cos ResNets (arXiv 2205.10268): layers W(x) x, and the nets that are made of them."""

@@ -1,0 +1,1 @@
+"""What the models share: sizes of ResNets, and checkpoints of others."""

@@ -1,0 +1,79 @@
+"""Sizes of UpDn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from hf_guidance.common.checks import check_choice
+
+ANSWER_LOSSES = ("softmax", "sigmoid")
+
+
+class UpDnConfig(PreTrainedConfig):  # type: ignore[misc]
+    """Sizes of ``UpDnForQuestionAnswering``; the defaults are those of arXiv 2206.11212.
+
+    The answers are ``id2label``; ``num_labels`` sets their number alone.
+
+    Args:
+        vocab_size: Rows of the word embedding: the words, and one row for padding and unknown words.
+        word_size: Size of a word vector (GloVe's 300).
+        hidden_size: Size of the question's encoding and of the projections.
+        visual_feat_dim: Size of a box's features.
+        classifier_size: Size of the layer before the answers; twice ``hidden_size`` if None.
+        attention_dropout: Dropout before the attention scores, in [0, 1).
+        classifier_dropout: Dropout before the answers, in [0, 1).
+        pad_token_id: Row of the embedding for padding and unknown words; the last if None.
+        answer_loss: "softmax" (cross-entropy against the answer of highest score) or "sigmoid" (binary cross-entropy
+            against all soft scores, summed over the answers).
+        **kwargs: What every configuration takes, such as ``num_labels`` or ``id2label``.
+
+    Raises:
+        ValueError: A size below 1, a dropout outside [0, 1), a padding row outside the embedding, an unknown loss.
+
+    Example:
+        >>> config = UpDnConfig(vocab_size=101, num_labels=28)
+    """
+
+    model_type = "updn"
+    keys_to_ignore_at_inference = ["attention", "question_embedding", "box_projection"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        vocab_size: int = 19902,  # the 19901 words of VQA v2's questions
+        word_size: int = 300,
+        hidden_size: int = 1280,
+        visual_feat_dim: int = 2048,
+        classifier_size: int | None = None,
+        attention_dropout: float = 0.2,
+        classifier_dropout: float = 0.5,
+        pad_token_id: int | None = None,
+        answer_loss: str = "softmax",
+        **kwargs: Any,
+    ) -> None:
+        self.vocab_size = vocab_size
+        self.word_size = word_size
+        self.hidden_size = hidden_size
+        self.visual_feat_dim = visual_feat_dim
+        self.classifier_size = 2 * hidden_size if classifier_size is None else classifier_size
+        self.attention_dropout = attention_dropout
+        self.classifier_dropout = classifier_dropout
+        self.answer_loss = answer_loss
+        super().__init__(**kwargs)
+        self.pad_token_id = vocab_size - 1 if pad_token_id is None else pad_token_id
+        self._check()
+
+    def _check(self) -> None:
+        for name in ("vocab_size", "word_size", "hidden_size", "visual_feat_dim", "classifier_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"UpDnConfig({name}={getattr(self, name)}) must be at least 1.")
+        for name in ("attention_dropout", "classifier_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"UpDnConfig({name}={getattr(self, name)}) is outside [0, 1).")
+        if not 0 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(
+                f"UpDnConfig(pad_token_id={self.pad_token_id}) is no row of an embedding of {self.vocab_size} rows; "
+                "vocab_size counts the padding row too: len(tokenizer)."
+            )
+        check_choice("answer_loss", self.answer_loss, ANSWER_LOSSES, self)

@@ -1,0 +1,270 @@
+"""UpDn: bottom-up and top-down attention over the features of boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from hf_guidance.models.updn.configuration import UpDnConfig
+from hf_guidance.models.updn.edited_boxes import (
+    check_keep,
+    check_projection,
+    choose,
+    fill_of,
+    repeat_rows,
+    weighted_sum,
+)
+from hf_guidance.models.updn.normed_linear import NormedLinear
+
+
+@dataclass
+class UpDnOutput(ModelOutput):  # type: ignore[misc]
+    """What ``UpDnForQuestionAnswering`` returns.
+
+    Attributes:
+        loss: Mean loss of the answers, if ``labels`` were given.
+        logits: (rows, classes).
+        attention: (rows, objects), sums to 1 over the boxes that are no padding; all 0 where every box is padding.
+        question_embedding: (batch, hidden), to be passed in again for other boxes of the same questions.
+        box_projection: (batch, objects, hidden) of ``visual_feats`` as given, to be passed in again with ``keep``.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    attention: Tensor | None = None
+    question_embedding: Tensor | None = None
+    box_projection: Tensor | None = None
+
+
+class QuestionEncoder(nn.GRU):
+    """One GRU layer, (batch, length, words) -> (batch, hidden): the last state."""
+
+    def __init__(self, word_size: int, hidden_size: int) -> None:
+        super().__init__(word_size, hidden_size, batch_first=True)
+
+    def train(self, mode: bool = True) -> QuestionEncoder:
+        """Stay in training mode: cuDNN keeps what a backward pass needs only there, and without dropout nothing differs."""
+        super().train(True)
+        return self
+
+    def encode(self, words: Tensor) -> Tensor:
+        """Return the last state."""
+        return self(words)[1][0]  # type: ignore[no-any-return]
+
+
+class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
+    """UpDn in the form that arXiv 2206.11212 trains ("updn_ramen" of its code).
+
+    With q the last state of a GRU over the words, x_k the features of box k, and every linear layer weight-normalised
+    by one scalar:
+
+    ``p_k = relu(W_p x_k)``, ``a = softmax_k(w . dropout(p_k * relu(W_q q)))``, ``v = sum_k a_k x_k``,
+    ``logits = W_2 dropout(relu(W_1 (relu(W_gq q) * relu(W_gv v))))``.
+
+    Questions are padded on the left, and the padding's word vector takes part in the GRU, as in the authors' code.
+
+    Note:
+        Nothing but the GRU's matrices gets the authors' Kaiming initialisation; in their code it has no effect on
+        weight-normalised layers. Unlike theirs, this one takes a batch of one.
+
+    References:
+        Anderson et al., arXiv 1707.07998; Ying et al., arXiv 2206.11212.
+
+    Example:
+        >>> model = UpDnForQuestionAnswering(UpDnConfig(vocab_size=len(tokenizer), num_labels=28))
+        >>> model(input_ids, visual_feats, labels=labels).loss.backward()
+    """
+
+    config_class = UpDnConfig
+    base_model_prefix = "updn"
+    main_input_name = "visual_feats"
+
+    def __init__(self, config: UpDnConfig) -> None:
+        super().__init__(config)
+        hidden, dims = config.hidden_size, config.visual_feat_dim
+        self.words = nn.Embedding(config.vocab_size, config.word_size, padding_idx=config.pad_token_id)
+        self.question_encoder = QuestionEncoder(config.word_size, hidden)
+        self.box_projection = NormedLinear(dims, hidden)
+        self.question_projection = NormedLinear(hidden, hidden)
+        self.attention_score = NormedLinear(hidden, 1)
+        self.question_gate = NormedLinear(hidden, hidden)
+        self.box_gate = NormedLinear(dims, hidden)
+        self.classifier = nn.Sequential(
+            NormedLinear(hidden, config.classifier_size),
+            nn.ReLU(),
+            nn.Dropout(config.classifier_dropout),
+            NormedLinear(config.classifier_size, config.num_labels),
+        )
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, NormedLinear):
+            module.reset_parameters()
+        elif isinstance(module, nn.GRU):
+            for name, parameter in module.named_parameters():
+                if name.startswith("weight"):
+                    nn.init.kaiming_normal_(parameter, a=0.01)
+                else:
+                    bound = module.hidden_size**-0.5
+                    nn.init.uniform_(parameter, -bound, bound)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight)
+            # transformers marks what it has read from a file; a slice loses the mark.
+            if not getattr(module.weight, "_is_hf_initialized", False):
+                nn.init.zeros_(module.weight[module.padding_idx])
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Return the word embedding."""
+        return self.words
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the word embedding."""
+        self.words = value
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        visual_feats: Tensor | None = None,
+        visual_pos: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        visual_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        *,
+        question_embedding: Tensor | None = None,
+        box_projection: Tensor | None = None,
+        keep: Tensor | None = None,
+        fill: Tensor | float | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Answer questions from boxes.
+
+        With ``keep`` the model behaves as if boxes with keep False held ``fill``; values and gradients are those of the
+        edited copies, but the boxes are projected once and the copies are never made. In training the copies of a row
+        share the units that attention drops. Then ``rows`` = copies * batch, copy by copy; otherwise ``rows`` = batch.
+
+        Args:
+            input_ids: (batch, length) int64; not read if ``question_embedding`` is given.
+            visual_feats: (batch, objects, dims) float.
+            visual_pos: Ignored: UpDn does not look at the places of boxes.
+            attention_mask: Ignored: padding on the left takes part.
+            visual_attention_mask: (batch or rows, objects), 0 = padding.
+            labels: (batch or rows, classes) soft scores in [0, 1], or (batch or rows,) int64 classes.
+            question_embedding: (batch or rows, hidden) of an earlier call; without ``keep`` rows is a multiple of its length.
+            box_projection: (batch, objects, hidden) of an earlier call with the same ``visual_feats``.
+            keep: (rows, objects) bool.
+            fill: What the other boxes hold: a number, or a tensor that broadcasts against ``visual_feats`` or against
+                (rows, objects, dims).
+            return_dict: False gives a tuple.
+
+        Returns:
+            UpDnOutput.
+
+        Raises:
+            ValueError: Question or boxes missing, or shapes that do not fit.
+        """
+        features = self._checked(visual_feats)
+        check_keep(keep, fill, features)
+        question = self._encoded(input_ids) if question_embedding is None else question_embedding
+        projected = self.project(features) if box_projection is None else box_projection
+        check_projection(projected, features)
+        rows = len(features) if keep is None else len(keep)
+        filled = None if fill is None else fill_of(fill, features, rows)
+        scores = self._scores(projected, question, keep, filled)
+        attention = _masked_softmax(repeat_rows(scores, rows), visual_attention_mask)
+        gate = functional.relu(self.question_gate(question))
+        seen = functional.relu(self.box_gate(_attended(attention, features, keep, filled)))
+        logits = self.classifier(repeat_rows(gate, rows) * seen)
+        loss = None if labels is None else self._loss(logits, labels)
+        output = UpDnOutput(loss, logits, attention, question, projected)
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    def project(self, features: Tensor) -> Tensor:
+        """Project boxes for the attention: ``relu(W_p x)``, (..., dims) -> (..., hidden)."""
+        return functional.relu(self.box_projection(features))
+
+    def _checked(self, features: Tensor | None) -> Tensor:
+        dims = self.config.visual_feat_dim
+        if features is None or features.dim() != 3 or features.shape[-1] != dims:
+            given = None if features is None else tuple(features.shape)
+            raise ValueError(
+                f"visual_feats has shape {given}; (batch, objects, {dims}) is needed (config.visual_feat_dim)."
+            )
+        return features
+
+    def _encoded(self, input_ids: Tensor | None) -> Tensor:
+        if input_ids is None or input_ids.dim() != 2 or input_ids.shape[1] == 0:
+            given = None if input_ids is None else tuple(input_ids.shape)
+            raise ValueError(f"input_ids has shape {given}; pass (batch, length) word ids or question_embedding.")
+        try:
+            words = self.words(input_ids)
+        except IndexError as error:
+            raise ValueError(
+                f"input_ids holds a word beyond the {self.config.vocab_size} rows of the embedding; build the model with "
+                "UpDnConfig(vocab_size=len(tokenizer)) of the tokenizer in use."
+            ) from error
+        return self.question_encoder.encode(words)
+
+    def _scores(self, projected: Tensor, question: Tensor, keep: Tensor | None, filled: Tensor | None) -> Tensor:
+        # w . (p * g) = p . (w * g): the question and the weights are multiplied once, not once a box.
+        gate = functional.relu(self.question_projection(question)) * self.attention_score.weight
+        rate = self.config.attention_dropout if self.training else 0.0
+        # One draw for all copies of a row: what differs between them is the edit alone, and no copy's units are made.
+        drop = functional.dropout(torch.ones_like(projected), rate) if rate else None
+        scores = _dots(projected, gate, drop)
+        if keep is not None and filled is not None:
+            # The fill is projected in its own shape: once for a constant.
+            other = self.project(filled.expand(*filled.shape[:2], self.config.visual_feat_dim))
+            scores = choose(keep, scores, _dots(other, gate, drop), len(projected))
+        return scores + self.attention_score.bias
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        labels = repeat_rows(labels, len(logits))
+        if labels.dim() == 1 and not labels.is_floating_point():
+            labels = torch.zeros_like(logits).scatter(1, labels[:, None], 1.0)
+        if labels.shape != logits.shape:
+            raise ValueError(
+                f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)}; "
+                "(rows, classes) soft scores or (rows,) int64 classes are needed."
+            )
+        if self.config.answer_loss == "softmax":
+            return functional.cross_entropy(logits, labels.argmax(-1))
+        loss = functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        return loss * logits.shape[1]
+
+
+def _dots(projected: Tensor, gate: Tensor, drop: Tensor | None) -> Tensor:
+    """(n, objects, hidden), (m, hidden) -> (max(n, m), objects): the sum over hidden of units that ``drop`` scales."""
+    if drop is not None:
+        projected = projected * repeat_rows(drop, max(len(projected), len(drop)))
+    rows = max(len(projected), len(gate))
+    per_copy = repeat_rows(gate, rows).unflatten(0, (rows // len(projected), len(projected)))
+    return torch.einsum("nkh,cnh->cnk", projected, per_copy).flatten(0, 1)
+
+
+def _masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None:
+        return scores.softmax(-1)
+    if mask.dim() != 2 or mask.shape[1] != scores.shape[1]:
+        raise ValueError(
+            f"visual_attention_mask of shape {tuple(mask.shape)} does not fit {scores.shape[1]} boxes; "
+            "(batch, objects) is needed, 0 = padding."
+        )
+    real = repeat_rows(mask, len(scores)).bool()
+    # The lowest number, not -inf: a row of nothing but padding would be nan, and so would its gradient.
+    return scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(~real, 0.0)
+
+
+def _attended(attention: Tensor, features: Tensor, keep: Tensor | None, filled: Tensor | None) -> Tensor:
+    if keep is None or filled is None:
+        return weighted_sum(attention, features)
+    replaced = attention.masked_fill(keep, 0.0)
+    if filled.shape[1] == 1:
+        replaced = replaced.sum(-1, keepdim=True)
+    return weighted_sum(attention.masked_fill(~keep, 0.0), features) + weighted_sum(replaced, filled)

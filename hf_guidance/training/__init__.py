@@ -1,0 +1,8 @@
+"""Training: GuidedTrainer, its arguments, what it refuses, logs, checks and keeps; a grid of runs."""
+
+from hf_guidance.training.arguments import GuidanceArguments
+from hf_guidance.training.pareto_checkpoints import ParetoCheckpoints
+from hf_guidance.training.sweep import Sweep
+from hf_guidance.training.trainer import GuidedTrainer
+
+__all__ = ["GuidanceArguments", "GuidedTrainer", "ParetoCheckpoints", "Sweep"]

@@ -1,0 +1,45 @@
+"""GuidanceArguments: TrainingArguments with the scalars of guidance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import TrainingArguments
+
+
+@dataclass
+class GuidanceArguments(TrainingArguments):
+    """TrainingArguments, and what guidance adds to them. What to guide by is a Guidance, passed to the trainer.
+
+    Raises:
+        ValueError: ``max_rows`` is below 1.
+    """
+
+    frozen_batch_norm: bool = field(
+        default=False,
+        metadata={"help": "Train with BatchNorm's running statistics. Rows are then independent, and rows without "
+                  "annotation cost a plain step; with a high weight it has left maps without positive entries."},
+    )  # fmt: skip
+    max_rows: int | None = field(
+        default=None,
+        metadata={"help": "Images per model call for edited copies (IntegratedGradients); lower it to save memory."},
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_rows is not None and self.max_rows < 1:
+            raise ValueError(f"max_rows={self.max_rows}: give at least 1, or None to run all copies at once.")
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """What of the arguments a guided step reads."""
+
+    frozen_batch_norm: bool = False
+    max_rows: int | None = None
+
+    @classmethod
+    def of(cls, args: Any) -> StepOptions:
+        """The options of GuidanceArguments; the defaults for plain TrainingArguments, which have none."""
+        return cls(args.frozen_batch_norm, args.max_rows) if isinstance(args, GuidanceArguments) else cls()

@@ -1,0 +1,51 @@
+"""EvaluationDataTrainer: a Trainer that collates what it evaluates otherwise than what it trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch.utils.data import DataLoader
+from transformers import Trainer
+
+from hf_guidance.data.collator import RowCollator
+
+
+class EvaluationDataTrainer(Trainer):
+    """Trainer with a collator of its own for evaluation and prediction.
+
+    Whatever a model is trained with, it is measured by the annotations as they are: without one given, a RowCollator for
+    training collates evaluated rows by its ``for_evaluation()``.
+
+    Args:
+        *args: As for Trainer.
+        eval_data_collator: Collates what is evaluated and predicted.
+        **kwargs: As for Trainer.
+    """
+
+    def __init__(self, *args: Any, eval_data_collator: Any = None, **kwargs: Any) -> None:
+        self.eval_data_collator = eval_data_collator
+        super().__init__(*args, **kwargs)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Trainer's, with the collator of evaluation."""
+        with self._collating_for_evaluation():
+            loader: DataLoader[Any] = super().get_eval_dataloader(eval_dataset)
+        return loader
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
+        """Trainer's, with the collator of evaluation."""
+        with self._collating_for_evaluation():
+            loader: DataLoader[Any] = super().get_test_dataloader(test_dataset)
+        return loader
+
+    @contextmanager
+    def _collating_for_evaluation(self) -> Iterator[None]:
+        training: Any = self.data_collator  # type: ignore[has-type]
+        as_annotated = training.for_evaluation() if isinstance(training, RowCollator) else training
+        self.data_collator = self.eval_data_collator or as_annotated
+        try:
+            yield
+        finally:
+            self.data_collator = training

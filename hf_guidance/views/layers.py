@@ -1,0 +1,65 @@
+"""Names of layers that are not module paths, and the only place that compares them.
+
+| name | what is read there |
+|---|---|
+| "input" | the features that the model is given |
+| "logits" | the scores of the classes; every call keeps them |
+| "attention" | the model's own attention over its places, where it has one |
+| "class_map" | a map for each class whose mean is the logits (B-cos heads) |
+| "mid1", "mid2", "mid3", "final" | outputs of modules, by the paths that the model's family gives |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+INPUT = "input"
+LOGITS = "logits"
+ATTENTION = "attention"
+CLASS_MAP = "class_map"
+FINAL = "final"
+
+
+def is_input(layer: str) -> bool:
+    """Whether the layer is the model's features themselves."""
+    return layer == INPUT
+
+
+def is_attention(layer: str) -> bool:
+    """Whether the layer is the model's own attention, an output and not an activation."""
+    return layer == ATTENTION
+
+
+def is_class_map(layer: str) -> bool:
+    """Whether the layer is the map of every class."""
+    return layer == CLASS_MAP
+
+
+def is_final(layer: str, paths: Mapping[str, str] | None = None) -> bool:
+    """Whether the layer is the last one with places, by its name or (with ``paths``) by the path of its module."""
+    return layer == FINAL or (paths is not None and FINAL in paths and layer == paths[FINAL])
+
+
+def is_recorded(layer: str) -> bool:
+    """Whether a call must record the layer; the logits come out of every call anyway."""
+    return layer != LOGITS
+
+
+def is_module(layer: str) -> bool:
+    """Whether the layer is the output of a module, which a hook records."""
+    return layer not in (INPUT, LOGITS, ATTENTION)
+
+
+def is_differentiated(layer: str) -> bool:
+    """Whether gradients are taken at the layer; logits, attention and class maps are read as they are."""
+    return layer not in (LOGITS, ATTENTION, CLASS_MAP)
+
+
+def is_a_whole_cut(layer: str, paths: Mapping[str, str]) -> bool:
+    """Whether everything on the way to the logits is known to run through the layer: the input and the named layers."""
+    return layer in (INPUT, *paths, *paths.values())
+
+
+def choices(paths: Mapping[str, str]) -> list[str]:
+    """The names that a model offers, for errors."""
+    return [INPUT, *paths]

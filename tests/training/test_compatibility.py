@@ -1,0 +1,148 @@
+import logging
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import datasets
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DynamoBackend
+from tiny import BUILDERS, make_batch
+from torch import nn
+from transformers import TrainingArguments
+from transformers.utils import logging as transformers_logging
+
+from hf_guidance.training.compatibility import (
+    refuse_dispatched_batches,
+    refuse_unsupported,
+    use_differentiable_attention,
+)
+
+MODEL = nn.Linear(1, 1)
+
+
+@pytest.fixture
+def said():
+    """Messages of the library's logger, with transformers' memory of what it said once cleared."""
+    messages = []
+
+    class Listen(logging.Handler):
+        def emit(self, record):
+            messages.append(record.getMessage())
+
+    logger, handler = logging.getLogger("hf_guidance.compatibility"), Listen()
+    logger.addHandler(handler)
+    cached = getattr(transformers_logging.warning_once, "cache_clear", lambda: None)
+    cached()
+    yield messages
+    logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"torch_compile": True}, "torch_compile=True.*no double backward"),
+        ({"n_gpu": 2}, "DataParallel.*torchrun"),
+        ({"ddp_static_graph": True}, "ddp_static_graph=True.*leave it off"),
+        ({"fsdp": "full_shard"}, "fsdp.*DistributedDataParallel"),
+        ({"fsdp": ["full_shard"]}, "fsdp"),
+        ({"deepspeed": {"stage": 3}}, "deepspeed.*DistributedDataParallel"),
+        (
+            {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}},
+            "reentrant.*'use_reentrant': False",
+        ),
+    ],
+)
+def test_settings_that_fail_are_refused_with_the_reason(setting, message):
+    with pytest.raises(ValueError, match=message):
+        refuse_unsupported(SimpleNamespace(**setting), MODEL)
+
+
+def test_models_that_fail_are_refused():
+    with pytest.raises(ValueError, match="compiled model"):
+        refuse_unsupported(SimpleNamespace(), torch.compile(MODEL))
+    with pytest.raises(ValueError, match="DataParallel"):
+        refuse_unsupported(SimpleNamespace(), nn.DataParallel(MODEL))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {},
+        {"torch_compile": False, "n_gpu": 1, "fsdp": None, "deepspeed": None},
+        {"fsdp": []},
+        {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}},
+        {"gradient_checkpointing": False, "gradient_checkpointing_kwargs": {"use_reentrant": True}},
+    ],
+)
+def test_settings_that_work_pass(setting):
+    refuse_unsupported(SimpleNamespace(**setting), MODEL)
+
+
+def test_default_training_arguments_pass(tmp_path):
+    refuse_unsupported(TrainingArguments(output_dir=str(tmp_path), report_to="none"), MODEL)
+
+
+@pytest.mark.parametrize(("name", "what"), [("vit", "attn_implementation='sdpa'"), ("timm_vit", "timm's fused_attn")])
+def test_fused_attention_is_switched_and_said_once(name, what, said):
+    for _ in range(2):
+        model = BUILDERS[name]()
+        use_differentiable_attention(model)
+    assert len([message for message in said if what in message]) == 1
+    assert "no double backward" in said[0]
+    if name == "vit":
+        assert model.config._attn_implementation == "eager"
+    assert not any(getattr(module, "fused_attn", False) for module in model.modules())
+
+
+@pytest.mark.parametrize("name", ["vit", "deit", "swin", "timm_vit", "timm_swin"])
+def test_switched_models_have_second_derivatives(name):
+    model = BUILDERS[name]().double()
+    use_differentiable_attention(model)
+    pixels = make_batch()["pixel_values"].requires_grad_()
+    (gradient,) = torch.autograd.grad(model(pixel_values=pixels)["logits"][:, 0].sum(), pixels, create_graph=True)
+    gradient.square().sum().backward()
+    assert any(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet", "convnext", "timm_resnet"])
+def test_models_without_attention_are_left_alone(name, said):
+    use_differentiable_attention(BUILDERS[name]())
+    assert said == []
+
+
+def test_switching_changes_no_logit():
+    model = BUILDERS["vit"]().double().eval()
+    batch = make_batch()["pixel_values"]
+    before = model(pixel_values=batch)["logits"]
+    use_differentiable_attention(model)
+    assert torch.allclose(model(pixel_values=batch)["logits"], before, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"fsdp_plugin": object()}, "fsdp"),
+        ({"deepspeed_plugin": object()}, "deepspeed"),
+        ({"dynamo_plugin": SimpleNamespace(backend=DynamoBackend.INDUCTOR)}, "compile"),
+    ],
+)
+def test_what_accelerate_configured_is_refused(state, message):
+    with pytest.raises(ValueError, match=message):
+        refuse_unsupported(SimpleNamespace(), MODEL, SimpleNamespace(state=SimpleNamespace(**state)))
+    refuse_unsupported(SimpleNamespace(), MODEL, Accelerator(cpu=True))
+
+
+def test_a_model_with_a_compiled_part_is_refused():
+    model = nn.Sequential(nn.Linear(1, 1))
+    model[0].compile()
+    with pytest.raises(ValueError, match="compiled model"):
+        refuse_unsupported(SimpleNamespace(), model)
+
+
+@pytest.mark.parametrize(("processes", "dispatch", "refused"), [(2, None, True), (2, False, False), (1, None, False)])
+def test_streams_on_several_processes_must_not_be_dispatched(processes, dispatch, refused):
+    args = SimpleNamespace(world_size=processes, accelerator_config=SimpleNamespace(dispatch_batches=dispatch))
+    stream = datasets.Dataset.from_dict({"a": [1]}).to_iterable_dataset()
+    with pytest.raises(ValueError, match="'dispatch_batches': False") if refused else nullcontext():
+        refuse_dispatched_batches(args, stream)

@@ -1,0 +1,85 @@
+"""GuidedTrainer on questions: every attribution over boxes, and what the first step must not refuse."""
+
+import numpy as np
+import pytest
+
+from hf_guidance import AnswerVocabulary, Guidance, GuidanceArguments, GuidedTrainer, QuestionCollator, recipes
+from hf_guidance import attributions as every
+from hf_guidance.attributions import SoftLabelLogits
+from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering
+from hf_guidance.models.updn import tokenization as word_tokenizer
+from hf_guidance.objectives import Alignment, AnswerLoss
+
+NAMES = sorted(
+    set(every.__all__) - {"Attribution", "GradCAM"}
+)  # Grad-CAM's weights need a layer with channels over boxes
+
+
+def rows(importance, boxes=4):
+    generator = np.random.default_rng(0)
+    corners = generator.random((10, boxes, 2)).astype(np.float32) / 2
+    return [
+        {
+            "question_id": str(index), "image_id": str(index), "question": f"what is thing {index % 3}",
+            "answers": [("red", "blue", "green")[index % 3]], "boxes": np.concatenate([at, at + 0.4], 1),
+            "features": generator.standard_normal((boxes, 6), dtype=np.float32), "importance": importance(generator, boxes),
+        }
+        for index, at in enumerate(corners)
+    ]  # fmt: skip
+
+
+def random_importance(generator, boxes):
+    return generator.random(boxes, dtype=np.float32)
+
+
+def trainer_of(guidance, data, folder):
+    tokenizer = word_tokenizer([row["question"] for row in data])
+    answers = AnswerVocabulary.from_answers([row["answers"] for row in data], min_occurrence=1)
+    config = UpDnConfig(
+        vocab_size=len(tokenizer), word_size=4, hidden_size=8, visual_feat_dim=6, id2label=answers.id2label,
+        label2id=answers.label2id,
+    )  # fmt: skip
+    args = GuidanceArguments(
+        str(folder), per_device_train_batch_size=5, max_steps=2, report_to="none", use_cpu=True, save_strategy="no",
+        disable_tqdm=True, logging_steps=1,
+    )  # fmt: skip
+    return GuidedTrainer(
+        UpDnForQuestionAnswering(config), args, train_dataset=data, eval_dataset=data,
+        data_collator=QuestionCollator(tokenizer, answers), guidance=guidance,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_attribution_over_boxes_trains_and_is_measured(name, tmp_path):
+    guidance = Guidance(task=AnswerLoss(), align=Alignment(getattr(every, name)(target=SoftLabelLogits())))
+    trainer = trainer_of(guidance, rows(random_importance), tmp_path)
+    trainer.train()
+    assert -1 <= trainer.evaluate()["eval_plausibility"] <= 1
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("name", ["visfis", "hint", "scr", "simpson2019", "chang2021", "attention_align"])
+def test_no_important_box_or_nothing_else_is_no_error(name, level, tmp_path):
+    data = rows(lambda generator, boxes: np.full(boxes, level, np.float32))
+    data[0]["importance"] = np.float32([1, 0, 0, 0])  # a set without any annotation is refused
+    trainer_of(getattr(recipes, name)(), data, tmp_path).train()
+
+
+def test_the_published_invariance_of_one_box_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"moves no parameter.*one sampled box is always 1"):
+        trainer_of(recipes.invariance_fi(variant="official"), rows(random_importance), tmp_path).train()
+
+
+def test_random_supervision_is_measured_by_the_true_importance(tmp_path):
+    guidance = recipes.random_supervision(recipes.visfis())
+    trainer = trainer_of(guidance, rows(random_importance), tmp_path)
+    assert trainer.grounding.importance == "importance"
+
+
+def test_rows_without_answers_are_predicted(tmp_path):
+    data = rows(random_importance)
+    trainer = trainer_of(recipes.visfis(), data, tmp_path)
+    unlabelled = [{name: value for name, value in row.items() if name != "answers"} for row in data]
+    expected = trainer.predict(data).predictions
+    logits = trainer.predict(unlabelled).predictions
+    np.testing.assert_allclose(logits, expected, rtol=1e-5)

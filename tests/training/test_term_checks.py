@@ -1,0 +1,121 @@
+import pytest
+import torch
+from tiny import SMOOTH_FAMILY, explain, fresh_model, make_batch, smooth_net, tiny_family, tiny_model
+
+from hf_guidance.attributions import GradCAM, Gradient, InputXGradient, IntegratedGradients
+from hf_guidance.guidance import Guidance, Term
+from hf_guidance.objectives import L1, PPCE, Energy, Identity, RightReasons
+from hf_guidance.training.term_checks import check_terms
+
+
+def check(model, family, guidance, batch=None):
+    forward = explain(model, family, batch or make_batch(), *(term.objective for term in guidance.values()))
+    return check_terms(guidance, forward, model.parameters())
+
+
+@pytest.mark.parametrize("layer", ["input", "mid1", "mid2", "mid3", "final"])
+@pytest.mark.parametrize(
+    "name", ["resnet", "convnext", "vit", "deit", "swin", "timm_convnext", "timm_vit", "timm_swin"]
+)
+def test_terms_at_symbolic_layers_pass(name, layer):
+    # Not normalised: of the 1x2 places that a tiny ConvNet ends with, a normalised map is constant.
+    guidance = Guidance(guided=RightReasons(InputXGradient(layer), normalization=Identity()))
+    assert check(tiny_model(name), tiny_family(name), guidance) is True
+
+
+@pytest.mark.parametrize("name", ["vit", "deit"])
+@pytest.mark.parametrize("method", [InputXGradient, GradCAM, Gradient])
+def test_a_layer_after_which_the_gradient_is_zero_is_refused(name, method):
+    layer = f"{name}.layers.3"
+    with pytest.raises(
+        ValueError, match=f"term 'guided'.*gradient at layer '{layer}' is zero.*class token.*'input', 'mid1'"
+    ):
+        check(tiny_model(name), tiny_family(name), Guidance(guided=Energy(method(layer))))
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"), [("convnext", "convnext.encoder.stages.1"), ("timm_convnext", "timm_model.stages.1")]
+)
+def test_input_times_gradient_before_a_layer_norm_is_refused(name, layer):
+    with pytest.raises(ValueError, match=f"cancels at layer '{layer}'.*LayerNorm"):
+        check(tiny_model(name), tiny_family(name), Guidance(guided=Energy(InputXGradient(layer))))
+
+
+def test_a_gradient_sum_that_cancels_is_refused():
+    """Before ConvNeXt's head (mean, LayerNorm, Linear) the channels of the gradient sum to zero."""
+    with pytest.raises(ValueError, match="cancels at layer 'final'"):
+        check(tiny_model("convnext"), tiny_family("convnext"), Guidance(guided=Energy(Gradient("final"))))
+    passing = Guidance(guided=RightReasons(Gradient("final", channels="square")))
+    assert check(tiny_model("convnext"), tiny_family("convnext"), passing)
+
+
+def test_a_frozen_model_is_refused():
+    model = smooth_net().requires_grad_(False)
+    batch = make_batch(size=(6, 8), channels=2)
+    for layer in ("input", "mid1"):
+        with pytest.raises(ValueError, match=r"term 'guided'.*moves no parameter.*Unfreeze"):
+            check(model, SMOOTH_FAMILY, Guidance(guided=Energy(InputXGradient(layer))), batch)
+
+
+def test_everything_above_the_layer_frozen_still_trains_what_is_below():
+    model, batch = smooth_net(), make_batch(size=(6, 8), channels=2)
+    model.fc.requires_grad_(False)
+    model.conv2.requires_grad_(False)
+    assert check(model, SMOOTH_FAMILY, Guidance(guided=Energy(InputXGradient("mid1"))), batch)
+
+
+def test_only_a_gradient_below_a_linear_head_moves_nothing():
+    """The gradient at the input of a linear head is its weight: with the head frozen there is nothing to train."""
+    model = fresh_model("resnet")
+    model.classifier.requires_grad_(False)
+    with pytest.raises(ValueError, match="moves no parameter"):
+        check(model, tiny_family("resnet"), Guidance(guided=RightReasons(Gradient("final"))))
+
+
+def test_weightless_terms_are_not_checked():
+    guidance = Guidance(guided=Term(Energy(InputXGradient("vit.layers.3")), weight=0.0))
+    assert check(tiny_model("vit"), tiny_family("vit"), guidance)
+
+
+def test_maps_without_a_positive_entry_are_judged_later():
+    model = fresh_model("resnet")
+    with torch.no_grad():
+        model.classifier[1].weight.copy_(-model.classifier[1].weight.abs())
+    assert check(model, tiny_family("resnet"), Guidance(guided=Energy(GradCAM()))) is False
+
+
+def positive_outside_only():
+    """A net whose map is its input, on images that are negative in the box and positive elsewhere."""
+    model, batch = smooth_net(), make_batch(size=(6, 8), channels=2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.abs_()
+    inside = batch["importance"][:, None] > 0
+    batch["pixel_values"] = torch.where(inside, -1.0, 1.0).expand_as(batch["pixel_values"]).to(batch["pixel_values"])
+    return model, batch
+
+
+@pytest.mark.parametrize("loss", [Energy, PPCE, L1])
+def test_a_loss_that_is_flat_on_these_maps_is_judged_later(loss):
+    """All that is positive lies outside the boxes: Energy is 1 and its gradient 0, by its formula."""
+    model, batch = positive_outside_only()
+    guidance = Guidance(guided=loss(InputXGradient("input")))
+    assert check(model, SMOOTH_FAMILY, guidance, batch) is (loss is L1)
+    with pytest.raises(ValueError, match="moves no parameter"):
+        check(model.requires_grad_(False), SMOOTH_FAMILY, guidance, batch)
+
+
+def test_integrated_gradients_and_several_terms_pass():
+    guidance = Guidance(a=L1(IntegratedGradients(steps=2)), b=Energy(InputXGradient("mid1")))
+    assert check(tiny_model("vit"), tiny_family("vit"), guidance)
+
+
+def test_a_head_that_begins_at_zero_is_waited_for():
+    model = fresh_model("resnet")
+    with torch.no_grad():
+        model.classifier[1].weight.zero_()
+    guidance, family = Guidance(guided=Energy(InputXGradient("mid1"))), tiny_family("resnet")
+    assert check(model, family, guidance) is False
+    forward = explain(model, family, make_batch(), guidance["guided"].objective, guidance["task"].objective)
+    with pytest.raises(ValueError, match="gradient at layer 'mid1' is zero"):
+        check_terms(guidance, forward, model.parameters(), patient=False)
