@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # Tests and examples run offline.
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+# Without bytecode every process compiles its imports anew, 20 seconds each; tests and examples start dozens.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo demo-vqa test lint bench study clean
 

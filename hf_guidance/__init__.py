@@ -1,22 +1,29 @@
-"""Guide vision models to be right for the right reasons: a transformers.Trainer with losses on attributions."""
+"""Guide vision models to be right for the right reasons: a transformers.Trainer with losses on attributions.
 
-from hf_guidance import recipes
-from hf_guidance.data.annotated import annotated_indices, with_annotated_fraction
-from hf_guidance.data.builders import dataset_builder
-from hf_guidance.data.images.collator import GuidanceCollator
-from hf_guidance.data.questions.answers import AnswerVocabulary
-from hf_guidance.data.questions.collator import QuestionCollator
-from hf_guidance.data.questions.regions import RegionFeatures
-from hf_guidance.evaluation.analysis.pareto_record import load_front, load_representative
-from hf_guidance.evaluation.grounding import Grounding
-from hf_guidance.evaluation.metric_modules import metric_path
-from hf_guidance.families import Family, family_of
-from hf_guidance.forward import Forward
-from hf_guidance.guidance import Guidance, Term
-from hf_guidance.training.arguments import GuidanceArguments
-from hf_guidance.training.pareto_checkpoints import ParetoCheckpoints
-from hf_guidance.training.sweep import Sweep
-from hf_guidance.training.trainer import GuidedTrainer
+Names and rooms are loaded when they are first asked for. The first of them also makes this library's models known to the Auto
+classes of transformers, as ``import hf_guidance.models`` does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hf_guidance import recipes
+    from hf_guidance.data import (
+        AnswerVocabulary,
+        GuidanceCollator,
+        QuestionCollator,
+        RegionFeatures,
+        RowCollator,
+        annotated_indices,
+        dataset_builder,
+        with_annotated_fraction,
+    )
+    from hf_guidance.evaluation import Grounding, load_front, load_representative, metric_path
+    from hf_guidance.families import Family, family_of
+    from hf_guidance.forward import Forward
+    from hf_guidance.guidance import Guidance, Term
+    from hf_guidance.training import GuidanceArguments, GuidedTrainer, ParetoCheckpoints, Sweep
 
 __all__ = [
     "AnswerVocabulary",
@@ -30,6 +37,7 @@ __all__ = [
     "ParetoCheckpoints",
     "QuestionCollator",
     "RegionFeatures",
+    "RowCollator",
     "Sweep",
     "Term",
     "annotated_indices",
@@ -41,3 +49,25 @@ __all__ = [
     "recipes",
     "with_annotated_fraction",
 ]
+
+_ROOMS = ("data", "models", "families", "forward", "guidance", "evaluation", "training")  # that hold the names above
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_module("hf_guidance.models")
+    if name in __all__ and name != "recipes":
+        found = next(room for room in map(import_module, (f"hf_guidance.{r}" for r in _ROOMS)) if hasattr(room, name))
+        globals()[name] = getattr(found, name)
+        return globals()[name]
+    try:
+        return import_module(f"hf_guidance.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"hf_guidance.{name}":
+            raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {sorted(__all__)}") from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,68 +1,82 @@
-"""One natural direction: a file imports only what stands above it here; and the limits of size and speed that hold."""
+"""The order of rooms: each imports only those above it, for types too; and the limits of size and speed that hold."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "hf_guidance"
-ORDER = (
-    "whole_file", "spatial", "schema", "prepared_images", "answers", "safe_pickle", "region_files", "regions",
-    "question_schema", "vqa_files", "prior_shift", "views", "targets", "normalizations", "dynamic_weights",
-    "second_order", "models", "families", "batch_statistics", "capture", "runs", "gradients", "shortcuts", "batch_columns",
-    "forward", "attributions", "objectives", "serialization", "guidance", "recipes", "explained_rows",
-    "annotated_fraction", "controls", "row_labels", "hard_masks", "augmentation", "row_importance", "collator",
-    "object_importance", "question_collator", "arguments", "resources", "explanation_scores", "grounding",
-    "classification_metrics", "term_log", "first_step", "compatibility", "dataset_check", "annotation_watch",
-    "evaluation_data", "trainer", "hub", "model_card", "figure", "analysis", "pareto_record", "pareto_checkpoints", "sweep",
+ROOMS = (
+    "common", "second_order", "views", "data", "models", "families", "forward", "attributions", "objectives", "guidance",
+    "recipes", "evaluation", "training", "hub", "apps",
 )  # fmt: skip
-WITH_TRANSFORMERS = {
-    "families", "models", "collator", "arguments", "annotation_watch", "evaluation_data", "trainer", "first_step",
-    "compatibility", "hub", "model_card", "pareto_checkpoints",
-}  # fmt: skip
-IN_A_STEP = ("objectives", "attributions", "forward", "guidance", "gradients", "runs")
+WITH_TRANSFORMERS = {"models", "training", "hub", "apps"}
+IN_A_STEP = ("objectives", "attributions", "forward", "guidance")
+MAX_ENTRIES, MAX_FLOORS = 15, 12
 FILES = sorted(PACKAGE.rglob("*.py"))
+MODULES = {".".join(("hf_guidance", *f.relative_to(PACKAGE).with_suffix("").parts)): f for f in FILES}
+MODULES = {name.removesuffix(".__init__"): file for name, file in MODULES.items()}
 
 
-def unit(file):
-    """The file or folder of the package that a file belongs to."""
-    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def room(module):
+    """The room of a module, None for the face of the package."""
+    return module.split(".")[1] if "." in module else None
 
 
-def only_for_types(node):
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-
-
-def imported(tree):
-    """Dotted names that a module imports when it is run, those inside functions included."""
-    pending, names = list(tree.body), []
-    while pending:
-        node = pending.pop()
-        if only_for_types(node):
-            pending.extend(node.orelse)
-        elif isinstance(node, ast.Import):
-            names.extend(alias.name for alias in node.names)
+def imported(file):
+    """Dotted names that a file imports anywhere: in functions and for types, too."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative import"
-            names.extend(f"{node.module}.{alias.name}" for alias in node.names)
-        else:
-            pending.extend(ast.iter_child_nodes(node))
-    return names
+            assert node.level == 0, f"{file.name}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_imports_point_upwards(file):
-    if file == PACKAGE / "__init__.py":
+def modules_imported(file):
+    """The modules of the package among them."""
+    for name in imported(file):
+        owner = name if name in MODULES else name.rpartition(".")[0]
+        if owner in MODULES:
+            yield owner
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_upwards(module):
+    own = room(module)
+    if own is None:
         return
-    own = unit(file)
-    assert own in ORDER, f"{file.name} has no place in ORDER: put it above everything that imports it"
-    for name in imported(ast.parse(file.read_text())):
-        root, *rest = name.split(".")
-        if root == "hf_guidance":
-            assert rest[0] in ORDER, f"{file.name} imports {name} from the package itself"
-            assert rest[0] == own or ORDER.index(rest[0]) < ORDER.index(own), f"{file.name} imports {name} from below"
-        if root == "transformers":
-            assert own in WITH_TRANSFORMERS, f"{file.name} imports transformers"
+    assert own in ROOMS, f"{own} has no place in ROOMS: put it below everything that it imports"
+    for other in modules_imported(MODULES[module]):
+        assert other != "hf_guidance", f"{module} imports from the face of the package"
+        assert ROOMS.index(room(other)) <= ROOMS.index(own), f"{module} imports {other} from below"
+    if own == "evaluation":
+        assert not any(room(other) == "recipes" for other in modules_imported(MODULES[module]))
+    uses = any(name.split(".")[0] == "transformers" for name in imported(MODULES[module]))
+    assert not uses or own in WITH_TRANSFORMERS, f"{module} imports transformers"
+
+
+def test_there_is_no_circle_of_files():
+    edges = {name: set(modules_imported(file)) - {name} for name, file in MODULES.items()}
+    while free := [name for name, others in edges.items() if not others & edges.keys()]:
+        for name in free:
+            del edges[name]
+    assert not edges, f"a circle among {sorted(edges)}"
+
+
+def test_few_rooms_and_few_floors():
+    entries = {module.split(".")[1] for module in MODULES if "." in module} | {"__init__"}
+    assert len(entries) <= MAX_ENTRIES
+    above = {name: set() for name in entries - {"__init__"}}
+    for module, file in MODULES.items():
+        if room(module):
+            above[room(module)] |= {room(other) for other in modules_imported(file)} - {room(module), None}
+    floors = {}
+    for name in sorted(above, key=ROOMS.index):
+        floors[name] = 1 + max((floors[other] for other in above[name]), default=0)
+    assert max(floors.values()) <= MAX_FLOORS
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
@@ -75,7 +89,9 @@ def test_files_and_functions_are_short(file):
 
 
 @pytest.mark.parametrize(
-    "file", [f for f in FILES if unit(f) in IN_A_STEP], ids=lambda file: str(file.relative_to(PACKAGE))
+    "file",
+    [f for f in FILES if f.relative_to(PACKAGE).parts[0] in IN_A_STEP],
+    ids=lambda file: str(file.relative_to(PACKAGE)),
 )
 def test_nothing_in_a_step_waits_for_the_device(file):
     for node in ast.walk(ast.parse(file.read_text())):
@@ -83,17 +99,39 @@ def test_nothing_in_a_step_waits_for_the_device(file):
             assert node.func.attr not in ("item", "cpu", "numpy", "tolist"), f"line {node.lineno}: .{node.func.attr}()"
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_names_of_layers_are_compared_in_one_place(file):
+    if file == PACKAGE / "views" / "layers.py":
+        return
+    names, constants = (
+        {"input", "logits", "attention", "class_map", "final"},
+        {"INPUT", "LOGITS", "ATTENTION", "CLASS_MAP", "FINAL"},
+    )
+    for node in ast.walk(ast.parse(file.read_text())):
+        for side in (node.left, *node.comparators) if isinstance(node, ast.Compare) else ():
+            for part in getattr(side, "elts", [side]):
+                named = isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value in names
+                assert not named, f"line {node.lineno}"
+                assert getattr(part, "id", None) not in constants, f"line {node.lineno}"
+
+
 def test_what_is_public_exists():
     import hf_guidance
-    from hf_guidance import attributions, families, objectives, views
-    from hf_guidance.attributions import targets
-    from hf_guidance.objectives import normalizations
+    from hf_guidance import attributions, data, evaluation, families, forward, guidance, objectives, training, views
 
-    for module in (hf_guidance, attributions, families, normalizations, objectives, targets, views):
+    for module in (
+        hf_guidance, attributions, data, evaluation, families, forward, guidance, objectives, training, views,
+    ):  # fmt: skip
         assert len(set(module.__all__)) == len(module.__all__)
         assert all(hasattr(module, name) for name in module.__all__)
 
 
 def test_metrics_import_nothing_of_the_package():
     for file in sorted((PACKAGE.parent / "metrics").rglob("*.py")):
-        assert not any(name.startswith("hf_guidance") for name in imported(ast.parse(file.read_text()))), file
+        assert not any(name.startswith("hf_guidance") for name in imported(file)), file
+
+
+def test_the_package_loads_neither_scipy_nor_scikit_learn():
+    code = "import hf_guidance, sys; print([m for m in ('scipy', 'sklearn') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -152,7 +152,9 @@ def _checked(cells: Sequence[Mapping[str, Scalar]]) -> tuple[str, ...]:
 
 
 def _text(value: Scalar) -> str:
-    return "" if value is None else " ".join(str(value).splitlines()) if isinstance(value, str) else repr(value)
+    if value is None:
+        return ""
+    return " ".join(value.splitlines()) if isinstance(value, str) else repr(value)
 
 
 def _texts(values: Mapping[str, Scalar]) -> dict[str, str]:
@@ -160,9 +162,13 @@ def _texts(values: Mapping[str, Scalar]) -> dict[str, str]:
 
 
 def _value(text: str) -> Scalar:
-    if text in ("", "True", "False"):
-        return {"": None, "True": True, "False": False}[text]
-    for kind in (int, float) if "_" not in text else ():  # Python reads 1_0 as 10
+    if not text:
+        return None
+    if text in ("True", "False"):
+        return text == "True"
+    if "_" in text:  # Python reads 1_0 as 10
+        return text
+    for kind in (int, float):
         try:
             return kind(text)
         except ValueError:

@@ -102,6 +102,7 @@ class GuidedTrainer(EvaluationDataTrainer):
             self._collate_rows()
         if self.args.label_smoothing_factor:
             self.guidance = smoothed(guidance, self.args.label_smoothing_factor)
+        self._importance_columns = importance_columns(self.guidance)
         self._refuse()
         self._prepare_for_gradients(self.model)
 
@@ -128,12 +129,16 @@ class GuidedTrainer(EvaluationDataTrainer):
         for layer in sorted(filter(is_module, read)):
             self.family.path(layer, model)
 
+    def _forget_model(self) -> None:
+        self._found_family = None
+        self._checks.reset()
+
     @property
     def _rows(self) -> ExplainedRows:
-        collator, columns = self.data_collator, importance_columns(self.guidance)
+        collator = self.data_collator
         own = collator.explained_row_columns if isinstance(collator, RowCollator) else ()
         measured = () if self.grounding is None else (self.grounding.importance,)
-        return ExplainedRows((*columns, *own, *measured))
+        return ExplainedRows((*self._importance_columns, *own, *measured))
 
     @property
     def family(self) -> Family:
@@ -251,8 +256,7 @@ class GuidedTrainer(EvaluationDataTrainer):
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Trainer's model_init, with attention made twice differentiable; the new model is checked anew."""
         model: nn.Module = super().call_model_init(trial)
-        self._found_family = None
-        self._checks.reset()
+        self._forget_model()
         self._prepare_for_gradients(model)
         return model
 

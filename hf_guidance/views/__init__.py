@@ -14,6 +14,7 @@ from hf_guidance.views.replace import (
     gaussian_noise,
     marginal,
     negative_ones,
+    sees_places,
     shuffle,
     zeros,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "gaussian_noise",
     "marginal",
     "negative_ones",
+    "sees_places",
     "shuffle",
     "zeros",
 ]

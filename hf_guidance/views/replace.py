@@ -5,36 +5,41 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+_Function = TypeVar("_Function")
+
 
 class Replace(Protocol):
-    """What stands where a view keeps nothing: a function of the features, or a frozen dataclass that is called like one.
+    """What stands where a view keeps nothing: a function, or a frozen dataclass that is called like one.
 
-    Every Replace function is called as ``replace(features, importance, real=real, replaced=replaced)``.
+    It is called as ``replace(features, importance)``. One that also looks at places says so by an attribute ``sees_places``
+    (see `sees_places`) and is told ``real`` and ``replaced`` as keywords. An attribute ``column`` names the column of the
+    importance, where it is another than "importance".
 
     Args:
         features: (images, channels, *space), the activation at the view's layer.
-        importance: (images, *space) in [0, 1], the column "importance" or the one that an attribute ``column`` of the
-            function names; None where the batch has none.
-        real: (images, *space) bool, False at padding; None where there is no padding.
-        replaced: (images, *space) bool, the places that the view replaces; None where its copies differ or its keep is soft.
+        importance: (images, *space) in [0, 1]; None where the batch has none.
 
     Returns:
         The fill, a tensor that broadcasts against the features.
     """
 
-    def __call__(
-        self,
-        features: Tensor,
-        importance: Tensor | None,
-        real: Tensor | None = None,
-        replaced: Tensor | None = None,
-    ) -> Tensor:
+    def __call__(self, features: Tensor, importance: Tensor | None, /) -> Tensor:
         """Give the fill."""
+
+
+def sees_places(replace: _Function) -> _Function:
+    """Declare that a Replace function looks at places.
+
+    It then takes the keywords ``real``, (images, *space) bool, False at padding, None where there is no padding; and
+    ``replaced``, (images, *space) bool, the places that the view replaces, None where its copies differ or its keep is soft.
+    """
+    replace.sees_places = True  # type: ignore[attr-defined]
+    return replace
 
 
 @lru_cache  # views are made anew in every step, of few functions
@@ -42,32 +47,36 @@ def check_replace(replace: Any) -> None:
     """Refuse what cannot be called as a Replace function is.
 
     Raises:
-        ValueError: ``replace`` is not callable, or takes other parameters.
+        ValueError: ``replace`` is not callable, takes other parameters, or takes those of `sees_places` undeclared.
     """
+    declared = getattr(replace, "sees_places", False)
+    name = getattr(replace, "__name__", repr(replace))
     try:
-        inspect.signature(replace).bind(None, None, real=None, replaced=None)
+        signature = inspect.signature(replace)
+        signature.bind(None, None, **({"real": None, "replaced": None} if declared else {}))
     except TypeError as error:
-        name = getattr(replace, "__name__", repr(replace))
         raise ValueError(
-            f"replace={name} cannot be called as replace(features, importance, real=..., replaced=...) ({error}); give a "
-            "function with these parameters, as views.zeros; one that does not use the last two takes them by **_."
+            f"replace={name} cannot be called as replace(features, importance{', real=, replaced=' if declared else ''}) "
+            f"({error}); give a function with these parameters, as views.zeros."
         ) from None
+    if not declared and (undeclared := sorted({"real", "replaced"} & set(signature.parameters))):
+        raise ValueError(
+            f"replace={name} has the parameters {undeclared}, which only functions are told that declare it; decorate it with "
+            "hf_guidance.views.sees_places."
+        )
 
 
-def zeros(
-    features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
-) -> Tensor:
+def zeros(features: Tensor, importance: Tensor | None) -> Tensor:
     """Fill with zeros: the mean image, where inputs are normalised."""
     return features.new_zeros(())
 
 
-def negative_ones(
-    features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
-) -> Tensor:
+def negative_ones(features: Tensor, importance: Tensor | None) -> Tensor:
     """Fill with -1 (arXiv 2206.11212, the default Replace function)."""
     return features.new_full((), -1.0)
 
 
+@sees_places
 def gaussian(
     features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
 ) -> Tensor:
@@ -76,6 +85,7 @@ def gaussian(
     return torch.randn_like(features.detach()) * deviation + mean
 
 
+@sees_places
 def gaussian_noise(
     features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
 ) -> Tensor:
@@ -84,6 +94,7 @@ def gaussian_noise(
     return features + torch.randn_like(features.detach()) * deviation
 
 
+@sees_places
 def marginal(
     features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
 ) -> Tensor:
@@ -97,6 +108,7 @@ def marginal(
     return flat[order].reshape(places.shape).movedim(-1, 1)
 
 
+@sees_places
 def shuffle(
     features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
 ) -> Tensor:
@@ -134,13 +146,7 @@ class ShuffleImportant:
     threshold: float = 0.5
     column: str = "importance"
 
-    def __call__(
-        self,
-        features: Tensor,
-        importance: Tensor | None,
-        real: Tensor | None = None,
-        replaced: Tensor | None = None,
-    ) -> Tensor:
+    def __call__(self, features: Tensor, importance: Tensor | None) -> Tensor:
         """Fill (batch, channels, *space); places that are not important hold their own features.
 
         Raises:

@@ -71,9 +71,9 @@ class View:
             (images, channels, *space), or a scalar.
         """
         one = self.keep is not None and keep.dtype == torch.bool and len(keep) == 1
-        places = (len(features), *features.shape[2:])
-        replaced = ~keep[0].to(features.device).expand(places) if one else None
-        fill = self.replace(features, importance, real=real, replaced=replaced)
+        replaced = ~keep[0].to(features.device).expand(len(features), *features.shape[2:]) if one else None
+        places = {"real": real, "replaced": replaced} if getattr(self.replace, "sees_places", False) else {}
+        fill = self.replace(features, importance, **places)
         return fill.expand_as(features) if fill.dim() else fill
 
 

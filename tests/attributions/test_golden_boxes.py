@@ -57,7 +57,7 @@ class Case:
     def check(self, agree, file, forward, maps, tolerance=1e-10):
         """The map, and the gradient of its weighted sum in every weight and in the features."""
         agree(file, maps, self["importance"], tolerance)
-        at_input = forward._runs[FULL].layers.get("input", [self.batch["visual_feats"]])[0]
+        at_input = forward._calls[FULL].layers.get("input", [self.batch["visual_feats"]])[0]
         places = [getattr(self.model, name) for name in WEIGHTS] + [at_input]
         total = (self["R"] * maps).sum()
         found = torch.autograd.grad(total, places, allow_unused=True, retain_graph=True)

@@ -244,8 +244,8 @@ def test_all_views_of_a_step_are_one_call(views):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LeaveOneOut(budget=0), r"OneBox\(budget=0\)"),
-        (lambda: KernelSHAP(samples=1), r"Coalitions\(count=1\).*at least 2"),
+        (lambda: LeaveOneOut(budget=0), r"LeaveOneOut\(budget=0\)"),
+        (lambda: KernelSHAP(samples=1), r"KernelSHAP\(samples=1\).*at least 2"),
         (lambda: KernelSHAP(full_weight=0.0), r"full_weight=0\.0.*above 0"),
         (lambda: KernelSHAP(variant="code"), r"'code'.*\['paper', 'official'\]"),
         (lambda: ExpectedGradients(samples=0), r"at least 1"),

@@ -19,13 +19,14 @@ from tiny import (
 )
 
 from hf_guidance import attributions
-from hf_guidance.attributions import Attribution, InputXGradient
+from hf_guidance.attributions import Attribution, InputXGradient, Target
 from hf_guidance.attributions.perturbation import Perturbation
-from hf_guidance.forward import calls as runs
+from hf_guidance.forward import calls
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import Energy
 
-EVERY = [getattr(attributions, name) for name in attributions.__all__ if name != "Attribution"]
+NAMED = [getattr(attributions, name) for name in attributions.__all__]
+EVERY = [cls for cls in NAMED if issubclass(cls, Attribution) and cls is not Attribution]
 # On the pixels of an image a copy a place is too many, and images have no attention over boxes: see test_boxes_contract.py.
 METHODS = [cls for cls in EVERY if not issubclass(cls, Perturbation) and cls.__name__ != "AttentionWeights"]
 RANDOM = ("ExpectedGradients",)
@@ -58,7 +59,7 @@ def unsaturated(cls, layer):
 def test_all_methods_are_found():
     assert len(METHODS) >= 5
     assert len(EVERY) >= 10
-    assert all(issubclass(cls, Attribution) for cls in EVERY)
+    assert all(issubclass(cls, Attribution | Target) for cls in NAMED)
 
 
 @pytest.mark.parametrize("cls", METHODS)
@@ -144,7 +145,7 @@ def test_second_derivatives(cls, layer, monkeypatch):
 
     inputs = [p.detach().clone().requires_grad_() for p in (model.conv1.weight, model.fc.weight)]
     assert torch.autograd.gradcheck(maps, inputs, fast_mode=True)
-    monkeypatch.setattr(runs, "fast_double_backward", lambda *_: nullcontext())
+    monkeypatch.setattr(calls, "fast_double_backward", lambda *_: nullcontext())
     assert torch.autograd.gradgradcheck(maps, inputs, fast_mode=True)
 
 

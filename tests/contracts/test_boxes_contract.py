@@ -8,11 +8,12 @@ from tiny import explain, parameter_gradients, relative_error
 from toy_vqa import OBJECTS, REGION_BUILDERS, ToyVQA, region_batch, region_family, region_model
 
 from hf_guidance import attributions
-from hf_guidance.attributions import AttentionWeights, GradCAM
+from hf_guidance.attributions import AttentionWeights, Attribution, GradCAM
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import Alignment
 
-METHODS = [getattr(attributions, name) for name in attributions.__all__ if name != "Attribution"]
+NAMED = [getattr(attributions, name) for name in attributions.__all__]
+METHODS = [cls for cls in NAMED if issubclass(cls, Attribution) and cls is not Attribution]
 RANDOM = ("ExpectedGradients", "KernelSHAP", "AverageEffect")
 
 

@@ -16,7 +16,7 @@ from hf_guidance.views import ImportantOrRandom, RandomKeep
 ALL = [
     cls
     for cls in (getattr(objectives, name) for name in objectives.__all__)
-    if cls not in (AttributionObjective, Objective, objectives.TaskLoss)
+    if issubclass(cls, Objective) and cls not in (AttributionObjective, Objective, objectives.TaskLoss)
 ]
 GUIDED = [cls for cls in ALL if cls is not objectives.AnswerLoss]
 WITH_VARIANTS = [cls for cls in ALL if any(f.name == "variant" for f in fields(cls))]

@@ -12,7 +12,8 @@ from huggingface_hub import DatasetCard
 from raw_folders import make_coco, make_voc, make_waterbirds
 from test_question_datasets import RAW as QUESTIONS
 
-from hf_guidance.data import builders as resources
+from hf_guidance.data import export_dataset
+from hf_guidance.data.builders import _builder_class
 from hf_guidance.data.images.rows import annotated_image_features
 
 FOLDERS = sorted(path for path in (Path(__file__).parents[2] / "dataset_scripts").iterdir() if path.is_dir())
@@ -50,7 +51,7 @@ def test_folder_holds_a_script_and_a_card(name):
     assert (folder / f"{name}.py").is_file()
     assert card.data.pretty_name
     assert card.data.license
-    options = resources._builder_class(name).BUILDER_CONFIG_CLASS.__dataclass_fields__
+    options = _builder_class(name).BUILDER_CONFIG_CLASS.__dataclass_fields__
     missing = [option for option in options if option not in {"name", "version", "data_files", "description"}]
     assert [option for option in missing if option not in card.text and option != "data_dir"] == []
 
@@ -105,7 +106,7 @@ def test_same_rows_streaming_and_in_two_processes(name, options, prepare, build,
 
 def test_published_form(name, options, prepare, tmp_path):
     splits, builder = prepare(name, **options)
-    folder = resources.export_dataset(builder, tmp_path / "published")
+    folder = export_dataset(builder, tmp_path / "published")
     assert sorted(os.listdir(folder)) == ["README.md", "data"]
     assert sorted(os.listdir(tmp_path)) == sorted({"cache", "published", *(["raw"] if "data_dir" in options else [])})
     loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "loaded"))

@@ -17,7 +17,9 @@ from raw_questions import (
     write_map,
 )  # fmt: skip
 
-from hf_guidance.data import builders as resources
+from hf_guidance.common.shipped_folders import shipped_folder
+from hf_guidance.data import export_dataset
+from hf_guidance.data.builders import _builder_class
 from hf_guidance.data.questions.rows import question_features
 
 RAW = {
@@ -58,18 +60,18 @@ def test_same_rows_streaming_in_two_processes_and_published(name, prepare, tmp_p
     assert {split: rows(dataset) for split, dataset in builder.as_streaming_dataset().items()} == expected
     parallel, _ = prepare(name, num_proc=2, cache_dir=str(tmp_path / "parallel"), **options)
     assert {split: rows(dataset) for split, dataset in parallel.items()} == expected
-    folder = resources.export_dataset(builder, tmp_path / "published")
+    folder = export_dataset(builder, tmp_path / "published")
     loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "loaded"))
     assert {split: rows(loaded[split]) for split in expected} == expected
 
 
 @each
 def test_card_and_options(name, build, tmp_path):
-    folder = resources._find("dataset_scripts", name)
+    folder = shipped_folder("dataset_scripts", name)
     card = DatasetCard.load(folder / "README.md")
     assert card.data.pretty_name
     assert card.data.license
-    options = resources._builder_class(name).BUILDER_CONFIG_CLASS.__dataclass_fields__
+    options = _builder_class(name).BUILDER_CONFIG_CLASS.__dataclass_fields__
     assert [
         option
         for option in options

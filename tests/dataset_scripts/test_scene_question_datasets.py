@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from raw_questions import clevr_question, gqa_question, make_clevr_xai, make_gqa, write_json
 
-from hf_guidance.data import builders as resources
 from hf_guidance.data.boxes import box_importance_from_map
+from hf_guidance.data.builders import _builder_class
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.models.updn.tokenization import word_tokenizer
@@ -25,7 +25,7 @@ def test_gqa_boxes_are_the_official_ones(prepare, tmp_path, case):
         name: json.loads(str(data[f"c{case}__{name}_json"]))
         for name in ("questions", "scene_graphs", "gt_boxes", "object_ids")
     }
-    script = resources._builder_class("gqa").__module__
+    script = _builder_class("gqa").__module__
     found = {key: sys.modules[script].object_ids(entry["semantic"]) for key, entry in part["questions"].items()}
     assert found == part["object_ids"]
     raw = tmp_path / "raw"

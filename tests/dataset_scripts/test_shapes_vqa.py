@@ -131,7 +131,7 @@ def test_scenes_full_of_objects_still_have_unique_descriptions(prepare):
 def test_rows_go_through_the_collator(prepare):
     from hf_guidance.data.questions.answers import AnswerVocabulary
     from hf_guidance.data.questions.collator import QuestionCollator
-    from hf_guidance.models.updn import tokenization as word_tokenizer
+    from hf_guidance.models import word_tokenizer
 
     train = prepare("shapes_vqa", images=True, **SMALL)[0]["train"]
     answers = AnswerVocabulary.from_answers(train["answers"], min_occurrence=1)

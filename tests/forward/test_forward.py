@@ -51,7 +51,7 @@ def test_gradients_equal_a_loop_over_rows(name, target, layer):
             alone = explain(
                 model, family, {"pixel_values": batch["pixel_values"][image : image + 1]}, InputXGradient(layer)
             )
-        raw = alone._runs[FULL].layers[layer][0]
+        raw = alone._calls[FULL].layers[layer][0]
         (expected,) = torch.autograd.grad((alone.logits()[0] * weights[index]).sum(), raw)
         expected = expected if layer == "input" else family.spatial(expected, (32, 64))
         assert relative_error(gradient[index], expected[0]) < 1e-9

@@ -19,6 +19,7 @@ from hf_guidance.views import (
     gaussian,
     gaussian_noise,
     marginal,
+    sees_places,
     shuffle,
 )
 
@@ -151,11 +152,20 @@ def test_replace_functions_of_two_arguments_and_of_other_columns():
         seen["plain"] = importance
         return features.new_zeros(())
 
+    @sees_places
     def told(features, importance, *, replaced, real):
         seen["told"] = (replaced, real)
         return features.new_zeros(())
 
     told.column = "other"
+
+    def undeclared(features, importance, real=None):
+        return features.new_zeros(())
+
+    with pytest.raises(ValueError, match=r"undeclared has the parameters \['real'\].*sees_places"):
+        View(Important(0.6), undeclared)
+    with pytest.raises(ValueError, match=r"replace=<lambda> cannot be called as replace\(features, importance\)"):
+        View(Important(0.6), lambda features: features)
     batch = padded() | {"other": torch.rand(3, OBJECTS)}
     views = [
         View(Important(0.6), plain),

@@ -159,7 +159,7 @@ def test_random_views_of_other_draws_differ():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: RandomSufficiency(shares=(1.5,)), r"drop=\(1.5,\).*each in \[0, 1\]"),
+        (lambda: RandomSufficiency(shares=(1.5,)), r"RandomSufficiency\(shares=\(1.5,\).*each in \[0, 1\]"),
         (lambda: SaliencyGuided(attribution="gradient"), "attribution='gradient'"),
         (lambda: SaliencyGuided(shares=()), r"shares=\(\)"),
         (lambda: InfluenceSCR(slack=-1.0), r"slack=-1.0.*>= 0"),

@@ -30,7 +30,7 @@ def said():
         def emit(self, record):
             messages.append(record.getMessage())
 
-    logger, handler = logging.getLogger("hf_guidance.compatibility"), Listen()
+    logger, handler = logging.getLogger("hf_guidance.training.compatibility"), Listen()
     logger.addHandler(handler)
     cached = getattr(transformers_logging.warning_once, "cache_clear", lambda: None)
     cached()

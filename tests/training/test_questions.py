@@ -5,14 +5,13 @@ import pytest
 
 from hf_guidance import AnswerVocabulary, Guidance, GuidanceArguments, GuidedTrainer, QuestionCollator, recipes
 from hf_guidance import attributions as every
-from hf_guidance.attributions import SoftLabelLogits
-from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering
-from hf_guidance.models.updn import tokenization as word_tokenizer
+from hf_guidance.attributions import Attribution, SoftLabelLogits
+from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
 from hf_guidance.objectives import Alignment, AnswerLoss
 
-NAMES = sorted(
-    set(every.__all__) - {"Attribution", "GradCAM"}
-)  # Grad-CAM's weights need a layer with channels over boxes
+METHODS = [method for method in map(every.__dict__.get, every.__all__) if issubclass(method, Attribution)]
+# Grad-CAM's weights need a layer with channels over boxes
+NAMES = sorted({method.__name__ for method in METHODS} - {"Attribution", "GradCAM"})
 
 
 def rows(importance, boxes=4):

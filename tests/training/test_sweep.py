@@ -171,10 +171,11 @@ def test_killed_before_any_file_operation(tmp_path, counted):
 
 WORKER = """
 import sys, time, types
-package = types.ModuleType("hf_guidance")
-package.__path__ = [sys.argv[1]]  # without importing torch: a killed process must start again quickly
-sys.modules["hf_guidance"] = package
-from hf_guidance.sweep import Sweep
+for name, folder in (("hf_guidance", ""), ("hf_guidance.training", "/training")):
+    package = types.ModuleType(name)
+    package.__path__ = [sys.argv[1] + folder]  # without importing torch: a killed process must start again quickly
+    sys.modules[name] = package
+from hf_guidance.training.sweep import Sweep
 
 def function(cell):
     time.sleep(0.004)

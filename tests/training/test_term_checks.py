@@ -45,8 +45,21 @@ def test_a_gradient_sum_that_cancels_is_refused():
     """Before ConvNeXt's head (mean, LayerNorm, Linear) the channels of the gradient sum to zero."""
     with pytest.raises(ValueError, match="cancels at layer 'final'"):
         check(tiny_model("convnext"), tiny_family("convnext"), Guidance(guided=Energy(Gradient("final"))))
-    passing = Guidance(guided=RightReasons(Gradient("final", channels="square")))
+    passing = Guidance(guided=RightReasons(Gradient("final", channels="square"), normalization=Identity()))
     assert check(tiny_model("convnext"), tiny_family("convnext"), passing)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("loss", [L1, PPCE, RightReasons])
+def test_rounding_is_not_taken_for_a_gradient(loss, dtype):
+    """Before a mean every place has the same gradient, so the normalised map is one everywhere, whatever the model becomes.
+
+    Its loss is constant; of its gradient rounding may leave something that is not zero, or nothing, by the machine.
+    """
+    batch = {name: v.to(dtype) if name == "pixel_values" else v for name, v in make_batch().items()}
+    guidance = Guidance(guided=loss(Gradient("final", channels="square")))
+    judged = check(fresh_model("convnext").to(dtype), tiny_family("convnext"), guidance, batch)
+    assert judged is False
 
 
 def test_a_frozen_model_is_refused():

@@ -272,7 +272,7 @@ def test_a_new_model_is_looked_at_anew(trainer_of, model_of):
     trainer.model = trainer.call_model_init()
     assert trainer.family != first
     own = trainer_of(model_of(), ENERGY, trainer={"family": first})
-    own._forget_checks()
+    own._forget_model()
     assert own.family is first
 
 

@@ -186,7 +186,7 @@ def test_most_attributed_reads_the_full_input_only():
         MostAttributed(LeaveOneOut())
     with pytest.raises(ValueError, match="full input only"):
         MostAttributed(IntegratedGradients())
-    with pytest.raises(ValueError, match="no attribution"):
+    with pytest.raises(ValueError, match="is not an attribution"):
         MostAttributed(None)
 
 

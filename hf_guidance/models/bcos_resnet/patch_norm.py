@@ -40,18 +40,20 @@ def box_spread(values: Tensor, like: Tensor, kernel: tuple[int, int], geometry: 
 
     Args:
         values: (batch, maps, rows, columns).
-        like: (batch, maps, height, width), for its shape.
+        like: (batch, maps, height, width), for its shape; its dtype does not matter.
         kernel: As for ``box_sum``.
         geometry: As for ``box_sum``.
     """
     if kernel == (1, 1) and not any(geometry.padding):
         if set(geometry.stride) == {1}:
             return values
-        spread = torch.zeros_like(like)
+        spread = torch.zeros_like(like, dtype=values.dtype)
         spread[..., :: geometry.stride[0], :: geometry.stride[1]] = values
         return spread
     filtering, ones = _filter(like.shape[1], kernel, geometry), _ones(values, kernel)
-    found = filtering.backward(values, like, ones, False, [True, False, False])[0]
+    # In the dtype of the values, though only its shape is read: not every kernel takes two dtypes in one call.
+    shape = torch.empty_like(like, dtype=values.dtype)
+    found = filtering.backward(values, shape, ones, False, [True, False, False])[0]
     assert found is not None
     return found
 
