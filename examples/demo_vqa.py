@@ -33,8 +33,7 @@ from hf_guidance.attributions import Gradient, PredictedLogit
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.evaluation.scores import explanation_metrics, explanation_scores
-from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering
-from hf_guidance.models.updn import tokenization as word_tokenizer
+from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
 
 METRICS = ("id_accuracy", "ood_accuracy", "rrr_suff", "rrr_unc", "rrr_inv", "plausibility")
 TASK = "clevr_xai"  # drawn scenes with exact boxes, as here: its threshold, 0.85, leaves the objects' own boxes

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import datasets
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -26,10 +25,9 @@ from hf_guidance import (
     GuidanceArguments,
     GuidanceCollator,
     GuidedTrainer,
-    dataset_builder,
     with_annotated_fraction,
 )
-from hf_guidance.data.builders import known_datasets
+from hf_guidance.data.splits import load_splits
 from hf_guidance.evaluation.classification import classification_metrics
 from hf_guidance.models import BcosImageProcessor, XDNNImageProcessor
 
@@ -68,15 +66,6 @@ class GuidanceChoice:
     objective_options: str = field(default="{}", metadata={"help": 'More fields, as JSON: {"grid": "attribution"}.'})
     weight: float = 1.0
     reduction: str = field(default="rows", metadata={"help": "batch, rows, or sum."})
-
-
-def load_splits(data: DataArguments) -> Any:
-    if data.dataset not in known_datasets():
-        return datasets.load_dataset(data.dataset)
-    options = json.loads(data.builder_config) | ({"data_dir": data.data_dir} if data.data_dir else {})
-    builder = dataset_builder(data.dataset, **options)
-    builder.download_and_prepare()
-    return builder.as_dataset()
 
 
 def class_names(train: Any, split: str) -> list[str]:
@@ -127,7 +116,7 @@ def main() -> None:
     model_args, data, choice, args = parser.parse_args_into_dataclasses()
     set_seed(args.seed)
     guidance, attribution = chosen_guidance(choice)
-    splits = load_splits(data)
+    splits = load_splits(data.dataset, data_dir=data.data_dir, builder_config=json.loads(data.builder_config))
     missing = sorted({data.train_split, data.eval_split} - set(splits))
     if missing:
         raise ValueError(f"{data.dataset} has no split {missing[0]!r}; it has {sorted(splits)}.")

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import datasets
 import evaluate
 from torch.utils.data import DataLoader
 from transformers import HfArgumentParser, LxmertConfig, LxmertForQuestionAnswering, set_seed
@@ -20,19 +19,17 @@ from hf_guidance import (
     Guidance,
     GuidanceArguments,
     GuidedTrainer,
-    dataset_builder,
     metric_path,
     recipes,
     with_annotated_fraction,
 )
 from hf_guidance.attributions import Gradient, PredictedLogit
-from hf_guidance.data.builders import known_datasets
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.regions import RegionFeatures
+from hf_guidance.data.splits import load_splits
 from hf_guidance.evaluation.scores import explanation_metrics, explanation_scores
-from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering
-from hf_guidance.models.updn import tokenization as word_tokenizer
+from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
 
 SMALL = {
     "updn": {"word_size": 64, "hidden_size": 128},
@@ -72,15 +69,6 @@ class GuidanceChoice:
     recipe_options: str = field(default="{}", metadata={"help": 'JSON: {"dataset": "gqa", "variant": "official"}.'})
     guidance: str | None = field(default=None, metadata={"help": "Folder with a guidance.json, instead of a recipe."})
     random_supervision: bool = field(default=False, metadata={"help": "Random importance: the control."})
-
-
-def load_splits(data: DataArguments) -> Any:
-    if data.dataset not in known_datasets():
-        return datasets.load_dataset(data.dataset)
-    options = json.loads(data.builder_config) | ({"data_dir": data.data_dir} if data.data_dir else {})
-    builder = dataset_builder(data.dataset, **options)
-    builder.download_and_prepare()
-    return builder.as_dataset()
 
 
 def load_regions(path: str) -> RegionFeatures:
@@ -139,7 +127,8 @@ def main() -> None:
     parser = HfArgumentParser((ModelArguments, DataArguments, GuidanceChoice, GuidanceArguments))
     model_args, data, choice, args = parser.parse_args_into_dataclasses()
     set_seed(args.seed)
-    guidance, splits = chosen_guidance(choice, model_args.model_type), load_splits(data)
+    guidance = chosen_guidance(choice, model_args.model_type)
+    splits = load_splits(data.dataset, data_dir=data.data_dir, builder_config=json.loads(data.builder_config))
     missing = sorted({data.train_split, *data.eval_splits} - set(splits))
     if missing:
         raise ValueError(f"{data.dataset} has no split {missing[0]!r}; it has {sorted(splits)}.")

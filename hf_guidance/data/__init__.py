@@ -19,6 +19,7 @@ from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, norma
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split
 from hf_guidance.data.questions.regions import RegionFeatures
+from hf_guidance.data.splits import load_splits
 
 __all__ = [
     "AnnotatedImageBuilder",
@@ -44,6 +45,7 @@ __all__ = [
     "dilate_boxes",
     "export_dataset",
     "known_datasets",
+    "load_splits",
     "normalize_answer",
     "resize_boxes",
     "soft_score",

@@ -1,0 +1,36 @@
+"""The splits of a dataset by its name, whether a builder of this library makes it or ``datasets.load_dataset`` does."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import datasets
+
+from hf_guidance.data.builders import dataset_builder, known_datasets
+
+
+def load_splits(
+    dataset: str, *, data_dir: str | None = None, builder_config: Mapping[str, Any] | None = None
+) -> datasets.DatasetDict:
+    """Load all splits of a dataset.
+
+    Args:
+        dataset: Name of a builder of this library; or else what ``datasets.load_dataset`` takes: a folder or a Hub id.
+        data_dir: Raw files of the builder; of no meaning for a folder or a Hub id.
+        builder_config: More options of the builder, by name; of no meaning for a folder or a Hub id.
+
+    Returns:
+        Name of a split to its dataset.
+
+    Raises:
+        ValueError: An option that the builder does not have, or raw files that it cannot read.
+
+    Example:
+        >>> splits = load_splits("pascal_voc", data_dir="VOCdevkit/VOC2007")
+        >>> train = splits["train"]
+    """
+    if dataset not in known_datasets():
+        return datasets.load_dataset(dataset)
+    options = dict(builder_config or {}) | ({"data_dir": data_dir} if data_dir else {})
+    builder = dataset_builder(dataset, **options)
+    builder.download_and_prepare()
+    return builder.as_dataset()

@@ -1,0 +1,29 @@
+"""The splits of a dataset by its name: of a builder of this library, or of a folder."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hf_guidance.data import load_splits
+
+
+def test_a_builder_gets_its_options_and_its_raw_files(tmp_path):
+    small = {"train_size": 6, "validation_size": 2, "test_size": 3, "image_size": 32, "digit_size": 16}
+    splits = load_splits("digits_on_photos", builder_config={**small, "cache_dir": str(tmp_path)})
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 6, "validation": 2, "test": 3}
+    with pytest.raises(ValueError, match="digits_on_photos: unknown option siez; allowed: "):
+        load_splits("digits_on_photos", builder_config={"siez": 6})
+    with pytest.raises(ValueError, match=r"no Annotations folder in .*nowhere"):
+        load_splits("pascal_voc", data_dir=str(tmp_path / "nowhere"), builder_config={"cache_dir": str(tmp_path)})
+
+
+def test_any_other_name_is_for_load_dataset(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for split, count in (("train", 3), ("test", 2)):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps({"number": i}) + "\n" for i in range(count)))
+    splits = load_splits(str(folder))
+    assert {name: splits[name]["number"][:] for name in splits} == {"train": [0, 1, 2], "test": [0, 1]}
