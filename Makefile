@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # Without bytecode every process compiles its imports anew, 20 seconds each; tests and examples start dozens.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-vqa test lint bench study clean
+.PHONY: demo demo-vqa test test-all lint rooms bench study clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -17,12 +17,19 @@ demo-vqa: $(VENV)/.installed
 	$(BIN)/python examples/demo_vqa.py
 
 test: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The picture of the rooms in docs/architecture.md, and the same as text.
+rooms: $(VENV)/.installed
+	$(BIN)/python tests/tools/draw_rooms.py docs/rooms.png
 
 bench: $(VENV)/.installed
 	$(BIN)/python tests/bench/step_ratio.py

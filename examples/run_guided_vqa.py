@@ -113,7 +113,8 @@ def evaluated(trainer: GuidedTrainer, rows: Any, threshold: float) -> dict[str, 
     predicted = [names[int(label)] for label in trainer.predict(rows).predictions.argmax(-1)]
     metric = evaluate.load(metric_path("vqa_accuracy"), keep_in_memory=True)
     results = dict(metric.compute(predictions=predicted, references=list(rows["answers"])))
-    loader = DataLoader(rows, batch_size=trainer.args.per_device_eval_batch_size, collate_fn=trainer.data_collator)
+    collator = trainer.data_collator.for_evaluation()
+    loader = DataLoader(rows, batch_size=trainer.args.per_device_eval_batch_size, collate_fn=collator)
     scores = explanation_scores(
         trainer.model, trainer.family, loader, attribution=Gradient(target=PredictedLogit()), threshold=threshold
     )

@@ -3,11 +3,10 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from rooms import FILES, MODULES, PACKAGE, floors, imported, modules_imported, room
 
-PACKAGE = Path(__file__).resolve().parents[1] / "hf_guidance"
 ROOMS = (
     "common", "second_order", "views", "data", "models", "families", "forward", "attributions", "objectives", "guidance",
     "recipes", "evaluation", "training", "hub", "apps",
@@ -15,32 +14,6 @@ ROOMS = (
 WITH_TRANSFORMERS = {"models", "training", "hub", "apps"}
 IN_A_STEP = ("objectives", "attributions", "forward", "guidance")
 MAX_ENTRIES, MAX_FLOORS = 15, 12
-FILES = sorted(PACKAGE.rglob("*.py"))
-MODULES = {".".join(("hf_guidance", *f.relative_to(PACKAGE).with_suffix("").parts)): f for f in FILES}
-MODULES = {name.removesuffix(".__init__"): file for name, file in MODULES.items()}
-
-
-def room(module):
-    """The room of a module, None for the face of the package."""
-    return module.split(".")[1] if "." in module else None
-
-
-def imported(file):
-    """Dotted names that a file imports anywhere: in functions and for types, too."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file.name}: relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def modules_imported(file):
-    """The modules of the package among them."""
-    for name in imported(file):
-        owner = name if name in MODULES else name.rpartition(".")[0]
-        if owner in MODULES:
-            yield owner
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -69,14 +42,7 @@ def test_there_is_no_circle_of_files():
 def test_few_rooms_and_few_floors():
     entries = {module.split(".")[1] for module in MODULES if "." in module} | {"__init__"}
     assert len(entries) <= MAX_ENTRIES
-    above = {name: set() for name in entries - {"__init__"}}
-    for module, file in MODULES.items():
-        if room(module):
-            above[room(module)] |= {room(other) for other in modules_imported(file)} - {room(module), None}
-    floors = {}
-    for name in sorted(above, key=ROOMS.index):
-        floors[name] = 1 + max((floors[other] for other in above[name]), default=0)
-    assert max(floors.values()) <= MAX_FLOORS
+    assert max(floors().values()) <= MAX_FLOORS
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))

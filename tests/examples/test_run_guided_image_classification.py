@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from scripts import run_script
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from hf_guidance import Guidance
 
-SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "run_guided_image_classification.py"
-
 
 def run(folder, *options):
     small = json.dumps({"train_size": 24, "validation_size": 0, "test_size": 8, "image_size": 32, "digit_size": 16})
-    command = [
-        sys.executable, str(SCRIPT), "--builder_config", small, "--image_size", "32", "--output_dir", str(folder),
-        "--num_train_epochs", "1", "--report_to", "none", "--use_cpu", "true", "--save_strategy", "no", *options,
+    fixed = [
+        "--builder_config", small, "--image_size", "32", "--output_dir", str(folder), "--num_train_epochs", "1",
+        "--report_to", "none", "--use_cpu", "true", "--save_strategy", "no",
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+    run_script("run_guided_image_classification", *fixed, *options)
 
 
 RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
@@ -44,8 +40,7 @@ GRADIENTS = [
     ids=["resnet", "vit", "bcos"],
 )
 def test_it_trains_measures_and_saves(options, tmp_path):
-    done = run(tmp_path, *options)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run(tmp_path, *options)
     results = json.loads((tmp_path / "all_results.json").read_text())
     for name in ("accuracy", "epg", "attribution_iou", "pointing_game"):
         assert 0 <= results[f"before_{name}"] <= 1
@@ -56,7 +51,5 @@ def test_it_trains_measures_and_saves(options, tmp_path):
 
 
 def test_a_wrong_objective_lists_the_known_ones(tmp_path):
-    done = run(tmp_path, "--objective", "Enery")
-    assert done.returncode != 0
-    assert "unknown name 'Enery'" in done.stderr
-    assert "Energy" in done.stderr.splitlines()[-1]
+    with pytest.raises(ValueError, match=r"unknown name 'Enery'.*Energy"):
+        run(tmp_path, "--objective", "Enery")

@@ -1,4 +1,4 @@
-"""One training run, for test_distributed.py: started by torchrun with two processes, or plainly with one."""
+"""One training run for each kind of model, for test_distributed.py: by torchrun with two processes, or plainly with one."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from hf_guidance.attributions import InputXGradient
 from hf_guidance.objectives import Energy
 
 
-def main() -> None:
-    kind, batch, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+def train(kind: str, batch: int, folder: str) -> None:
     builder = dataset_builder(
         "digits_on_photos", image_size=32, digit_size=16, train_size=32, validation_size=0, test_size=8,
         cache_dir=folder + "/data",
@@ -53,4 +52,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    for name in sys.argv[3:]:
+        train(name, int(sys.argv[1]), f"{sys.argv[2]}/{name}")

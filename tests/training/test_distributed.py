@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from hf_guidance.attributions import InputXGradient
 from hf_guidance.objectives import Energy
 
 HERE = Path(__file__).parent
+KINDS = ("resnet", "vit")
 
 
 def free_port() -> int:
@@ -25,22 +25,29 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.parametrize("kind", ["resnet", "vit"])
-def test_two_processes_equal_one(kind, tmp_path, model_of):
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folders of the runs on one process and on two; each holds a folder for each kind of model."""
+    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
     script = str(HERE / "distributed_training.py")
-    one = [sys.executable, script, kind, "8", str(tmp_path)]
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
-    two = [sys.executable, *launcher, script, kind, "4"]
-    for command in (one, [*two, str(tmp_path)]):
-        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    for command in ([script, "8", str(one)], [*launcher, script, "4", str(two)]):
+        run = subprocess.run(
+            [sys.executable, *command, *KINDS], env=environment, capture_output=True, text=True, timeout=240
+        )
         assert run.returncode == 0, run.stderr[-3000:]
-        saved = list(tmp_path.glob("checkpoint-*"))
+    return one, two
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_equal_one(kind, runs, model_of):
+    for folder in runs:
+        saved = list((folder / kind).glob("checkpoint-*"))
         assert len(saved) == 2
-        for folder in saved:
-            assert list(Guidance.load(folder)) == ["task", "energy"]
-            shutil.rmtree(folder)
-    alone, together = (torch.load(tmp_path / f"{n}.pt", weights_only=False) for n in (1, 2))
+        for checkpoint in saved:
+            assert list(Guidance.load(checkpoint)) == ["task", "energy"]
+    alone, together = (torch.load(runs[n - 1] / kind / f"{n}.pt", weights_only=False) for n in (1, 2))
     start = torch.cat([p.detach().flatten() for p in model_of(kind).parameters()])
     moved = (alone["weights"] - start).norm()
     assert moved > 0

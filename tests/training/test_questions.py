@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from hf_guidance import AnswerVocabulary, Guidance, GuidanceArguments, GuidedTrainer, QuestionCollator, recipes
 from hf_guidance import attributions as every
-from hf_guidance.attributions import Attribution, SoftLabelLogits
+from hf_guidance.attributions import Attribution, Gradient, SoftLabelLogits
 from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
 from hf_guidance.objectives import Alignment, AnswerLoss
 
@@ -31,11 +32,11 @@ def random_importance(generator, boxes):
     return generator.random(boxes, dtype=np.float32)
 
 
-def trainer_of(guidance, data, folder):
+def trainer_of(guidance, data, folder, **collator):
     tokenizer = word_tokenizer([row["question"] for row in data])
     answers = AnswerVocabulary.from_answers([row["answers"] for row in data], min_occurrence=1)
     config = UpDnConfig(
-        vocab_size=len(tokenizer), word_size=4, hidden_size=8, visual_feat_dim=6, id2label=answers.id2label,
+        vocab_size=len(tokenizer), word_size=4, hidden_size=32, visual_feat_dim=6, id2label=answers.id2label,
         label2id=answers.label2id,
     )  # fmt: skip
     args = GuidanceArguments(
@@ -44,7 +45,7 @@ def trainer_of(guidance, data, folder):
     )  # fmt: skip
     return GuidedTrainer(
         UpDnForQuestionAnswering(config), args, train_dataset=data, eval_dataset=data,
-        data_collator=QuestionCollator(tokenizer, answers), guidance=guidance,
+        data_collator=QuestionCollator(tokenizer, answers, **collator), guidance=guidance,
     )  # fmt: skip
 
 
@@ -67,6 +68,17 @@ def test_no_important_box_or_nothing_else_is_no_error(name, level, tmp_path):
 def test_the_published_invariance_of_one_box_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"moves no parameter.*one sampled box is always 1"):
         trainer_of(recipes.invariance_fi(variant="official"), rows(random_importance), tmp_path).train()
+
+
+def test_a_control_is_measured_by_the_true_importance(tmp_path):
+    """Trained on importance that is dealt out to the wrong boxes; the same weights have the same plausibility."""
+    data = rows(random_importance)
+    guidance = Guidance(task=AnswerLoss(), align=Alignment(Gradient(target=SoftLabelLogits())))
+    found = []
+    for options in ({}, {"control_seed": 5}):
+        torch.manual_seed(0)
+        found.append(trainer_of(guidance, data, tmp_path, **options).evaluate()["eval_plausibility"])
+    assert found[0] == found[1]
 
 
 def test_random_supervision_is_measured_by_the_true_importance(tmp_path):

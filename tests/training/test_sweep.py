@@ -284,8 +284,8 @@ def test_damaged_files(tmp_path):
         (text.replace(",loss,", ",model,"), r"of another grid: its columns begin with .*'model'.* give the cells of that grid"),
         ("epoch,loss\n1,2\n", "of another grid"),
         (lines[0] + lines[1][20:] + lines[2], r"line 2: .* values for 7 columns; remove the line"),
-        (text + lines[1], r"line 4: the run [0-9a-f]{16} has a row already; remove one of the two"),
-        (text.replace("energy", "enerqy", 1), "was edited: .*'enerqy'.*remove the row"),
+        (text + lines[1], r"line 4: the run [0-9a-f]{16} has a line already; remove one of the two"),
+        (text.replace("energy", "enerqy", 1), "was edited: .*'enerqy'.*remove the line"),
     ):  # fmt: skip
         sweep.file.write_text(damaged)
         with pytest.raises(ValueError, match=message):

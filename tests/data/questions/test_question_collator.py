@@ -106,6 +106,20 @@ def test_importance_from_each_source():
         collator(source="mask")([row()])
 
 
+def test_evaluation_deals_out_no_importance():
+    """The control is told wrong boxes in training; what it is measured by are the right ones. Counts go on."""
+    rows = [row(0), row(1)]
+    control = collator(control_seed=0)
+    assert not torch.equal(control(rows)["importance"], collator()(rows)["importance"])
+    true = control.for_evaluation()
+    assert torch.equal(true(rows)["importance"], collator()(rows)["importance"])
+    assert true.counts is control.counts
+    assert control.counts["questions"] == 4
+    assert control.control_seed == 0
+    plain = collator()
+    assert plain.for_evaluation() is plain
+
+
 def test_random_importance_and_control_belong_to_the_question():
     rows = [row(number) for number in range(8)]
     first = collator(seed=1)(rows)["random_importance"]
