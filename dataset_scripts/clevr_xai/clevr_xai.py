@@ -44,7 +44,7 @@ class ClevrXaiConfig(QuestionConfig):
         self.check_choice("kind", ("auto", *KINDS))
 
     def question_files(self) -> dict[str, str]:
-        """simple and complex -> file, those that exist."""
+        """Part ("simple", "complex") -> question file, where it exists."""
         base = glob.escape(self.base(LAYOUT))
         found = {part: sorted(glob.glob(os.path.join(base, f"*{part}_questions.json"))) for part in DEFAULT}
         twice = [paths for paths in found.values() if len(paths) > 1]
@@ -74,7 +74,7 @@ class ClevrXaiConfig(QuestionConfig):
 
 
 class ClevrXai(QuestionBuilder):
-    """Questions with one answer and a mask; all in the split train (see hf_guidance.prior_shift)."""
+    """Questions with one answer and a mask; all in the split train (see hf_guidance.data.changing_prior_split)."""
 
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = ClevrXaiConfig
@@ -118,7 +118,7 @@ def find_image(question: Mapping[str, Any], images: Mapping[str, str]) -> str | 
 
 
 def read_mask(path: str, item: str) -> Image.Image:
-    """One channel, 0 or 255."""
+    """Read a mask as one channel of 0 and 255."""
     if path.endswith(".npy"):
         try:
             pixels = np.load(path, allow_pickle=False)

@@ -38,7 +38,7 @@ class CocoObjectsConfig(AnnotatedImageConfig):
         self.check_choice("crowd", ("keep", "drop"))
         self.check_choice("preparation", PREPARATIONS)
         if self.split_file is not None and not os.path.isfile(self.split_path()):
-            raise ValueError(f"split_file: {self.split_path()} is no file; give its path, absolute or in data_dir.")
+            raise ValueError(f"split_file: {self.split_path()} is not a file; give its path, absolute or in data_dir.")
 
     def base(self) -> str:
         if self.data_dir is None:
@@ -64,11 +64,11 @@ class CocoObjectsConfig(AnnotatedImageConfig):
 class CocoObjects(AnnotatedImageBuilder):
     """Images with COCO objects, one split per instances file.
 
-    Rows are in the order of the file; with ``preparation="model_guidance"`` in that of the images' ids, as the released
-    code of arXiv 2303.11932 sorts them, so that a share of annotated rows is drawn from the same order.
+    Rows are in the order of the file. With ``preparation="model_guidance"`` they are in the order of the images' ids, as the
+    released code of arXiv 2303.11932 sorts them, so that a share of annotated rows is drawn from the same order.
     """
 
-    VERSION = datasets.Version("1.1.0")  # 1.0.0 kept the order of the file in every preparation
+    VERSION = datasets.Version("1.1.0")  # 1.0.0 kept the order of the file with every preparation
     BUILDER_CONFIG_CLASS = CocoObjectsConfig
 
     def _info(self) -> datasets.DatasetInfo:
@@ -103,7 +103,7 @@ class CocoObjects(AnnotatedImageBuilder):
         return generators
 
     def _parts(self, split: str, records: list[Any]) -> dict[str, list[Any]]:
-        """The records of a file by split: one, or those into which the split file cuts train."""
+        """The records of a file by split: one split, or for train those of the split file."""
         if self.config.split_file is None or split != "train":
             return {split: records}
         images = [image for image, _ in records]
@@ -132,7 +132,8 @@ class CocoObjects(AnnotatedImageBuilder):
             except InvalidAnnotation as error:
                 self.problem(error)
             if isinstance(image, dict) and is_id(image.get("id")):
-                known.setdefault(image["id"], record)  # the objects of an image that is left out go with it
+                # an image that is left out is known too, so that its objects are left out with it
+                known.setdefault(image["id"], record)
         for index, annotation in enumerate(content["annotations"]):
             try:
                 check_annotation(annotation, known, f"{path}, annotations[{index}]")
@@ -152,7 +153,7 @@ class CocoObjects(AnnotatedImageBuilder):
 
     def _row(self, image: dict[str, Any], annotations: list[dict[str, Any]], path: str) -> dict[str, Any]:
         if not os.path.isfile(path):
-            raise InvalidAnnotation("box file without image", path, "it is annotated, but not there.")
+            raise InvalidAnnotation("box file without image", path, "it is annotated, but the file does not exist.")
         size = self._size(image, path)
         objects, masks = [], []
         for index, annotation in enumerate(annotations):
@@ -218,7 +219,7 @@ class CocoObjects(AnnotatedImageBuilder):
         try:
             check_box(box, *size, item, " COCO boxes are x, y, width, height.")
         except InvalidAnnotation as error:
-            # COCO 2014 holds a few: the released code keeps their class, and no pixel is inside
+            # COCO 2014 has a few such boxes: the released code keeps their class, and no pixel is inside
             if self.config.preparation == "as_is" or error.reason != EMPTY:
                 raise
         return box

@@ -46,7 +46,7 @@ def mistyped(entry: Any, types: Types) -> str:
 
 
 def check_image(image: Any, known: Container[Any], item: str) -> None:
-    """Check the types of an image's entry, and that it has a file name and an id that is not known."""
+    """Check the types of an image's entry, and that it has a file name and an id that is not in ``known``."""
     fault = mistyped(image, IMAGE)
     if fault:
         raise InvalidAnnotation("malformed entry", item, fault)
@@ -56,7 +56,7 @@ def check_image(image: Any, known: Container[Any], item: str) -> None:
 
 
 def check_annotation(annotation: Any, known: Container[Any], item: str) -> None:
-    """Check the types of an annotation, and that its image is known."""
+    """Check the types of an annotation, and that its image is in ``known``."""
     fault = mistyped(annotation, ANNOTATION)
     if fault:
         raise InvalidAnnotation("malformed entry", item, fault)

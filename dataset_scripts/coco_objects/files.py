@@ -38,7 +38,7 @@ def files_by_name(base: str, pattern: str) -> dict[str, str]:
     paths = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
     files = {split_of(path): path for path in paths}
     if len(files) < len(paths):
-        raise ValueError(f"{paths}: several files are one split; pass annotation_file={{split: file}}.")
+        raise ValueError(f"{paths}: several files for one split; pass annotation_file={{split: file}}.")
     return files
 
 
@@ -73,7 +73,7 @@ def find_images(config: Any, split: str, annotation_file: str) -> str:
 
 
 def parsed(path: str) -> Any:
-    """What a JSON file holds."""
+    """The content of a JSON file."""
     text = read_text(path)
     try:
         return json.loads(text)
@@ -82,7 +82,7 @@ def parsed(path: str) -> Any:
 
 
 def read_json(path: str) -> dict[str, Any]:
-    """The content of an instances file; without lists and categories nothing can be read, so this is always an error."""
+    """The content of an instances file; missing lists or malformed categories are always an error."""
     content = parsed(path)
     keys = ("images", "annotations", "categories")
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
@@ -110,7 +110,7 @@ def read_split_file(path: str) -> dict[str, set[str]]:
 
 
 def cut(images: Sequence[Mapping[str, Any]], path: str) -> dict[str, list[int]]:
-    """Split -> which of the images a split file gives it, in their order; images that it does not name are in none.
+    """Split -> indices of the images that a split file lists for it, in their order; other images are in no split.
 
     Args:
         images: entries of an instances file.

@@ -1,4 +1,4 @@
-"""Outlines of COCO: polygons and RLE as pycocotools draws them, and one class mask of many."""
+"""Outlines of COCO: polygons and RLE as pycocotools draws them, and one class mask of many outlines."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def rasterise(segmentation: Any, size: tuple[int, int], item: str) -> np.ndarray
 
 
 def check_rle(rle: dict[str, Any], size: tuple[int, int], item: str) -> None:
-    """Check that an RLE has the size of its image and runs for all of its pixels; pycocotools draws garbage else."""
+    """Check that an RLE has the size of its image and covers all of its pixels; else pycocotools draws garbage."""
     width, height = size
     if rle.get("size") != [height, width]:
         message = f"the RLE is for (height, width) {rle.get('size')}, the image is {[height, width]}."
@@ -44,7 +44,7 @@ def check_rle(rle: dict[str, Any], size: tuple[int, int], item: str) -> None:
 
 
 def decompress(text: str | bytes) -> list[int]:
-    """Run lengths of a compressed RLE: digits of 5 bits, lowest first, from the third on relative to the last but one."""
+    """Run lengths of a compressed RLE: 5-bit digits, lowest first; from the fourth run on relative to the one two before."""
     runs, value, shift = [], 0, 0
     for byte in text.encode() if isinstance(text, str) else text:
         digit = byte - 48
@@ -66,7 +66,7 @@ def box_mask(box: Sequence[float], size: tuple[int, int]) -> np.ndarray:
 
 
 def paint(masks: Sequence[np.ndarray], categories: Sequence[int], size: tuple[int, int]) -> Image.Image:
-    """One class mask (see hf_guidance.schema): the smaller object lies on top."""
+    """One class mask (see hf_guidance.data.images.rows): the smaller object lies on top."""
     canvas = np.zeros(size[::-1], dtype=np.uint8)
     for index in sorted(range(len(masks)), key=lambda index: -int(masks[index].sum())):
         canvas[masks[index]] = categories[index] + 1

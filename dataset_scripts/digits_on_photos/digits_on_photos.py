@@ -27,7 +27,7 @@ HEIGHT = 427
 
 
 def sklearn_datasets() -> Any:
-    """The module that holds the raw data; it takes seconds to import, and a cached dataset does not need it."""
+    """The module that holds the raw data, imported here: it takes seconds, and a cached dataset does not need it."""
     import sklearn.datasets
 
     return sklearn.datasets
@@ -97,7 +97,9 @@ class DigitsOnPhotosConfig(AnnotatedImageConfig):
         digits = [digit for group in self.classes for digit in group]
         groups = len(self.classes) >= 2 and all(self.classes)
         if not groups or len(set(digits)) < len(digits) or not set(digits) <= set(range(10)):
-            raise ValueError(f"classes: got {self.classes}; allowed: two or more groups of digits 0 to 9, none in two.")
+            raise ValueError(
+                f"classes: got {self.classes}; allowed: two or more groups of digits 0 to 9, no digit twice."
+            )
         if self.boxes not in BOXES:
             raise ValueError(f"boxes: got {self.boxes!r}; allowed: {', '.join(BOXES)}.")
         self._check_range("image_size", 8, STRIP)

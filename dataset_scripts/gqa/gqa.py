@@ -16,18 +16,18 @@ from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, que
 LAYOUT = "train_balanced_questions.json (val, testdev) and train_sceneGraphs.json (val), or sceneGraphs.json"
 SPLITS = {"train": "train", "val": "validation", "testdev": "testdev", "test": "test"}
 OUTSIDE = "object outside the image"
-SHORT = 3  # digits: such numbers in a program are no object ids
+SHORT = 3  # digits: numbers of this length or shorter in a program are not object ids
 
 
 def object_ids(program: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Every run of digits in the arguments of a program, in order."""
+    """Every number in the arguments of a program, as text, in order."""
     return [number for step in program for number in re.findall(r"\d+", str(step.get("argument") or ""))]
 
 
 def reference_boxes(
     ids: Iterable[str], graph: Mapping[str, Any], item: str
 ) -> Iterator[list[float] | InvalidAnnotation]:
-    """The box of each object in [0, 1], clipped to the image; an error in its place for an object without such a box."""
+    """Yield the box of each object in [0, 1], clipped to the image, or an error for an object without such a box."""
     width, height = float(graph["width"]), float(graph["height"])
     for number in ids:
         if len(number) <= SHORT:

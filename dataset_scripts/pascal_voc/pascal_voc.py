@@ -47,7 +47,7 @@ def find_root(data_dir: str | None) -> str:
 
 
 def files_in(folder: str, extensions: Sequence[str]) -> list[str]:
-    """Names of the files in a folder that end like this, in any case; none where there is no folder."""
+    """Names of the files in a folder with these extensions, upper or lower case; empty if there is no folder."""
     if not os.path.isdir(folder):
         return []
     return sorted(name for name in os.listdir(folder) if name.lower().endswith(tuple(extensions)))
@@ -84,7 +84,7 @@ def read_box(
         raise InvalidAnnotation("label without box", item, "the object has a name but no <bndbox>.")
     corners = [number(box, tag) for tag in CORNERS]
     hint = ONE_BASED_HINT if one_based else ""
-    # equal corners are one pixel wide by the letter of VOC, but in practice a click without a drag: they stay empty
+    # by VOC's definition equal corners are one pixel wide, but in practice they are a click without a drag: they stay empty
     if one_based and corners[0] < corners[2] and corners[1] < corners[3]:
         corners = [corners[0] - 1, corners[1] - 1, *corners[2:]]
     try:
@@ -96,7 +96,7 @@ def read_box(
 
 
 def read_segmentation(path: str, size: tuple[int, int], classes: int) -> Image.Image:
-    """One class mask (see hf_guidance.schema): VOC counts classes from 1 too, and its void is nothing here."""
+    """A class mask (see hf_guidance.data.images.rows): VOC counts classes from 1 too, and its void pixels become 0."""
     actual = verify_image(path)
     if actual != size:
         message = f"it is {actual[0]}x{actual[1]}, the image {size[0]}x{size[1]}."
@@ -104,7 +104,7 @@ def read_segmentation(path: str, size: tuple[int, int], classes: int) -> Image.I
     with Image.open(path) as image:
         mask = np.asarray(image)
     if mask.ndim != 2 or mask.dtype != np.uint8:
-        message = "allowed: one number a pixel (mode 'P' or 'L'), not colours."
+        message = "allowed: one number per pixel (mode 'P' or 'L'), not colours."
         raise InvalidAnnotation("malformed segmentation", path, message)
     mask = np.where(mask == VOID, 0, mask)
     if mask.max() > classes:
@@ -153,7 +153,7 @@ class PascalVoc(AnnotatedImageBuilder):
         self._root = find_root(self.config.data_dir)
         names = self.config.names or self._names_in_files()
         if not names:
-            raise ValueError(f"{self._root}: no object in any annotation file; pass names=[...] if that is meant.")
+            raise ValueError(f"{self._root}: no object in any annotation file; pass names=[...] if that is intended.")
         if self.config.segmentations and len(names) >= ANY_CLASS:
             raise ValueError(f"segmentations: {len(names)} classes; a mask holds at most {ANY_CLASS - 1}.")
         features = annotated_image_features(names, mask=self.config.segmentations)
@@ -183,7 +183,7 @@ class PascalVoc(AnnotatedImageBuilder):
                 else:
                     self.count("empty split file", path)
         if self.config.preparation != "as_is" and len(listed) > 1:
-            listed.pop("trainval", None)  # the paper keeps train and val apart: these are the same images again
+            listed.pop("trainval", None)  # the paper keeps train and val apart, and trainval holds their images again
         annotated = {os.path.splitext(name)[0] for name in files_in(self._path("Annotations"), (".xml",))}
         pictured = {os.path.splitext(name)[0] for name in files_in(self._path("JPEGImages"), IMAGE_EXTENSIONS)}
         listed = listed or {"train": sorted(annotated | pictured)}
@@ -234,7 +234,7 @@ class PascalVoc(AnnotatedImageBuilder):
         return prepared_row(row, size, self.count, offset=1 if self.config.one_based else 0)
 
     def _segmentation(self, image_id: str, size: tuple[int, int]) -> Image.Image | None:
-        """The outlines of an image; most images of VOC have none."""
+        """The class mask of an image, or None: most images of VOC have none."""
         path = self._path(SEGMENTATIONS, f"{image_id}.png")
         try:
             classes = len(self.info.features["objects"].feature["category"].names)
@@ -244,7 +244,7 @@ class PascalVoc(AnnotatedImageBuilder):
             return None
 
     def _image(self, image_id: str, filename: str, images: dict[str, list[str]]) -> str:
-        """The image of an id; what the XML calls it only helps where the id does not decide."""
+        """The image file of an id; the XML's filename is used only where the id does not decide."""
         stem = os.path.splitext(os.path.basename(filename.replace("\\", "/")))[0]
         found = images.get(image_id) or images.get(stem) or images.get(filename) or []
         if len(found) > 1:

@@ -1,4 +1,4 @@
-"""Questions with programs: made for an answer that is wanted, and executed on a scene."""
+"""Questions with programs: generated for a wanted answer, and executed on a scene."""
 
 import itertools
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Program = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Question:
-    """Text, program, and the questions about what is seen that a reasoning question rests on."""
+    """Text and program; ``parts`` are the simpler questions that a reasoning question rests on."""
 
     text: str
     program: Program
@@ -37,18 +37,18 @@ def step(function: str, value: str = "", inputs: tuple[int, ...] = ()) -> dict[s
 
 
 def execute(program: Program, things: list[Thing]) -> tuple[str, list[int]]:
-    """Run a program on a scene.
+    """Execute a program on a scene.
 
     Args:
         program: steps as in the column `program`; `inputs` name earlier steps.
         things: the scene.
 
     Returns:
-        The answer, and the indices of the objects it needs: those of which the last step tells something. An
-        existence question needs what it finds, or, if it finds nothing, what its last filter refused.
+        The answer, and the indices of the objects it needs: those that the last step is about. An existence question
+        needs the objects that it finds or, if it finds none, those that its last filter rejected.
 
     Raises:
-        ValueError: for an unknown function, or when `unique` meets no object or several.
+        ValueError: for an unknown function, or when `unique` gets no object or several.
     """
     results: list[Any] = []
     for number, entry in enumerate(program):
@@ -91,7 +91,7 @@ def _holds(function: str, one: Thing, other: Thing) -> bool:
 
 
 def make_question(kind: str, answer: str, things: list[Thing], rng: np.random.Generator) -> Question | None:
-    """A question of a kind with the answer that is wanted, or None where the scene has none."""
+    """A question of a kind with the wanted answer, or None where the scene allows none."""
     if kind.startswith("query_"):
         return _query(kind.removeprefix("query_"), answer, things, rng)
     if kind == "exist":
@@ -109,13 +109,13 @@ def _named(values: dict[str, str], plural: bool = False) -> str:
 
 
 def _filters(values: dict[str, str], start: int = 0) -> Program:
-    """`scene` and one filter an attribute; `start` is the number of the first step."""
+    """`scene` and one filter per attribute; `start` is the number of the first step."""
     chain = [step("scene")]
     return chain + [step(f"filter_{k}", v, (start + i,)) for i, (k, v) in enumerate(values.items())]
 
 
 def _description(index: int, things: list[Thing], rng: np.random.Generator, hidden: str = "") -> dict[str, str] | None:
-    """One or two attributes, drawn, that only this object has; `hidden` is what the question asks for."""
+    """One or two random attributes that only this object has; `hidden` is the attribute that the question asks for."""
     names = [name for name in _DESCRIBING if name != hidden]
     choices = [*itertools.combinations(names, 1), *itertools.combinations(names, 2)]
     for number in rng.permutation(len(choices)):
@@ -151,7 +151,7 @@ def _exist_question(values: dict[str, str], parts: tuple[Question, ...] = ()) ->
 
 
 def _exist(answer: str, things: list[Thing], rng: np.random.Generator) -> Question | None:
-    """Two attributes; some object has the first, so that a "no" too rests on something to be seen."""
+    """Ask for two attributes; some object has the first, so that a "no" also rests on objects of the scene."""
     thing = things[int(rng.integers(len(things)))]
     first, second = (("colour", "shape"), ("shape", "colour"))[int(rng.integers(2))]
     values = {first: getattr(thing, first), second: getattr(thing, second)}
@@ -174,7 +174,7 @@ def _count(answer: str, things: list[Thing], rng: np.random.Generator) -> Questi
 
 
 def _pair(kind: str, answer: str, things: list[Thing], rng: np.random.Generator) -> Question | None:
-    """Two described objects, compared; the parts ask for what is compared."""
+    """Compare two described objects; the parts ask for the compared attribute of each."""
     attribute = kind.removeprefix("same_") if kind not in RELATIONS else "place"
     one, other = (int(index) for index in rng.permutation(len(things))[:2])
     if _holds(kind, things[one], things[other]) != (answer == "yes"):

@@ -1,4 +1,4 @@
-"""Noisy box features of a scene, as a detector would give them, among boxes that no question asks about."""
+"""Noisy box features of a scene, as a detector would give them, with distractor boxes that no question asks about."""
 
 import functools
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from hf_guidance.dataset_scripts.shapes_vqa.scenes import ATTRIBUTES, SIDE, Thing
 
 CODED = ("colour", "shape", "size", "material")
-_CODE_SEED = 2022  # the code is the same in every split and for every seed, as a detector is
+_CODE_SEED = 2022  # the code is the same in every split and for every seed, as with a trained detector
 
 
 @functools.cache
@@ -36,22 +36,22 @@ def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 def make_regions(
     things: list[Thing], rng: np.random.Generator, num_boxes: int, dims: int, noise: float, duplicates: float
 ) -> dict[str, Any]:
-    """Boxes of a scene in random order, with their features.
+    """Make the boxes of a scene, in random order, with their features.
 
     Every object has one box of its own. A share `duplicates` of the other boxes are jittered copies of an object's box,
     whose code fades with the overlap; the rest lie anywhere and look like a faint mixture of attributes.
 
     Args:
         things: the scene.
-        rng: what is random.
-        num_boxes: boxes in all, at least one an object.
+        rng: source of all random numbers.
+        num_boxes: number of all boxes, at least one per object.
         dims: length of a feature.
         noise: standard deviation of the Gaussian noise on every feature.
         duplicates: share in [0, 1].
 
     Returns:
         `boxes` (num_boxes, 4) xyxy in [0, 1], `features` (num_boxes, dims), both float32, and `owner` (num_boxes,): the
-        object whose own box it is, -1 for the others.
+        index of the object whose own box it is, -1 for the others.
     """
     own = np.array([thing.box for thing in things]) / SIDE
     looks = np.stack([appearance(thing, dims) for thing in things])

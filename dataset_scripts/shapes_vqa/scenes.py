@@ -1,12 +1,12 @@
-"""Scenes of simple objects, and pictures of them with exact masks."""
+"""Scenes of simple objects, and images of them with exact masks."""
 
 import functools
 from dataclasses import dataclass
 
 import numpy as np
 
-SIDE = 128  # pixels of a picture
-CELLS = 4  # objects stand in a grid of 4x4 cells, one each, so that none hides another
+SIDE = 128  # pixels of an image
+CELLS = 4  # objects stand in a grid of 4x4 cells, at most one per cell, so that none hides another
 PIXELS = {"small": 14, "large": 26}
 PALETTE = {
     "red": (200, 40, 40),
@@ -40,7 +40,7 @@ class Thing:
 
 
 def sample_scene(rng: np.random.Generator, count: int) -> list[Thing]:
-    """`count` objects with attributes drawn evenly, at most one a cell."""
+    """`count` objects with attributes drawn evenly, at most one per cell."""
     cell, things = SIDE // CELLS, []
     for index in rng.permutation(CELLS * CELLS)[:count]:
         row, column = divmod(int(index), CELLS)
@@ -72,7 +72,7 @@ def stencil(shape: str, pixels: int) -> np.ndarray:
 
 
 def draw(things: list[Thing], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The picture (SIDE, SIDE, 3) and the objects (SIDE, SIDE): 0 background, 1 + index of the object; both uint8."""
+    """The image (SIDE, SIDE, 3) and the objects (SIDE, SIDE): 0 background, 1 + index of the object; both uint8."""
     picture = 90 + 12 * rng.standard_normal((SIDE, SIDE, 1)) + np.zeros(3)
     objects = np.zeros((SIDE, SIDE), dtype=np.uint8)
     for index, thing in enumerate(things):

@@ -1,4 +1,4 @@
-"""Questions with programs about drawn scenes, with noisy box features: the embedded data for question answering."""
+"""Questions with programs about drawn scenes, with noisy box features: a generated data set for question answering."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ DESCRIPTION = (
 SPLITS = ("train", "dev", "test_id", "test_ood")
 SHARES = {"query": 0.7, "exist": 0.1, "same": 0.1, "count": 0.05, "relation": 0.05}
 """How often each family of kinds is asked; the kinds of a family are asked equally often."""
-_PRIOR_SEED = 2022  # which answers are frequent belongs to the task: it is the same for every seed
+_PRIOR_SEED = 2022  # which answers are frequent is part of the task, so it is the same for every seed
 
 
 def family(kind: str) -> str:
@@ -109,7 +109,7 @@ class ShapesVqaConfig(QuestionConfig):
 
 
 class ShapesVqa(QuestionBuilder):
-    """Questions about scenes of shapes; one scene a question."""
+    """Questions about scenes of shapes; one scene per question."""
 
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = ShapesVqaConfig
@@ -154,7 +154,7 @@ class ShapesVqa(QuestionBuilder):
         return question_row(entry, [answer], name, **columns)
 
     def _sample(self, split: str, rng: np.random.Generator) -> tuple[str, Question, list[Thing]]:
-        """The kind and the answer are drawn first, and scenes until one has them: so the priors hold exactly."""
+        """Draw kind and answer first, then scenes until one allows such a question, so that the priors hold exactly."""
         families = {name: [kind for kind in KINDS if family(kind) == name] for name in SHARES}
         kinds = families[str(rng.choice(list(SHARES), p=list(SHARES.values())))]
         kind = kinds[int(rng.integers(len(kinds)))]
@@ -172,7 +172,7 @@ class ShapesVqa(QuestionBuilder):
         return {"question": part.text, "answer": answer, "importance": importance, "program": part.program}
 
     def _importance(self, needed: list[int], things: list[Thing], regions: dict[str, Any]) -> list[float]:
-        """One number a box in [0, 1]: the largest overlap with a needed object, or 1 on its own box only."""
+        """One number per box in [0, 1]: its largest IoU with a needed object; "exact": 1 on the needed objects' own boxes."""
         if not needed:
             return [0.0] * self.config.num_boxes
         if self.config.importance == "exact":

@@ -1,4 +1,4 @@
-"""Builder for VQA-CP: its flat lists, or VQA v2 and the question ids of each part."""
+"""Builder for VQA-CP: reads its flat lists, or rebuilds it from VQA v2 and the question ids of each part."""
 
 import glob
 import os
@@ -30,14 +30,14 @@ class VqaCpConfig(QuestionConfig):
         for split in ("train", "test"):
             paths = sorted(glob.glob(os.path.join(glob.escape(base), f"vqacp*_{split}_questions.json")))
             if len(paths) > 1:
-                raise ValueError(f"{paths}: several files are one split; keep one version of VQA-CP in the folder.")
+                raise ValueError(f"{paths}: several files for one split; keep one version of VQA-CP in the folder.")
             if paths:
                 annotations = paths[0].replace("_questions.json", "_annotations.json")
                 found[split] = (paths[0], annotations if os.path.isfile(annotations) else None)
         if not found:
             raise ValueError(
-                f"data_dir: no vqacp*_train_questions.json or test in {base}. To rebuild them, pass VQA v2's folder and "
-                "question_ids."
+                f"data_dir: no vqacp*_train_questions.json or vqacp*_test_questions.json in {base}. To rebuild them, pass "
+                "VQA v2's folder and question_ids."
             )
         return found
 
@@ -95,9 +95,7 @@ class VqaCp(QuestionBuilder):
                 message = "question_ids lists it, the annotated VQA v2 files in data_dir do not hold it."
                 if found:
                     reason = "listed question is in two splits"
-                    message = (
-                        f"question_ids lists it, and it is there {len(found)} times: {[each[2] for each in found]}."
-                    )
+                    message = f"question_ids lists it, and data_dir holds it {len(found)} times: {[each[2] for each in found]}."
                 self.problem(InvalidAnnotation(reason, f"question {number}", message))
         return rebuilt
 

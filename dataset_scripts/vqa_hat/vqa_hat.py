@@ -27,10 +27,10 @@ class VqaHatConfig(QuestionConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.maps_dir is not None and self.hints is not None:
-            raise ValueError("maps_dir and hints: got both; pass one of them, rows carry maps or scores.")
+            raise ValueError("maps_dir and hints: got both; pass one of them: rows carry either maps or scores.")
 
     def maps(self) -> dict[str, list[str]]:
-        """Question id -> its maps, one an annotator."""
+        """Question id -> its maps, one per annotator."""
         base = self.base(LAYOUT)
         folder = os.path.join(base, os.path.expanduser(self.maps_dir or ""))
         paths = glob.glob(os.path.join(glob.escape(folder), "**", "*_*.png"), recursive=True)
@@ -44,7 +44,7 @@ class VqaHatConfig(QuestionConfig):
         return found
 
     def scores(self) -> dict[str, Any]:
-        """Question id -> one score a box."""
+        """Question id -> one score per box."""
         path = os.path.join(self.base(LAYOUT), os.path.expanduser(str(self.hints)))
         if not os.path.isfile(path):
             raise ValueError(f"hints: {path} does not exist; pass a .json or .pkl file of question id -> scores.")

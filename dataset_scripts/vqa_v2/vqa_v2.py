@@ -20,7 +20,7 @@ class VqaV2Config(QuestionConfig):
 
 
 class VqaV2(QuestionBuilder):
-    """Questions with ten answers each, one split a pair of files."""
+    """Questions with ten answers each, one split per pair of files."""
 
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = VqaV2Config

@@ -12,7 +12,7 @@ COLUMNS = ("img_id", "img_filename", "y", "split", "place")
 
 
 class Line(NamedTuple):
-    """A line of metadata.csv; ``fault`` tells a wrong number of fields, and is empty where the number is right."""
+    """A line of metadata.csv; ``fault`` describes a wrong number of fields and is empty where the number is right."""
 
     number: int
     columns: dict[str, str]
@@ -20,9 +20,9 @@ class Line(NamedTuple):
 
 
 def read_metadata(path: str) -> list[Line]:
-    """Every line; without the columns, or where quotes join lines, nothing can be trusted, so that is always an error."""
+    """Every line. Missing columns and quotes that join lines are always errors, because then nothing can be trusted."""
     if not os.path.isfile(path):
-        raise ValueError(f"metadata_file: {path} is no file; allowed: a csv file with {', '.join(COLUMNS)}.")
+        raise ValueError(f"metadata_file: {path} is not a file; allowed: a csv file with {', '.join(COLUMNS)}.")
     rows = [(number, values) for number, values in read_rows(path) if values]
     header = rows[0][1] if rows else []
     missing = [column for column in COLUMNS if column not in header]
@@ -42,7 +42,7 @@ def read_metadata(path: str) -> list[Line]:
 
 def read_rows(path: str) -> Iterator[tuple[int, list[str]]]:
     """Line number and values of every line of a csv file; a blank line has no value."""
-    # without strict a quote that nobody closes makes one value of all lines below it
+    # without strict=True a quote that is not closed makes one value of all lines below it
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     number = 1
     try:

@@ -1,4 +1,4 @@
-"""Builder for Waterbirds and sets of its layout: objects pasted on places, which agree with the class or do not."""
+"""Builder for Waterbirds and sets of its layout: objects pasted on places that agree with the class or do not."""
 
 import math
 import os
@@ -19,7 +19,7 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 BOX_FILES = ("bounding_boxes.txt", os.path.join("CUB_200_2011", "bounding_boxes.txt"))
 MASK_FOLDERS = ("segmentations", "masks")
 ROUNDING = 1.0  # boxes of CUB may end up to a pixel outside the image
-INSIDE = 128  # masks of CUB are the average of several annotators; half of them decide
+INSIDE = 128  # masks of CUB are averages over annotators: a pixel is inside from about one half on
 
 
 @dataclass
@@ -43,7 +43,7 @@ class WaterbirdsConfig(AnnotatedImageConfig):
         for option in ("names", "places"):
             given = getattr(self, option)
             if isinstance(given, str) or len(set(given)) != 2 or len(given) != 2:
-                raise ValueError(f"{option}: got {given!r}; allowed: two different names, of 0 and of 1.")
+                raise ValueError(f"{option}: got {given!r}; allowed: two different names, for 0 and for 1.")
 
     def path(self, *parts: str) -> str:
         """A path in data_dir, unless it is absolute."""
@@ -90,7 +90,7 @@ class WaterbirdsConfig(AnnotatedImageConfig):
 
 
 def index(line: dict[str, str], column: str, names: Sequence[str], item: str) -> int:
-    """The number in a column, which counts names from 0."""
+    """The number in a column: an index into names."""
     value = line[column]
     if value not in map(str, range(len(names))):
         allowed = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
@@ -154,7 +154,7 @@ class Waterbirds(AnnotatedImageBuilder):
         ]
 
     def _records(self) -> dict[str, list[dict[str, Any]]]:
-        """Split -> its rows as metadata.csv has them; splits without a line are left out."""
+        """Split -> the records of its rows, from metadata.csv; splits without a line are left out."""
         path = self.config.path(self.config.metadata_file)
         lines = read_metadata(path)
         boxes = self._boxes(list(lines[0].columns)) if self.config.source == "boxes" else None
@@ -185,7 +185,7 @@ class Waterbirds(AnnotatedImageBuilder):
         return {split: records[split] for split in SPLITS if split in records}
 
     def _record(self, line: Line, item: str) -> tuple[str, dict[str, Any]]:
-        """The split of a line, and what its row is made of but for box and mask."""
+        """The split of a line, and the record of its row without box and mask."""
         columns = line.columns
         if line.fault:
             raise InvalidAnnotation("line with too few or too many fields", item, line.fault)

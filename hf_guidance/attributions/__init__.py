@@ -1,6 +1,6 @@
-"""Attribution methods, one in each file, and targets, the scores that they explain.
+"""Attribution methods, one per file, and targets: the scores that they explain.
 
-A new method is a file, a line here and a test.
+A new method needs a file, an import and a name in ``__all__`` here, and a test.
 """
 
 from hf_guidance.attributions.attention_weights import AttentionWeights

@@ -13,12 +13,26 @@ from hf_guidance.views.layers import ATTENTION, is_attention
 
 @dataclass(frozen=True)
 class AttentionWeights(Attribution):
-    """A = the model's own attention over its boxes, from its outputs (UpDn; LXMERT: first token, last layer, mean of heads).
+    """A = the model's own attention over its boxes, which is one of its outputs.
 
-    No derivative is taken, so guidance on it costs a plain step. The target is not read.
+    UpDn has one attention; of LXMERT it is that of the first token in the last layer, averaged over heads. No
+    derivative is taken, so guidance by it costs a plain step. The target is not read.
 
     Raises:
-        ValueError: On use, when the model has no attention over its features.
+        ValueError: ``layer`` is not "attention"; on use, when the model has no attention over its features.
+
+    Columns:
+        none beside the model's inputs
+
+    When to use:
+        Models over boxes with their own attention, UpDn and LXMERT: the cheapest method, without a forward or a
+        backward of its own. On shapes_vqa attention does not follow occlusion and the gradient times the features does
+        (docs/questions.md), so prefer InputXGradient where the map must tell what the answer depends on.
+
+    Reference:
+        Anderson et al., "Bottom-Up and Top-Down Attention for Image Captioning and Visual Question Answering", CVPR
+        2018, arXiv 1707.07998. As attribution: Ying, Hase and Bansal, "VisFIS: Visual Feature Importance Supervision
+        with Right-for-the-Right-Reason Objectives", NeurIPS 2022, arXiv 2206.11212, app. A.
 
     Example:
         >>> guidance = Guidance(align=Alignment(AttentionWeights()))
@@ -29,8 +43,10 @@ class AttentionWeights(Attribution):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not is_attention(self.layer):
-            raise ValueError(f"AttentionWeights(layer={self.layer!r}): the attention is the model's own; leave it out.")
+            raise ValueError(
+                f"AttentionWeights(layer={self.layer!r}): the layer is always {ATTENTION!r}; leave it out."
+            )
 
     def __call__(self, forward: Forward) -> Tensor:
-        """Read the attention, (rows, objects)."""
+        """Give the attention, (rows, objects)."""
         return forward.activation(self.layer)

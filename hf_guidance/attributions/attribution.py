@@ -1,4 +1,4 @@
-"""Attribution: the contract of every method."""
+"""Attribution: the base class of every method."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from hf_guidance.views.layers import INPUT, LOGITS
 
 @dataclass(frozen=True)
 class Attribution:
-    """Base: where the model looks, as a map per explained row, differentiable in the model's parameters.
+    """Base: where the model looks, as one map per explained row, differentiable in the model's parameters.
+
+    An explained row is one (image, target) pair of a batch. Explained rows of the same image have different slots, so
+    that one backward per slot gives the gradients of all explained rows.
 
     Attributes:
         layer: Where the map is taken: "input", "mid1", "mid2", "mid3", "final", or a module path.
@@ -31,14 +34,14 @@ class Attribution:
             raise ValueError(f"{type(self).__name__}(target={self.target!r}): give a Target, for example LabelLogit().")
 
     def needs(self) -> Needs:
-        """What the method reads of a Forward; by default the full input's activation at the layer."""
+        """The (view, layer) pairs that the method reads; by default logits and layer of the full input."""
         return Needs([(FULL, LOGITS), (FULL, self.layer)])
 
     def __call__(self, forward: Forward) -> Tensor:
-        """Compute the map: (rows, *space), signed; (rows, features) at a vector layer."""
+        """Compute the signed map: (rows, *space), or (rows, features) at a layer that puts out vectors."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(forward).")
 
 
 def over_channels(values: Tensor) -> Tensor:
-    """Sum (rows, channels, *space) over channels; vectors (rows, features) have none and stay."""
+    """Sum (rows, channels, *space) over channels; vectors (rows, features) have no channels and stay as they are."""
     return values.sum(1) if values.dim() > 2 else values

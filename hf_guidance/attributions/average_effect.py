@@ -15,22 +15,38 @@ from hf_guidance.views.coalitions import ONE_TELLS_NOTHING
 
 @dataclass(frozen=True)
 class AverageEffect(Perturbation):
-    """``A_j`` = mean score of the coalitions with j - mean score of those without (arXiv 2206.11212, eq. 9).
+    """``A_j`` = mean score of the coalitions with place j - mean score of those without it (arXiv 2206.11212, eq. 9).
 
-    0 where one side is empty. The coalitions are those of KernelSHAP, shared by the batch; with two samples they are a
-    random one and the same with one place flipped, so one place is explained.
+    A_j is 0 where every coalition holds j, or none does. The coalitions are drawn as for KernelSHAP and shared by the
+    batch. With two samples they are a random coalition and the same with one place flipped, so only that place is
+    explained.
 
     Args:
         layer: Where places are taken out.
         target: Which score is explained.
         replace: What stands in their place.
-        samples: Coalitions, >= 2.
+        samples: Coalitions, >= 2. Below the number of places only as many random places are explained, the others are
+            0.
 
     Raises:
         ValueError: Fewer than 2 samples.
 
     Note:
-        The authors' code mixes the rows of a batch here; this is the formula of each row.
+        The authors' code mixes the explained rows of a batch here; this is the formula, for each explained row alone.
+
+    Columns:
+        target: (rows,) int64 in [0, classes), the explained class; read by the default target LabelLogit.
+        importance: optional, (rows, *space) in [0, 1]; handed to the Replace function, whose default ignores it.
+
+    When to use:
+        Models over boxes, or a coarse convolutional layer such as "final" of an image model. Costs a forward of
+        ``samples`` copies of the batch and no gradient at activations; no score is held constant, so Alignment trains
+        well with it, though not with two samples. Prefer KernelSHAP for Shapley values; under Alignment both did
+        equally well (docs/questions.md).
+
+    Reference:
+        Ying, Hase and Bansal, "VisFIS: Visual Feature Importance Supervision with Right-for-the-Right-Reason
+        Objectives", NeurIPS 2022, arXiv 2206.11212, eq. 9 and app. A.
 
     Example:
         >>> guidance = Guidance(align=Alignment(AverageEffect(samples=15)))

@@ -16,19 +16,31 @@ from hf_guidance.views.layers import CLASS_MAP, LOGITS, is_final
 class BcosContribution(Attribution):
     """``A = sum_ch f * w(f)``, w(f) the dynamic weights from layer to logit (arXiv 2205.10268, eq. 13; B-cos nets).
 
-    w is the gradient with dynamic weights held constant, so the map is complete: it sums to logit minus bias. Training
-    differentiates it in full, dynamic weights included. At "final" it is the class map of the head divided by its places,
-    in closed form.
+    w is the gradient with dynamic weights held constant, so the map is complete: it sums to the logit minus its bias.
+    Training differentiates the map in full, dynamic weights included. At "final" the map is the head's map of the class
+    divided by the number of places, in closed form.
 
     Note:
-        Without dynamic weights in the model, w is the gradient and the map that of InputXGradient.
+        Without dynamic weights in the model, w is the gradient, and the map equals that of InputXGradient.
+
+    Columns:
+        target: (rows,) int64 in [0, classes), the explained class; read by the default target LabelLogit.
+
+    When to use:
+        B-cos networks, at every layer; at the input they localised better than vanilla nets and X-DNNs by their methods
+        (docs/model-guidance.md, R4). Costs no forward; one backward per slot from the logits to the layer, none at
+        "final". On other models prefer InputXGradient, or IntegratedGradients on X-DNNs.
+
+    Reference:
+        Böhle, Fritz and Schiele, "B-cos Networks: Alignment is All We Need for Interpretability", CVPR 2022,
+        arXiv 2205.10268, eq. 13.
 
     Example:
         >>> guidance = Guidance(energy=Energy(BcosContribution(layer="final")))
     """
 
     def needs(self) -> Needs:
-        """The activation at the layer, or the class map instead of "final"."""
+        """The logits and the activation at the layer; at "final" the class map instead of the activation."""
         return Needs([(FULL, LOGITS), (FULL, CLASS_MAP if is_final(self.layer) else self.layer)])
 
     def __call__(self, forward: Forward) -> Tensor:

@@ -19,23 +19,40 @@ _VARIANTS = ("path", "paper", "official")
 class ExpectedGradients(Attribution):
     """``A = sum_ch (f - b) * mean_i d score(b + u_i (f - b)) / d f``, u_i uniform in [0, 1] (arXiv 1906.10670).
 
-    One u per row and sample, shared by its features. Its expectation is IntegratedGradients with the same baseline.
+    One u is drawn per image and sample, and shared by all features of the image. In expectation the map is that of
+    IntegratedGradients with the same baseline.
 
     Args:
         layer: Where the path runs: the input, or the activation at a layer.
         target: Which score is explained.
-        samples: Random points, >= 1; each costs a forward and a backward from the layer on.
-        baseline: b, a Replace function; arXiv 2206.11212 takes -1. The marginal gives b from the batch, as
+        samples: Random points, >= 1; each costs one forward, and one backward from the logits to the layer.
+        baseline: b, a Replace function; arXiv 2206.11212 takes -1. ``views.marginal`` takes b from the batch, as
             arXiv 1906.10670 does.
-        variant: "path", the formula above; "paper", with the factor b - f as arXiv 2206.11212 prints it; or "official":
-            the mean gradient alone, as its code.
+        variant: "path", the formula above; "paper", with the factor b - f as arXiv 2206.11212 prints it; or "official",
+            the mean gradient without a factor, as the code of arXiv 2206.11212.
 
     Raises:
         ValueError: Fewer than 1 sample, or an unknown variant.
 
     Note:
-        "paper" is the exact negative of "path": evidence for the score is negative there, against every other method, and
-        an objective that rewards positive attribution trains against the evidence.
+        "paper" is the exact negative of "path": evidence for the score is negative there, unlike in every other method,
+        and an objective that rewards positive attribution trains against the evidence.
+
+    Columns:
+        target: (rows,) int64 in [0, classes), the explained class; read by the default target LabelLogit.
+        importance: optional, (rows, *space) in [0, 1]; handed to the Replace function, whose default ignores it.
+
+    When to use:
+        Alignment on models over boxes, for which arXiv 2206.11212 tuned it (app. F, one sample, PredictedLogit). Costs
+        a forward of ``samples`` copies of the batch and one backward through them per slot. Prefer Gradient, which
+        needs no further forward and did as well within noise (docs/questions.md), or IntegratedGradients where maps
+        must not be random.
+
+    Reference:
+        Erion et al., "Improving Performance of Deep Learning Models with Axiomatic Attribution Priors and Expected
+        Gradients", Nature Machine Intelligence 2021, arXiv 1906.10670. With -1 as baseline: Ying, Hase and Bansal,
+        "VisFIS: Visual Feature Importance Supervision with Right-for-the-Right-Reason Objectives", NeurIPS 2022,
+        arXiv 2206.11212, app. A and D.
 
     Example:
         >>> guidance = Guidance(align=Alignment(ExpectedGradients(target=PredictedLogit())))
@@ -56,7 +73,7 @@ class ExpectedGradients(Attribution):
         return View(Path(self.samples, random=True), self.baseline, layer=self.layer)
 
     def needs(self) -> Needs:
-        """The full activation, and the points at the layer."""
+        """The activation of the full input at the layer, and the random points there."""
         return Needs([(FULL, LOGITS), (FULL, self.layer), (self.path, LOGITS), (self.path, self.layer)])
 
     def __call__(self, forward: Forward) -> Tensor:

@@ -17,12 +17,25 @@ class GradCAM(Attribution):
     """``A = ReLU(sum_ch mean_hw(d score / d f) * f)`` (arXiv 1610.02391, eq. 1 and 2).
 
     Args:
-        layer: Layer with places; "final" is usual.
+        layer: A layer with places; usually "final", the last one.
         target: Which score is explained.
-        relu: Whether negative evidence is cut, as the paper does.
+        relu: Whether negative values are set to 0, as the paper does.
 
     Raises:
-        ValueError: On use, when the layer has no places.
+        ValueError: On use, when the layer puts out vectors, without places.
+
+    Columns:
+        target: (rows,) int64 in [0, classes), the explained class; read by the default target LabelLogit.
+
+    When to use:
+        Classifiers of images, at the last layer with places, where coarse maps of positive evidence are enough. Costs
+        no forward; one backward per slot from the logits to the layer, none at "final" of a (mean, Linear) head, where
+        the map is the ReLU of InputXGradient's. Prefer InputXGradient at other layers and for negative evidence, and
+        BcosContribution on B-cos nets.
+
+    Reference:
+        Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
+        arXiv 1610.02391, eq. 1 and 2.
 
     Example:
         >>> guidance = Guidance(energy=Energy(GradCAM()))
@@ -32,7 +45,7 @@ class GradCAM(Attribution):
     relu: bool = True
 
     def __call__(self, forward: Forward) -> Tensor:
-        """Compute the map, not negative unless ``relu`` is off."""
+        """Compute the map; it holds no negative values unless ``relu`` is off."""
         activation = forward.activation(self.layer)
         if activation.dim() < 3:
             raise ValueError(

@@ -28,6 +28,22 @@ class Gradient(Attribution):
     Raises:
         ValueError: Unknown reduction.
 
+    Columns:
+        target: (rows,) int64 in [0, classes), the explained class; read by the default target LabelLogit.
+
+    When to use:
+        Objectives defined on plain gradients: HINT, GradMask, VisFIS, whose authors found it the best method for
+        Alignment and Inv-FI together (arXiv 2206.11212, section 4). Costs no forward; one backward per slot from the
+        logits to the layer, none at "final" of a (mean, Linear) head. The sign of the sum over channels need not tell
+        whether a place supports the score (docs/questions.md), and at "final" of ConvNeXt the sum is 0: prefer
+        InputXGradient, or other ``channels``.
+
+    Reference:
+        Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks: Visualising Image Classification Models
+        and Saliency Maps", ICLR workshop 2014, arXiv 1312.6034. Sum over channels: Ying, Hase and Bansal, "VisFIS:
+        Visual Feature Importance Supervision with Right-for-the-Right-Reason Objectives", NeurIPS 2022, arXiv
+        2206.11212, app. A.
+
     Example:
         >>> guidance = Guidance(gradmask=GradMask(Gradient(target=ContrastLogits(), channels="keep")))
     """

@@ -18,24 +18,40 @@ from hf_guidance.views.layers import LOGITS
 class IntegratedGradients(Attribution):
     """``A = sum_ch (f - b) * mean_k d score(b + (k + 1/2)/steps * (f - b)) / d f`` (arXiv 1703.01365, eq. 1 and 3).
 
-    The integral by the midpoint rule. Complete up to its error: A sums to score(f) - score(b). On nets without biases and
-    b = 0 one gradient is exact and equals InputXGradient.
+    The integral is taken by the midpoint rule. Up to the error of that rule the map is complete: A sums to
+    ``score(f) - score(b)``. On nets without biases and with b = 0 one gradient is exact, and the map equals
+    InputXGradient's.
 
     Args:
         layer: Where the path runs: the input, or the activation at a layer.
         target: Which score is explained.
-        steps: Points on the path, >= 1; each costs a forward and a backward from the layer on.
+        steps: Points on the path, >= 1; each costs one forward, and one backward from the logits to the layer.
         baseline: b, a Replace function.
-        exact: Whether to refuse models on which one gradient is not exact, instead of walking the path there.
+        exact: Whether to refuse models on which one gradient is not exact, instead of running the path there.
 
     Raises:
-        ValueError: ``steps`` is below 1 or not whole, ``baseline`` no function, or ``layer`` empty; on use, ``exact`` with
-            a model that is not known to be free of biases, at a layer that is not known to cut the net, or with another
-            baseline than zeros; names the modules.
+        ValueError: ``steps`` is not a whole number of at least 1, ``baseline`` is not a function, or ``layer`` is
+            empty; on use, ``exact`` with a model that is not known to be free of biases (names the modules), at a layer
+            past which other branches may run, or with a baseline other than zeros.
 
     Note:
-        On families known to be without biases (X-DNN), at the input and the symbolic layers, with b = 0, one gradient at the
-        full input is taken, whatever ``steps`` says, and no path is run.
+        On families known to have no biases (X-DNN), at the input and the symbolic layers, with b = 0, one gradient at
+        the full input is taken, whatever ``steps`` says, and no path is run.
+
+    Columns:
+        target: (rows,) int64 in [0, classes), the explained class; read by the default target LabelLogit.
+        importance: optional, (rows, *space) in [0, 1]; handed to the Replace function, whose default ignores it.
+
+    When to use:
+        X-DNNs, on which it costs as much as InputXGradient: no forward, one backward per slot, none at "final". On
+        other models it costs a forward of ``steps`` copies of the batch and one backward through them per slot, and is
+        right where maps must be complete. Otherwise prefer InputXGradient, or ExpectedGradients with few samples to
+        train.
+
+    Reference:
+        Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017, arXiv 1703.01365, eq. 1 and 3.
+        One gradient on X-DNNs: Hesse, Schaub-Meyer and Roth, "Fast Axiomatic Attribution for Neural Networks", NeurIPS
+        2021, arXiv 2111.07668, section 3.
 
     Example:
         >>> guidance = Guidance(energy=Energy(IntegratedGradients(steps=8)))
@@ -59,7 +75,7 @@ class IntegratedGradients(Attribution):
         return View(Path(self.steps), self.baseline, layer=self.layer)
 
     def needs(self) -> Needs:
-        """The full activation, and the path's copies at the layer."""
+        """The activation of the full input at the layer, and the points of the path there."""
         return Needs([(FULL, LOGITS), (FULL, self.layer), (self.path, LOGITS), (self.path, self.layer)])
 
     def __call__(self, forward: Forward) -> Tensor:

@@ -16,22 +16,36 @@ from hf_guidance.views import Nothing, OneBox, View
 class KeepOneIn(Perturbation):
     """``A_j = score(only j) - score(nothing)`` (arXiv 2206.11212, app. A, KOI).
 
-    No gradient flows through score(nothing).
+    "Nothing" is the input with every place replaced. No gradient flows through its score.
 
     Args:
         layer: Where places are taken out.
         target: Which score is explained.
         replace: What stands in their place.
-        budget: Copies beside "nothing"; None is one for each place. Below the number of places every row has ``budget``
-            random places of its own, averaged where one is drawn twice, and 0 elsewhere.
+        budget: Copies beside "nothing"; None makes one per place. Below the number of places ``budget`` random places
+            are explained per image; a place that is drawn twice gets the mean, a place that is not drawn gets 0.
 
     Raises:
         ValueError: ``budget`` is below 1.
 
     Note:
-        score(nothing) is a constant to training, so what it shares with the other scores cancels in the map but not in the
-        map's gradient. Under Alignment from scratch that lets all scores run away (docs/questions.md): watch the accuracy,
-        or guide by KernelSHAP, AverageEffect or gradients.
+        Training holds score(nothing) constant. What it shares with the other scores, such as the bias of an answer,
+        cancels in the map, but not in the map's gradient. Under Alignment from scratch this lets all scores run away
+        (docs/questions.md): watch the accuracy, or guide by KernelSHAP, AverageEffect or gradients.
+
+    Columns:
+        target: (rows,) int64 in [0, classes), the explained class; read by the default target LabelLogit.
+        importance: optional, (rows, *space) in [0, 1]; handed to the Replace function, whose default ignores it.
+
+    When to use:
+        Models over boxes: Inv-FI, for which arXiv 2206.11212 tuned it (app. F), and plausibility and faithfulness on
+        CLEVR-XAI and VQA-HAT (app. G). Costs a forward of one copy of the batch per place and one of "nothing", and no
+        gradient at activations. Prefer LeaveOneOut to ask what the full input loses without a place, and for
+        Alignment the methods that the Note names.
+
+    Reference:
+        Ying, Hase and Bansal, "VisFIS: Visual Feature Importance Supervision with Right-for-the-Right-Reason
+        Objectives", NeurIPS 2022, arXiv 2206.11212, app. A (KOI).
 
     Example:
         >>> guidance = Guidance(task=AnswerLoss(), inv_fi=InvarianceFI(KeepOneIn()))
@@ -46,7 +60,7 @@ class KeepOneIn(Perturbation):
 
     @property
     def views(self) -> tuple[View, ...]:
-        """Every place alone, and nothing."""
+        """The view that keeps one place per copy, and the view that keeps nothing."""
         return self.view(OneBox(self.budget)), self.view(Nothing())
 
     def __call__(self, forward: Forward) -> Tensor:

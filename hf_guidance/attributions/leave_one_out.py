@@ -16,22 +16,38 @@ from hf_guidance.views import OneBox, View
 class LeaveOneOut(Perturbation):
     """``A_j = score(x) - score(x without j)`` (occlusion; arXiv 2206.11212, app. A, LOO).
 
-    No gradient flows through score(x), so that guidance does not change the answer to the full input (app. E there).
+    No gradient flows through score(x), so that guidance does not change the answer to the full input (arXiv 2206.11212,
+    app. E).
 
     Args:
         layer: Where places are taken out.
         target: Which score is explained.
         replace: What stands in their place.
-        budget: Copies; None is one for each place. Below the number of places every row has ``budget`` random places of
-            its own, averaged where one is drawn twice, and 0 elsewhere.
+        budget: Copies; None makes one per place. Below the number of places ``budget`` random places are explained per
+            image; a place that is drawn twice gets the mean, a place that is not drawn gets 0.
 
     Raises:
         ValueError: ``budget`` is below 1.
 
     Note:
-        score(x) is a constant to training, so what it shares with the other scores cancels in the map but not in the
-        map's gradient. Under Alignment from scratch that lets all scores run away (docs/questions.md): watch the accuracy,
-        or guide by KernelSHAP, AverageEffect or gradients.
+        Training holds score(x) constant. What it shares with the other scores, such as the bias of an answer, cancels
+        in the map, but not in the map's gradient. Under Alignment from scratch this lets all scores run away
+        (docs/questions.md): watch the accuracy, or guide by KernelSHAP, AverageEffect or gradients.
+
+    Columns:
+        target: (rows,) int64 in [0, classes), the explained class; read by the default target LabelLogit.
+        importance: optional, (rows, *space) in [0, 1]; handed to the Replace function, whose default ignores it.
+
+    When to use:
+        Models over boxes: what the score loses without a box, for Inv-FI, and for faithfulness on GQA (arXiv
+        2206.11212, app. G). Costs a forward of one copy of the batch per place and no gradient at activations; UpDn
+        makes no copies of the features. Prefer KeepOneIn to ask what a place does alone, and for Alignment the methods
+        that the Note names.
+
+    Reference:
+        Ying, Hase and Bansal, "VisFIS: Visual Feature Importance Supervision with Right-for-the-Right-Reason
+        Objectives", NeurIPS 2022, arXiv 2206.11212, app. A (LOO). Occlusion: Zeiler and Fergus, "Visualizing and
+        Understanding Convolutional Networks", ECCV 2014, arXiv 1311.2901.
 
     Example:
         >>> guidance = Guidance(task=AnswerLoss(), inv_fi=InvarianceFI(LeaveOneOut()))
@@ -46,7 +62,7 @@ class LeaveOneOut(Perturbation):
 
     @property
     def views(self) -> tuple[View, ...]:
-        """Every place left out."""
+        """The view that leaves one place out per copy."""
         return (self.view(OneBox(self.budget, leave_out=True)),)
 
     def __call__(self, forward: Forward) -> Tensor:

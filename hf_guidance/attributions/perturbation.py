@@ -1,4 +1,4 @@
-"""What the methods share that replace places and read how a score changes."""
+"""Perturbation: the base of the methods that replace places and read how the score changes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hf_guidance.views.layers import LOGITS, is_input
 
 @dataclass(frozen=True)
 class Perturbation(Attribution):
-    """Base of perturbation methods. Their scores hang on the parameters, so first derivatives are enough to train.
+    """Base of perturbation methods. Their maps are made of scores, so training needs first derivatives only.
 
-    The masks are drawn once per step; equal methods share them and the model call.
+    Masks are drawn once per step; methods with equal views share the masks and the model call.
 
     Attributes:
         replace: What stands where a place is taken out.
@@ -26,30 +26,30 @@ class Perturbation(Attribution):
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The views whose scores are read."""
+        """The views whose scores the method reads."""
         raise NotImplementedError(f"{type(self).__name__} must define views.")
 
     def view(self, keep: Keep) -> View:
-        """The edit at this method's layer."""
+        """The view with this keep that edits the method's layer."""
         return View(keep, self.replace, layer=self.layer)
 
     def needs(self) -> Needs:
-        """The logits of the full input and of the views."""
+        """The logits of the full input and of the views; at inner layers also the activation that is edited."""
         edited = [] if is_input(self.layer) else [(FULL, self.layer)]
         return Needs([(FULL, LOGITS), *edited, *((view, LOGITS) for view in self.views)])
 
     def mask(self, forward: Forward, view: View, scores: Tensor) -> Tensor:
-        """The mask of a view, (copies, rows or 1, *space) of the dtype and device of its scores."""
+        """The mask of a view, (copies, rows or 1, *space), in the dtype and on the device of its scores."""
         keep = forward.keep(view).to(scores.device)
         return (forward.of_rows(keep.movedim(1, 0)).movedim(0, 1) if keep.shape[1] > 1 else keep).to(scores.dtype)
 
 
 def over_repeats(changes: Tensor, chosen: Tensor) -> Tensor:
-    """Mean change of the copies that chose a place, 0 where none did.
+    """Mean change of the score over the copies that chose a place, 0 where no copy did.
 
     Args:
-        changes: (copies, rows).
-        chosen: (copies, rows or 1, *space), one where the copy is about the place, else zero.
+        changes: Change of the explained rows' scores, (copies, rows).
+        chosen: (copies, rows or 1, *space), 1 at the place that the copy keeps or leaves out, else 0.
 
     Returns:
         (rows, *space).

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_guidance.data.columns import TARGET
 from hf_guidance.forward import Forward
 
 __all__ = ["ContrastLogits", "LabelLogit", "PredictedLogit", "SoftLabelLogits", "Target"]
@@ -15,33 +16,41 @@ __all__ = ["ContrastLogits", "LabelLogit", "PredictedLogit", "SoftLabelLogits", 
 
 @dataclass(frozen=True)
 class Target:
-    """Base: class weights of the explained rows. The weights are constants of the differentiation."""
+    """Base: class weights of the explained rows. They count as constants when scores are differentiated."""
 
     def __call__(self, logits: Tensor, forward: Forward) -> Tensor:
         """Give the class weights.
 
         Args:
             logits: (rows, classes) of the explained rows.
-            forward: The step, for its columns.
+            forward: The step, which gives the columns of the batch.
 
         Returns:
-            (rows, classes) of the dtype of ``logits``, without gradient.
+            (rows, classes) in the dtype of ``logits``, without gradient.
         """
         raise NotImplementedError(f"{type(self).__name__} must define __call__(logits, forward).")
 
 
 @dataclass(frozen=True)
 class LabelLogit(Target):
-    """The logit of the row's explained class, column ``target``: the label, or one of the positives."""
+    """The logit of the explained class: the image's label, or one of its positive classes.
+
+    Columns:
+        target: (rows,) int64 in [0, classes), the class of each explained row.
+    """
 
     def __call__(self, logits: Tensor, forward: Forward) -> Tensor:
         """One-hot of the column ``target``."""
-        return F.one_hot(forward.column("target"), logits.shape[1]).to(logits.dtype)
+        return F.one_hot(forward.column(TARGET), logits.shape[1]).to(logits.dtype)
 
 
 @dataclass(frozen=True)
 class PredictedLogit(Target):
-    """The highest logit of the row: the class the model predicts, whatever the label."""
+    """The highest logit of the explained row: the class that the model predicts, whatever the label.
+
+    Columns:
+        none beside the model's inputs
+    """
 
     def __call__(self, logits: Tensor, forward: Forward) -> Tensor:
         """One-hot of the argmax; the first index on ties."""
@@ -50,7 +59,11 @@ class PredictedLogit(Target):
 
 @dataclass(frozen=True)
 class SoftLabelLogits(Target):
-    """The sum of the logits of every class with a positive (soft or multi-hot) label."""
+    """The sum of the logits of every class with a positive (soft or multi-hot) label.
+
+    Columns:
+        labels: (images, classes), positive at the classes of the image; or (images,) int64, one class per image.
+    """
 
     def __call__(self, logits: Tensor, forward: Forward) -> Tensor:
         """One where the label is positive."""
@@ -62,11 +75,15 @@ class SoftLabelLogits(Target):
 
 @dataclass(frozen=True)
 class ContrastLogits(Target):
-    """|y_c - max_{k != c} y_k| for the explained class c; with two classes |y_0 - y_1| (GradMask, arXiv 1904.08478)."""
+    """|y_c - max_{k != c} y_k| for the explained class c; with two classes |y_0 - y_1| (GradMask, arXiv 1904.07478).
+
+    Columns:
+        target: (rows,) int64 in [0, classes), the class c of each explained row.
+    """
 
     def __call__(self, logits: Tensor, forward: Forward) -> Tensor:
         """Plus and minus one at the two classes, signed so that the score is not negative."""
-        own = F.one_hot(forward.column("target"), logits.shape[1]).bool()
+        own = F.one_hot(forward.column(TARGET), logits.shape[1]).bool()
         fixed = logits.detach()
         rival = F.one_hot(fixed.masked_fill(own, -torch.inf).argmax(1), logits.shape[1]).to(logits.dtype)
         difference = own.to(logits.dtype) - rival

@@ -1,1 +1,1 @@
-"""What every room may use, and no concept of the library: checks of names, whole files, the folders that are shipped."""
+"""Helpers for every subpackage, without concepts of the library: option checks, complete files, shipped folders."""

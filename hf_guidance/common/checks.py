@@ -1,4 +1,4 @@
-"""Checks of options, worded in one way."""
+"""Checks of option values, with error messages of one form."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 
 def check_choice(name: str, value: Any, allowed: Collection[Any], owner: object = None) -> None:
-    """Refuse a value that is not among those allowed.
+    """Raise unless the value is one of those allowed.
 
     Args:
         name: Name of the option.
-        value: What was given.
-        allowed: What may be given.
+        value: The value given.
+        allowed: The values allowed.
         owner: The object whose field it is; its class is named in the error.
 
     Raises:
-        ValueError: ``value`` is not in ``allowed``; lists what is.
+        ValueError: ``value`` is not in ``allowed``; the message lists what is.
 
     Example:
         >>> check_choice("source", "boxes", ("auto", "boxes", "mask"))
@@ -27,17 +27,17 @@ def check_choice(name: str, value: Any, allowed: Collection[Any], owner: object 
 
 
 def check_count(name: str, value: Any, owner: object, least: int = 1, hint: str = "") -> None:
-    """Refuse what is not a whole number of at least ``least``.
+    """Raise unless the value is a whole number of at least ``least``.
 
     Args:
         name: Name of the field.
-        value: What was given.
+        value: The value given.
         owner: The object whose field it is; its class is named in the error.
         least: The smallest number allowed.
-        hint: Why, for the error.
+        hint: The reason, appended to the error message.
 
     Raises:
-        ValueError: ``value`` is not a whole number, or is smaller.
+        ValueError: ``value`` is not a whole number, or is smaller than ``least``.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         more = f" {hint}" if hint else ""

@@ -1,4 +1,4 @@
-"""The folders that travel with the package, beside it in a checkout and inside it in a wheel: metrics/ and dataset_scripts/."""
+"""The folders shipped with the package, metrics/ and dataset_scripts/: beside it in a checkout, inside it in a wheel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def shipped_folder(kind: str, name: str) -> Path:
     """The folder `<kind>/<name>`.
 
     Raises:
-        ValueError: There is none of this name; lists those there are.
+        ValueError: No folder has this name; the message lists the known names.
     """
     known = shipped_folders(kind)
     if name not in known:
@@ -25,5 +25,5 @@ def shipped_folders(kind: str) -> dict[str, Path]:
 
 
 def script_of(folder: Path) -> Path:
-    """The script of a shipped folder, which has its name."""
+    """The script of a shipped folder: ``<name>/<name>.py``."""
     return folder / f"{folder.name}.py"

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent, whenever the process ends."""
+"""Files and folders that are complete or absent, even if the process is killed while it writes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A draft to write to, which takes the file's place when the block ends well.
+    """Yield a draft to write to; it replaces the file when the block ends without an error.
 
-    The draft lies beside the file, under one name, so what a kill leaves is overwritten by the next attempt. One process at
-    a time may write a file.
+    The draft lies beside the file and always has the same name, so the next attempt overwrites what a killed process left.
+    Only one process at a time may write a file.
 
     Args:
         path: The file; missing folders are made.
 
     Yields:
-        Path of the draft, hidden, with the file's suffix.
+        Path of the draft, a hidden file with the file's suffix.
 
     Example:
         >>> with whole_file("runs/sweep.csv") as draft:
@@ -33,7 +33,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     try:
         yield draft
         with draft.open("rb") as written:
-            os.fsync(written.fileno())  # before the rename, or a power cut may leave an empty file under the name
+            os.fsync(written.fileno())  # else a power cut after the rename may leave an empty file
         os.replace(draft, file)
     finally:
         draft.unlink(missing_ok=True)
@@ -41,7 +41,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A draft folder that takes the target's place when the block ends well, and is removed when it does not."""
+    """Yield a draft folder; it replaces the target when the block ends without an error, and is removed otherwise."""
     target.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     draft, before = workplace / "draft", workplace / "before"

@@ -1,4 +1,4 @@
-"""Which rows are annotated: a seeded fraction of them, and whether a dataset has any, without decoding an image."""
+"""Annotated rows: keep a seeded fraction of them, and check, without decoding images, that a dataset has any."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy.typing as npt
 def annotated_indices(rows: int, fraction: float, seed: int) -> npt.NDArray[np.int64]:
     """Choose which rows keep their annotation: ``int(fraction * rows)`` of them, without replacement.
 
-    The rule of arXiv 2303.11932's code, legacy NumPy generator included, so that its subsets can be reproduced.
+    This is the rule of the code of arXiv 2303.11932, legacy NumPy generator included, so that its subsets can be
+    reproduced.
 
     Args:
         rows: Number of rows.
@@ -25,13 +26,13 @@ def annotated_indices(rows: int, fraction: float, seed: int) -> npt.NDArray[np.i
         The chosen rows in the order drawn.
 
     Raises:
-        ValueError: ``fraction`` outside [0, 1], or so small that no row is chosen: only 0 takes none; or a ``seed`` that the
-            generator does not take.
+        ValueError: ``fraction`` is outside [0, 1], or above 0 but so small that no row is chosen; or ``seed`` is not a whole
+            number from 0 to 2**32 - 1.
     """
     if not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
         raise ValueError(f"fraction={fraction!r} is outside [0, 1]; 0.1 annotates every tenth row.")
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed={seed!r} is no whole number from 0 to 2**32 - 1, which NumPy's generator takes.")
+        raise ValueError(f"seed={seed!r} is not a whole number from 0 to 2**32 - 1, as NumPy's generator needs.")
     if fraction and int(fraction * rows) < 1:
         raise ValueError(f"fraction={fraction} of {rows} rows annotates none; give a larger fraction, or 0 for none.")
     generator = np.random.RandomState(seed)
@@ -50,7 +51,7 @@ def with_annotated_fraction(dataset: datasets.Dataset, fraction: float, seed: in
         The dataset with the column; an earlier column ``annotated`` is replaced.
 
     Raises:
-        ValueError: Several splits or a stream instead of a dataset, or a ``fraction`` or ``seed`` as for ``annotated_indices``.
+        ValueError: ``dataset`` is a dict of splits or a stream; or ``annotated_indices`` refuses ``fraction`` or ``seed``.
     """
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "add_column")):
         raise ValueError(
@@ -65,21 +66,21 @@ def with_annotated_fraction(dataset: datasets.Dataset, fraction: float, seed: in
 
 
 def can_be_judged(dataset: Any) -> bool:
-    """Whether the columns tell if rows are annotated: map-style, and no transform makes other rows of them."""
+    """Whether the columns tell which rows are annotated: map-style, no transform that changes rows, no ``pixel_values``."""
     plain = isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom"  # with_transform
     return plain and "pixel_values" not in dataset.column_names
 
 
 def check_annotated(dataset: Any, sources: Sequence[str]) -> None:
-    """Raise if a dataset that can be judged cannot have a single annotated row.
+    """Raise if the columns of a dataset show that it has no annotated row; accept it where `can_be_judged` is False.
 
     Args:
         dataset: The training set.
-        sources: Columns that say where to look, as "objects" or "mask"; a collator knows its own.
+        sources: Columns that hold importance, such as "objects" or "mask"; see ``RowCollator.sources``.
 
     Raises:
-        ValueError: No column with importance, or all of them empty in every row, or ``annotated`` is False in every row
-            that has importance.
+        ValueError: There is no column with importance; or all such columns are empty in every row; or ``annotated`` is False in
+            every row that has importance.
     """
     if not can_be_judged(dataset):
         return
@@ -92,7 +93,7 @@ def check_annotated(dataset: Any, sources: Sequence[str]) -> None:
     flags = dataset.with_format(None)["annotated"] if "annotated" in dataset.column_names else repeat(None)
     held = False
     for filled, flag in zip(filled_rows(dataset, columns), flags, strict=False):
-        if filled and (flag is None or flag):  # as in the collator, a missing flag is no refusal
+        if filled and (flag is None or flag):  # as in the collator, a row without a flag counts
             return
         held = held or filled
     if not held:
@@ -104,11 +105,11 @@ def check_annotated(dataset: Any, sources: Sequence[str]) -> None:
 
 
 def filled_rows(dataset: datasets.Dataset, columns: Sequence[str]) -> Iterator[bool]:
-    """Whether any of the columns holds something, row by row; no image is decoded.
+    """Yield for each row whether any of the columns holds something; no image is decoded.
 
     Args:
-        dataset: With the columns.
-        columns: Columns of importance, as "objects" or "mask".
+        dataset: A dataset with these columns.
+        columns: Columns that hold importance, such as "objects" or "mask".
     """
     for batch in dataset.with_format("arrow").select_columns(list(columns)).iter(batch_size=1000):
         filled = [_filled(batch.column(name), name) for name in columns]

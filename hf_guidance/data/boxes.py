@@ -1,4 +1,4 @@
-"""Pure tensor operations on maps, tokens and boxes."""
+"""Pure tensor operations on boxes: rasterise, resize and dilate them, and compute their importance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_WHOLE = 1e-5  # share of an image that a box may leave out and count as all of it
+_WHOLE = 1e-5  # a box that leaves out less than this share of the image counts as the whole image
 
 
 def boxes_to_mask(boxes: Tensor | Sequence[Sequence[float]], height: int, width: int) -> Tensor:
@@ -20,8 +20,8 @@ def boxes_to_mask(boxes: Tensor | Sequence[Sequence[float]], height: int, width:
 
     Args:
         boxes: (n, 4) xyxy in pixels, any dtype; n may be 0. Parts outside the image are cut.
-        height: Rows of the mask.
-        width: Columns of the mask.
+        height: Height of the mask in pixels.
+        width: Width of the mask in pixels.
 
     Returns:
         (height, width) float32 of zeros and ones, on the device of ``boxes``.
@@ -35,25 +35,26 @@ def boxes_to_mask(boxes: Tensor | Sequence[Sequence[float]], height: int, width:
     columns = torch.arange(width, device=boxes.device)
     inside_rows = (rows >= ymin[:, None]) & (rows < ymax[:, None])
     inside_columns = (columns >= xmin[:, None]) & (columns < xmax[:, None])
-    # The product counts the boxes over a pixel, and never holds one mask a box.
+    # The product counts the boxes over each pixel without holding one mask per box.
     return ((inside_rows.float().T @ inside_columns.float()) > 0).float()
 
 
 def resize_boxes(boxes: Tensor | Sequence[Sequence[float]], size: tuple[int, int], to: tuple[int, int]) -> Tensor:
-    """Carry pixel boxes from one image size to another as the official data preparation does.
+    """Resize pixel boxes from one image size to another as the official data preparation does.
 
     ``int(min(max(v * to / size, 0), to - 1))`` for every coordinate (arXiv 2303.11932, released code).
 
     Args:
         boxes: (n, 4) xyxy in pixels of an image of ``size``.
-        size: (height, width) the boxes refer to.
-        to: (height, width) wanted.
+        size: (height, width) of the image that the boxes refer to.
+        to: (height, width) of the new image.
 
     Returns:
         (n, 4) int64.
 
     Note:
-        The last row and column are never inside such a box: the code clips to ``to - 1`` and masks exclude upper edges.
+        The last line and column of pixels are never inside such a box: the code clips to ``to - 1``, and masks exclude upper
+        edges.
     """
     boxes = _checked_boxes(boxes, *to)
     limit = torch.tensor([to[1] - 1, to[0] - 1] * 2, dtype=torch.float64, device=boxes.device)
@@ -72,8 +73,8 @@ def dilate_boxes(boxes: Tensor | Sequence[Sequence[float]], fraction: float, hei
     Args:
         boxes: (n, 4) xyxy in pixels; n may be 0.
         fraction: Margin as a share of the box's width and height, >= 0.
-        height: Rows of the image.
-        width: Columns of the image.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
 
     Returns:
         (n, 4) int64.
@@ -96,18 +97,18 @@ def box_importance_from_map(
     """Importance of boxes from an attention map or a mask, eq. 1 of HINT (arXiv 1902.03751).
 
     ``s = E_in / (E_in + E_out)``, where E_in is the sum of the map inside the box over the box's area, and E_out the sum
-    outside over the remaining area. As in the released code a box covers rows ``int(y1 * height)`` to
-    ``int(y2 * height)``, upper edge exclusive, and its area is ``(x2 - x1) * (y2 - y1)`` of the image.
-    The products with the size are taken in the dtype of the boxes, at least float32.
+    outside over the remaining area. As in the released code a box covers the lines of pixels from ``int(y1 * height)`` up
+    to ``int(y2 * height)``, exclusive, and its area is ``(x2 - x1) * (y2 - y1)`` of the image. The products with the size
+    are computed in the dtype of the boxes, at least float32.
 
-    Where eq. 1 is 0 / 0: an empty map, or a box without area, has importance 0. A box that covers every pixel, or leaves
-    out an area of less than one, has no outside to compare with, so it gets 0.5, what every box has on a flat map; 0 if
-    the map is empty.
+    Where eq. 1 is 0 / 0, which happens for an empty map and for a box without area, the importance is 0. A box that covers
+    every pixel, or leaves out less than 1e-5 of the image, has no outside to compare with. It gets 0.5, the value of every
+    box on a flat map, or 0 if the map is empty.
 
     Args:
         importance_map: (height, width), finite and not negative; its scale does not matter.
-        boxes: (n, 4) xyxy in [0, 1], relative to the image; n may be 0. A list is float64.
-        soft: Give pixels of value 0 the value 0.1 first, as an unused option of the released code does.
+        boxes: (n, 4) xyxy in [0, 1], relative to the image; n may be 0. A list becomes float64.
+        soft: First replace pixels of value 0 by 0.1, as an unused option of the released code does.
 
     Returns:
         (n,) float64 in [0, 1].
@@ -128,15 +129,17 @@ def box_importance_from_map(
     if soft:
         energy = torch.where(energy == 0, 0.1, energy)
     height, width = energy.shape
-    # above[i, j] is the sum over rows before i and columns before j, so that a box takes four look-ups.
+    # above[i, j] is the sum over the pixels above line i and left of column j, so that a box takes four look-ups.
     above = F.pad(energy.cumsum(0).cumsum(1), (1, 0, 1, 0))
-    # In the dtype of the boxes: float32 has 0.7 a bit low, which times 30 is 21 in float32 but 20.9999996 in float64.
+    # Multiplied in the dtype of the boxes: 0.7 is a bit low in float32, and times 30 it is 21 in float32 but 20.9999996
+    # in float64.
     left, top, right, bottom = (given * given.new_tensor([width, height, width, height])).long().unbind(1)
     exact = given.double()
     inside = above[bottom, right] - above[top, right] - above[bottom, left] + above[top, left]
     area = (exact[:, 2] - exact[:, 0]) * (exact[:, 3] - exact[:, 1])
     pixels = height * width
-    # So little left out is rounding of a whole box, and would divide a row of the map by almost no area.
+    # A box that leaves out so little is the whole image up to rounding. Truncation may still put a line of pixels outside,
+    # whose sum would be divided by almost no area.
     everything = ((right - left) * (bottom - top) == pixels) | (1 - area < _WHOLE)
     inside = torch.where(everything, above[-1, -1], inside.clamp_min(0))
     outside = (above[-1, -1] - inside).clamp_min(0)
@@ -150,9 +153,9 @@ def box_importance_from_map(
 def box_importance_from_iou(
     boxes: Tensor | Sequence[Sequence[float]], reference_boxes: Tensor | Sequence[Sequence[float]]
 ) -> Tensor:
-    """Importance of boxes as their best overlap with the boxes of the objects that matter (VisFIS on GQA).
+    """Importance of boxes: their best overlap with the boxes of the objects that matter (VisFIS on GQA).
 
-    ``s_k = max_j |b_k and r_j| / |b_k or r_j|`` (arXiv 2206.11212, appendix B). Without reference boxes all zero.
+    ``s_k = max_j |b_k and r_j| / |b_k or r_j|`` (arXiv 2206.11212, appendix B). All zero without reference boxes.
 
     Args:
         boxes: (n, 4) xyxy in [0, 1].
@@ -192,7 +195,7 @@ def _relative_boxes(boxes: Tensor | Sequence[Sequence[float]], name: str) -> Ten
         boxes = boxes.reshape(0, 4)
     if boxes.dim() != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{name} have shape {tuple(boxes.shape)}; give (n, 4) as xmin, ymin, xmax, ymax in [0, 1].")
-    # Written so that NaN is wrong too.
+    # Written so that NaN is refused too.
     right = (boxes >= 0).all(1) & (boxes <= 1).all(1) & (boxes[:, :2] <= boxes[:, 2:]).all(1)
     if not right.all():
         index = int((~right).int().argmax())

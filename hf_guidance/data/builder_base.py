@@ -1,4 +1,4 @@
-"""What all builders share: rows that cannot be used are counted or refused, and raw files decide the cache key."""
+"""What all dataset builders share: unusable rows are counted or refused, and the cache key depends on the raw files."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 class InvalidAnnotation(ValueError):
-    """A raw row or object that cannot be used: `reason` is what is counted, `item` names it, `message` explains it."""
+    """A raw row or object that cannot be used: `reason` is counted, `item` names it, `message` explains."""
 
     def __init__(self, reason: str, item: str, message: str):
         super().__init__(reason, item, message)  # all of them in args, so that it survives pickling between processes
@@ -42,7 +42,7 @@ def read_text(path: str) -> str:
 
 
 def read_json(path: str) -> Any:
-    """The content of a JSON file; one that cannot be read is always an error."""
+    """The content of a JSON file; a `ValueError` where it is not well-formed."""
     try:
         with open(path, "rb") as file:
             return json.loads(file.read())
@@ -80,14 +80,14 @@ class Report:
 
 
 def shards(items: Sequence[Any], size: int = 64) -> list[tuple[Any, ...]]:
-    """Cut items into tuples for `gen_kwargs`: 16 or more where there are enough, so that num_proc has work to share."""
+    """Cut items into tuples for `gen_kwargs`: 16 or more if there are enough items, so that num_proc has work to share."""
     step = max(1, min(size, len(items) // 16))
     return [tuple(items[start : start + step]) for start in range(0, len(items), step)] or [()]
 
 
 @dataclass
 class AnnotatedImageConfig(datasets.BuilderConfig):  # type: ignore[misc]
-    """Options every builder has: `invalid` is "raise" (an error names the item) or "skip" (left out and counted)."""
+    """Options that every builder has: `invalid` is "raise" (an error names the item) or "skip" (left out and counted)."""
 
     invalid: str = "raise"
 
@@ -101,7 +101,7 @@ class AnnotatedImageConfig(datasets.BuilderConfig):  # type: ignore[misc]
             raise ValueError(f"{option}: got {getattr(self, option)!r}; allowed: {', '.join(map(repr, allowed))}.")
 
     def raw_files(self) -> tuple[Iterable[str], Iterable[str]]:
-        """Annotation files, known by content, and image files, known by name, size and time of change."""
+        """Annotation files, which enter the cache key by content, and image files, by path, size and time of change."""
         return (), ()
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
@@ -131,7 +131,7 @@ class AnnotatedImageBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[mis
 
     @property
     def report(self) -> dict[str, dict[str, Any]]:
-        """What was left out or repaired: reason -> {"count", "examples"}; streaming counts what was read so far."""
+        """What was left out or repaired: reason -> {"count", "examples"}; while streaming, what was read so far."""
         path, report = posixpath.join(self._output_dir, _REPORT), Report()
         if not self._fs.exists(path):
             return self._counted.summary()
@@ -154,7 +154,7 @@ class AnnotatedImageBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[mis
         try:
             yield from super()._prepare_split_single(*args, fpath=fpath, job_id=job_id, **kwargs)
         except DatasetGenerationError as error:
-            # the row's own error says which row and what to do; the wrapper does not
+            # the error raised for the row says which row and what to do; the wrapper of `datasets` does not
             raise (error.__cause__ if isinstance(error.__cause__, ValueError) else error) from None
         finally:
             self._fs.pipe_file(f"{fpath}-{job_id}.{_REPORT}", self._counted.to_json().encode())

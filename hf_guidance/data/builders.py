@@ -1,4 +1,4 @@
-"""The dataset builders that travel with the package: their names, and a builder by its name."""
+"""The dataset builders shipped with the package: their names, and a builder by name."""
 
 import copyreg
 import dataclasses
@@ -23,10 +23,10 @@ def known_datasets() -> list[str]:
 
 
 def dataset_builder(name: str, **kwargs: Any) -> datasets.DatasetBuilder:
-    """A builder of this library.
+    """Make a dataset builder of this library.
 
     Args:
-        name: name of a dataset builder of this library.
+        name: one of `known_datasets()`.
         kwargs: `cache_dir` and the like, and the options in the builder's README, such as `data_dir`.
 
     Returns:
@@ -69,7 +69,7 @@ def _builder_class(name: str) -> Any:
 
 
 def _reduce(builder: Any) -> tuple[Any, tuple[str], dict[str, Any]]:
-    """A process that has not loaded the script (a spawned worker) loads it before it unpickles the builder's state."""
+    """Pickle by name: a process that has not loaded the script (a spawned worker) loads it before it unpickles the state."""
     return _blank, (type(builder).__module__.rpartition(".")[2],), dict(builder.__getstate__())
 
 

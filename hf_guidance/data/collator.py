@@ -1,4 +1,4 @@
-"""RowCollator: what the trainer, the evaluation and the checks must know of a collator."""
+"""RowCollator: what the trainer, the evaluation and the checks need to know about a collator."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from hf_guidance.data.columns import EXPLAINED_ROW_COLUMNS, IMPORTANCE
 
 
 class RowCollator:
-    """Base of the collators of one kind of row: images, questions, and kinds of your own.
+    """Base of collators. Each collates one kind of row: images, questions, or a kind of your own.
 
-    A new kind is a subclass with ``__call__``, which sets what differs of the attributes; the trainer needs no change.
+    For a new kind of row, write a subclass with ``__call__`` and set the attributes that differ; the trainer needs no change.
 
     Attributes:
-        columns: Columns of rows that the collator reads, or that metrics need; the trainer never drops them.
-        sources: Those of them that say where to look. A training set without anything in them is refused.
-        explained_row_columns: Columns of its batches that have one entry for each explained row. All others have one entry for
-            each image.
+        columns: Dataset columns that the collator reads or that metrics need; the trainer never drops them.
+        sources: Those of ``columns`` that hold importance. A training set where all of them are empty is refused.
+        explained_row_columns: Batch columns with one entry per explained row, that is per (image, target) pair. All other batch
+            columns have one entry per image.
 
     Example:
         >>> class CaptionCollator(RowCollator):
@@ -29,9 +29,9 @@ class RowCollator:
     explained_row_columns: ClassVar[tuple[str, ...]] = EXPLAINED_ROW_COLUMNS
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Make the batch that a guided step reads of rows of a dataset."""
+        """Collate rows of a dataset into the batch that a guided step reads."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(rows).")
 
     def for_evaluation(self) -> Self:
-        """The collator of what is evaluated: annotations as they are, neither moved, dealt out, dilated nor augmented."""
+        """The collator for evaluation: annotations unchanged, neither moved, shuffled, dilated nor augmented."""
         return self

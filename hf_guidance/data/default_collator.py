@@ -1,4 +1,4 @@
-"""The collator of a trainer that was given none."""
+"""The collator that the trainer uses by default."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hf_guidance.data.images.collator import GuidanceCollator
 
 
 def default_collator(processor: Any, config: Any) -> RowCollator:
-    """The collator of annotated images for a model.
+    """A collator of annotated images for a model.
 
     Args:
         processor: The model's image processor; None when rows hold ``pixel_values``.
-        config: The model's configuration: its ``problem_type`` (single-label where it has none) and ``num_labels``.
+        config: The model's configuration, of which ``problem_type`` (single-label if unset) and ``num_labels`` are read.
     """
     problem = getattr(config, "problem_type", None) or "single_label_classification"
     return GuidanceCollator(processor, problem, getattr(config, "num_labels", None))

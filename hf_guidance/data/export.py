@@ -28,7 +28,7 @@ def export_dataset(
     `huggingface_hub.upload_folder` publishes it.
 
     Args:
-        builder: any builder; it need not be prepared, and is left as it is.
+        builder: any builder; it need not be prepared, and is not changed.
         folder: where to write.
         overwrite: replace a folder that is not empty.
         num_proc: number of processes.
@@ -48,7 +48,7 @@ def export_dataset(
     if target.exists() and (not target.is_dir() or any(target.iterdir())) and not overwrite:
         raise ValueError(f"folder: {target} is not empty; pass overwrite=True or another folder.")
     with whole_folder(target) as draft:
-        writer = deepcopy(builder)  # preparing changes where a builder looks for its data
+        writer = deepcopy(builder)  # a copy, because preparing changes where a builder looks for its data
         raw = draft.parent / "raw"
         writer.download_and_prepare(str(raw), file_format="parquet", num_proc=num_proc, max_shard_size=max_shard_size)
         (draft / "data").mkdir()

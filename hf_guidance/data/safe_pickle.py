@@ -14,7 +14,7 @@ import numpy as np
 def safe_load(path: str | os.PathLike[str]) -> Any:
     """Read a pickle file of plain data, as data sets use for id maps.
 
-    A pickle can call any function while it is read. Here only what rebuilds numpy scalars and arrays can be called.
+    Reading a pickle can call any function. Here only the functions that rebuild bytes, numpy scalars and arrays can be called.
 
     Args:
         path: The file. Pickles of Python 2 are read as Latin-1.
@@ -23,7 +23,7 @@ def safe_load(path: str | os.PathLike[str]) -> Any:
         Lists, tuples, sets and dicts of text, bytes, numbers, None, numpy scalars and arrays.
 
     Raises:
-        ValueError: The file holds anything else, is no pickle, or is cut short.
+        ValueError: The file holds anything else, is not a pickle, or is cut short.
 
     Example:
         >>> rows = safe_load("train36_imgid2img.pkl")
@@ -32,7 +32,7 @@ def safe_load(path: str | os.PathLike[str]) -> Any:
 
 
 def safe_loads(content: bytes, name: str) -> Any:
-    """As `safe_load`, from bytes; the name tells in errors where they are from."""
+    """As `safe_load`, from bytes; ``name`` says in errors where they come from."""
     try:
         return _Unpickler(io.BytesIO(content), encoding="latin1").load()
     except _Refused as error:
@@ -40,7 +40,7 @@ def safe_loads(content: bytes, name: str) -> Any:
             f"{name} holds {error}; allowed are containers, text, bytes, numbers and numpy values. Write it again as JSON."
         ) from None
     except Exception as error:  # a broken pickle raises whatever its bytes happen to mean
-        raise ValueError(f"{name} is no whole pickle ({error!r}); copy or write it again.") from None
+        raise ValueError(f"{name} is not a complete pickle ({error!r}); copy or write it again.") from None
 
 
 class _Refused(Exception):
@@ -71,7 +71,7 @@ def _dtype(code: str, *_: Any) -> np.dtype[Any]:
 
 
 def _array(kind: Any, shape: Any, *_: Any) -> Any:
-    return np.ndarray((0,), np.int8)  # the content follows as its state
+    return np.ndarray((0,), np.int8)  # the content follows as the state of the array
 
 
 def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: str) -> Any:
@@ -82,7 +82,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _dtype,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
-    ("numpy", "ndarray"): "ndarray",  # a name for _array, not to be called
+    ("numpy", "ndarray"): "ndarray",  # the `kind` of _array; a string, so that it cannot be called
     ("numpy.core.multiarray", "_reconstruct"): _array,
     ("numpy._core.multiarray", "_reconstruct"): _array,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,

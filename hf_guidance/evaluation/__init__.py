@@ -1,7 +1,7 @@
-"""Evaluation: what is measured of models and their maps.
+"""Evaluation: metrics of models and of their attributions.
 
-``scores`` runs a model on edited inputs, ``analysis`` reads numbers only, ``classification`` has F1 and mAP. These three load
-scikit-learn or scipy, or are for few, so they are imported by their own names.
+``scores`` runs a model on edited inputs, ``analysis`` works on numbers only, ``classification`` has F1 and mAP. Import their
+names from these three modules, not from here: they load scikit-learn or scipy, or few users need them.
 """
 
 from hf_guidance.evaluation.analysis.pareto_record import load_front, load_representative

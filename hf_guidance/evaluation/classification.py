@@ -1,4 +1,4 @@
-"""Classification metrics for ``Trainer(compute_metrics=...)``: of all decisions together, and average precision."""
+"""Classification metrics for ``Trainer(compute_metrics=...)``: micro-averaged scores and average precision."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def micro_scores(
     Args:
         logits: (images, classes).
         labels: (images, classes) of zeros and ones.
-        threshold: On the logits, one or one per class; 0 is probability 0.5.
+        threshold: Threshold on the logits, one number or one per class; 0 is probability 0.5.
 
     Returns:
-        "accuracy", "precision", "recall", "f1" in [0, 1]; a share of nothing is 0.
+        "accuracy", "precision", "recall", "f1" in [0, 1]; a score whose denominator is 0 is 0.
 
     Raises:
-        ValueError: The shapes differ, there is no decision, NaN among the logits, or labels other than 0 and 1.
+        ValueError: The shapes differ, the arrays are empty, a logit is NaN, or a label is neither 0 nor 1.
 
     Example:
         >>> micro_scores([[2.0, -1.0], [0.5, 0.3]], [[1, 0], [0, 1]])["recall"]
@@ -47,10 +47,10 @@ def micro_f1(logits: npt.ArrayLike, labels: npt.ArrayLike, threshold: float | np
     Args:
         logits: (images, classes).
         labels: (images, classes) of zeros and ones.
-        threshold: On the logits, one or one per class; 0 is probability 0.5.
+        threshold: Threshold on the logits, one number or one per class; 0 is probability 0.5.
 
     Returns:
-        F1 in [0, 1]; 0 without any positive.
+        F1 in [0, 1]; 0 where neither a decision nor a label is positive.
 
     Raises:
         ValueError: As for ``micro_scores``.
@@ -61,14 +61,14 @@ def micro_f1(logits: npt.ArrayLike, labels: npt.ArrayLike, threshold: float | np
 def average_precisions(
     logits: npt.ArrayLike, labels: npt.ArrayLike, interpolation: str = "none"
 ) -> npt.NDArray[np.float64]:
-    """Average precision of each class, NaN for classes without a positive.
+    """Average precision of each class, NaN for classes without a positive label.
 
     Args:
         logits: (images, classes).
         labels: (images, classes) of zeros and ones.
         interpolation: "none" for the area below the steps of precision over recall, or "eleven_point" for the mean over
-            the recalls 0, 0.1, .., 1 of the highest precision from there on (PASCAL VOC 2007); equal logits are then
-            ranked in the order of the images.
+            the recalls 0, 0.1, .., 1 of the highest precision at that recall or above (PASCAL VOC 2007); equal logits are
+            then ranked in the order of the images.
 
     Returns:
         (classes,).
@@ -88,7 +88,7 @@ def average_precisions(
 
 
 def mean_average_precision(logits: npt.ArrayLike, labels: npt.ArrayLike, interpolation: str = "none") -> float:
-    """Average precision, macro over the classes with at least one positive.
+    """Mean average precision over the classes with at least one positive label.
 
     Args:
         logits: (images, classes).
@@ -109,21 +109,21 @@ def _eleven_point(logits: npt.NDArray[Any], labels: npt.NDArray[np.bool_]) -> np
     hits = np.cumsum(ranked, axis=0)
     precision = hits / np.arange(1, len(hits) + 1)[:, None]
     from_here_on = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    # The rank at which a recall is reached, in whole numbers: 3 of 10 is not below 0.3.
+    # The rank at which each recall is reached. Compared in whole numbers: with floats, rounding may put 3 of 10 below 0.3.
     first = (10 * hits >= np.arange(11)[:, None, None] * hits[-1]).argmax(1)
     return np.asarray(np.where(labels.any(0), np.take_along_axis(from_here_on, first, axis=0).mean(0), np.nan))
 
 
 def best_threshold(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """The logit threshold with the highest micro-F1 on held-in data, for models whose logits sink under guidance.
+    """The logit threshold with the highest micro-F1 on the given data, for models whose logits sink under guidance.
 
     Args:
         logits: (images, classes).
         labels: (images, classes) of zeros and ones.
 
     Returns:
-        The middle of the best among 201 thresholds from the lowest to the highest logit: where the classes are apart, the
-        middle of the gap.
+        The middle between the smallest and the largest of the best, among 201 evenly spaced thresholds from the lowest to
+        the highest logit. Where the logits separate the labels, this is the middle of the gap.
 
     Raises:
         ValueError: As for ``micro_scores``.
@@ -138,8 +138,8 @@ def best_threshold(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 def classification_metrics(problem_type: str) -> Callable[[Any], dict[str, float]]:
     """Make a ``compute_metrics``: accuracy for single-label tasks, micro-F1 and mAP for multi-label tasks.
 
-    Where no image has a label, mAP is undefined: NaN, so that an evaluation on such a split does not end training. Then
-    ``ParetoCheckpoints(metrics=("eval_map", ...))`` keeps no model of that evaluation, and says so.
+    mAP is NaN where no image has a label, so that evaluating such a split does not end training.
+    ``ParetoCheckpoints(metrics=("eval_map", ...))`` then logs a warning and keeps no model of that evaluation.
 
     Args:
         problem_type: "single_label_classification" or "multi_label_classification".
@@ -164,5 +164,7 @@ def _checked(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[npt.NDArray[
     if np.isnan(values).any():
         raise ValueError(f"{np.isnan(values).sum()} of {values.size} logits are NaN: the model has diverged.")
     if truth.dtype != bool and not np.isin(truth, (0, 1)).all():
-        raise ValueError("labels hold values other than 0 and 1; give one column a class, 1 where the image shows it.")
+        raise ValueError(
+            "labels hold values other than 0 and 1; give one column per class, 1 where the image shows it."
+        )
     return values, truth.astype(bool)

@@ -13,21 +13,21 @@ import numpy.typing as npt
 def attribution_figure(
     rows: Sequence[dict[str, Any]], columns: Sequence[str], path: str | Path, image_key: str = "image"
 ) -> None:
-    """Save a grid: each row an image with its boxes, then its maps drawn over it.
+    """Save a grid with one line per image: the image with its boxes, then the same with each of its maps drawn over it.
 
     Args:
-        rows: Each with ``image_key`` (height, width, 3) in [0, 1], one map (height, width) per column name, optionally
-            "boxes" (n, 4) xyxy and "titles" {column: text}. Only the positive part of a map is drawn.
+        rows: One dict per image with ``image_key`` (height, width, 3) in [0, 1], one map (height, width) per column name,
+            optionally "boxes" (n, 4) xyxy and "titles" {column: text}. Only the positive part of a map is drawn.
         columns: Names of the maps.
-        path: Where to write; the suffix decides the format.
+        path: File to write; the suffix decides the format.
         image_key: Key of the image.
 
     Raises:
-        ValueError: No rows.
+        ValueError: ``rows`` is empty.
     """
     if not rows:
         raise ValueError("rows is empty: there is nothing to draw; give at least one image.")
-    from matplotlib.figure import Figure  # here: plotting is optional
+    from matplotlib.figure import Figure  # imported here: plotting is optional
     from matplotlib.patches import Rectangle
 
     figure = Figure(figsize=(2.2 * (len(columns) + 1), 2.3 * len(rows)), layout="constrained")

@@ -1,4 +1,4 @@
-"""Grounding: score attributions of the evaluated images with evaluate modules, pair by pair as they arrive."""
+"""Grounding: scores the attributions of evaluated images with evaluate modules, batch by batch."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from hf_guidance.views import Needs
 
 
 class Grounding:
-    """What ``evaluate()`` measures of attributions, over all annotated (image, positive class) pairs.
+    """The metrics of attributions that ``evaluate()`` reports, over all annotated (image, positive class) pairs.
 
-    Maps are brought to the size of the importance (bilinear), boxes that are padding are left out, and both are handed to
-    the metrics batch by batch; only scalars are kept. A batch costs one forward and one backward per class slot.
+    Maps are resized to the importance (bilinear), and boxes that are padding are left out. Both go to the metrics batch by
+    batch; only scalars are kept. A batch costs one forward, and one backward per slot: slots number the explained rows of
+    an image.
 
     Args:
-        attribution: Where the model looks; unguided models are measured the same way.
-        metrics: Names of this library's metrics, or loaded evaluate modules with ``predictions`` = maps and
-            ``references`` = masks.
-        importance: Column to compare with.
-        unannotated: What becomes of pairs whose importance is empty or not given: "drop" leaves them out, "zero" counts
-            them as maps entirely outside of it, EPG and IoU 0. The latter is the mean over all positives that arXiv
-            2303.11932 reports, where boxes that vanish at 224 pixels keep their class.
+        attribution: The attribution to measure; unguided models are measured the same way.
+        metrics: Names of this library's metrics, or loaded evaluate modules that take maps as ``predictions`` and masks
+            as ``references``.
+        importance: Batch column that the maps are compared with.
+        unannotated: What to do with pairs whose importance is empty or not given. "drop" leaves them out. "zero" counts
+            them as maps entirely outside the importance, with EPG and IoU 0. This is the mean over all positives that
+            arXiv 2303.11932 reports: there an image keeps its class when the boxes vanish at 224 pixels.
 
     Raises:
-        ValueError: Another ``unannotated``, or an ``attribution`` that is not an attribution.
+        ValueError: Unknown ``unannotated``, or an ``attribution`` that is not an attribution.
 
     Example:
         >>> trainer = GuidedTrainer(..., grounding=Grounding(GradCAM(), metrics=("epg", "attribution_iou")))
@@ -53,7 +54,7 @@ class Grounding:
                 f"attribution={attribution!r} is a {type(attribution).__name__}; give an attribution, as GradCAM()."
             )
         check_choice("unannotated", unannotated, ("drop", "zero"))
-        import evaluate  # here: it takes seconds to import, and only measuring needs it
+        import evaluate  # imported here: it takes seconds, and only measuring needs it
 
         self.attribution = attribution
         self.importance = importance
@@ -65,7 +66,7 @@ class Grounding:
         self._pairs = 0
 
     def needs(self) -> Needs:
-        """What the attribution reads."""
+        """What the attribution needs of a Forward."""
         return self.attribution.needs()
 
     def add(
@@ -78,10 +79,11 @@ class Grounding:
         """Add the explained rows of a batch.
 
         Args:
-            forward: A forward whose needs include this one's, annotated rows only; None when a batch has none.
-            batch: What the collator gave, pairs without annotation included.
-            images: Number of its images.
-            gather: Joins a list with one item an image over all processes, dropping the last batch's duplicates.
+            forward: A forward of the annotated explained rows only, whose needs include those of this grounding; None when
+                the batch has none.
+            batch: The collated batch, pairs without annotation included.
+            images: Number of images in the batch.
+            gather: Joins a list with one item per image over all processes, without the duplicates of the last batch.
         """
         by_image: list[list[Any]] = [[] for _ in range(images)]
         if forward is not None:
@@ -110,17 +112,17 @@ class Grounding:
             metric.add_batch(predictions=[p[0] for p in pairs], references=[p[1] for p in pairs])
 
     def reset(self) -> None:
-        """Forget what was added, as an evaluation that failed leaves it."""
+        """Forget the pairs added so far; an evaluation that failed leaves some behind."""
         if self._pairs:
             for metric in self._metrics:
-                with suppress(Exception):  # modules forget only by computing, which may fail on what was half added
+                with suppress(Exception):  # a module forgets its pairs only in compute(), which may fail on them
                     metric.compute()
         self._pairs = 0
 
     def compute(self) -> dict[str, float]:
-        """The metrics of everything added, and forget it; empty when nothing was.
+        """Compute the metrics of the pairs added, and forget the pairs; empty without pairs.
 
-        A metric's main value has the metric's name, its others are prefixed by it: "epg", "epg_undefined_share".
+        The main value of a metric has the metric's name, which prefixes its other values: "epg", "epg_undefined_share".
         """
         if not self._pairs:
             return {}
@@ -134,21 +136,21 @@ class Grounding:
 
 
 def _unannotated(batch: Mapping[str, Any]) -> list[int]:
-    """The images of the pairs without annotation, an entry a pair."""
+    """The image of each pair without annotation, one entry per pair."""
     flags = list(batch.get(ANNOTATED, []))
     return [image for image, used in zip(batch.get(ROW, range(len(flags))), flags, strict=True) if not used]
 
 
 def default_grounding(guidance: Guidance, family: Callable[[], Family]) -> Grounding | None:
-    """Measure the maps of the first term on attributions: EPG, or for boxes plausibility; None without such a term.
+    """Make the grounding of the first term on attributions: EPG, or plausibility for boxes; None without such a term.
 
     Args:
         guidance: The terms.
-        family: Gives the model's family; asked where there is a term.
+        family: Returns the model's family; called only if there is such a term.
     """
     for term in guidance.on_attributions.values():
         told = getattr(term.objective, "importance", IMPORTANCE)
-        # What a control is told is not what it is measured by.
+        # A control is trained with random importance, but measured by the human one.
         column = IMPORTANCE if told == RANDOM_IMPORTANCE else told
         return Grounding(term.objective.attribution, (family().metric,), column)  # type: ignore[attr-defined]
     return None

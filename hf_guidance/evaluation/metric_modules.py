@@ -1,4 +1,4 @@
-"""Finding the evaluate modules that travel with the package."""
+"""Finds the evaluate modules that are shipped with the package."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ def metric_path(name: str) -> str:
     """The folder of a metric, for `evaluate.load`.
 
     Args:
-        name: name of a metric of this library.
+        name: Name of a metric of this library.
 
     Returns:
         The path of the folder that holds `<name>.py`.
 
     Raises:
-        ValueError: for an unknown name; the message lists the known ones.
+        ValueError: The name is unknown; the message lists the known ones.
 
     Example:
         >>> epg = evaluate.load(hf_guidance.metric_path("epg"))

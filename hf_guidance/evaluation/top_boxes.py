@@ -1,4 +1,4 @@
-"""Top boxes, those to which the model attributes most, and their overlap with the boxes that are important to people."""
+"""Top boxes (those with the largest attribution), and their overlap with the boxes that are important to people."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 def top_boxes(attribution: Tensor, share: float, real: Tensor | None = None) -> Tensor:
-    """The boxes with the largest positive attribution: {A > cut and A > 0}.
+    """The boxes of each explained row with the largest positive attribution: {A > cut and A > 0}.
 
-    The cut is the value at the descending rank ``int(share * boxes)`` (from 0): so many boxes without ties, fewer with ties or
-    few positive values (arXiv 2206.11212, official code).
+    The cut is the value at rank ``int(share * boxes)`` in descending order, counted from 0. Without ties, that many boxes
+    are top boxes; with ties or few positive values, fewer are (arXiv 2206.11212, official code).
 
     Args:
         attribution: (rows, objects), any sign.
@@ -25,7 +25,7 @@ def top_boxes(attribution: Tensor, share: float, real: Tensor | None = None) -> 
         (rows, objects) bool.
 
     Raises:
-        ValueError: ``share`` out of range, or the attribution is no matrix.
+        ValueError: ``share`` is out of range, or the attribution does not have two dimensions.
 
     Example:
         >>> top_boxes(torch.tensor([[0.5, 0.1, -1.0, 0.3]]), 0.5).tolist()
@@ -37,7 +37,7 @@ def top_boxes(attribution: Tensor, share: float, real: Tensor | None = None) -> 
         raise ValueError(f"attribution has shape {tuple(attribution.shape)}; allowed is (rows, objects).")
     real = torch.ones_like(attribution, dtype=torch.bool) if real is None else real
     ordered = attribution.masked_fill(~real, -torch.inf).sort(1, descending=True).values
-    # A table, for the product must be rounded as Python does, on every device.
+    # int(share * boxes) comes from a table, so that every device rounds the product as Python does.
     table = [int(share * boxes) for boxes in range(attribution.shape[1] + 1)]
     ranks = torch.tensor(table, device=attribution.device)[real.sum(1)]
     return (attribution > ordered.gather(1, ranks[:, None])) & (attribution > 0) & real
@@ -48,7 +48,7 @@ def overlap(chosen: npt.NDArray[np.bool_], important: npt.NDArray[np.bool_]) -> 
 
     Args:
         chosen: (..., objects) bool.
-        important: (..., objects) bool, broadcasts against it.
+        important: (..., objects) bool, broadcasts against ``chosen``.
 
     Returns:
         (...) float64 in [0, 1], NaN where both are empty.
@@ -68,8 +68,8 @@ def top_box_iou(
     Args:
         attribution: (points, objects), as ``explanation_scores`` returns it.
         importance: (points, objects), NaN at padding.
-        threshold: Boxes above it are important.
-        levels: Shares of boxes; each gives its top boxes, the largest positive attributions.
+        threshold: Boxes whose importance exceeds it are important.
+        levels: Shares of boxes; the top boxes are taken at each of them.
 
     Returns:
         (points, levels) float64 in [0, 1], NaN where a point has neither important nor top boxes.

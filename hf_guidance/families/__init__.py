@@ -1,4 +1,4 @@
-"""Families: one file per architecture; a new one is a file with MODEL_TYPES and build(model), and a line here."""
+"""Families: one file per architecture. A new architecture needs a file with MODEL_TYPES and build(model), and a line here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def family_of(model: Any) -> Family:
         model: A transformers model, or a wrapper with the model at ``.module``.
 
     Raises:
-        ValueError: No family knows the model type; names those that exist.
+        ValueError: No family is for this model type; the message names the known ones.
     """
     model = getattr(model, "module", model)
     model_type = getattr(getattr(model, "config", None), "model_type", None)

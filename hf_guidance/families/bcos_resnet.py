@@ -1,4 +1,4 @@
-"""B-cos ResNet of ``hf_guidance.models``: stages of dynamic linear layers, a map a class, mean over the places."""
+"""B-cos ResNet of ``hf_guidance.models``: stages of dynamic linear layers, one map per class, mean over the places."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODEL_TYPES = ("bcos_resnet",)
 def build(model: Any) -> Family:
     """Layers are the outputs of the stages; the class map is the head's, before the mean and the bias.
 
-    The operations are positively homogeneous but for the 1e-6 in the lengths of patches, so that ``biases`` stays unknown.
+    ``biases`` stays None: because of the 1e-6 in the lengths of patches, the operations are not exactly positively homogeneous.
     """
     stages = [f"stages.{i}" for i in range(len(model.stages))]
     return Family(layers=spread(stages), class_map="classifier")

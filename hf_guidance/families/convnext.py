@@ -11,10 +11,11 @@ MODEL_TYPES = ("convnext", "convnextv2")
 
 
 def build(model: Any) -> Family:
-    """Layers are the outputs of the stages, "mid1" to "mid3" behind the LayerNorm with which the next stage begins.
+    """Layers are the outputs of the stages, "mid1" to "mid3" after the LayerNorm with which the next stage begins.
 
-    Before it, input times gradient vanishes by scale invariance. The LayerNorm of the head, which comes after the mean,
-    leaves maps at "final" alone, but rules out the closed form there.
+    Before that LayerNorm, input times gradient vanishes, because the LayerNorm is invariant to the scale of its input. The
+    LayerNorm of the head comes after the mean: it does not make the maps at "final" vanish, but rules out the closed form
+    of the gradient there.
     """
     base = model.config.model_type
     last = len(getattr(model, base).encoder.stages) - 1

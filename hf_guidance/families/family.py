@@ -1,4 +1,4 @@
-"""Family: what the library must know of an architecture, and nothing else does."""
+"""Family: all that the library must know about one architecture, in one place."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hf_guidance.views.layers import choices, is_class_map
 
 @dataclass(frozen=True)
 class FullCall:
-    """What the unedited input left behind, for views to re-use.
+    """Results of the model call on the unedited input, for views to re-use.
 
     Attributes:
-        outputs: What the model put out.
-        shared: Module path to output, for the family's ``shared`` modules.
+        outputs: What the model returned.
+        shared: Module path -> output, for the family's ``shared`` modules.
     """
 
     outputs: Any
@@ -32,23 +32,24 @@ class Family:
     """Inputs, outputs and layers of one model.
 
     Attributes:
-        layers: Symbolic layer ("mid1", "mid2", "mid3", "final") to the path of the module whose output it is.
+        layers: Symbolic layer ("mid1", "mid2", "mid3", "final") -> path of the module whose output it is.
         features: Name of the input that attributions at layer "input" explain.
-        inputs: Batch columns the model's forward takes.
+        inputs: Batch columns that the model's forward takes.
         logits: Name of the output that holds the logits.
-        channel_axis: 1 for (rows, channels, height, width); -1 where layers put channels last, as tokens
-            (rows, tokens, channels) or maps (rows, height, width, channels).
+        channel_axis: 1 for (images, channels, height, width); -1 if layers put channels last, in tokens
+            (images, tokens, channels) or maps (images, height, width, channels).
         prefix_tokens: Leading tokens without a place in the image.
-        pooled_linear: Path of the Linear head where the logits are it applied to the plain spatial mean of the
-            layer "final"; there the gradient is a row of its weight matrix (CAM, arXiv 1512.04150). None elsewhere.
-        places: Batch column (images, *space) that is zero where a place is padding; None where all are real.
+        pooled_linear: Path of the head, if it is a Linear layer on the plain spatial mean of the layer "final". The gradient
+            there is then a row of the head's weight matrix (CAM, arXiv 1512.04150). None for other heads.
+        places: Batch column (images, *space) that is zero where a place is padding; None if no place is padding.
         shared: Paths of modules whose output on the full input ``call`` re-uses.
-        class_map: Path of the module that puts out a map for each class, (rows, classes, height, width), whose mean over
-            places plus a bias is the logits, and which sums dynamic weights times the layer "final" (B-cos heads).
-        biases: Paths of modules that keep the net from being positively homogeneous up to a bias of the logits; () where
-            there are none, as in X-DNNs; None where that was not looked into.
-        images: Whether the features are images, which a collator of images can give.
-        metric: Name of the metric that measures the model's maps where no other is asked for.
+        class_map: Path of the module whose output is one map per class, (images, classes, height, width). The mean of a map
+            over the places plus a bias is the logit, and the maps are sums of dynamic weights times the layer "final" (B-cos
+            heads). None for other heads.
+        biases: Paths of the modules because of which the net is not positively homogeneous up to a bias of the logits; () if
+            there are none, as in X-DNNs; None if this is unknown.
+        images: Whether the features are images, which a collator of images can provide.
+        metric: Name of the metric that measures the model's maps if no other is asked for.
     """
 
     layers: Mapping[str, str]
@@ -69,7 +70,7 @@ class Family:
         """Resolve a symbolic layer or check a dotted module path.
 
         Raises:
-            ValueError: Neither a symbolic layer nor a module of the model; names the allowed layers and close paths.
+            ValueError: Neither a symbolic layer nor a module of the model; the message names the layers and close paths.
         """
         if is_class_map(layer) and self.class_map is not None:
             return self.class_map
@@ -85,34 +86,38 @@ class Family:
         )
 
     def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullCall) -> Any:
-        """Run the model on edited copies of its features.
+        """Call the model on edited copies of its features.
 
-        Families whose other inputs are encoded apart from the features re-use their encoding from the full run.
+        Families that encode their other inputs apart from the features re-use that encoding from the call on the full input.
 
         Args:
             model: The unwrapped model.
-            inputs: The arguments of its forward on the unedited batch.
+            inputs: The arguments of the model's forward on the unedited batch.
             copies: (copies * images, ...) edited features, copy by copy.
-            full: What the unedited batch left behind.
+            full: Results of the call on the unedited batch.
 
         Returns:
-            What the model puts out.
+            The outputs of the model.
         """
         return model(**repeated(inputs, len(copies) // len(inputs[self.features])) | {self.features: copies})
 
     def call_hard(
         self, model: nn.Module, inputs: Mapping[str, Any], keep: Tensor, fill: Tensor, full: FullCall
     ) -> Any | None:
-        """Run the model on hard views without making the copies, where it can: what it puts out, or None.
+        """Call the model on hard views without making the copies, if the family can.
 
-        Only for views whose logits alone are read. Equals ``call`` on the copies in values and parameter gradients.
+        Only for views of which nothing but the logits is read. Values and parameter gradients equal those of ``call`` on the
+        copies.
 
         Args:
             model: The unwrapped model.
-            inputs: The arguments of its forward on the unedited batch.
+            inputs: The arguments of the model's forward on the unedited batch.
             keep: (copies, images, *space) bool.
             fill: A scalar, or in the layout of the features.
-            full: What the unedited batch left behind.
+            full: Results of the call on the unedited batch.
+
+        Returns:
+            The outputs of the model; None if the family cannot do without the copies.
         """
         return None
 
@@ -120,20 +125,20 @@ class Family:
         """The model's attention over its places, (images, *space), from its outputs with ``attention_inputs``.
 
         Raises:
-            ValueError: The architecture has none.
+            ValueError: The architecture has no such attention.
         """
         raise ValueError(
-            f"the model puts out {type(outputs).__name__} without attention over {self.features!r}; AttentionWeights is "
-            "for models with one, as UpDn and LXMERT."
+            f"the model returns {type(outputs).__name__} without attention over {self.features!r}; AttentionWeights is "
+            "for models that return attention, such as UpDn and LXMERT."
         )
 
     @property
     def attention_inputs(self) -> dict[str, Any]:
-        """Arguments of the model's forward that make it put out its attention."""
+        """Arguments of the model's forward that make it return its attention."""
         return {}
 
     def canonical(self, features: Tensor) -> Tensor:
-        """Bring the features of the batch to (images, channels, *space); images are that in every family."""
+        """Bring the features of the batch to (images, channels, *space); pixels have that layout already."""
         return features
 
     def as_features(self, canonical: Tensor) -> Tensor:
@@ -141,19 +146,19 @@ class Family:
         return canonical
 
     def spatial(self, activation: Tensor, image_size: tuple[int, int] | None) -> Tensor:
-        """Bring an activation to (rows, channels, *space).
+        """Bring an activation to (images, channels, *space).
 
         Args:
-            activation: Maps (rows, channels, height, width) or channels last, tokens (rows, tokens, channels), or
-                vectors (rows, features).
-            image_size: (height, width) of the input in pixels; tells the grid of tokens. None where the features are
-                no images.
+            activation: Maps (images, channels, height, width) or with channels last, tokens (images, tokens, channels), or
+                vectors (images, features).
+            image_size: (height, width) of the input in pixels, from which the grid of tokens follows. None if the features
+                are not images.
 
         Returns:
-            (rows, channels, height, width), or (rows, features) as it was.
+            (images, channels, height, width), or (images, features) unchanged.
 
         Raises:
-            ValueError: The activation has another number of axes, or its tokens fill no grid.
+            ValueError: The activation has another number of axes, or its tokens do not fill a grid.
         """
         if activation.dim() == 2:
             return activation
@@ -162,12 +167,12 @@ class Family:
         if activation.dim() == 4:
             return activation if self.channel_axis == 1 else activation.movedim(-1, 1)
         raise ValueError(
-            f"an activation of shape {tuple(activation.shape)} has no known layout; choose a layer that puts out "
-            "(rows, channels, height, width), (rows, tokens, channels) or (rows, features)."
+            f"an activation of shape {tuple(activation.shape)} has no known layout; choose a layer with output "
+            "(images, channels, height, width), (images, tokens, channels) or (images, features)."
         )
 
     def raw(self, features: Tensor, like: Tensor) -> Tensor:
-        """Bring (images, channels, *space) back to the layout of a raw activation, prefix tokens from ``like``."""
+        """Bring (images, channels, *space) back to the layout of a raw activation, with the prefix tokens of ``like``."""
         if self.channel_axis == 1 or features.dim() == 2:
             return features
         if like.dim() == 4:
@@ -175,19 +180,19 @@ class Family:
         return torch.cat([like[:, : self.prefix_tokens], features.flatten(2).transpose(1, 2)], dim=1)
 
     def blend(self, original: Tensor, keep: Tensor, fill: Tensor, first: bool = False) -> Tensor:
-        """Edited copies ``fill + keep * (original - fill)`` in the layout of ``original``.
+        """Make edited copies ``fill + keep * (original - fill)`` in the layout of ``original``.
 
         Args:
             original: (images, ...) raw activation or features.
             keep: (copies, images or 1, *space or ones), bool (hard, selected) or float in [0, 1] (soft, blended).
             fill: Broadcasts against ``original``.
-            first: Whether ``original`` is the features, which have (images, channels, *space) in every family.
+            first: Whether ``original`` is the features, which are (images, channels, *space) here whatever ``channel_axis``.
 
         Returns:
             (copies * images, ...), copy by copy.
 
         Raises:
-            ValueError: ``keep`` has places, and the layout of ``original`` is not (images, channels, *space).
+            ValueError: ``keep`` differs between places, but the layout of ``original`` is not (images, channels, *space).
         """
         if keep[0, 0].numel() == 1:
             mask = keep.reshape(*keep.shape[:2], *[1] * (original.dim() - 1))
@@ -196,7 +201,7 @@ class Family:
         else:
             raise ValueError(
                 f"a mask of shape {tuple(keep.shape)} cannot edit an activation of shape {tuple(original.shape)}; views "
-                "that mask places edit the input, or layers of shape (rows, channels, height, width)."
+                "that mask places edit the input, or layers of shape (images, channels, height, width)."
             )
         if mask.dtype == torch.bool:
             return torch.where(mask, original, fill).expand(len(keep), *original.shape).flatten(0, 1)
@@ -204,7 +209,7 @@ class Family:
 
 
 def repeated(inputs: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """The arguments with every tensor repeated, copy by copy."""
+    """Repeat every tensor among the arguments, copy by copy."""
     return {
         name: value.repeat(count, *[1] * (value.dim() - 1)) if isinstance(value, Tensor) else value
         for name, value in inputs.items()

@@ -11,12 +11,12 @@ def tokens_to_grid(tokens: Tensor, prefix: int, image_size: tuple[int, int]) -> 
     """Lay out patch tokens as a grid of the image's aspect ratio.
 
     Args:
-        tokens: (rows, prefix + height * width, channels).
+        tokens: (images, prefix + height * width, channels).
         prefix: Leading tokens without a place in the image (class, distillation, register).
         image_size: (height, width) of the image in pixels, which gives the aspect ratio.
 
     Returns:
-        (rows, channels, height, width).
+        (images, channels, height, width).
 
     Raises:
         ValueError: The tokens do not fill a grid of that aspect ratio.
@@ -34,7 +34,7 @@ def tokens_to_grid(tokens: Tensor, prefix: int, image_size: tuple[int, int]) -> 
 
 @lru_cache
 def _grid_height(count: int, image_size: tuple[int, int]) -> int | None:
-    # Patches of one square stride cover the image: padded to whole ones (ceil) or cut to them (floor).
+    # Square patches cover the image, which is padded to whole patches (ceil) or cut to them (floor).
     height, width = image_size
     guess = (height * width / max(count, 1)) ** 0.5
     for stride in sorted(range(1, max(image_size) + 1), key=lambda s: abs(s - guess)):

@@ -1,4 +1,4 @@
-"""LXMERT for question answering of transformers, of any answer head size (``config.num_qa_labels``)."""
+"""LXMERT of transformers for question answering, with any number of answers (``config.num_qa_labels``)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ MODEL_TYPES = ("lxmert",)
 
 @dataclass(frozen=True)
 class LxmertFamily(RegionFamily):
-    """Views take the encoded question from the full input: the language layers run once a step.
+    """Views re-use the encoded question of the full input: the language layers are called once per step.
 
-    The relational layers mix boxes from the first on, so boxes are encoded anew in every view.
+    The boxes are encoded anew for every view, because the relational layers mix them from the first layer on.
     """
 
     logits: str = "question_answering_score"
 
     def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullCall) -> Any:
-        """Run on edited copies without the language layers."""
+        """Call the model on edited copies, without its language layers."""
         count = len(copies) // len(inputs[self.features])
         language = full.shared[self.shared[0]].repeat(count, 1, 1)
         with _language_given(model, language):
@@ -39,18 +39,18 @@ class LxmertFamily(RegionFamily):
 
     @property
     def attention_inputs(self) -> dict[str, Any]:
-        """LXMERT puts out its attention when asked to."""
+        """``output_attentions``, without which LXMERT returns no attention."""
         return {"output_attentions": True}
 
 
 def build(model: Any) -> LxmertFamily:
-    """Layers are what encodes the boxes: their embedding, relational layers, and cross-modality layers but the last.
+    """Layers are the modules that encode the boxes: embedding, relational layers, cross-modality layers but the last.
 
-    Only the first token of the question reaches the head, so the boxes behind the last layer have no gradient.
+    Only the first token of the question reaches the head, so the boxes have no gradient after the last layer.
 
     Note:
-        The features go through a Linear and then a LayerNorm, which is blind to their scale: InputXGradient at the input
-        is small (zero without the Linear's bias). Gradient and the perturbation methods are not concerned.
+        The features go through a Linear and then a LayerNorm, which does not depend on their scale: InputXGradient at the
+        input is small (zero without the Linear's bias). Gradient and the perturbation methods are not affected.
     """
     encoder = model.lxmert.encoder
     relational = [f"lxmert.encoder.r_layers.{i}.output" for i in range(len(encoder.r_layers))]
@@ -61,7 +61,7 @@ def build(model: Any) -> LxmertFamily:
 
 @contextmanager
 def _language_given(model: Any, language: Tensor) -> Iterator[None]:
-    # The embeddings hand on the encoded question, and there are no language layers to run.
+    # Inside, the embeddings return the encoded question, and the language layers are taken out.
     lxmert = model.lxmert
     layers = lxmert.encoder.layer
     handle = lxmert.embeddings.register_forward_hook(lambda module, args, output: language)

@@ -12,10 +12,10 @@ from hf_guidance.families.family import Family
 
 @dataclass(frozen=True)
 class RegionFamily(Family):
-    """Features (images, objects, dims); attributions at the input come out (rows, objects).
+    """Features are (images, objects, dims); attributions at the input are (rows, objects), by explained rows.
 
-    Canonical layout is (images, dims, objects), for the features and for layers that put out a vector a box. Positions
-    (``visual_pos``) are an input beside the features: views do not edit them.
+    The canonical layout is (images, dims, objects), for the features and for layers with one vector per box. Positions
+    (``visual_pos``) are an input beside the features, and views do not edit them.
     """
 
     features: str = "visual_feats"
@@ -48,15 +48,15 @@ class RegionFamily(Family):
         return canonical.transpose(1, 2)
 
     def spatial(self, activation: Tensor, image_size: tuple[int, int] | None) -> Tensor:
-        """(rows, objects, channels) to (rows, channels, objects); vectors (rows, features) stay.
+        """(images, objects, channels) to (images, channels, objects); vectors (images, features) stay.
 
         Raises:
             ValueError: The activation has another number of axes.
         """
         if activation.dim() not in (2, 3):
             raise ValueError(
-                f"an activation of shape {tuple(activation.shape)} has no known layout; choose a layer that puts out "
-                "(rows, objects, channels) or (rows, features)."
+                f"an activation of shape {tuple(activation.shape)} has no known layout; choose a layer with output "
+                "(images, objects, channels) or (images, features)."
             )
         return activation if activation.dim() == 2 else activation.transpose(1, 2)
 
@@ -65,7 +65,7 @@ class RegionFamily(Family):
         return features if features.dim() == 2 else features.transpose(1, 2)
 
     def blend(self, original: Tensor, keep: Tensor, fill: Tensor, first: bool = False) -> Tensor:
-        """Edited copies ``fill + keep * (original - fill)``, (copies * images, objects, channels), copy by copy.
+        """Make edited copies ``fill + keep * (original - fill)``, (copies * images, objects, channels), copy by copy.
 
         Args:
             original: (images, objects, channels), or vectors (images, features).
@@ -74,7 +74,7 @@ class RegionFamily(Family):
             first: Whether ``original`` is the features; the layout is the same.
 
         Raises:
-            ValueError: ``keep`` has places, and ``original`` has none.
+            ValueError: ``keep`` differs between boxes, but ``original`` has no boxes.
         """
         if original.dim() != 3 or keep.shape[2:].numel() == 1:
             return super().blend(original, keep, fill)

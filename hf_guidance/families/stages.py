@@ -10,16 +10,16 @@ from torch.nn.utils.parametrize import is_parametrized
 
 
 def spread(paths: Sequence[str]) -> dict[str, str]:
-    """Name the stages: the last is "final", "mid1" to "mid3" are spread evenly over those before it.
+    """Name the stages: the last is "final", and "mid1" to "mid3" are spread evenly over those before it.
 
-    Four stages give mid1, mid2, mid3, final one by one; twelve blocks give blocks 3, 6, 9 and 12. Nets with fewer than
-    four stages have no more symbolic layers than stages: three stages give mid1, mid2, final.
+    Four stages are mid1, mid2, mid3 and final; of twelve blocks these are blocks 3, 6, 9 and 12. Nets with fewer than four
+    stages have as many symbolic layers as stages: three stages are mid1, mid2 and final.
 
     Args:
         paths: Module paths in the order of the forward pass, at least one.
 
     Returns:
-        Symbolic layer to path.
+        Symbolic layer -> path.
     """
     count = min(len(paths), 4)
     positions = [round(len(paths) * (i + 1) / count) - 1 for i in range(count)]
@@ -28,9 +28,9 @@ def spread(paths: Sequence[str]) -> dict[str, str]:
 
 
 def plain_linear(head: Any) -> bool:
-    """Whether a head is exactly a Linear, so that its gradient is a row of its weight: no subclass, no parametrisation.
+    """Whether a head is exactly a Linear, without hooks or parametrisation, so that its gradient is a row of its weight.
 
-    A head that was replaced (an MLP, LoRA, weight normalisation) is differentiated by autograd instead.
+    Any other head (an MLP, LoRA, weight normalisation) is differentiated by autograd instead.
     """
     hooked = bool(
         head is not None and (getattr(head, "_forward_hooks", None) or getattr(head, "_forward_pre_hooks", None))

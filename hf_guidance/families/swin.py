@@ -11,7 +11,7 @@ MODEL_TYPES = ("swin",)
 
 
 def build(model: Any) -> Family:
-    """Stages are captured at their last block's first LayerNorm (see vit.py), "final" at the LayerNorm of the head."""
+    """Stages are read at their last block's first LayerNorm (see families/vit.py), "final" at the LayerNorm of the head."""
     stages = model.swin.encoder.layers
     paths = [f"swin.encoder.layers.{i}.blocks.{len(s.blocks) - 1}.layernorm_before" for i, s in enumerate(stages)]
     head = "classifier" if plain_linear(model.classifier) else None

@@ -17,7 +17,7 @@ def build(model: Any) -> Family:
     """Read the layers off the timm model: transformers by blocks, window transformers and CNNs by stages.
 
     Raises:
-        ValueError: The timm model tells neither blocks nor stages.
+        ValueError: The timm model has neither blocks nor a list of stages.
     """
     net = model.timm_model
     if hasattr(net, "blocks") and hasattr(net, "num_prefix_tokens"):
@@ -28,7 +28,7 @@ def build(model: Any) -> Family:
 
 
 def _tokens(net: Any) -> Family:
-    # Behind the first LayerNorm of each block, for the reasons in vit.py.
+    # The output of the first LayerNorm of each block, for the reasons in families/vit.py.
     blocks = [f"timm_model.blocks.{i}.norm1" for i in range(len(net.blocks))]
     return Family(layers=spread(blocks), channel_axis=-1, prefix_tokens=net.num_prefix_tokens)
 
@@ -56,7 +56,7 @@ def _stages(net: Any) -> Family:
 
 
 def _behind_norm(net: Any, stage: str, following: str | None) -> str:
-    # ConvNeXt: the next stage begins with a LayerNorm, before which input times gradient vanishes (see convnext.py).
+    # ConvNeXt: the next stage begins with a LayerNorm, before which input times gradient vanishes (see families/convnext.py).
     downsample = getattr(net.get_submodule(following), "downsample", None) if following else None
     normed = isinstance(downsample, nn.Sequential) and "LayerNorm" in type(downsample[0]).__name__
     return f"{following}.downsample.0" if normed else stage

@@ -1,4 +1,4 @@
-"""UpDn (arXiv 1707.07998) of ``hf_guidance.models``: attention over boxes by the question."""
+"""UpDn (arXiv 1707.07998) of ``hf_guidance.models``: the question attends to boxes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _QUESTION = ("input_ids", "attention_mask")
 
 @dataclass(frozen=True)
 class UpDnFamily(RegionFamily):
-    """Views take the encoded question, and hard ones the projected boxes, from the full input's outputs."""
+    """Views re-use the encoded question of the full input's outputs, and hard views the projected boxes, too."""
 
     inputs: tuple[str, ...] = ("input_ids", "attention_mask", "visual_feats", "visual_pos", "visual_attention_mask")
 
     def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullCall) -> Any:
-        """Run on edited copies with the question encoded once."""
+        """Call the model on edited copies, without encoding the question again."""
         rest = {name: value for name, value in inputs.items() if name not in (*_QUESTION, self.features)}
         count = len(copies) // len(inputs[self.features])
         question = {"question_embedding": full.outputs["question_embedding"]}
         return model(**repeated(rest | question, count), **{self.features: copies})
 
     def call_hard(self, model: nn.Module, inputs: Mapping[str, Any], keep: Tensor, fill: Tensor, full: FullCall) -> Any:
-        """Run on masks over the projected boxes: neither question nor boxes are encoded again, and no copy is made."""
+        """Call the model with masks of the projected boxes: nothing is encoded again, and no copy is made."""
         rest = {name: value for name, value in inputs.items() if name not in _QUESTION}
         given = {name: full.outputs[name] for name in ("question_embedding", "box_projection")}
         return model(**rest, **given, keep=keep.flatten(0, 1), fill=fill)
@@ -41,5 +41,5 @@ class UpDnFamily(RegionFamily):
 
 
 def build(model: Any) -> UpDnFamily:
-    """No symbolic layers beside the input: the boxes are projected once and then summed."""
+    """There are no symbolic layers beside the input: the boxes are projected once and then summed."""
     return UpDnFamily(layers={})

@@ -13,8 +13,8 @@ MODEL_TYPES = ("vit", "deit")
 def build(model: Any) -> Family:
     """Layers are the outputs of the blocks' first LayerNorm.
 
-    Only the class token reaches the head, so after the last block patch tokens have no gradient; and before a
-    LayerNorm input times gradient vanishes by scale invariance. Behind the LayerNorm neither happens.
+    Only the class token reaches the head, so patch tokens have no gradient after the last block. Before a LayerNorm, input
+    times gradient vanishes, because the LayerNorm is invariant to the scale of its input. After the LayerNorm neither happens.
     """
     base = model.config.model_type
     blocks = [f"{base}.layers.{i}.layernorm_before" for i in range(len(getattr(model, base).layers))]

@@ -1,4 +1,4 @@
-"""Bias-free ResNets: stages, one Linear on the global mean, and whether they are still free of biases."""
+"""Bias-free ResNets: stages, one Linear on the global mean, and the modules that bring a bias in, if any."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, XDNNStem, XDNNBlock)
 def build(model: Any) -> Family:
     """Layers are the outputs of the stages; a head that was replaced has no closed form.
 
-    Integrated gradients are one gradient as long as every module below the logits' own bias is known to be positively
-    homogeneous; the paths of the others become ``biases``.
+    Integrated gradients take one gradient if every module is known to be positively homogeneous, apart from the bias of the
+    logits. The paths of all other modules become ``biases``.
     """
     stages = [f"stages.{i}" for i in range(len(model.stages))]
     head = "classifier" if plain_linear(model.classifier) else None
@@ -44,7 +44,7 @@ def _biased(model: nn.Module) -> Iterator[str]:
 
 
 def _inside(path: str, module: nn.Module) -> Iterator[str]:
-    if module._forward_hooks or module._forward_pre_hooks:  # they may add whatever they like
+    if module._forward_hooks or module._forward_pre_hooks:  # a hook may add anything to the output
         yield path
     elif _is(module, _LINEAR):
         if module.bias is not None:
@@ -57,6 +57,6 @@ def _inside(path: str, module: nn.Module) -> Iterator[str]:
 
 
 def _is(module: nn.Module, kinds: tuple[type, ...]) -> bool:
-    # Subclasses may compute something else; a parametrised weight is still a weight.
+    # Exact types, as subclasses may compute something else. Parametrisation makes a subclass, but only changes the weight.
     kind = type(module).__mro__[1] if is_parametrized(module) else type(module)
     return kind in kinds

@@ -1,4 +1,4 @@
-"""Forward: one step of one model, from the columns of a batch to activations, gradients and attributions."""
+"""Forward: one step of one model, from the columns of a batch to logits, activations, gradients and attributions."""
 
 from hf_guidance.forward.forward import Forward
 from hf_guidance.forward.maps import full_precision, resize_maps

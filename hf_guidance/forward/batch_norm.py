@@ -1,4 +1,4 @@
-"""BatchNorm in train mode: whether it couples images, and how to keep it from doing or learning what it should not."""
+"""BatchNorm in training mode: whether it couples the images of a call, and how to keep its running statistics."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def couples_rows(module: nn.Module) -> bool:
-    """Whether the images of a call see each other: then they cannot be run apart, nor calls be stacked."""
+    """Whether the images of a call affect each other; then calls can be neither split by images nor stacked."""
     return any(isinstance(m, _BatchNorm) and m.training for m in module.modules())
 
 
 def freeze(module: nn.Module) -> None:
-    """Put every BatchNorm into evaluation mode: running statistics are used, and do not learn."""
+    """Put every BatchNorm into evaluation mode: running statistics are used, but not updated."""
     for norm in module.modules():
         if isinstance(norm, _BatchNorm):
             norm.eval()
@@ -23,7 +23,7 @@ def freeze(module: nn.Module) -> None:
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Run copies of images: they are normalised by their own statistics, but running statistics do not learn from them."""
+    """For calls on copies of images: they are normalised by their own statistics, but running statistics stay."""
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False

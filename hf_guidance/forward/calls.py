@@ -1,4 +1,4 @@
-"""Calling the model on the full input and on edited copies, with the wanted layers recorded."""
+"""Model calls on the full input and on edited copies, with the needed layers recorded."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from hf_guidance.views.layers import is_attention, is_input, is_module
 
 @dataclass(frozen=True)
 class ViewCall:
-    """What one view left behind.
+    """Results of the model calls for one view.
 
     Attributes:
         logits: (copies, images, classes).
-        layers: Layer to its raw outputs, one tensor a model call, each (copies of that call * images, ...).
+        layers: Layer -> its raw outputs, one tensor per model call, each (copies of that call * images, ...).
         fill: What the view replaced by, (images, channels, *space) or a scalar; None for the full input.
-        keep: What stayed, as the view's keep gave it; None for the full input.
+        keep: What stayed, as the view's keep returned it; None for the full input.
     """
 
     logits: Tensor
@@ -38,11 +38,11 @@ class ViewCall:
 
 @dataclass(frozen=True)
 class Edit:
-    """A view made ready for the model.
+    """A view with its tensors, ready for a model call.
 
     Attributes:
-        at: Layer that is edited; "input" for the features.
-        original: (images, ...) raw activation there.
+        at: The layer that is edited; "input" for the features.
+        original: (images, ...) raw activation at that layer.
         keep: (copies, images or 1, *space or ones) on the device of ``original``, bool or of its dtype.
         fill: Broadcasts against ``original``.
         space: (height, width) or (objects,) of the layer.
@@ -55,12 +55,12 @@ class Edit:
     space: tuple[int, ...]
 
     def copies(self, family: Family, keep: Tensor) -> Tensor:
-        """The edited copies of a part of ``keep``."""
+        """Make the edited copies for some of the masks in ``keep``."""
         return family.blend(self.original, keep, self.fill, first=is_input(self.at))
 
     @property
     def hard(self) -> bool:
-        """Whether places are selected, not blended."""
+        """Whether places are selected instead of blended."""
         return self.keep.dtype == torch.bool
 
 
@@ -75,17 +75,17 @@ def call_full(
     share: bool = False,
     groups: Sequence[Sequence[int]] | None = None,
 ) -> tuple[ViewCall, FullCall]:
-    """Run the unedited input once, through the wrapper if there is one.
+    """Call the model on the unedited input, through its wrapper if it has one.
 
     Args:
         model: The model, possibly wrapped.
-        family: What is known of its architecture.
-        inputs: The arguments of its forward.
+        family: The family of the model.
+        inputs: The arguments of the model's forward.
         layers: Layers to record; "attention" for the model's attention over places.
-        differentiate: Whether some layer will be differentiated by autograd.
+        differentiate: Whether autograd will differentiate with respect to some layer.
         twice: Whether those gradients will be differentiated again.
-        share: Whether views follow that re-use what the family shares.
-        groups: Images to run apart, one model call a group; no views may follow.
+        share: Whether calls for views follow, which re-use the family's shared modules.
+        groups: Groups of images, one model call per group; no calls for views may follow. None for one call.
     """
     if groups is not None:
         return _call_groups(model, family, inputs, layers, differentiate, groups)
@@ -115,14 +115,14 @@ def _call_groups(
     differentiate: bool,
     groups: Sequence[Sequence[int]],
 ) -> tuple[ViewCall, FullCall]:
-    # The logits in the order of the images; a layer as one tensor a group.
+    # Logits come back in the order of the images, a layer as one tensor per group.
     found, images = [], len(inputs[family.features])
     for number, group in enumerate(groups):
         part = {
             name: value[group] if isinstance(value, Tensor) and len(value) == images else value
             for name, value in inputs.items()
         }
-        # The wrapper of DistributedDataParallel is called once on every rank, whatever groups it has.
+        # Only the first call goes through DistributedDataParallel: every rank must call it equally often, but groups differ.
         called = getattr(model, "module", model) if number else model
         found.append(call_full(called, family, part, layers, differentiate=differentiate, twice=False))
     order = [image for group in groups for image in group]
@@ -141,21 +141,21 @@ def call_edits(
     max_rows: int | None,
     twice: bool,
 ) -> list[tuple[Tensor, dict[str, list[Tensor]]]]:
-    """Run edited copies, stacked in as few model calls as ``max_rows`` allows.
+    """Call the model on edited copies, stacked in as few calls as ``max_rows`` allows.
 
     Args:
         module: The unwrapped model.
-        family: What is known of its architecture.
-        inputs: The arguments of its forward on the unedited batch.
-        edits: Views at one layer; several only where ``layers`` is empty, and with one fill where the family runs hard
-            views without copies.
-        full: What the unedited batch left behind.
-        layers: Layers to record; the edited layer records the copies themselves.
-        max_rows: Images a model call; None for one call.
+        family: The family of the model.
+        inputs: The arguments of the model's forward on the unedited batch.
+        edits: Views at one layer. Several only if ``layers`` is empty; several hard ones must have the same fill if the
+            family calls the model without making copies.
+        full: Results of the call on the unedited batch.
+        layers: Layers to record; for the edited layer the copies themselves are recorded.
+        max_rows: Images per model call; None for one call.
         twice: Whether gradients at those layers will be differentiated again.
 
     Returns:
-        For each edit its logits (copies, images, classes), and layer to raw outputs, one tensor a model call.
+        For each edit its logits (copies, images, classes), and layer -> raw outputs, one tensor per model call.
     """
     images = len(inputs[family.features])
     total = sum(len(edit.keep) for edit in edits)
@@ -178,7 +178,7 @@ def call_edits(
 
 
 def _cut(edits: Sequence[Edit], size: int) -> list[list[tuple[Edit, Tensor]]]:
-    # The copies of all edits in a row, cut into calls of at most ``size`` copies.
+    # All copies of all edits, one after the other, cut into calls of at most ``size`` copies.
     calls: list[list[tuple[Edit, Tensor]]] = []
     room = 0
     for edit in edits:
@@ -195,7 +195,7 @@ def _cut(edits: Sequence[Edit], size: int) -> list[list[tuple[Edit, Tensor]]]:
 
 
 def _masks(parts: Sequence[tuple[Edit, Tensor]]) -> Tensor:
-    # Every mask at its full size (copies, images, *space), one behind the other.
+    # All masks at full size, concatenated: (copies, images, *space).
     return torch.cat([keep.expand(len(keep), len(edit.original), *edit.space) for edit, keep in parts])
 
 
@@ -210,7 +210,7 @@ def _call_copies(
     *,
     twice: bool,
 ) -> tuple[Any, dict[str, Tensor]]:
-    # One model call: its outputs, and layer to raw output (copies * images, ...).
+    # One model call: its outputs, and layer -> raw output (copies * images, ...).
     leaf = None
     if layers and not copies.requires_grad:
         copies = leaf = _leaf(copies)
@@ -222,7 +222,7 @@ def _call_copies(
         if is_input(at) and not edits:
             outputs = family.call(module, inputs, copies, full)
         else:
-            # Encodings that are re-used would not run the modules that are to be edited or recorded.
+            # With re-used encodings the modules to be edited or recorded might not be called.
             count = len(copies) // len(inputs[family.features])
             outputs = module(**repeated(inputs, count) | ({family.features: copies} if is_input(at) else {}))
     raw = {layer: copies if layer == at else recorded[family.path(layer, module)] for layer in layers}
@@ -231,11 +231,11 @@ def _call_copies(
 
 @contextmanager
 def _checkpointing_off(module: nn.Module, at: str) -> Iterator[None]:
-    # A checkpointed block is run again during the backward, when the edit of the layer is gone: wrong gradients.
+    # A checkpointed block is computed again in the backward, where the edit is gone: its gradients would be wrong.
     switches = [
         (m, name)
         for m in (() if is_input(at) else module.modules())
-        for name in ("gradient_checkpointing", "grad_checkpointing")  # of transformers, of timm
+        for name in ("gradient_checkpointing", "grad_checkpointing")  # names in transformers, in timm
         if getattr(m, name, False) is True
     ]
     for switched, name in switches:

@@ -1,4 +1,4 @@
-"""Forward hooks that record, and where a view asks for it edit, the outputs of modules."""
+"""Forward hooks that record the outputs of modules, and edit them for views at a layer."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 @contextmanager
 def captured(model: nn.Module, paths: Mapping[str, Callable[[Tensor], Tensor] | None]) -> Iterator[dict[str, Tensor]]:
-    """Record module outputs while the block runs.
+    """Record module outputs inside the ``with`` block.
 
     Args:
         model: The unwrapped model.
-        paths: Module path to an edit of its output, or None to record it as it is.
+        paths: Module path -> function that edits the output, or None to record the output unchanged.
 
     Yields:
-        Module path to the recorded (edited) tensor, filled by the forward pass inside the block.
+        Module path -> recorded (edited) tensor, filled by the forward pass inside the block.
 
     Raises:
-        ValueError: After the block, when an output was overwritten in place, or its module never ran.
+        ValueError: After the block, if a module was not called or its output was overwritten in place.
     """
     recorded: dict[str, Tensor] = {}
     versions: dict[str, int] = {}
@@ -34,7 +34,7 @@ def captured(model: nn.Module, paths: Mapping[str, Callable[[Tensor], Tensor] | 
             if edit is not None:
                 tensor = edit(tensor)
             if torch.is_grad_enabled() and not tensor.requires_grad:
-                # Everything below is frozen: the activation itself becomes the leaf that is differentiated.
+                # All layers before it are frozen, so the activation itself becomes the leaf that is differentiated.
                 tensor = tensor.detach().requires_grad_()
             recorded[path] = tensor
             versions[path] = tensor._version
@@ -65,7 +65,9 @@ def _first_tensor(output: Any) -> Tensor:
         return output
     first = next(iter(output.values())) if isinstance(output, Mapping) else output[0]
     if not isinstance(first, Tensor):
-        raise ValueError(f"a module with output {type(output).__name__} holds no tensor first; choose another layer.")
+        raise ValueError(
+            f"the output of a module, {type(output).__name__}, does not begin with a tensor; choose another layer."
+        )
     return first
 
 

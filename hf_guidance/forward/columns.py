@@ -14,17 +14,18 @@ from hf_guidance.forward.maps import resize_maps
 
 
 class BatchColumns:
-    """What a step knows of its batch before the model runs.
+    """The columns of a batch as a step reads them, before any model call.
 
-    Rows are explained rows: without the columns ``row`` and ``slot`` they are the images of the batch; with them row r
-    explains image ``row[r]``, and the rows of one ``slot`` hold every image at most once.
+    Rows are explained rows, (image, target) pairs. With the columns ``row`` and ``slot``, explained row r belongs to image
+    ``row[r]``, and the explained rows of one ``slot`` hold every image at most once. Without them, every image is one
+    explained row.
 
     Args:
-        family: What is known of the model's architecture.
-        batch: Column name to tensor; ``row``, ``slot`` and ``annotated`` are lists on the host.
+        family: The family of the model.
+        batch: Column name -> tensor; ``row``, ``slot`` and ``annotated`` are lists on the host.
 
     Raises:
-        ValueError: The features are missing, or a slot holds an image twice.
+        ValueError: The features are missing, or one slot holds an image twice.
     """
 
     def __init__(self, family: Family, batch: Mapping[str, Any]) -> None:
@@ -39,7 +40,7 @@ class BatchColumns:
         if len(set(zip(self.row, self.slot, strict=True))) < len(self.row):
             raise ValueError(
                 f"columns row={self.row} and slot={self.slot} hold an image twice in one slot, so its gradients would be "
-                "added up; number the rows of an image by slot 0, 1, 2."
+                "added up; number the explained rows of each image by slot 0, 1, 2."
             )
         self._row = (
             None
@@ -51,7 +52,7 @@ class BatchColumns:
         """A column of the batch.
 
         Raises:
-            ValueError: The batch has no such column; lists those present.
+            ValueError: The batch has no such column; the message lists those it has.
         """
         if name not in self.batch:
             raise ValueError(
@@ -61,23 +62,23 @@ class BatchColumns:
 
     @property
     def annotated(self) -> Tensor:
-        """(rows,) float32, one where the row has human importance; all ones without the column ``annotated``."""
+        """(rows,) float32, 1 for explained rows with human importance; all 1 without the column ``annotated``."""
         device = self.column(self.family.features).device
         return torch.tensor(self.batch.get(ANNOTATED, [True] * len(self.row)), device=device, dtype=torch.float32)
 
     def of_rows(self, values: Tensor) -> Tensor:
-        """Values of the images (images, ...) as values of the explained rows (rows, ...)."""
+        """Give every explained row the value of its image: (images, ...) -> (rows, ...)."""
         return values if self._row is None else values[self._row]
 
     def of_images(self, values: Tensor) -> Tensor:
-        """Values >= 0 of the rows (rows, ...) as values of the images: the largest of an image's rows, 0 without rows."""
+        """Give every image the largest value (>= 0) of its explained rows, 0 if it has none: (rows, ...) -> (images, ...)."""
         if self._row is None:
             return values
         index = self._row.reshape(-1, *[1] * (values.dim() - 1)).expand_as(values)
         return values.new_zeros(self.images, *values.shape[1:]).scatter_reduce(0, index, values, "amax")
 
     def importance(self, column: str, space: Iterable[int] | None = None) -> Tensor:
-        """Human importance of the rows, averaged by area onto ``space`` where it has another size.
+        """Human importance of the explained rows, averaged by area onto ``space`` if it has another size.
 
         Args:
             column: Name of the column, (rows, height, width) or (rows, n), values in [0, 1], any real dtype.
@@ -87,7 +88,7 @@ class BatchColumns:
             (rows, *space) floating point.
 
         Raises:
-            ValueError: The column is missing, has not one entry for each explained row, or a vector has another length.
+            ValueError: The column is missing or has not one entry per explained row, or a vector has another length.
         """
         values: Tensor = self.column(column)
         if len(values) != len(self.row):
@@ -101,12 +102,12 @@ class BatchColumns:
             return values
         if len(wanted) != 2 or values.dim() != 3:
             raise ValueError(
-                f"column {column!r} holds {tuple(values.shape[1:])} per row, the layer {wanted}; they differ."
+                f"column {column!r} holds {tuple(values.shape[1:])} per explained row, the layer {wanted}; they differ."
             )
         return self._once(("importance", column, wanted), lambda: resize_maps(values, (wanted[0], wanted[1]), "area"))
 
     def real_places(self, space: tuple[int, ...]) -> Tensor | None:
-        """(images, *space) bool, False at padding; None where every place is real, or the column has another size."""
+        """(images, *space) bool, False at padding; None if there is no padding, or the column has another size."""
         name = self.family.places
         if name is None or self.batch.get(name) is None:
             return None

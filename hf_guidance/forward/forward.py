@@ -1,4 +1,4 @@
-"""Forward: one step of one model. Every view is run once; activations, gradients and attributions are memoised."""
+"""Forward: one step of one model. Every view is computed once; gradients and attributions are memoised."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from hf_guidance.views.order import layers_by_view
 
 
 class ExplainedScore(Protocol):
-    """What Forward must know of a target: called with the logits of the explained rows, it gives class weights."""
+    """The interface of a target: called with the logits of the explained rows, it returns class weights."""
 
     def __call__(self, logits: Tensor, forward: Forward, /) -> Tensor:
         """Class weights (rows, classes)."""
 
 
 class AttributionMethod(Protocol):
-    """What Forward must know of an attribution: called with the step, it gives a map for each explained row."""
+    """The interface of an attribution: called with a Forward, it returns one map per explained row."""
 
     def __call__(self, forward: Forward, /) -> Tensor:
         """Maps (rows, *space)."""
@@ -39,24 +39,24 @@ class AttributionMethod(Protocol):
 class Forward(BatchColumns):
     """The model's outputs on one batch, and what attributions and objectives derive from them.
 
-    The full input runs alone and first. Views of which only logits are read are stacked in one model call; where the
-    family can, they re-use the full input's encodings.
+    The first model call is on the full input alone. Views of which only the logits are read are stacked into one call; they
+    re-use the full input's encodings if the family can.
 
-    Rows are explained rows, as BatchColumns lays them out. Gradients cost one backward per slot, whatever the number of
-    rows; where they are not differentiated again, every image takes part in as many backwards as it has rows.
+    Rows are explained rows, as in BatchColumns. Gradients cost one backward per slot, whatever the number of explained rows;
+    if they are not differentiated again, every image takes part in as many backwards as it has explained rows.
 
-    The graph of gradients is kept (second order) when the caller has gradients enabled; under ``torch.no_grad()``
-    attributions are still computed and come out without graph.
+    The graph of gradients is kept (second order) if the caller has gradients enabled; under ``torch.no_grad()``
+    attributions are still computed, without a graph.
 
     Args:
         model: The model, possibly wrapped (DistributedDataParallel); the wrapper is called once, for FULL.
-        family: What is known of its architecture.
-        batch: Column name to tensor; ``row``, ``slot`` and ``annotated`` are lists on the host.
-        needs: Everything that will be asked for.
-        max_rows: Images per model call for views other than FULL; None runs all copies at once.
+        family: The family of the model.
+        batch: Column name -> tensor; ``row``, ``slot`` and ``annotated`` are lists on the host.
+        needs: All views and layers that will be read.
+        max_rows: Images per model call for views other than FULL; None for all copies in one call.
 
     Raises:
-        ValueError: A needed layer does not exist, the features are missing, or a module cannot be captured.
+        ValueError: A needed layer does not exist, the features are missing, or the output of a module cannot be recorded.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Forward(BatchColumns):
         self._max_rows = max_rows
         layers = layers_by_view(reduced(Needs(needs), family))
         backward = any(takes_backward(family, FULL, layer) for layer in layers[FULL])
-        # Where nothing is differentiated twice, an image need not take part in the backwards of images with more rows.
+        # Without second derivatives, images need not take part in the backwards of images with more explained rows.
         apart = backward and not self.create_graph and any(self.slot) and len(layers) == 1 and not couples_rows(model)
         self._groups = by_row_count(self.row, self.images) if apart else None
         self._calls: dict[View, ViewCall] = {}
@@ -93,7 +93,7 @@ class Forward(BatchColumns):
         return logits[0] if view == FULL else logits
 
     def weights(self, target: ExplainedScore) -> Tensor:
-        """Class weights (rows, classes) of a target, from the logits of the full input whatever the view."""
+        """Class weights (rows, classes) of a target; for every view they come from the logits of the full input."""
         return self._once(("weights", target), lambda: target(self.of_rows(self.logits()), self).detach())
 
     def scores(self, target: ExplainedScore, view: View = FULL) -> Tensor:
@@ -103,13 +103,13 @@ class Forward(BatchColumns):
         return (self.weights(target) * chosen).sum(-1)
 
     def activation(self, layer: str) -> Tensor:
-        """The activation of the full input at a layer: (rows, channels, *space), or (rows, features)."""
+        """Activation of the full input at a layer, by explained rows: (rows, channels, *space) or (rows, features)."""
         if layer not in self._call(FULL).layers:
             raise ValueError(f"layer {layer!r} was not among the needs of this Forward; declare it in needs().")
         return full_precision(self.of_rows(self._to_space(layer, self._of_images(self._call(FULL).layers[layer]))))
 
     def fill(self, view: View) -> Tensor:
-        """What a view other than FULL replaces by, as drawn in this step; broadcasts against its layer's activation."""
+        """What a view other than FULL replaces by, as drawn in this step; broadcasts against the layer's activation."""
         fill = self._call(view).fill
         assert fill is not None, "FULL replaces nothing"
         return fill if fill.dim() == 0 else full_precision(self.of_rows(fill))
@@ -117,21 +117,22 @@ class Forward(BatchColumns):
     def keep(self, view: View) -> Tensor:
         """What a view other than FULL keeps, as drawn in this step: (copies, images or 1, *space or ones).
 
-        It lies where the keep made it: masks that do not depend on the batch, as coalitions, on the host.
+        The mask is on the device where the keep made it: masks that do not depend on the batch, such as coalitions, are on
+        the host.
         """
         keep = self._call(view).keep
         assert keep is not None, "FULL keeps everything"
         return keep
 
     def gradient(self, layer: str, target: ExplainedScore, view: View = FULL, *, fixed_weights: bool = False) -> Tensor:
-        """d (explained score of a row) / d (activation of its image), for all rows in one backward per slot.
+        """d (score of an explained row) / d (activation of its image), for all rows in one backward per slot.
 
         At the layer "final" of a (mean, Linear) head it is ``W_c / (height * width)``, without autograd.
 
         Args:
-            layer: Where; among the needs of ``view``.
-            target: Which score.
-            view: On which copies.
+            layer: Layer of the activation; it must be among the needs of ``view``.
+            target: The target, which gives the score.
+            view: The view on whose copies the gradient is taken.
             fixed_weights: Whether dynamic weights (of B-cos models) count as constants.
 
         Returns:
@@ -142,10 +143,10 @@ class Forward(BatchColumns):
         return self._once(key, lambda: self._gradient(layer, target, view, fixed_weights))
 
     def attribution(self, method: AttributionMethod) -> Tensor:
-        """The map of an attribution method, (rows, *space) in full precision; equal methods are computed once."""
+        """Map of an attribution method, (rows, *space) in full precision; equal methods are computed once."""
         return self._once(method, lambda: self._attribution(method))
 
-    # Behind the scenes
+    # Private
 
     def _call(self, view: View) -> ViewCall:
         if view not in self._calls:
@@ -167,11 +168,11 @@ class Forward(BatchColumns):
         return self.family.canonical(raw) if is_input(layer) else self.family.spatial(raw, self._image_size)
 
     def _call_views(self, layers: Mapping[View, list[str]]) -> None:
-        edits = {view: self._edit(view) for view in layers}  # all draws in one order, whatever is stacked
+        edits = {view: self._edit(view) for view in layers}  # drawn in one order, however calls are stacked
         stack = not couples_rows(self._module)
         groups: dict[Any, list[View]] = {}
         for view, (edit, fill, _) in edits.items():
-            # Hard views that the family runs without copies share their fill; scalars of one function are equal.
+            # Hard views stacked without copies must share one fill; scalar fills of one Replace function are equal.
             together = (edit.hard, view.replace if not fill.dim() else view)
             alone = layers[view] or not is_input(view.layer) or not stack
             groups.setdefault(view if alone else together, []).append(view)
@@ -188,7 +189,7 @@ class Forward(BatchColumns):
                 self._calls[view] = ViewCall(logits, raw, *edits[view][1:])
 
     def _edit(self, view: View) -> tuple[Edit, Tensor, Tensor]:
-        # The view made ready, its fill as (images, channels, *space), and its mask where the keep made it.
+        # The view ready for a call; its fill (images, channels, *space) or a scalar; its mask as the keep returned it.
         at_input = is_input(view.layer) and view.layer not in self._calls[FULL].layers
         original = self._inputs()[self.family.features] if at_input else self._call(FULL).layers[view.layer][0]
         with torch.set_grad_enabled(self.create_graph):
@@ -200,7 +201,7 @@ class Forward(BatchColumns):
             drawn = torch.ones(1, 1, dtype=torch.bool) if view.keep is None else view.keep(self, space)
             fill = view.fill(features, human, drawn, self.real_places(space))
             raw = self._from_space(view.layer, fill, original) if fill.dim() else fill
-        # In the dtype of the blend before the device: float64 points do not exist everywhere.
+        # First to the dtype of the blend, then to the device: some devices have no float64.
         keep = (drawn if drawn.dtype == torch.bool else drawn.to(original.dtype)).to(original.device)
         return Edit(view.layer, original, keep, raw, space), fill, drawn
 
@@ -212,7 +213,7 @@ class Forward(BatchColumns):
             head = self._module.get_submodule(self.family.pooled_linear or "")
             return cam_gradient(self.weights(target), head, self.activation(layer))
         call = self._call(view)
-        with torch.enable_grad():  # under no_grad callers the logits still hang on the graph of the forward
+        with torch.enable_grad():  # under no_grad, too, the forward pass kept its graph
             scores = self.scores(target, view)
             gradient = slotwise_gradient(
                 scores[None] if view == FULL else scores,

@@ -1,4 +1,4 @@
-"""First derivatives of explained scores: by autograd, one backward a slot, or closed at a (mean, Linear) head."""
+"""First derivatives of explained scores: by autograd, one backward per slot, or in closed form at a (mean, Linear) head."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def slotwise_gradient(
     fixed_weights: bool = False,
     groups: Sequence[Sequence[int]] | None = None,
 ) -> Tensor:
-    """Differentiate every row's score at its image's activation.
+    """Differentiate the score of every explained row with respect to the activation of its image.
 
-    The scores of one slot belong to different images, so their sum has the wanted gradients side by side: one backward
-    per slot serves all rows (exact where images do not see each other, that is without train-mode BatchNorm).
+    The scores of one slot belong to different images, so the gradient of their sum holds the gradient of each score at its
+    image: one backward per slot is enough (exact if images do not affect each other, so not with BatchNorm in training mode).
 
     Args:
         scores: (copies, rows).
         raw: Activations, together (copies * images, ...).
-        row: Image of each row.
-        slot: Slot of each row.
+        row: Image of each explained row.
+        slot: Slot of each explained row.
         to_space: Brings a raw gradient to (copies * images, channels, *space).
         create_graph: Whether the result can be differentiated again.
-        fixed_weights: Whether dynamic weights count as constants (see dynamic_weights.py).
-        groups: Where each activation holds some of the images only: which.
+        fixed_weights: Whether dynamic weights count as constants (see second_order/dynamic_weights.py).
+        groups: The images that each activation holds; None if every activation holds all images.
 
     Returns:
-        (copies, rows, channels, *space), float32 where the activation is of half precision.
+        (copies, rows, channels, *space), float32 if the activation is of half precision.
     """
     scale = _HALF_SCALE if torch.float16 in (scores.dtype, raw[0].dtype) else 1.0
     parts, order = [], []
@@ -71,7 +71,7 @@ def slotwise_gradient(
 def _holding(
     images: Sequence[int], raw: Sequence[Tensor], groups: Sequence[Sequence[int]] | None
 ) -> tuple[Sequence[Tensor], dict[int, int] | None]:
-    """The activations that hold some of the images, and where in them, joined, each image lies."""
+    """The activations that hold any of the images, and the position of each image once they are concatenated."""
     if groups is None:
         return raw, None
     chosen = set(images)
@@ -83,15 +83,15 @@ def _holding(
 def cam_gradient(weights: Tensor, linear: nn.Module, activation: Tensor) -> Tensor:
     """Gradient at the input of a (spatial mean, Linear) head: ``weights @ W / places``, the same at every place.
 
-    CAM (arXiv 1512.04150, eq. 2) up to the factor 1 / places that the mean brings in.
+    CAM (arXiv 1512.04150, eq. 2) up to the factor 1 / places of the mean.
 
     Args:
-        weights: (rows, classes) class weights of the target.
-        linear: The head.
+        weights: (rows, classes) class weights of the target, for each explained row.
+        linear: The Linear of the head.
         activation: (rows, channels, *space), for its shape.
 
     Returns:
-        Expanded to the shape of ``activation``; no memory of its own. Differentiable in the head's weight.
+        The gradient, expanded to the shape of ``activation`` without copying. Differentiable in the weight of the head.
     """
     places = activation[0, 0].numel()
     weight: Tensor = linear.get_parameter("weight")

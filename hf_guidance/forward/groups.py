@@ -1,4 +1,4 @@
-"""Images in groups that run apart, and the way back to the order of the batch."""
+"""Groups of images, one model call per group, and the way back to the order of the batch."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 
 def by_row_count(row: Sequence[int], images: int) -> list[list[int]]:
-    """The images in groups of equally many explained rows.
+    """Group the images by their number of explained rows.
 
-    Run group by group, an image takes part in as many backwards as it has rows; in one batch it takes part in as many as the
-    image with the most.
+    With one model call per group, an image takes part in as many backwards as it has explained rows; with one call for all, in
+    as many as the image with the most explained rows.
 
     Args:
         row: Image of each explained row.
@@ -23,7 +23,7 @@ def by_row_count(row: Sequence[int], images: int) -> list[list[int]]:
 
 
 def inverse_permutation(order: Sequence[int]) -> list[int]:
-    """Where each number lies in ``order``: what was taken in that order comes back by ``taken[inverse]``.
+    """The position of each number in ``order``: if ``taken = values[order]``, then ``taken[inverse]`` is ``values``.
 
     Args:
         order: The numbers 0 to n - 1, each once.

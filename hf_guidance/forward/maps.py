@@ -1,4 +1,4 @@
-"""What is done to maps whatever they show: another size, full precision."""
+"""Maps of any meaning: resizing, and bringing to full precision."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def resize_maps(maps: Tensor, size: tuple[int, int], mode: str = "bilinear") -> 
         mode: ``"bilinear"`` (half-pixel centres) or ``"area"`` (average over the covered cells).
 
     Returns:
-        Maps of the wanted size, other axes kept. The input itself where nothing changes.
+        Maps of the wanted size, other axes kept; the input itself if it has that size.
     """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
@@ -27,5 +27,5 @@ def resize_maps(maps: Tensor, size: tuple[int, int], mode: str = "bilinear") -> 
 
 
 def full_precision(tensor: Tensor) -> Tensor:
-    """Bring half precision to float32; guidance is computed in full precision."""
+    """Cast half precision to float32, because guidance is computed in full precision."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -1,6 +1,6 @@
-"""Which (image, target) pairs a step explains, and how a batch is cut by images.
+"""Which explained rows, (image, target) pairs, a step uses, and how a batch is reduced to some of its images.
 
-A batch holds image columns (one entry for each image) and columns of explained rows (one entry for each pair): ``row``,
+A batch holds image columns (one entry per image) and columns of explained rows (one entry per pair): ``row``,
 ``slot``, ``annotated`` (lists on the host, so that choosing pairs never waits for the device), ``target``, and those with
 human importance.
 """
@@ -17,23 +17,23 @@ from hf_guidance.data.columns import ANNOTATED, EXPLAINED_ROW_COLUMNS, ROW, SLOT
 
 
 class ExplainedRows:
-    """Chooses explained rows and images of batches.
+    """Choose explained rows and images of batches.
 
     Args:
-        columns: Batch columns with one entry for each explained row, beside those of the library: what a collator of its own
-            makes, and what objectives read as importance.
+        columns: Batch columns with one entry per explained row, beside those of the library: what a custom collator makes,
+            and what objectives read as importance.
     """
 
     def __init__(self, columns: Iterable[str] = ()) -> None:
         self.columns = frozenset((*EXPLAINED_ROW_COLUMNS, *columns))
 
     def draw_one_per_image(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep one pair of every image, uniform over its pairs (arXiv 2303.11932: one positive class per image and step).
+        """Keep one explained row per image, drawn uniformly (arXiv 2303.11932: one positive class per image and step).
 
         Draws from torch's global CPU generator, which checkpoints store: a resumed run draws the same classes.
 
         Args:
-            batch: A collated batch; without the column ``row`` it is returned as it is.
+            batch: A collated batch; without the column ``row`` it is returned unchanged.
         """
         if ROW not in batch:
             return dict(batch)
@@ -48,21 +48,21 @@ class ExplainedRows:
         return drawn
 
     def annotated_images(self, batch: Mapping[str, Any]) -> list[int]:
-        """Images with at least one annotated pair, in order; all images without the column ``annotated``."""
+        """Images with an annotated explained row, in order; all images if there is no column ``annotated``."""
         if ANNOTATED not in batch:
             return list(range(len(next(iter(batch.values())))))
         rows = batch.get(ROW, range(len(batch[ANNOTATED])))
         return sorted({image for image, annotated in zip(rows, batch[ANNOTATED], strict=True) if annotated})
 
     def annotated_only(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Drop the pairs without annotation; the images stay."""
+        """Drop the explained rows without annotation; the images stay."""
         if ANNOTATED not in batch or all(batch[ANNOTATED]):
             return dict(batch)
         rows = _numbered(batch, len(batch[ANNOTATED]))
         return self._take_rows(rows, [index for index, annotated in enumerate(batch[ANNOTATED]) if annotated])
 
     def take_images(self, batch: Mapping[str, Any], images: Sequence[int]) -> dict[str, Any]:
-        """The batch of some images, with their pairs."""
+        """Reduce the batch to some of its images, with their explained rows."""
         new_place = {image: place for place, image in enumerate(images)}
         rows = dict(batch)
         count = next((len(value) for name, value in batch.items() if name in self.columns), None)

@@ -1,4 +1,4 @@
-"""Shortcuts: what the structure of a model gives more cheaply than autograd does, with the same result."""
+"""Shortcuts: results that the structure of a model gives more cheaply than autograd, but equally."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from hf_guidance.views.layers import FINAL, LOGITS, is_a_whole_cut, is_class_map
 
 
 def takes_backward(family: Family, view: View, layer: str) -> bool:
-    """Whether gradients at a layer need autograd: not for logits, nor at "final" of a (mean, Linear) head (CAM)."""
+    """Whether gradients at a layer need autograd: not at the logits, nor at "final" below a (mean, Linear) head (CAM)."""
     cam = family.pooled_linear is not None and is_final(layer, family.layers)
     return is_differentiated(layer) and not (view == FULL and cam)
 
 
 def is_straight(view: View, family: Family) -> bool:
-    """Whether the gradient is the same all along a path, and on the full input: the way from zero, in a net without biases.
+    """Whether a view is the path from zero in a net without biases, so that its gradients equal the one on the full input.
 
     A positively homogeneous net has score(a f) = a score(f) for a > 0, so its gradient at a f is that at f (arXiv
-    2111.07668, section 3). That asks that everything runs through f, as through the input and the symbolic layers: where f
-    is one branch of a residual block, the other branch does not shrink with it.
+    2111.07668, section 3). This requires that f carries everything on the way to the logits, as the input and the symbolic
+    layers do: if f is one branch of a residual block, the other branch does not shrink with it.
     """
     midpoints = isinstance(view.keep, Path) and not view.keep.random
     whole = is_a_whole_cut(view.layer, family.layers)
@@ -26,10 +26,10 @@ def is_straight(view: View, family: Family) -> bool:
 
 
 def reduced(needs: Needs, family: Family) -> Needs:
-    """The needs without what a shortcut makes superfluous.
+    """Remove from the needs what a shortcut makes superfluous.
 
-    Straight paths are not run, the full input's layer is read instead; a class map that the model does not have becomes
-    its layer "final".
+    The model is not called for straight paths, the layer of the full input is read instead. A class map that the model does
+    not have becomes its layer "final".
     """
     kept: list[tuple[View, str]] = []
     for view, layer in needs:

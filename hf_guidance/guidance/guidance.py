@@ -1,4 +1,4 @@
-"""Guidance: named, weighted terms. A forward goes in, the loss of the step and one log entry per term come out."""
+"""Guidance: named, weighted terms, which turn a Forward into the loss of a step and one log entry per term."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Term:
     """An objective and how it enters the loss: ``weight * reduce_r(rows_r * loss_r)``.
 
     Args:
-        objective: What is measured per row.
-        weight: Its factor, >= 0.
-        reduction: "batch" divides the sum by the images of the batch and stays exact under gradient accumulation and data
-            parallelism; "rows" divides by the rows that count, a mean over the annotated rows of this (device's) batch;
-            "sum" does not divide, as the code of arXiv 2303.11932: ``weight_rows = weight_sum * mean number of
-            annotated rows in a batch``.
+        objective: The formula, with one value per explained row.
+        weight: Factor of the reduced formula, >= 0.
+        reduction: "batch" divides the sum by the number of images in the batch and stays exact under gradient accumulation
+            and data parallelism. "rows" divides by the explained rows that count: a mean over the annotated rows in the
+            batch of this device. "sum" does not divide, as the code of arXiv 2303.11932: ``weight_rows = weight_sum * mean
+            number of annotated rows in a batch``.
 
     Raises:
-        ValueError: Negative or non-finite weight, unknown reduction, or something else than an objective.
+        ValueError: Negative or non-finite weight, unknown reduction, or an ``objective`` that is not an Objective.
     """
 
     objective: Objective
@@ -55,14 +55,15 @@ class Term:
 class Guidance(Mapping[str, Term]):
     """The terms of a training loss by name.
 
-    The task loss is a term too: "task", a TaskLoss over every image unless given. The others count annotated rows.
+    The task loss is a term too: "task", a TaskLoss over every image unless given. The other terms count
+    annotated explained rows.
 
     Args:
         terms: Name to Term, or to an Objective, which stands for Term(objective).
-        **named: The same as keywords.
+        **named: Further terms, as keywords.
 
     Raises:
-        ValueError: Something is neither Term nor Objective, or a name holds a slash.
+        ValueError: A value is neither Term nor Objective, or a name is empty or holds a slash.
 
     Example:
         >>> Guidance(energy=Term(Energy(GradCAM(layer="final")), weight=0.5))
@@ -100,7 +101,7 @@ class Guidance(Mapping[str, Term]):
 
     @property
     def guided(self) -> dict[str, Term]:
-        """The terms besides the task: those that annotated rows count in, whether they differentiate or not."""
+        """The terms besides the task, which count annotated explained rows, whether they differentiate or not."""
         return {name: term for name, term in self.items() if name != "task"}
 
     @property
@@ -109,7 +110,7 @@ class Guidance(Mapping[str, Term]):
         return any(is_recorded(layer) for _, layer in self.needs())
 
     def needs(self, annotated: bool = True) -> Needs:
-        """What a Forward must provide: all terms' needs, or only the task's where no row is annotated."""
+        """What a Forward must provide: the needs of all terms, or only of the task where no explained row is annotated."""
         terms = self._terms.values() if annotated else [self._terms["task"]]
         return Needs(need for term in terms for need in Needs(term.objective.needs()))
 
@@ -117,14 +118,15 @@ class Guidance(Mapping[str, Term]):
         """Compute the loss of a step.
 
         Args:
-            annotated: Forward of the images with annotated rows; None where the batch has none. It may hold rows without
-                annotation too: they count in the task only.
-            rest: Forward of the other images, if they were run by themselves; only the task reads it.
+            annotated: Forward of the images with annotated explained rows; None where the batch has none. It may hold images
+                and explained rows without annotation too: they count in the task only.
+            rest: Forward of the other images, if they have a separate one; only the task reads it.
 
         Returns:
             The scalar loss, and the detached scalars "loss/<term>" (unweighted) and, for terms on attributions,
             "undefined_share/<term>": the share of annotated rows whose map has no positive entry. Where nothing is
-            annotated, terms with reduction "batch" or "sum" report 0, those with "rows" nothing: there is no mean.
+            annotated, terms with reduction "batch" or "sum" report 0, and those with "rows" report nothing, for there is no
+            mean.
         """
         forwards = [forward for forward in (annotated, rest) if forward is not None]
         images = sum(forward.images for forward in forwards)
@@ -145,7 +147,7 @@ class Guidance(Mapping[str, Term]):
         return {name: to_plain(term, name) for name, term in self.items()}
 
     def to_json(self) -> str:
-        """What guidance.json holds."""
+        """The text of guidance.json."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     @classmethod
@@ -157,7 +159,7 @@ class Guidance(Mapping[str, Term]):
             types: User-defined classes by name.
 
         Raises:
-            ValueError: Unknown type or field; names the path, the type and the field.
+            ValueError: Unknown type or field; the message names the path, the type and the field.
         """
         if not isinstance(plain, Mapping):
             raise ValueError(f"a guidance is an object of term name to term, not {type(plain).__name__}.")
@@ -165,7 +167,7 @@ class Guidance(Mapping[str, Term]):
         return cls({name: from_plain(term, name, extra) for name, term in plain.items()})
 
     def save(self, folder: str | Path) -> None:
-        """Write guidance.json into a folder; a failure leaves the file that was there."""
+        """Write guidance.json into a folder; a failure leaves an earlier file as it was."""
         with whole_file(Path(folder) / GUIDANCE_FILE) as draft:
             draft.write_text(self.to_json())
 
@@ -187,10 +189,10 @@ class Guidance(Mapping[str, Term]):
 
 
 def smoothed(guidance: Guidance, factor: float) -> Guidance:
-    """The same guidance with label smoothing in its task, where the task does not smooth already.
+    """The same guidance with label smoothing in its task, unless the task smooths already.
 
     Raises:
-        ValueError: The task is no TaskLoss, so there is nothing to smooth.
+        ValueError: The task is not a TaskLoss, so it cannot smooth labels.
     """
     task = guidance["task"]
     if not isinstance(task.objective, TaskLoss):
@@ -208,7 +210,7 @@ def _reduced(term: Term, forwards: list[Forward], images: int) -> Tensor:
     count = torch.zeros((), device=total.device)
     for forward in forwards:
         rows = term.objective.rows(forward)
-        # where, not rows * loss: a row that does not count must not bring in its NaN.
+        # torch.where, because 0 * NaN is NaN: a row that does not count must not reach the sum.
         total = total + torch.where(rows > 0, rows * term.objective(forward), 0).sum()
         count = count + rows.sum()
     if term.reduction == "batch":

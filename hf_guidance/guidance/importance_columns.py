@@ -1,4 +1,4 @@
-"""Which batch columns terms read as human importance: the fields ``importance`` and ``column`` of all they are made of."""
+"""The batch columns that terms read as human importance: values of the fields ``importance`` and ``column`` in them."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def _moved(value: Any, column: str) -> Any:
 
 
 def _reads_nothing(value: Any) -> bool:
-    # Without a threshold AnswerLoss names a column, and does not read it.
+    # Without a threshold, AnswerLoss names a column but does not read it.
     return isinstance(value, AnswerLoss) and value.threshold is None

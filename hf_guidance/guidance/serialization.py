@@ -21,7 +21,7 @@ def to_plain(value: Any, path: str = "guidance") -> Any:
     """Turn a value made of dataclasses, public functions, numbers, strings, None and tuples into JSON types.
 
     Raises:
-        ValueError: Something in it has no public name; names its path.
+        ValueError: A part of the value has no public name; the message names its path.
     """
     if is_dataclass(value) and not isinstance(value, type):
         name = type(value).__name__
@@ -47,11 +47,12 @@ def from_plain(plain: Any, path: str = "guidance", extra: Mapping[str, Any] | No
 
     Args:
         plain: JSON types.
-        path: Where in the document, for errors.
+        path: Place in the document, for errors.
         extra: Further names allowed, for user-defined dataclasses.
 
     Raises:
-        ValueError: Unknown type, function or field, or a value its class refuses; names path, type and field.
+        ValueError: Unknown type, function or field, or a value that its class refuses; the message names path, type and
+            field.
     """
     names = known_names() | dict(extra or {})
     if isinstance(plain, list):
@@ -62,7 +63,7 @@ def from_plain(plain: Any, path: str = "guidance", extra: Mapping[str, Any] | No
         return _look_up(plain["function"], names, path)
     cls = _look_up(plain.get("type"), names, path)
     if not (isinstance(cls, type) and is_dataclass(cls)):
-        raise ValueError(f"{path}: {plain['type']!r} is no type; functions are written as {{'function': name}}.")
+        raise ValueError(f"{path}: {plain['type']!r} is not a type; functions are written as {{'function': name}}.")
     allowed = [f.name for f in fields(cls)]
     values = {}
     for name, item in plain.items():

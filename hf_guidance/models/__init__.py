@@ -1,4 +1,4 @@
-"""Models that transformers lacks, as its own kind: configuration, model and tokenizer load through the Auto classes."""
+"""Models that transformers lacks; configuration, model, tokenizer and image processor load through the Auto classes."""
 
 from transformers import (
     AutoConfig,

@@ -1,6 +1,6 @@
-"""Objectives, one in each file, and normalizations, what they see of a map.
+"""Objectives, one per file, and the normalizations that they apply to an attribution map.
 
-A new loss is a file, a line here and a test.
+To add an objective: a file here, a line below and a test.
 """
 
 from hf_guidance.objectives.alignment import Alignment

@@ -1,4 +1,4 @@
-"""AnswerLoss: the task loss of visual question answering."""
+"""AnswerLoss: the task loss of visual question answering, per image."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.forward import Forward
 from hf_guidance.forward.maps import full_precision
 from hf_guidance.objectives.answers import answer_entropy, entropy_of_zeros, where_counted
@@ -28,14 +29,27 @@ class AnswerLoss(Objective):
 
     Args:
         form: "softmax" or "sigmoid".
-        threshold: None, as the paper says: every image counts. The released code drops, with Suff-Human and Inv-DA, the
-            task loss of rows without important box too; a threshold does the same to rows without
-            ``importance > threshold``, the constant of such a row (log classes) included. Images without annotation keep
-            their task loss.
-        importance: Column with human importance, read where a threshold is given.
+        threshold: None counts every image, as the paper says. With a threshold, an image with an annotated explained row
+            that has no ``importance > threshold`` has a constant loss instead, that of all-zero logits and answers (log
+            classes with "softmax"), as in the released code of Suff-Human and Inv-DA. Images without annotation keep their
+            task loss.
+        importance: Column with human importance, read only where a threshold is given.
 
     Raises:
         ValueError: Unknown form, or threshold outside [0, 1].
+
+    Columns:
+        labels: (images, classes) scores in [0, 1], or (images,) int64; the answers.
+        importance: optional, (rows, height, width) or (rows, objects) in [0, 1], any real dtype; read only where a threshold
+            is given.
+
+    When to use:
+        The term "task" of visual question answering, whose answers have soft scores. Prefer TaskLoss for the classification of
+        images.
+
+    Reference:
+        Ying, Hase and Bansal, "VisFIS: Visual Feature Importance Supervision with Right-for-the-Right-Reason Objectives",
+        NeurIPS 2022, arXiv 2206.11212, L_Task of eq. 7.
 
     Example:
         >>> AnswerLoss.loss(torch.zeros(1, 4), torch.tensor([[0.0, 0.6, 1.0, 0.0]]))
@@ -44,7 +58,7 @@ class AnswerLoss(Objective):
 
     form: str = "softmax"
     threshold: float | None = None
-    importance: str = "importance"
+    importance: str = IMPORTANCE
 
     def __post_init__(self) -> None:
         check_choice("form", self.form, FORMS, self)

@@ -1,4 +1,4 @@
-"""Losses on answers, per row: pure functions that the objectives on views share."""
+"""Losses on answers, per explained row: functions that the objectives on views share."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def answer_entropy(logits: Tensor, answers: Tensor, form: str) -> Tensor:
 
 
 def entropy_of_zeros(classes: int, form: str) -> float:
-    """``answer_entropy`` of all-zero logits and answers: what the released code has for a row it leaves out."""
+    """``answer_entropy`` of all-zero logits and answers: the loss of rows that the released code leaves out."""
     return math.log(classes) if form == "softmax" else classes * math.log(2)
 
 
 def divergence(first: Tensor, second: Tensor) -> Tensor:
     """``KL(softmax(first), softmax(second))`` over the last axis; both sides carry gradients.
 
-    A class that the first excludes by a logit of -inf adds 0.
+    A class with a logit of -inf in ``first`` adds 0.
     """
     own, other = first.log_softmax(-1), second.log_softmax(-1)
     share = own.exp()
@@ -64,5 +64,5 @@ def divergence(first: Tensor, second: Tensor) -> Tensor:
 
 
 def where_counted(counted: Tensor, values: Tensor, otherwise: float = 0.0) -> Tensor:
-    """``values`` where a row counts and a constant without gradient where not."""
+    """``values`` of the rows that count, and a constant without gradient for the others."""
     return torch.where(counted, values, otherwise)

@@ -1,4 +1,4 @@
-"""What several objectives check of their fields, and which explained rows they leave out."""
+"""Checks of fields that several objectives have, and of which explained rows have (un)important places."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FORMS = ("softmax", "sigmoid")
 
 
 def check_threshold(owner: object) -> None:
-    """Raise a ValueError where ``owner.threshold`` is no number in [0, 1]."""
+    """Raise a ValueError if ``owner.threshold`` is not a number in [0, 1]."""
     value = getattr(owner, "threshold")  # noqa: B009
     if not (isinstance(value, int | float) and 0 <= value <= 1):
         raise ValueError(
@@ -21,10 +21,10 @@ def check_threshold(owner: object) -> None:
 
 
 def has_important(forward: Forward, column: str, threshold: float) -> Tensor:
-    """(rows,) bool: whether some place of the row has ``importance > threshold``."""
+    """(rows,) bool: whether some place of the explained row has ``importance > threshold``."""
     return (forward.importance(column).flatten(1) > threshold).any(1)
 
 
 def has_unimportant(forward: Forward, column: str, threshold: float) -> Tensor:
-    """(rows,) bool: whether some place of the row has ``importance <= threshold``."""
+    """(rows,) bool: whether some place of the explained row has ``importance <= threshold``."""
     return (forward.importance(column).flatten(1) <= threshold).any(1)

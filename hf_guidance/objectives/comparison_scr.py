@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hf_guidance.attributions import Attribution, Gradient, SoftLabelLogits, Target
 from hf_guidance.common.checks import check_choice
+from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.forward import Forward
 from hf_guidance.objectives.answers import row_answers, view_logits
 from hf_guidance.objectives.checks import FORMS, VARIANTS, check_threshold, has_important
@@ -21,7 +22,7 @@ from hf_guidance.views.layers import LOGITS
 
 @dataclass(frozen=True)
 class _RankedLogit(Target):
-    # The logit of the class at a rank of the prediction, 0 the highest.
+    # The logit of the class that has this rank among the logits; 0 is the highest.
     rank: int = 0
 
     def __call__(self, logits: Tensor, forward: Forward) -> Tensor:
@@ -34,32 +35,47 @@ class _RankedLogit(Target):
 class ComparisonSCR(Objective):
     """``L = sum over c in B of w_c (A_c[v] - A[v])``: the self-critical loss (arXiv 1905.09998).
 
-    B holds those of the ``answers`` most probable classes that are more probable than the correct one, A_c the
+    B holds those of the ``answers`` most probable classes that are more probable than the correct one. A_c is the
     attribution of class c, A that of the correct answers, and v the important box with the largest A. Gradients flow
-    through both attributions; one backward a class.
+    through both attributions; the cost is one backward per compared class.
 
     Args:
-        attribution: The gradient of the correct answers; its class is exchanged for the others.
+        attribution: The gradient of the correct answers; for A_c its target is replaced by class c.
         answers: How many of the most probable classes are compared.
         threshold: Important is ``importance > threshold``.
         importance: Column with human importance.
-        similarity: Column (images, classes) with the similarity of every answer to the correct one: then
+        similarity: Column (images, classes) with the similarity of every answer to the correct one, for
             ``w_c = 1 - similarity``; None is ``w_c = 1``.
-        form: "softmax" or "sigmoid", the probabilities.
-        variant: "official" is the loss of the code that arXiv 2206.11212 uses: v is the box whose number is the rank of the
-            proposal that InfluenceSCR chose (a defect), w_c carries ``P_c - P_correct``, and the sum over the batch is
-            divided by the number of comparisons: use ``Term(..., reduction="sum")``. With "softmax" that code has
-            ``P = 1`` for every class, so the loss is 0 always (a defect).
+        form: "softmax" or "sigmoid": how logits become probabilities.
+        variant: "official" is the loss of the code that arXiv 2206.11212 uses: v is the box whose number equals the rank of
+            the proposal that InfluenceSCR chose (a defect), w_c also has the factor ``P_c - P_correct``, and the sum over the
+            batch is divided by the number of comparisons: use ``Term(..., reduction="sum")``. With "softmax" that code has
+            ``P = 1`` for every class, so the loss is always 0 (a defect).
         slack: As in InfluenceSCR.
 
     Raises:
-        ValueError: Unknown form or variant, threshold outside [0, 1], or fewer than one answer.
+        ValueError: Unknown form or variant, threshold outside [0, 1], fewer than one answer, or ``attribution`` is not an
+            attribution.
+
+    Columns:
+        importance: (rows, objects) in [0, 1], any real dtype; compared with the threshold. Maps of pixels do not work.
+        labels: (images,) int64 or (images, classes) scores in [0, 1]; the correct answers, read by the loss and by the
+            attribution's default target, ``SoftLabelLogits``.
+
+    When to use:
+        Beside InfluenceSCR, for models whose wrong answers win by the very box that should speak for the correct one. It is 0
+        where the correct answer is the most probable. Prefer Alignment for accuracy: SCR did not beat unsupervised training
+        in arXiv 2206.11212 (table 2), where the code's self-critical loss was 0 and InfluenceSCR acted alone.
+
+    Reference:
+        Wu and Mooney, "Self-Critical Reasoning for Robust Visual Question Answering", NeurIPS 2019, arXiv 1905.09998, the
+        self-critical loss.
     """
 
     attribution: Attribution = field(default_factory=lambda: Gradient(target=SoftLabelLogits()))
     answers: int = 4
     threshold: float = 0.5
-    importance: str = "importance"
+    importance: str = IMPORTANCE
     similarity: str | None = None
     form: str = "softmax"
     variant: str = "paper"
@@ -73,21 +89,21 @@ class ComparisonSCR(Objective):
             raise ValueError(f"ComparisonSCR(answers={self.answers!r}): give at least 1 answer; the paper has 4.")
         if not isinstance(self.attribution, Attribution):
             raise ValueError(
-                f"ComparisonSCR(attribution={self.attribution!r}) is no attribution; give for example Gradient()."
+                f"ComparisonSCR(attribution={self.attribution!r}) is not an attribution; give for example Gradient()."
             )
 
     def needs(self) -> Needs:
-        """What its attribution reads, and the logits."""
+        """What the attribution reads, and the logits."""
         return self.attribution.needs() | {(FULL, LOGITS)}
 
     def rows(self, forward: Forward) -> Tensor:
-        """Annotated rows; in the paper's variant only those with an important box."""
+        """Annotated explained rows; in the paper's variant only those with an important box."""
         if self.variant == "official":
             return forward.annotated
         return forward.annotated * has_important(forward, self.importance, self.threshold)
 
     def __call__(self, forward: Forward) -> Tensor:
-        """The loss of every row; in the official variant the row's part of the batch's mean."""
+        """The loss of every explained row; in the official variant its share of the mean over the batch."""
         logits = view_logits(forward, FULL)[0]
         answers = row_answers(forward)
         correct = (answers.argmax(1) if answers.dim() == 2 else answers)[:, None]
@@ -112,7 +128,7 @@ class ComparisonSCR(Objective):
         return torch.ones_like(logits) if self.variant == "official" else logits.softmax(1)
 
     def _box(self, own: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
-        # The compared box (rows, 1), and what its comparisons weigh.
+        # The compared box and the weight of its comparisons, (rows, 1) each.
         if self.variant == "paper":
             important = importance > self.threshold
             return own.detach().masked_fill(~important, -torch.inf).argmax(1, keepdim=True), torch.ones_like(own[:, :1])

@@ -14,16 +14,30 @@ from hf_guidance.objectives.objective import AttributionObjective
 
 @dataclass(frozen=True)
 class GradMask(AttributionObjective):
-    """``L = sum(((1 - M) * d|y_0 - y_1| / dx)²)`` over channels and pixels (arXiv 1904.08478).
+    """``L = sum(((1 - M) * d|y_0 - y_1| / dx)²)`` over channels and pixels (arXiv 1904.07478).
 
-    With more than two classes, where the paper defines nothing, y_1 is the strongest other class.
+    The paper defines the loss for two classes. With more, y_0 is the explained class and y_1 the strongest other class.
 
     Args:
-        attribution: The contrast gradient, channels kept.
+        attribution: The gradient of the contrast, with its channels kept.
         variant: "paper" squares the gradient; "official" takes its magnitude, as the authors' later code does.
 
     Raises:
         ValueError: Unknown variant.
+
+    Columns:
+        importance: (rows, height, width) or (rows, objects) in [0, 1], any real dtype; compared with the attribution.
+        target: (rows,) int64, the explained class; read by the attribution's default target, ``ContrastLogits``.
+
+    When to use:
+        Two classes and masks of the relevant pixels: gradients outside are penalised whichever class they favour. On boxes
+        prefer InvarianceFI, or Alignment: squared gradients outside the important boxes did not beat unsupervised training in
+        arXiv 2206.11212 (table 2), while Alignment raised accuracy most (table 4).
+
+    Reference:
+        Simpson, Dutil, Bengio and Cohen, "GradMask: Reduce Overfitting by Regularizing Saliency", 2019, arXiv 1904.07478.
+        Later code: Viviano et al., "Saliency is a Possible Red Herring When Diagnosing Poor Generalization", 2019, arXiv
+        1910.00199.
 
     Example:
         >>> GradMask.loss(torch.tensor([[1.0, -2.0]]), torch.tensor([[1.0, 0.0]]))
@@ -38,7 +52,7 @@ class GradMask(AttributionObjective):
         check_choice("variant", self.variant, VARIANTS, self)
 
     def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
-        """Squares or magnitudes, by ``variant``."""
+        """The sum of squares or of magnitudes, by ``variant``."""
         outside = (1 - importance) * attribution
         return outside.abs().sum(1) if self.variant == "official" else self.loss(attribution, importance)
 

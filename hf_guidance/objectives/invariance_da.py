@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.forward import Forward
 from hf_guidance.objectives.answers import divergence, view_logits, where_counted
 from hf_guidance.objectives.checks import VARIANTS, check_threshold, has_important
@@ -20,23 +21,35 @@ _DISTANCES = ("kl", "l2")
 
 @dataclass(frozen=True)
 class InvarianceDA(Objective):
-    """``L = KL(f(x_e), f(x_{e or u}))``: unimportant boxes that come and go change nothing (arXiv 2206.11212, eq. 4).
+    """``L = KL(f(x_e), f(x_{e or u}))``: adding unimportant boxes changes nothing (arXiv 2206.11212, eq. 4).
 
-    x_e holds the important boxes, x_{e or u} also a random choice of the others. Gradients flow through both sides. Rows
-    without important box do not count (appendix E).
+    x_e holds the important boxes, x_{e or u} also a random choice of the others. Gradients flow through both sides.
+    Explained rows without important box do not count (appendix E).
 
     Args:
         threshold: Important is ``importance > threshold``.
-        replace: What the boxes left out become.
+        replace: What the boxes left out are replaced by.
         importance: Column with human importance.
         distance: "kl", or "l2": the mean squared difference of the log-probabilities.
         variant: "official" compares with the full input: ``KL(f(x_{e or u}), f(x))``, divided by the number of classes, and
-            "l2" takes the logits as they are. The released code also drops the task loss of rows without important box,
-            see ``AnswerLoss(threshold=...)``.
-        draw: Tells two random views apart.
+            "l2" compares the logits themselves. The released code also drops the task loss of explained rows without
+            important box, see ``AnswerLoss(threshold=...)``.
+        draw: Objectives that differ in this number draw their boxes apart; otherwise equal ones share one draw.
 
     Raises:
         ValueError: Unknown distance or variant, threshold outside [0, 1].
+
+    Columns:
+        importance: (rows, height, width) or (rows, objects) in [0, 1], any real dtype; compared with the threshold.
+
+    When to use:
+        Predictions should not change with the unimportant boxes (it has the best RRR-Inv in table 4 of the paper), at the
+        cost of first derivatives only. Prefer InvarianceFI for accuracy: the paper replaced Inv-DA by it because Inv-DA did not
+        beat the baseline (table 11).
+
+    Reference:
+        Ying, Hase and Bansal, "VisFIS: Visual Feature Importance Supervision with Right-for-the-Right-Reason Objectives",
+        NeurIPS 2022, arXiv 2206.11212, eq. 4.
 
     Example:
         >>> InvarianceDA.loss(torch.zeros(1, 4), torch.ones(1, 4))
@@ -45,7 +58,7 @@ class InvarianceDA(Objective):
 
     threshold: float = 0.5
     replace: Replace = negative_ones
-    importance: str = "importance"
+    importance: str = IMPORTANCE
     distance: str = "kl"
     variant: str = "paper"
     draw: int = 0
@@ -62,7 +75,7 @@ class InvarianceDA(Objective):
 
     @property
     def reference(self) -> View:
-        """What it is compared with: the important boxes alone; the full input in the official variant."""
+        """The view that is compared with: the important boxes alone; the full input in the official variant."""
         if self.variant == "official":
             return FULL
         return View(Important(self.threshold, column=self.importance), self.replace)
@@ -72,11 +85,11 @@ class InvarianceDA(Objective):
         return Needs([(self.view, LOGITS), (self.reference, LOGITS)])
 
     def rows(self, forward: Forward) -> Tensor:
-        """Annotated rows with an important box."""
+        """Annotated explained rows with an important box."""
         return forward.annotated * has_important(forward, self.importance, self.threshold)
 
     def __call__(self, forward: Forward) -> Tensor:
-        """The loss of every row."""
+        """The loss of every explained row, the mean over the copies of the view."""
         more, reference = view_logits(forward, self.view), view_logits(forward, self.reference)
         if self.variant == "paper":
             return self.loss(reference, more, distance=self.distance).mean(0)
@@ -89,6 +102,6 @@ class InvarianceDA(Objective):
         """Logits on x_e and on x_{e or u}, (..., rows, classes) each, to (..., rows) >= 0."""
         if distance == "l2":
             own, other = important.log_softmax(-1), more.log_softmax(-1)
-            # Equal first: a class that both exclude has -inf - -inf.
+            # Where both exclude a class by -inf, the difference would be NaN: equal values give 0 first.
             return torch.where(own == other, 0, own - other).square().mean(-1)
         return divergence(important, more)

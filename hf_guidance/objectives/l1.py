@@ -15,6 +15,20 @@ from hf_guidance.objectives.objective import AttributionObjective
 class L1(AttributionObjective):
     """``L = mean |M - Â⁺|`` over all entries, Â⁺ = A⁺ / max A⁺ (arXiv 2303.11932, eq. 3; GRADIA).
 
+    Columns:
+        importance: (rows, height, width) or (rows, objects) in [0, 1], any real dtype; compared with the attribution.
+        target: (rows,) int64, the explained class; read by the attribution's default target, ``LabelLogit``.
+
+    When to use:
+        Masks that the map should fill evenly: in the paper L1 has the best IoU. It also pulls attribution onto the background
+        inside a box, and gets worse as boxes get coarser; prefer Energy for coarse boxes and for EPG.
+
+    Reference:
+        Rao, Böhle, Parchami-Araghi and Schiele, "Studying How to Efficiently and Effectively Guide Models with
+        Explanations" (first version: "Using Explanations to Guide Models"), ICCV 2023, arXiv 2303.11932, eq. 3.
+        Introduced by Gao, Sun, Zhao and Hong, "Aligning Eyes between Humans and Deep Neural Network through Interactive
+        Attention Alignment" (GRADIA), ACM HCI 2022.
+
     Example:
         >>> L1.loss(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 0.0]]))
         tensor([0.2500])

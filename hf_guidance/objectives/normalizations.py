@@ -1,4 +1,4 @@
-"""What an objective sees of an attribution map. Each row is normalised by itself, and the scale is never detached."""
+"""How an objective normalises attribution maps. Every map is normalised by itself, and gradients flow through its scale."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Identity", "MaxAbs", "MinMax", "Normalization", "Positive", "UnitNor
 
 @dataclass(frozen=True)
 class Normalization:
-    """Base: maps (rows, ...) to (rows, ...) of the same shape; rows do not see each other."""
+    """Base: maps (rows, ...) of the explained rows to the same shape, each row independent of the others."""
 
     def __call__(self, maps: Tensor) -> Tensor:
         """Normalise every row of ``maps`` over all its other axes."""
@@ -21,7 +21,7 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Identity(Normalization):
-    """A itself, signed and unscaled."""
+    """The map A unchanged, signed and unscaled."""
 
     def __call__(self, maps: Tensor) -> Tensor:
         """Return ``maps``."""
@@ -64,7 +64,7 @@ class UnitNorm(Normalization):
     def __call__(self, maps: Tensor) -> Tensor:
         """Divide by the row's Euclidean norm."""
         squares = maps.square().flatten(1).sum(1)
-        # sqrt has an infinite slope at zero: an all-zero row takes the constant branch on both sides of the where.
+        # sqrt has an infinite slope at zero: the norm of an all-zero row is the constant 1, without gradient.
         norm = torch.where(squares > 0, squares, 1).sqrt().clamp_min(1e-12)
         return maps / norm.reshape(-1, *[1] * (maps.dim() - 1))
 
@@ -74,6 +74,6 @@ def _over_row(maps: Tensor, reduce) -> Tensor:  # type: ignore[no-untyped-def]
 
 
 def _safe(scale: Tensor) -> Tensor:
-    # Rows without scale divide by one: value and gradient stay finite (0/0 behind a where still poisons the gradient). So do
-    # rows below the smallest normal number, whose reciprocal is infinite.
+    # Rows of scale 0 divide by one, so that value and gradient stay finite: 0/0 in the unused branch of a where would still
+    # make the gradient NaN. So do rows whose scale is below the smallest normal number, because its reciprocal is infinite.
     return torch.where(scale > torch.finfo(scale.dtype).tiny, scale, 1)

@@ -1,4 +1,4 @@
-"""Objective: the contract of every loss, and what those on attributions share."""
+"""Objective, the contract of every loss, and AttributionObjective, the base of losses on attributions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hf_guidance.attributions import Attribution, InputXGradient
 from hf_guidance.common.checks import check_choice
+from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.forward import Forward
 from hf_guidance.forward.maps import resize_maps
 from hf_guidance.objectives.normalizations import Identity, Normalization
@@ -19,18 +20,21 @@ _GRIDS = ("importance", "attribution")
 
 @dataclass(frozen=True)
 class Objective:
-    """Base: one number per row. An objective holds no model and no state; equal objectives are the same objective."""
+    """Base: one number per explained row (or per image, for task losses).
+
+    An objective holds no model and no state; objectives with equal fields are equal.
+    """
 
     def needs(self) -> Needs:
         """What the objective reads of a Forward."""
         raise NotImplementedError(f"{type(self).__name__} must define needs().")
 
     def rows(self, forward: Forward) -> Tensor:
-        """How much each row counts, (rows,) float >= 0; by default one where annotated."""
+        """How much each explained row counts, (rows,) float >= 0; by default one where annotated, else zero."""
         return forward.annotated
 
     def __call__(self, forward: Forward) -> Tensor:
-        """The loss of every row, (rows,), unreduced."""
+        """The loss of every explained row, (rows,), unreduced."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(forward).")
 
 
@@ -42,35 +46,39 @@ class AttributionObjective(Objective):
     arXiv 2303.11932's code.
 
     Attributes:
-        attribution: Where the model looks.
-        normalization: What the loss sees of the map; the default differs by objective.
-        importance: Column with human importance, (rows, height, width) or (rows, objects) in [0, 1].
-        grid: "importance" upsamples the map (bilinear) to the importance, as arXiv 2303.11932 does; "attribution"
-            averages the importance onto the map's grid, as losses on 7x7 maps do, and costs less.
+        attribution: The method that makes the map A.
+        normalization: What is done to the map before the comparison; the default differs by objective.
+        importance: Column with human importance of the explained rows, (rows, height, width) or (rows, objects) in [0, 1].
+        grid: The grid of the comparison. "importance" upsamples the map (bilinear) to the importance, as arXiv 2303.11932
+            does; "attribution" averages the importance onto the map's grid, as losses on 7x7 maps do, and costs less.
+
+    Raises:
+        ValueError: Unknown grid, or ``attribution`` or ``normalization`` is not one.
     """
 
     attribution: Attribution = field(default_factory=InputXGradient)
     normalization: Normalization = field(default_factory=Identity)
-    importance: str = "importance"
+    importance: str = IMPORTANCE
     grid: str = "importance"
 
     def __post_init__(self) -> None:
         check_choice("grid", self.grid, _GRIDS, self)
         if not isinstance(self.normalization, Normalization):
             raise ValueError(
-                f"{type(self).__name__}(normalization={self.normalization!r}) is none; give for example MaxAbs()."
+                f"{type(self).__name__}(normalization={self.normalization!r}) is not a Normalization; give for example "
+                "MaxAbs()."
             )
         if not isinstance(self.attribution, Attribution):
             raise ValueError(
-                f"{type(self).__name__}(attribution={self.attribution!r}) is no attribution; give for example GradCAM()."
+                f"{type(self).__name__}(attribution={self.attribution!r}) is not an attribution; give for example GradCAM()."
             )
 
     def needs(self) -> Needs:
-        """What its attribution reads."""
+        """What the attribution reads."""
         return self.attribution.needs()
 
     def __call__(self, forward: Forward) -> Tensor:
-        """The loss of every row; rows without annotation have a finite value that does not count."""
+        """The loss of every explained row; those without annotation have a finite value that does not count."""
         device = forward.column(forward.family.features).device.type
         with torch.autocast(device, enabled=False):
             attribution, importance = self.compared(forward)
@@ -91,7 +99,7 @@ class AttributionObjective(Objective):
         return attribution, importance if attribution.dim() < 4 else importance[:, None].expand_as(attribution)
 
     def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
-        """The formula in use, (rows, n), (rows, n) to (rows,): ``loss`` unless the objective has variants."""
+        """The formula that the fields choose, (rows, n), (rows, n) to (rows,): ``loss`` unless there are variants."""
         return self.loss(attribution, importance)
 
     @staticmethod
@@ -101,7 +109,7 @@ class AttributionObjective(Objective):
 
 
 def without_padding(forward: Forward, importance: Tensor) -> Tensor:
-    """Importance of boxes (rows, objects) with NaN at padding, which is neither above nor below anything."""
+    """Importance of boxes (rows, objects) with NaN at padding, so that no comparison with it is true."""
     real = forward.real_places(tuple(importance.shape[1:])) if importance.dim() == 2 else None
     return importance if real is None else importance.masked_fill(~forward.of_rows(real), torch.nan)
 

@@ -20,16 +20,29 @@ _PAIRS_AT_ONCE = 2**24
 class RankingHINT(AttributionObjective):
     """``L = sum over (i, j) with e_i > e_j and A_i < A_j of (A_j - A_i)``: misranked pairs (arXiv 1902.03751, eq. 3).
 
-    e is the human importance, A the gradient of the answer's score, summed over the entries of a box (eq. 2). Pairs with
-    equal e are no pairs. The paper's Attn. Align is the same loss on ``AttentionWeights()``.
+    e is the human importance, A the gradient of the answer's score, summed over the entries of a box (eq. 2). Boxes of equal
+    e are not compared. The paper's baseline Attn. Align is the same loss on ``AttentionWeights()``.
 
     Args:
-        variant: "official" is the re-implementation that arXiv 2206.11212 uses (the authors published none): the sum is
-            divided by the number of boxes (without padding), and pairs with equal e count in both orders, which pulls
+        variant: "official" is the re-implementation that arXiv 2206.11212 uses (HINT's authors published no code): the sum
+            is divided by the number of boxes (without padding), and pairs with equal e count in both orders, which pulls
             equally important boxes to equal attribution.
 
     Raises:
         ValueError: Unknown variant.
+
+    Columns:
+        importance: (rows, height, width) or (rows, objects) in [0, 1], any real dtype; compared with the attribution.
+        target: (rows,) int64, the explained class; read by the attribution's default target, ``LabelLogit``.
+
+    When to use:
+        Only the order of the importance is to be trusted, not its values; the paper fine-tunes a trained model on human
+        attention maps, with the task loss weighted by 10. Prefer Alignment for accuracy: HINT did not beat unsupervised
+        training in arXiv 2206.11212 (table 2), and on shapes_vqa it stayed within the noise (docs/questions.md).
+
+    Reference:
+        Selvaraju et al., "Taking a HINT: Leveraging Explanations to Make Vision and Language Models More Grounded", ICCV
+        2019, arXiv 1902.03751, eq. 2 and 3.
 
     Example:
         >>> RankingHINT.loss(torch.tensor([[0.0, 2.0, 3.0]]), torch.tensor([[1.0, 0.5, 0.0]]))
@@ -44,12 +57,12 @@ class RankingHINT(AttributionObjective):
         check_choice("variant", self.variant, VARIANTS, self)
 
     def compared(self, forward: Forward) -> tuple[Tensor, Tensor]:
-        """As every objective; padding is in no pair."""
+        """As in the base class; padding is NaN in the importance, so that no pair holds it."""
         attribution, importance = super().compared(forward)
         return attribution, without_padding(forward, importance)
 
     def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
-        """With or without ties, by ``variant``."""
+        """The paper's sum, or the official mean with ties."""
         if self.variant == "paper":
             return self.loss(attribution, importance)
         return _misranked(attribution, importance, ties=True) / (~importance.isnan()).sum(1).clamp_min(1)
@@ -61,8 +74,8 @@ class RankingHINT(AttributionObjective):
 
 
 def _misranked(attribution: Tensor, importance: Tensor, ties: bool) -> Tensor:
-    # The sum of differences is sum_i c_i A_i with whole numbers c_i that only the two rankings decide: the graph holds n
-    # entries, not n * n. The c_i of a row add up to zero, so a common shift of A changes nothing and saves digits.
+    # The sum of differences is sum_i c_i A_i with whole numbers c_i that depend on the two rankings only: the graph holds n
+    # entries, not n * n. The c_i of an explained row add up to zero, so the mean of A can be subtracted, which saves digits.
     fixed, level = attribution.detach(), importance.detach()
     count = torch.zeros_like(fixed)
     step = max(1, _PAIRS_AT_ONCE // max(1, fixed.numel()))

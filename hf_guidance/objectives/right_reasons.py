@@ -15,8 +15,22 @@ from hf_guidance.objectives.objective import AttributionObjective
 class RightReasons(AttributionObjective):
     """``L = sum((1 - M) * Â²)``, Â = A / max |A|: RRR* (arXiv 2303.11932, eq. 5; RRR: arXiv 1703.03717).
 
-    A sum over pixels, so its weight depends on the size of the importance. RRR itself penalises input gradients without
-    normalisation: ``RightReasons(Gradient(channels="keep"), Identity())``.
+    The loss is a sum over pixels, so the right weight of its term depends on the size of the importance map. RRR itself
+    penalises input gradients without normalisation: ``RightReasons(Gradient(channels="keep"), Identity())``.
+
+    Columns:
+        importance: (rows, height, width) or (rows, objects) in [0, 1], any real dtype; compared with the attribution.
+        target: (rows,) int64, the explained class; read by the attribution's default target, ``LabelLogit``.
+
+    When to use:
+        It is known which places must not count, and nothing should be asked of the map inside the mask. In the paper Energy
+        reaches a better EPG and L1 a better IoU; prefer those where the mask also says where to look.
+
+    Reference:
+        Rao, Böhle, Parchami-Araghi and Schiele, "Studying How to Efficiently and Effectively Guide Models with
+        Explanations" (first version: "Using Explanations to Guide Models"), ICCV 2023, arXiv 2303.11932, eq. 5.
+        RRR: Ross, Hughes and Doshi-Velez, "Right for the Right Reasons: Training Differentiable Models by Constraining their
+        Explanations", IJCAI 2017, arXiv 1703.03717.
 
     Example:
         >>> RightReasons.loss(torch.tensor([[1.0, -0.5]]), torch.tensor([[1.0, 0.0]]))

@@ -22,19 +22,35 @@ from hf_guidance.views.layers import LOGITS
 class SaliencyGuided(Objective):
     """``L = KL(f(x), f(x_top))``: the least attributed boxes change nothing (arXiv 2111.14338, eq. 2).
 
-    x_top keeps the boxes that the model itself attributes most to; no human importance is read, and the choice of boxes
-    has no gradient. It counts the annotated rows, so that it sees the rows that its guided counterparts see.
+    x_top keeps the boxes to which the model itself attributes most. The loss reads no human importance, and the choice of
+    boxes has no gradient. Like every objective it counts the annotated explained rows, so that it counts the same as
+    objectives with importance.
 
     Args:
         attribution: What ranks the boxes.
-        shares: Every row keeps one of these shares, drawn at random.
-        replace: What the other boxes become.
-        variant: "official" is what the code of arXiv 2206.11212 means: ``KL(f(x_top), f(x))``, divided by the number of
-            classes. (It stops with an error before it gets there.)
-        draw: Tells two random views apart.
+        shares: Every explained row keeps one of these shares of its boxes, drawn at random.
+        replace: What the other boxes are replaced by.
+        variant: "official" is what the code of arXiv 2206.11212 intends, although it stops with an error before that line:
+            ``KL(f(x_top), f(x))``, divided by the number of classes.
+        draw: Objectives that differ in this number draw their shares apart; otherwise equal ones share one draw.
 
     Raises:
         ValueError: Unknown variant, no share or one outside [0, 1], or an attribution that reads edited views.
+
+    Columns:
+        labels: (images,) int64 or (images, classes) scores in [0, 1]; read by the attribution's default target,
+            ``SoftLabelLogits``.
+        importance: optional, (rows, height, width) or (rows, objects) in [0, 1]; handed to ``replace``, and the default
+            ``negative_ones`` ignores it.
+
+    When to use:
+        Without human importance, to make predictions depend on few boxes; arXiv 2206.11212 uses it as an unsupervised
+        baseline. Prefer RandomSufficiency there for accuracy, and Sufficiency or Alignment where there is importance: all
+        three are above it in that paper (table 11).
+
+    Reference:
+        Ismail, Corrada Bravo and Feizi, "Improving Deep Learning Interpretability by Saliency Guided Training", NeurIPS 2021,
+        arXiv 2111.14338, eq. 2.
 
     Example:
         >>> SaliencyGuided.loss(torch.zeros(1, 4), torch.ones(1, 4))
@@ -54,7 +70,7 @@ class SaliencyGuided(Objective):
 
     @property
     def view(self) -> View:
-        """The most attributed boxes alone."""
+        """The boxes with the highest attribution alone."""
         return View(MostAttributed(self.attribution, self.shares), self.replace, draw=self.draw)
 
     def needs(self) -> Needs:
@@ -62,7 +78,7 @@ class SaliencyGuided(Objective):
         return self.attribution.needs() | {(FULL, LOGITS), (self.view, LOGITS)}
 
     def __call__(self, forward: Forward) -> Tensor:
-        """The loss of every row."""
+        """The loss of every explained row, the mean over the copies of the view."""
         top, full = view_logits(forward, self.view), view_logits(forward, FULL)
         if self.variant == "paper":
             return self.loss(full, top).mean(0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.forward import Forward
 from hf_guidance.objectives.answers import answer_entropy, entropy_of_zeros, row_answers, view_logits, where_counted
 from hf_guidance.objectives.checks import FORMS, VARIANTS, check_threshold, has_important
@@ -19,20 +20,33 @@ from hf_guidance.views.layers import LOGITS
 class Sufficiency(Objective):
     """``L = CrossEnt(f(x_e), y)``: the answer from the important boxes alone (arXiv 2206.11212, eq. 1).
 
-    Rows without important box do not count (appendix E).
+    Explained rows without important box do not count (appendix E).
 
     Args:
         threshold: Important is ``importance > threshold``.
-        replace: What the other boxes become.
+        replace: What the other boxes are replaced by.
         importance: Column with human importance.
         form: The cross-entropy, as in AnswerLoss.
-        variant: "official" gives rows without important box the constant ``log classes``, which shifts the logged loss and
-            moves nothing; the released code also drops their task loss, see ``AnswerLoss(threshold=...)``.
-        swapped: Replace the important boxes and keep the others. The released code does so where it means to shuffle the
-            unimportant ones (its baseline "Chang2021").
+        variant: "official" gives explained rows without important box the constant ``log classes``, which shifts the logged
+            loss and has no gradient; the released code also drops their task loss, see ``AnswerLoss(threshold=...)``.
+        swapped: Replace the important boxes and keep the others. The released code does so by mistake in its baseline
+            "Chang2021", which should shuffle the unimportant boxes.
 
     Raises:
         ValueError: Unknown form or variant, threshold outside [0, 1].
+
+    Columns:
+        importance: (rows, height, width) or (rows, objects) in [0, 1], any real dtype; compared with the threshold.
+        labels: (images,) int64 or (images, classes) scores in [0, 1]; the answers.
+
+    When to use:
+        The important boxes are enough to answer, and the model should manage with them: in the paper it raised accuracy on
+        out-of-distribution questions nearly as much as Alignment (table 4), and needs no attribution. Prefer Alignment for one
+        objective alone: on shapes_vqa the gain of Sufficiency alone was within the noise (docs/questions.md).
+
+    Reference:
+        Ying, Hase and Bansal, "VisFIS: Visual Feature Importance Supervision with Right-for-the-Right-Reason Objectives",
+        NeurIPS 2022, arXiv 2206.11212, eq. 1.
 
     Example:
         >>> Sufficiency.loss(torch.zeros(1, 4), torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
@@ -41,7 +55,7 @@ class Sufficiency(Objective):
 
     threshold: float = 0.5
     replace: Replace = negative_ones
-    importance: str = "importance"
+    importance: str = IMPORTANCE
     form: str = "softmax"
     variant: str = "paper"
     swapped: bool = False
@@ -61,13 +75,13 @@ class Sufficiency(Objective):
         return Needs([(self.view, LOGITS)])
 
     def rows(self, forward: Forward) -> Tensor:
-        """Annotated rows; in the paper's variant only those with an important box."""
+        """Annotated explained rows; in the paper's variant only those with an important box."""
         if self.variant == "official":
             return forward.annotated
         return forward.annotated * has_important(forward, self.importance, self.threshold)
 
     def __call__(self, forward: Forward) -> Tensor:
-        """The loss of every row."""
+        """The loss of every explained row, the mean over the copies of the view."""
         logits = view_logits(forward, self.view)
         values = self.loss(logits, row_answers(forward), form=self.form).mean(0)
         if self.variant == "paper":

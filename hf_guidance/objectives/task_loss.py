@@ -19,14 +19,26 @@ from hf_guidance.views.layers import LOGITS
 class TaskLoss(Objective):
     """Cross-entropy for integer labels (images,), mean binary cross-entropy for multi-hot labels (images, classes).
 
-    The dtype of the column ``labels`` decides, as the collator made it from the model's ``problem_type``. Every image
-    counts, annotated or not. Equal to the loss of transformers' image classification heads.
+    The dtype of the column ``labels`` decides which; the collator chooses it by the model's ``problem_type``. Every image
+    counts, annotated or not. The mean over images equals the loss of transformers' image classification heads.
 
     Args:
         label_smoothing: Share of the target spread over all classes, in [0, 1); integer labels only.
 
     Raises:
-        ValueError: ``label_smoothing`` outside [0, 1), or on call, with multi-hot labels.
+        ValueError: ``label_smoothing`` outside [0, 1); on call, ``label_smoothing`` with multi-hot labels.
+
+    Columns:
+        labels: (images,) int64 classes, or (images, classes) floating point in [0, 1], multi-hot.
+
+    When to use:
+        The term "task" of image classification with one or several labels, and what Guidance adds where no "task" is given.
+        Prefer AnswerLoss for visual question answering.
+
+    Reference:
+        Rao, Böhle, Parchami-Araghi and Schiele, "Studying How to Efficiently and Effectively Guide Models with
+        Explanations" (first version: "Using Explanations to Guide Models"), ICCV 2023, arXiv 2303.11932, L_class of eq. 1,
+        which is the multi-hot form.
     """
 
     label_smoothing: float = 0.0

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.forward import Forward
 from hf_guidance.objectives.answers import view_logits, where_counted
 from hf_guidance.objectives.checks import FORMS, VARIANTS, check_threshold, has_important, has_unimportant
@@ -23,20 +24,33 @@ _DISTANCES = ("kl", "l2")
 class Uncertainty(Objective):
     """``L = KL(Unif(Y), f(x_u))``: no answer from the unimportant boxes alone (arXiv 2206.11212, eq. 3).
 
-    Rows without important box do not count (appendix E): their x_u is the whole input.
+    Explained rows without important box do not count (appendix E): their x_u is the whole input.
 
     Args:
         threshold: Unimportant is ``importance <= threshold``.
-        replace: What the important boxes become.
+        replace: What the important boxes are replaced by.
         importance: Column with human importance.
         distance: "kl", or "l2": the mean squared difference of the log-probabilities to log(1 / classes).
-        form: "softmax", or "sigmoid": every class is a yes or no of its own and should have probability 1/2, summed.
+        form: "softmax", or "sigmoid": every class is a separate yes-or-no decision that should have probability 1/2; the
+            divergence is summed over classes.
         variant: "official" divides KL by the number of classes once more (1/28 to 1/3100 of the paper's weight), counts
-            rows without important box and leaves out those whose boxes are all important. With ``form="sigmoid"`` its goal
-            is probability one for every answer, a defect.
+            explained rows without important box and leaves out those whose boxes are all important. With ``form="sigmoid"``
+            it aims at probability one for every answer (a defect).
 
     Raises:
         ValueError: Unknown distance, form or variant, threshold outside [0, 1].
+
+    Columns:
+        importance: (rows, height, width) or (rows, objects) in [0, 1], any real dtype; compared with the threshold.
+
+    When to use:
+        Beside Sufficiency, for a model that should not be sure of an answer without the important boxes: it lowers RRR-Unc
+        most (table 4 of the paper). Do not use it alone for accuracy: on shapes_vqa that lost 7.7 points out of distribution
+        (docs/questions.md); prefer Alignment.
+
+    Reference:
+        Ying, Hase and Bansal, "VisFIS: Visual Feature Importance Supervision with Right-for-the-Right-Reason Objectives",
+        NeurIPS 2022, arXiv 2206.11212, eq. 3.
 
     Example:
         >>> Uncertainty.loss(torch.zeros(1, 4))
@@ -45,7 +59,7 @@ class Uncertainty(Objective):
 
     threshold: float = 0.5
     replace: Replace = negative_ones
-    importance: str = "importance"
+    importance: str = IMPORTANCE
     distance: str = "kl"
     form: str = "softmax"
     variant: str = "paper"
@@ -66,13 +80,13 @@ class Uncertainty(Objective):
         return Needs([(self.view, LOGITS)])
 
     def rows(self, forward: Forward) -> Tensor:
-        """Annotated rows with an important box; all annotated rows in the official variant."""
+        """Annotated explained rows with an important box; all annotated ones in the official variant."""
         if self.variant == "official":
             return forward.annotated
         return forward.annotated * has_important(forward, self.importance, self.threshold)
 
     def __call__(self, forward: Forward) -> Tensor:
-        """The loss of every row."""
+        """The loss of every explained row, the mean over the copies of the view."""
         logits = view_logits(forward, self.view)
         if self.variant == "paper":
             return self.loss(logits, distance=self.distance, form=self.form).mean(0)
@@ -84,7 +98,7 @@ class Uncertainty(Objective):
         """Logits of the unimportant-only view (..., rows, classes), to (..., rows) >= 0."""
         classes = logits.shape[-1]
         if form == "sigmoid":
-            # KL(1/2, p) = -log 2 - (log p + log (1 - p)) / 2, of each class
+            # KL(1/2, p) = -log 2 - (log p + log (1 - p)) / 2, for each class
             yes, no = F.logsigmoid(logits), F.logsigmoid(-logits)
             if distance == "l2":
                 return (yes + math.log(2)).square().mean(-1)

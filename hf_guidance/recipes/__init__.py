@@ -1,8 +1,8 @@
-"""The papers as values: functions that give a Guidance, one file a paper.
+"""Recipes: functions that return the Guidance of a paper, one file per paper.
 
-In those of VisFIS and what it compares with, ``variant="paper"`` takes the formulas of the papers, ``"official"`` those of the
-released code (zfying/visfis), whose reductions differ. Weights are those of the experiments, for UpDn or LXMERT, in the units
-of the formulas in use.
+In the recipes of VisFIS and the methods it is compared with, ``variant="paper"`` takes the formulas of the papers and
+``"official"`` those of the released code (zfying/visfis), whose reductions differ. The weights are those of the experiments,
+for UpDn or LXMERT, converted to the formulas in use.
 """
 
 from hf_guidance.data.columns import RANDOM_IMPORTANCE

@@ -1,4 +1,4 @@
-"""What arXiv 2206.11212 compares VisFIS with, beside HINT and SCR."""
+"""The methods that arXiv 2206.11212 compares VisFIS with, besides HINT and SCR."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from hf_guidance.views import Replace, ShuffleImportant, gaussian_noise, shuffle
 
 
 def simpson2019(model: str = "updn", dataset: str = "clevr_xai", variant: str = "paper") -> Guidance:
-    """Task and squared unimportant gradients (arXiv 1904.08478), as arXiv 2206.11212, table 2, runs it.
+    """Task and squared gradients of unimportant boxes (arXiv 1904.08478), as in arXiv 2206.11212, table 2.
 
-    The weight is that of its Inv-FI (appendix F): 1 with UpDn, 1e-3 with LXMERT; the gradient has unit length there.
+    The weight is that of Inv-FI in arXiv 2206.11212 (appendix F): 1 with UpDn, 1e-3 with LXMERT; the gradient has unit
+    length there.
 
     Args:
         model: "updn" or "lxmert".
@@ -28,8 +29,9 @@ def simpson2019(model: str = "updn", dataset: str = "clevr_xai", variant: str = 
 def chang2021(model: str = "updn", dataset: str = "clevr_xai", variant: str = "paper") -> Guidance:
     """``simpson2019`` and Sufficiency, weight 1, with shuffled unimportant boxes (arXiv 2206.11212, table 2).
 
-    The released code shuffles the important boxes and leaves the others as they are: ``variant="official"``, which also
-    drops the task loss of rows without important box. Arguments and errors are those of ``simpson2019``.
+    With ``variant="official"``, as in the released code, the important boxes are shuffled and the others stay as they are,
+    and the task loss of explained rows without an important box is dropped. Arguments and errors are those of
+    ``simpson2019``.
     """
     threshold, swapped = threshold_of(dataset), variant == "official"
     fill: Replace = ShuffleImportant(threshold) if swapped else shuffle
@@ -50,7 +52,7 @@ def singla2022(model: str = "updn", dataset: str = "clevr_xai", variant: str = "
 
 
 def saliency_guided(variant: str = "paper") -> Guidance:
-    """Task and SaliencyGuided (arXiv 2111.14338), weight 1; in the released code of arXiv 2206.11212 it does not run."""
+    """Task and SaliencyGuided (arXiv 2111.14338), weight 1; it does not run in the released code of arXiv 2206.11212."""
     return Guidance(task=AnswerLoss(), saliency_guided=SaliencyGuided(variant=variant))
 
 

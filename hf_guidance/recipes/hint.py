@@ -12,8 +12,9 @@ from hf_guidance.recipes.settings import GT_GRADIENT, MODELS, VARIANTS
 def hint(model: str = "updn", variant: str = "paper") -> Guidance:
     """Task and ranking loss on plain gradients: HINT (arXiv 1902.03751, eq. 4).
 
-    "original" is HINT's own: ranking 1, task λ = 10 (section 5), to fine-tune a trained UpDn. The others train from the
-    start, as arXiv 2206.11212 compares it: 1e-3 with UpDn and 1e-6 with LXMERT (appendix F); its scripts have 1e-2 and 1e-6.
+    ``variant="original"`` has the weights of HINT itself, 1 for the ranking and λ = 10 for the task (section 5), to fine-tune
+    a trained UpDn. The other variants train from the start, as in the comparison of arXiv 2206.11212: the ranking has weight
+    1e-3 with UpDn and 1e-6 with LXMERT in the paper (appendix F), 1e-2 and 1e-6 in the released scripts.
 
     Args:
         model: "updn" or "lxmert"; HINT's paper has UpDn only.
@@ -34,5 +35,5 @@ def hint(model: str = "updn", variant: str = "paper") -> Guidance:
 
 
 def attention_align() -> Guidance:
-    """HINT's baseline Attn. Align.: its ranking loss on the attention of UpDn, else unchanged (arXiv 1902.03751, sec. 5)."""
+    """Attn. Align., HINT's baseline: the original HINT with UpDn's attention as attribution (arXiv 1902.03751, sec. 5)."""
     return Guidance(task=Term(AnswerLoss(), 10.0), hint=RankingHINT(AttentionWeights()))

@@ -15,10 +15,10 @@ WEIGHTS: Mapping[str, tuple[float, float, float]] = {
     "ppce": (1e-4, 5e-4, 1e-3),
     "rrr": (5e-6, 1e-5, 5e-5),
 }
-"""Weights of a sweep, by loss, as the factor of a sum over batches of 64. Recalled, not confirmed: the paper's table D1 is
-not at hand; 1e-3 for Energy is in the released code."""
+"""Weights λ of a sweep by loss, as factors of a sum over batches of 64. They are recalled from the paper's table D1, which
+was not available to confirm them; 1e-3 for Energy is in the released code."""
 BATCH_SIZE = 64
-"""Images in a batch to which the weights belong."""
+"""Batch size for which the weights hold."""
 _LOSSES: Mapping[str, type[AttributionObjective]] = {"energy": Energy, "l1": L1, "ppce": PPCE, "rrr": RightReasons}
 _ATTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     "vanilla": ("ixg", "gradcam"),
@@ -38,28 +38,28 @@ def model_guidance(
     fraction: float = 1.0,
     reduction: str = "sum",
 ) -> Guidance:
-    """``L_task + λ L_loc``, one loss on the attributions of one class an image (arXiv 2303.11932, eq. 1).
+    """``L_task + λ L_loc``, with one loss on the attributions of one class per image (arXiv 2303.11932, eq. 1).
 
     ``L_loc`` is the sum over the annotated images of a batch, as in the released code, so λ belongs to a batch size: 64.
-    With ``reduction="batch"`` the weight is 64 λ, which is the same loss in batches of 64, and for other batches the same
-    share of the loss. With "rows", a mean over annotated images, it is λ times their mean number in those batches of 64 that
-    have any.
+    With ``reduction="batch"`` the weight is 64 λ: the same loss in batches of 64, and the same share of the loss in batches
+    of another size. With "rows", a mean over annotated images, the weight is λ times the mean number of annotated images in
+    the batches of 64 that have any.
 
-    A sum does not survive another batch: with gradient accumulation or several processes it counts for as many times less as
-    there are batches in a step, and "batch" stays the same.
+    A sum depends on how a step is split: with gradient accumulation or several processes it is divided by the number of
+    batches in a step, whereas "batch" gives the same result.
 
-    With boxes on a fraction f of the images λ becomes λ / f, no more than 100 λ: the paper raises it by hand, by values
-    that are not at hand.
+    With boxes on a fraction f of the images λ becomes λ / f, at most 100 λ. The paper raises λ by hand, to values that are
+    not known here.
 
     Note:
-        Boxes are drawn and dilated by the collator; annotations are taken away by ``with_annotated_fraction``. The model
+        Boxes are drawn and dilated by the collator; annotations are removed by ``with_annotated_fraction``. The model
         is trained with ``problem_type="multi_label_classification"``: L_task is then the mean binary cross-entropy.
 
     Args:
         loss: "energy", "l1", "ppce" or "rrr" (RRR*).
         model: "vanilla", "xdnn" or "bcos": decides the attribution, and which are allowed.
-        attribution: "ixg", "gradcam", "intgrad" (X-DNN only, one exact gradient) or "bcos" (B-cos only); None takes the
-            paper's: IxG, IntGrad, and B-cos contributions.
+        attribution: "ixg", "gradcam", "intgrad" (X-DNN only, one exact gradient) or "bcos" (B-cos only); None takes that
+            of the paper for the model: IxG, IntGrad, or B-cos contributions.
         layer: "input" or "final", as in the paper, or "mid1", "mid2", "mid3" (appendix B.3).
         weight: λ with boxes on all images; the middle one of ``WEIGHTS[loss]`` if None.
         fraction: Share of the images with boxes, in (0, 1].
@@ -67,7 +67,7 @@ def model_guidance(
 
     Raises:
         ValueError: An unknown name, an attribution that the model does not have, a fraction outside (0, 1], or a weight that
-            is no finite number >= 0.
+            is not a finite number >= 0.
 
     Example:
         >>> guidance = model_guidance("energy", "bcos", layer="final", weight=WEIGHTS["energy"][2])
@@ -83,7 +83,7 @@ def model_guidance(
     if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
         raise ValueError(f"fraction={fraction!r} is outside (0, 1]; without annotations there is nothing to guide by.")
     if weight is not None and not isinstance(weight, int | float):
-        raise ValueError(f"weight={weight!r} is no number; give λ, as {WEIGHTS[loss][1]}, or None for it.")
+        raise ValueError(f"weight={weight!r} is not a number; give λ, as {WEIGHTS[loss][1]}, or None for it.")
     summed = (WEIGHTS[loss][1] if weight is None else weight) / max(fraction, _SMALLEST_FRACTION)
     annotated = BATCH_SIZE * fraction / (1 - (1 - fraction) ** BATCH_SIZE)
     factor = {"sum": 1.0, "batch": BATCH_SIZE, "rows": annotated}[reduction]

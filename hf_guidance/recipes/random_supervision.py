@@ -7,14 +7,14 @@ from hf_guidance.guidance import Guidance, with_importance
 
 
 def random_supervision(guidance: Guidance, column: str = RANDOM_IMPORTANCE) -> Guidance:
-    """The control of a guidance: the same terms, told a fixed random importance (arXiv 2206.11212, section 7.2).
+    """The control of a guidance: the same terms with a fixed random importance (arXiv 2206.11212, section 7.2).
 
-    Objectives, views and Replace functions read ``column`` wherever they read ``importance``. Rows count as before where
-    the column ``annotated`` decides; which rows have an important box is up to the random vector.
+    Objectives, views and Replace functions read ``column`` wherever they read ``importance``. Explained rows count as
+    before where the column ``annotated`` decides; which of them have an important box depends on the random vector.
 
     Args:
-        guidance: What is to be controlled for.
-        column: The random column; QuestionCollator makes "random_importance".
+        guidance: The guidance to make a control for.
+        column: Column with the random importance; QuestionCollator makes "random_importance".
 
     Raises:
         ValueError: The guidance reads no importance.

@@ -11,8 +11,9 @@ from hf_guidance.recipes.settings import GT_GRADIENT, MODELS, VARIANTS, threshol
 def scr(model: str = "updn", dataset: str = "clevr_xai", variant: str = "paper") -> Guidance:
     """Task, influence strengthening and the self-critical loss (arXiv 1905.09998).
 
-    Weights of arXiv 2206.11212, appendix F: 1e-3 with UpDn, 1e-6 with LXMERT, one number for both losses. The released
-    scripts have 1e-2 and 1e-6 for the first. There the second is zero in every run, whatever its weight, and is left out.
+    The weights are those of arXiv 2206.11212, appendix F: 1e-3 with UpDn, 1e-6 with LXMERT, for both losses. The released
+    scripts have 1e-2 and 1e-6 for influence strengthening. The self-critical loss is zero in the released code, whatever its
+    weight, and is left out with ``variant="official"``.
 
     Args:
         model: "updn" or "lxmert".

@@ -1,4 +1,4 @@
-"""What the recipes of visual question answering share: thresholds and sizes by data set."""
+"""Thresholds and sizes by data set, shared by the recipes of visual question answering."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ THRESHOLDS: Mapping[str, float] = {"clevr_xai": 0.85, "vqa_hat": 0.55, "gqa": 0.
 """Importance above which a box is important, by data set (arXiv 2206.11212, appendix E; shapes_vqa as CLEVR-XAI)."""
 ANSWERS: Mapping[str, int] = {"clevr_xai": 28, "vqa_hat": 3100, "gqa": 1842, "shapes_vqa": 27}
 BOXES: Mapping[str, int] = {"clevr_xai": 15, "vqa_hat": 36, "gqa": 36, "shapes_vqa": 12}
-"""Answers and boxes in the experiments of arXiv 2206.11212, and of shapes_vqa as it comes."""
+"""Numbers of answers and of boxes in the experiments of arXiv 2206.11212, and in shapes_vqa by default."""
 VARIANTS, MODELS = ("paper", "official"), ("updn", "lxmert")
 GT_GRADIENT = Gradient(target=SoftLabelLogits())
 
@@ -28,14 +28,14 @@ def threshold_of(dataset: str) -> float:
 
 
 def unit(sizes: Mapping[str, int], dataset: str, variant: str) -> float:
-    """The factor of a weight in the units of the formula in use.
+    """The factor that converts a weight of the experiments to the formula in use.
 
-    Where the papers' formulas sum over answers or boxes, the code that their experiments ran averages: the same weight is
-    one over their number in the papers' formulas.
+    Where the papers' formulas sum over answers or boxes, the code of the experiments averages. For the papers' formulas a
+    weight is therefore divided by the number of answers or boxes.
     """
     return 1.0 if variant == "official" else 1.0 / sizes[dataset]
 
 
 def masked_task(threshold: float, variant: str) -> AnswerLoss:
-    """The task beside a term on views: the released code drops the task loss of rows that the view drops."""
+    """The task beside a term on views; the released code drops the task loss of explained rows without important box."""
     return AnswerLoss(threshold=threshold if variant == "official" else None)

@@ -30,7 +30,7 @@ def task_only(form: str = "softmax") -> Guidance:
     """The answer loss alone: the baseline of every table of arXiv 2206.11212.
 
     Args:
-        form: "softmax" (its code), or "sigmoid": binary cross-entropy with soft scores, summed over answers.
+        form: "softmax" (its released code), or "sigmoid": binary cross-entropy with soft scores, summed over answers.
     """
     return Guidance(task=AnswerLoss(form))
 
@@ -43,8 +43,8 @@ def visfis(model: str = "updn", dataset: str = "clevr_xai", variant: str = "pape
 
     Note:
         The experiments averaged Unc over answers and Inv-FI over boxes, where eq. 3 and 5 sum. With ``variant="paper"`` the
-        weights of these two are therefore divided by the answers and boxes of the data set. With 1 as printed the
-        two drown the task.
+        weights of these two are therefore divided by the number of answers and of boxes in the data set. With weight 1,
+        as printed, these two terms drown the task.
 
     Args:
         model: "updn" or "lxmert".
@@ -100,7 +100,7 @@ def invariance_fi(dataset: str = "clevr_xai", variant: str = "paper") -> Guidanc
 
     Note:
         The paper's scripts sample one random box. The importance of one box, scaled to unit length, is always 1 or -1:
-        the term is then a constant and trains nothing. ``variant="official"`` is that; "paper" keeps every box in turn.
+        the term is then a constant and trains nothing. ``variant="official"`` does this; "paper" keeps each box in turn.
     """
     boxes = KeepOneIn(target=SoftLabelLogits(), budget=1 if variant == "official" else None)
     objective = InvarianceFI(boxes, threshold=threshold_of(dataset), variant=variant)

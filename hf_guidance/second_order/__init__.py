@@ -1,4 +1,4 @@
-"""Cheaper double backward for the operations whose generic one is slow."""
+"""Cheaper double backward for operations on which that of autograd is slow."""
 
 from hf_guidance.second_order.passes import first_derivative
 from hf_guidance.second_order.substitution import fast_double_backward

@@ -3,7 +3,7 @@
     y = w r (x - m) + b,    dx = w r dy
     double backward, u the gradient at dx:    d dy = w r u,    d w = r sum of u dy per channel
 
-That is the first backward again, at input dy and mean zero.
+So the double backward is the first backward again, with input dy and mean zero.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class FixedBatchNorm(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the pass that is running."""
+        """Gradients that the running pass needs (see passes.py)."""
         x, weight, mean, var = ctx.saved_tensors
         need_x = ctx.needs_input_grad[0]
         need_weight = wanted(ctx.needs_input_grad[1], ctx.leaves[0])
@@ -54,7 +54,7 @@ class FixedBatchNorm(Function):
 
 
 class FixedBatchNormGradient(Function):
-    """``dx`` of BatchNorm with fixed statistics and its own backward."""
+    """``dx`` of BatchNorm with fixed statistics, with the double backward above."""
 
     @staticmethod
     def forward(ctx: Any, dy: Tensor, weight: Tensor | None, mean: Tensor, var: Tensor, eps: float) -> Tensor:

@@ -3,7 +3,8 @@
     y = x * W + b,    dx = conv_transpose(dy, W)
     double backward, u the gradient at dx:    d dy = u * W,    dW = weight gradient of (input u, output gradient dy)
 
-Autograd builds that weight gradient from a transposed, dilated convolution, for grouped ones group by group.
+Autograd's own double backward builds that weight gradient from a transposed, dilated convolution; if the convolution is
+grouped, group by group.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from torch.nn import functional as F
 from hf_guidance.second_order.passes import in_first_derivative, refuse_third_derivative, wanted
 
 _Three = tuple[Tensor | None, Tensor | None, Tensor | None]
-_SMALL = 64  # below so many phase channels, strided transposed kernels are slow (a stem: 3 colours)
+_SMALL = 64  # up to so many phase channels strided transposed kernels are slow (as in a stem, with 3 colours)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Hyperparameters of a convolution, one entry a spatial dimension."""
+    """Hyperparameters of a convolution, one entry per spatial dimension."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -40,7 +41,7 @@ class Geometry:
         return y
 
     def backward(self, dy: Tensor, x: Tensor, weight: Tensor, bias: bool, mask: list[bool]) -> _Three:
-        """Gradients at input, weight and bias, those in the mask."""
+        """Gradients at input, weight and bias; None for those that ``mask`` leaves out."""
         sizes = [weight.shape[0]] if bias else None
         zero = [0] * len(self.stride)
         found: _Three = torch.ops.aten.convolution_backward(
@@ -50,7 +51,11 @@ class Geometry:
 
 
 class Convolution(Function):
-    """``y = x * W + b``; in ``first_derivative`` only the input's gradient, with the double backward above."""
+    """``y = x * W + b``, with the double backward above.
+
+    Inside ``first_derivative`` weights and biases that are leaves get no gradient; outside of it the explained input gets
+    none.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, skip: Any) -> Tensor:
@@ -61,7 +66,7 @@ class Convolution(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the pass that is running."""
+        """Gradients that the running pass needs (see passes.py)."""
         x, weight = ctx.saved_tensors
         explained, weight_leaf, bias_leaf = ctx.skip
         first = in_first_derivative()
@@ -75,11 +80,11 @@ class Convolution(Function):
 
 
 class InputGradient(Function):
-    """``dx = conv_transpose(dy, W)`` and its own backward. ``x`` gives shape and memory format only."""
+    """``dx = conv_transpose(dy, W)``, with the double backward above. Of ``x`` only shape and memory format are read."""
 
     @staticmethod
     def forward(ctx: Any, dy: Tensor, weight: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
-        """Gradient at the input."""
+        """``conv_transpose(dy, W)``."""
         ctx.save_for_backward(dy, weight)
         ctx.geometry = geometry
         if _is_stem(dy, weight, geometry):
@@ -123,14 +128,15 @@ def _is_stem(dy: Tensor, weight: Tensor, geometry: Geometry) -> bool:
 def stem_input_gradient(dy: Tensor, weight: Tensor, geometry: Geometry, shape: torch.Size) -> Tensor:
     """Input gradient of a strided convolution by phases: one dense convolution of ``dy``, then a pixel shuffle.
 
-    With s the stride and p the padding, row ``s q + r - p`` of dx receives ``sum_t dy[q - t] W[s t + r]``: every phase r
-    is an ordinary convolution with ``ceil(kernel / s)`` taps, and all phases are the output channels of one.
+    With s the stride and p the padding, the line of pixels ``s q + r - p`` of dx is ``sum_t dy[q - t] W[s t + r]``. So
+    every phase r is an ordinary convolution with ``ceil(kernel / s)`` taps, and one convolution computes all phases as
+    its output channels.
 
     Args:
-        dy: (batch, out, rows, columns).
-        weight: (out, in, height, width).
-        geometry: Equal strides, no dilation, one group.
-        shape: Of the input.
+        dy: (batch, out, height, width), the gradient at the output.
+        weight: (out, in, kernel height, kernel width).
+        geometry: Hyperparameters with equal strides, no dilation and one group.
+        shape: Shape of the input.
 
     Returns:
         Gradient of shape ``shape``.

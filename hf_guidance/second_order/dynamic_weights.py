@@ -9,17 +9,17 @@ __all__ = ["dynamic_weights_fixed", "fixed_dynamic_weights"]
 
 
 class _Depth:
-    value = 0  # plain, not thread-local: autograd runs the nodes of a GPU in threads of its own
+    value = 0  # not thread-local, because autograd runs the nodes of a GPU in other threads
 
 
 @contextmanager
 def fixed_dynamic_weights() -> Iterator[None]:
     """Differentiate with W(x) held fixed ("explanation mode" of arXiv 2205.10268), so that the gradient is W(x) itself.
 
-    Surround ``autograd.grad`` only. With ``create_graph`` its result can be differentiated again outside, and there W(x)
-    depends on x and on the parameters as it does in the forward pass: nothing is detached.
+    Put only the call of ``autograd.grad`` inside. With ``create_graph`` its result can be differentiated again outside;
+    there W(x) depends on x and on the parameters as in the forward pass, because nothing is detached.
 
-    Layers take part whose backward asks ``dynamic_weights_fixed``: those of the B-cos models.
+    Only layers whose backward asks ``dynamic_weights_fixed`` are affected: those of the B-cos models.
 
     Example:
         >>> with fixed_dynamic_weights():

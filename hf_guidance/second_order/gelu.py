@@ -35,7 +35,7 @@ class Gelu(Function):
 
 
 class GeluGradient(Function):
-    """``dx`` of GELU and its own backward."""
+    """``dx`` of GELU, with the double backward above."""
 
     @staticmethod
     def forward(ctx: Any, dy: Tensor, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 With n the normalised input, r = 1 / std, a = w dy, P(v) = v - mean(v) - n mean(v n):
     dx = r P(a)
     double backward, u the gradient at dx, p = r P(u):
-    d dy = w p,    d w = sum over rows of dy p,
+    d dy = w p,    d w = sum of dy p over the other dimensions,
     d x = - r (mean(u n) dx + mean(a n) p + mean(u dx) n)
 """
 
@@ -36,7 +36,7 @@ class LayerNorm(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the pass that is running."""
+        """Gradients that the running pass needs (see passes.py)."""
         x, weight, bias, mean, rstd = ctx.saved_tensors
         need_x = ctx.needs_input_grad[0]
         need_weight = wanted(ctx.needs_input_grad[2], ctx.leaves[0])
@@ -56,7 +56,7 @@ class LayerNorm(Function):
 
 
 class LayerNormGradient(Function):
-    """``dx`` of LayerNorm and its own backward."""
+    """``dx`` of LayerNorm, with the double backward above."""
 
     @staticmethod
     def forward(ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, rstd: Tensor, shape: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which backward pass is running: the first derivative at an activation, or the one that collects the gradients."""
+"""Which backward pass is running: the first derivative at an activation, or that of the loss at the parameters."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import torch
 
 
 class _Depth:
-    value = 0  # plain, not thread-local: autograd runs the nodes of a GPU in threads of its own
+    value = 0  # not thread-local, because autograd runs the nodes of a GPU in other threads
 
 
 @contextmanager
 def first_derivative() -> Iterator[None]:
-    """Surround ``autograd.grad`` at activations: leaf weights get no gradient in that pass.
+    """Put the call of ``autograd.grad`` at activations inside: weights that are leaves get no gradient in that pass.
 
-    Autograd cannot tell a custom function that only the activation's gradient is wanted, and would have it compute the
-    weights' too, to throw them away. Operations that are not substituted are not affected.
+    Autograd does not tell a custom function that only the activation's gradient is wanted; without this the function
+    would also compute gradients of the weights, which nobody reads. Operations that are not substituted are not
+    affected.
     """
     _Depth.value += 1
     try:
@@ -32,12 +33,12 @@ def in_first_derivative() -> bool:
 
 
 def wanted(needed: bool, leaf: bool) -> bool:
-    """Whether this pass computes the gradient of a weight or bias that requires one."""
+    """Whether the running pass computes the gradient of a weight or bias that requires one."""
     return needed and not (leaf and in_first_derivative())
 
 
 def refuse_third_derivative() -> None:
-    """Raise in a double backward that is recorded: its formulas are not differentiated again, which would go unnoticed."""
+    """Raise if a double backward is recorded: its formulas are not differentiated again, which would go unnoticed."""
     if torch.is_grad_enabled():
         raise RuntimeError(
             "a third derivative (create_graph=True while differentiating a gradient) does not exist inside "

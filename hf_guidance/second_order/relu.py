@@ -1,4 +1,4 @@
-"""ReLU whose double backward gives nothing to its input, where autograd would write, carry and add a tensor of zeros.
+"""ReLU whose double backward gives its input no gradient; autograd would write, carry and add a tensor of zeros there.
 
 y = max(x, 0),    dx = dy [y > 0]
 double backward, u the gradient at dx:    d dy = u [y > 0],    d x = 0 almost everywhere
@@ -16,7 +16,7 @@ from hf_guidance.second_order.passes import in_first_derivative, refuse_third_de
 
 
 class Relu(Function):
-    """ReLU, of a copy or in place."""
+    """ReLU, with a new output or in place."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
@@ -36,7 +36,7 @@ class Relu(Function):
 
 
 class ReluGradient(Function):
-    """``dx`` of ReLU and its own backward."""
+    """``dx`` of ReLU, with the double backward above."""
 
     @staticmethod
     def forward(ctx: Any, dy: Tensor, y: Tensor) -> Tensor:

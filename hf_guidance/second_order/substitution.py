@@ -1,4 +1,4 @@
-"""The mode that puts the substitutes in place of the operations of one forward pass."""
+"""The mode in which operations of a forward pass are replaced by functions with a double backward written by hand."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from hf_guidance.second_order.training_batch_norm import TrainingBatchNorm
 def fast_double_backward(leaf: Tensor | None = None) -> Iterator[None]:
     """Run a forward pass whose gradients will be differentiated again.
 
-    Inside, convolution, LayerNorm, exact GELU, ReLU and BatchNorm become functions of equal value whose
-    backward has a backward of its own, written by hand and made of the library's kernels:
+    Inside, convolution, LayerNorm, exact GELU, ReLU and BatchNorm become functions with the same values, whose backward
+    has a backward written by hand. Both are made of PyTorch's own kernels:
 
         d/dx:    dx = J(x, w)^T dy
         again:   for u at dx:  d dy = J u,  d w = d<u, dx>/dw,  d x = d<u, dx>/dx
 
-    Every call a substitute does not cover (other types, shapes, modes) goes to the ordinary operation. Differentiate the
-    outputs inside ``first_derivative``; elsewhere the functions have ordinary gradients, but those that a caller
-    differentiates again (``create_graph``) outside ``first_derivative`` are only as quick as autograd.
+    Where a substitute does not cover the arguments (other types, shapes, modes), the ordinary operation runs.
+    Differentiate the outputs inside ``first_derivative``. Outside of it gradients are right too, but those that are
+    differentiated again (``create_graph``) are only as fast as autograd's.
 
     Args:
-        leaf: The explained input, whose gradient nobody reads outside ``first_derivative``: it is not computed there.
+        leaf: The explained input. Outside ``first_derivative`` nobody reads its gradient, so it is not computed there.
     """
     with _Substitution(leaf):
         yield
@@ -63,7 +63,8 @@ def _plain(*tensors: Any) -> bool:
 def _usable(x: Any, *parameters: Any) -> bool:
     if not (_plain(x, *parameters) and x.requires_grad and x.layout == torch.strided):
         return False
-    # Under saved-tensor hooks (gradient checkpointing) the recomputation, outside of this mode, must save the same.
+    # Under saved-tensor hooks (gradient checkpointing) the forward pass is run again outside of this mode, and must save
+    # the same tensors as the first time.
     return torch._C._autograd._top_saved_tensors_default_hooks(False) is None
 
 
@@ -89,7 +90,7 @@ def _convolution(
     device = input.device.type
     x, w, b = _cast(input, device), _cast(weight, device), None if bias is None else _cast(bias, device)
     if x.dtype != w.dtype or (b is not None and b.dtype != w.dtype):
-        return None  # the ordinary operation words the error
+        return None  # the ordinary operation raises the error
     y: Tensor = Convolution.apply(x, w, b, geometry, skip)
     return y
 
@@ -100,7 +101,7 @@ def _each(value: Any, count: int) -> tuple[int, ...]:
 
 
 def _cast(tensor: Tensor, device: str) -> Tensor:
-    # What autocast would do at the dispatcher: float32 and half precision to its type, double stays.
+    # As autocast does: float32 and half precision are cast to its dtype, float64 stays.
     if not torch.is_autocast_enabled(device) or tensor.dtype == torch.float64 or tensor.device.type != device:
         return tensor
     return tensor.to(torch.get_autocast_dtype(device))
@@ -145,7 +146,7 @@ def _batch_norm(
     leaves, running = (_leaf(weight), _leaf(bias)), (running_mean, running_var)
     if training:
         if input.numel() <= input.shape[1] or sum(t is None for t in running) == 1:
-            return None  # the ordinary operation words the error
+            return None  # the ordinary operation raises the error
         y: Tensor = TrainingBatchNorm.apply(input, weight, bias, running, momentum, eps, leaves)
         return y
     if any(t is None for t in running):

@@ -1,6 +1,7 @@
 """BatchNorm in train mode, over the batch's own statistics, with a double backward in closed form.
 
-Per channel, over its M numbers in the batch, with n the normalised input, r = 1 / std, P(v) = v - mean(v) - n mean(v n):
+Per channel, over its M numbers in the batch, with n the normalised input, r = 1 / std and
+P(v) = v - mean(v) - n mean(v n):
     dx = w r P(dy)
     double backward, u the gradient at dx:
     d dy = w r P(u),    d w = M r c,    c = mean(u dy) - mean(u) mean(dy) - mean(u n) mean(dy n)
@@ -18,7 +19,7 @@ from torch.autograd import Function
 from hf_guidance.second_order.passes import in_first_derivative, refuse_third_derivative, wanted
 
 PART = 1 << 19
-"""Numbers of a tensor that are multiplied at once on a CPU."""
+"""How many numbers of a tensor are multiplied at once on a CPU."""
 
 
 def _backward(dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, rstd: Tensor, eps: float, mask: Any) -> Any:
@@ -26,7 +27,7 @@ def _backward(dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, rstd: 
 
 
 class TrainingBatchNorm(Function):
-    """BatchNorm in train mode; running statistics, if any, learn from the batch."""
+    """BatchNorm in train mode; running statistics, if there are any, learn from the batch."""
 
     @staticmethod
     def forward(
@@ -41,7 +42,7 @@ class TrainingBatchNorm(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the pass that is running."""
+        """Gradients that the running pass needs (see passes.py)."""
         x, weight, mean, rstd = ctx.saved_tensors
         need_x = ctx.needs_input_grad[0]
         need_weight = wanted(ctx.needs_input_grad[1], ctx.leaves[0])
@@ -62,7 +63,7 @@ class TrainingBatchNorm(Function):
 
 
 class TrainingBatchNormGradient(Function):
-    """``dx`` of BatchNorm in train mode and its own backward."""
+    """``dx`` of BatchNorm in train mode, with the double backward above."""
 
     @staticmethod
     def forward(
@@ -99,7 +100,7 @@ class TrainingBatchNormGradient(Function):
 
 
 def _inner(u: Tensor, dy: Tensor, dtype: torch.dtype) -> Tensor:
-    # Sum of the product per channel; the products of a part of the batch stay in the cache.
+    # Sum of u dy per channel. On a CPU the batch is cut into parts whose products fit into the cache.
     parts = max(1, u.numel() // PART) if u.device.type == "cpu" else 1
     found = torch.zeros(u.shape[1], dtype=dtype, device=u.device)
     for a, b in zip(u.chunk(parts), dy.chunk(parts), strict=True):
@@ -109,7 +110,7 @@ def _inner(u: Tensor, dy: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _affine(x: Tensor, slope: Tensor, shift: Tensor) -> Tensor:
-    # slope x + shift per channel, by the kernel that is quick for small maps.
+    # slope x + shift per channel, by the kernel of BatchNorm, which is fast on small maps.
     one = torch.ones_like(slope)
     y: Tensor = torch.ops.aten.native_batch_norm(x, slope, shift, torch.zeros_like(one), one, False, 0.0, 0.0)[0]
     return y

@@ -1,4 +1,4 @@
-"""Training: GuidedTrainer, its arguments, what it refuses, logs, checks and keeps; a grid of runs."""
+"""Training: GuidedTrainer with its arguments, checks, logs and checkpoints, and Sweep for a grid of runs."""
 
 from hf_guidance.training.arguments import GuidanceArguments
 from hf_guidance.training.pareto_checkpoints import ParetoCheckpoints

@@ -16,14 +16,14 @@ _UNGUIDED = (
 
 
 class AnnotationWatch(TrainerCallback):  # type: ignore[misc]
-    """Stop after the first whole epoch of a run without a single annotated row.
+    """Stop a run whose first whole epoch has no annotated explained row.
 
-    A run that was resumed saw its rows before, and where the data set was found to be annotated, or ``max_steps`` ended
-    training within its first epoch, chance may be the reason: these are warned of only. Nothing is judged where several
-    processes train, each of which sees a part of the rows.
+    In three cases there is only a warning: the run was resumed, and may have seen annotated rows before; the data set is
+    known to hold annotation; or ``max_steps`` ended training within the first epoch. In the last two cases it may be chance
+    that no annotated row was drawn. With several processes nothing is judged, because each sees only a part of the rows.
 
     Attributes:
-        seen: Set by the trainer at the first annotated row; forgotten when training begins.
+        seen: Set by the trainer at the first annotated explained row; reset when training begins.
         known: Whether the data set was found to hold annotation.
     """
 
@@ -33,14 +33,14 @@ class AnnotationWatch(TrainerCallback):  # type: ignore[misc]
         self._resumed = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Forget the run before."""
+        """Forget the previous run."""
         self.seen, self._resumed = False, state.global_step > 0
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Judge the epoch.
 
         Raises:
-            ValueError: A whole epoch without an annotated row.
+            ValueError: A whole epoch had no annotated explained row.
         """
         if self.seen or args.world_size > 1:
             return

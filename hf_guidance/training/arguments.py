@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 
 @dataclass
 class GuidanceArguments(TrainingArguments):
-    """TrainingArguments, and what guidance adds to them. What to guide by is a Guidance, passed to the trainer.
+    """TrainingArguments with the scalar options of guidance; the terms are a Guidance, passed to the trainer.
 
     Raises:
         ValueError: ``max_rows`` is below 1.
@@ -18,8 +18,8 @@ class GuidanceArguments(TrainingArguments):
 
     frozen_batch_norm: bool = field(
         default=False,
-        metadata={"help": "Train with BatchNorm's running statistics. Rows are then independent, and rows without "
-                  "annotation cost a plain step; with a high weight it has left maps without positive entries."},
+        metadata={"help": "Train with BatchNorm's running statistics. Images are then independent, and images without "
+                  "annotation cost a plain step. With a high weight this has left maps without positive entries."},
     )  # fmt: skip
     max_rows: int | None = field(
         default=None,
@@ -34,12 +34,12 @@ class GuidanceArguments(TrainingArguments):
 
 @dataclass(frozen=True)
 class StepOptions:
-    """What of the arguments a guided step reads."""
+    """The arguments that a guided step reads."""
 
     frozen_batch_norm: bool = False
     max_rows: int | None = None
 
     @classmethod
     def of(cls, args: Any) -> StepOptions:
-        """The options of GuidanceArguments; the defaults for plain TrainingArguments, which have none."""
+        """The options of GuidanceArguments; the defaults for plain TrainingArguments, which lack them."""
         return cls(args.frozen_batch_norm, args.max_rows) if isinstance(args, GuidanceArguments) else cls()

@@ -1,4 +1,4 @@
-"""What guidance on attributions cannot run with: refused with the reason, or switched and said once."""
+"""Settings that guidance on attributions cannot run with: refused with the reason, or switched with one warning."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def refuse_unsupported(args: Any, model: nn.Module, accelerator: Any = None) -> 
     """Raise for settings under which second derivatives fail or are silently wrong.
 
     Raises:
-        ValueError: torch.compile, DataParallel, static-graph DDP, FSDP, DeepSpeed or reentrant checkpointing; names the
-            argument, the reason and the fix.
+        ValueError: torch.compile, DataParallel, static-graph DDP, FSDP, DeepSpeed or reentrant checkpointing; the message
+            names the argument, the reason and the fix.
     """
     state = getattr(accelerator, "state", None)  # what `accelerate launch` and its environment variables configured
     kwargs = getattr(args, "gradient_checkpointing_kwargs", None) or {}
@@ -64,7 +64,7 @@ def _dynamo(state: Any) -> bool:
 
 
 def refuse_dispatched_batches(args: Any, dataset: Any) -> None:
-    """Raise where the first process would cut the batches of a stream for the others: lists of rows cannot be cut.
+    """Raise where the first process would cut the batches of a stream for the others: the lists in them cannot be cut.
 
     Raises:
         ValueError: A streaming dataset on several processes without ``dispatch_batches=False``.
@@ -74,12 +74,12 @@ def refuse_dispatched_batches(args: Any, dataset: Any) -> None:
     if stream and dispatched and getattr(args, "world_size", 1) > 1:
         raise ValueError(
             "a streaming dataset on several processes: by default the first process reads the batches and cuts them for the "
-            "others, which rows of images cannot be; set accelerator_config={'dispatch_batches': False}."
+            "others, but explained rows cannot be cut; set accelerator_config={'dispatch_batches': False}."
         )
 
 
 def refuse_float_labels(model: Any, labels: Any) -> None:
-    """Raise for labels that TaskLoss would take for multi-hot ones, though the model has one label an image.
+    """Raise for labels that TaskLoss would take for multi-hot ones, though the model has one label per image.
 
     Raises:
         ValueError: Floating-point labels, and the model's ``problem_type`` is "single_label_classification".
@@ -94,7 +94,7 @@ def refuse_float_labels(model: Any, labels: Any) -> None:
 
 
 def use_differentiable_attention(model: Any) -> None:
-    """Switch fused attention, which has no double backward, to the eager implementation, and say so once."""
+    """Switch fused attention, which has no double backward, to the eager implementation, and warn once."""
     switched = []
     implementation = getattr(getattr(model, "config", None), "_attn_implementation", None)
     if implementation in _FUSED and hasattr(model, "set_attn_implementation") and not hasattr(model, "timm_model"):
@@ -112,7 +112,7 @@ def use_differentiable_attention(model: Any) -> None:
 
 
 def warn_of_reductions(guidance: Any, args: Any) -> None:
-    """Say that terms of reduction "sum" or "rows" change with how an update's images are split into batches.
+    """Warn that terms with reduction "sum" or "rows" depend on how the images of an update are split into batches.
 
     Args:
         guidance: The terms.

@@ -1,4 +1,4 @@
-"""EvaluationDataTrainer: a Trainer that collates what it evaluates otherwise than what it trains on."""
+"""EvaluationDataTrainer: a Trainer with a separate collator for evaluation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from hf_guidance.data.collator import RowCollator
 
 
 class EvaluationDataTrainer(Trainer):
-    """Trainer with a collator of its own for evaluation and prediction.
+    """Trainer with a separate collator for evaluation and prediction.
 
-    Whatever a model is trained with, it is measured by the annotations as they are: without one given, a RowCollator for
-    training collates evaluated rows by its ``for_evaluation()``.
+    A model is measured by the annotations as they are, whatever it is trained with: by default, a RowCollator for training
+    is replaced by its ``for_evaluation()``.
 
     Args:
         *args: As for Trainer.
-        eval_data_collator: Collates what is evaluated and predicted.
+        eval_data_collator: Collator for evaluation and prediction.
         **kwargs: As for Trainer.
     """
 
@@ -29,13 +29,13 @@ class EvaluationDataTrainer(Trainer):
         super().__init__(*args, **kwargs)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
-        """Trainer's, with the collator of evaluation."""
+        """Trainer's dataloader, with the collator for evaluation."""
         with self._collating_for_evaluation():
             loader: DataLoader[Any] = super().get_eval_dataloader(eval_dataset)
         return loader
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
-        """Trainer's, with the collator of evaluation."""
+        """Trainer's dataloader, with the collator for evaluation."""
         with self._collating_for_evaluation():
             loader: DataLoader[Any] = super().get_test_dataloader(test_dataset)
         return loader

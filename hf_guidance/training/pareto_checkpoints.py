@@ -1,4 +1,4 @@
-"""ParetoCheckpoints: keeps, on disk, every model of a training run that no other beats in all metrics."""
+"""ParetoCheckpoints: keeps on disk the models of a training run that are on the Pareto front."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ METRICS = ("eval_f1", "eval_epg", "eval_attribution_iou")
 
 
 class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
-    """Save the model after each evaluation in training whose metrics put it on the Pareto front; delete dominated ones.
+    """Save each model that an evaluation during training puts on the Pareto front, and delete dominated ones.
 
-    ``<output_dir>/pareto/step-<n>/`` holds model, image processor or tokenizer and guidance.json; ``pareto.json`` beside it
-    every evaluated point and which are members. Whenever the process ends, a folder that is there is whole, and every
-    member has one. A resumed run goes on with the front on disk: a step that was evaluated keeps its first metrics and
-    model. A run that begins at step 0 begins a new front. Only the main process writes.
+    ``<output_dir>/pareto/step-<n>/`` holds the model, the image processor or tokenizer, and guidance.json. ``pareto.json``
+    beside it lists every evaluated point, and which of them are members. Whenever the process ends, each of these folders
+    is complete, and every member has one. A resumed run continues the front on disk: a step that was already evaluated
+    keeps its first metrics and model. A run from step 0 begins a new front. Only the main process writes.
+
+    In a hyperparameter search the fronts are ``<output_dir>/pareto-0``, ``pareto-1`` and so on, in the order of the trials.
 
     Args:
-        metrics: Names among those of ``evaluate()``, larger is better.
+        metrics: Names of metrics that ``evaluate()`` returns, larger is better.
         bins: As for ``ParetoFront``.
-        guidance: Written as guidance.json beside each model.
+        guidance: Saved as guidance.json with each model.
 
     Raises:
         ValueError: No metrics or a name twice, bins that are not positive; in training: the model cannot be saved, a
-            metric is missing, there are no evaluations, or the front on disk is of other metrics or bins.
-
-    In a hyperparameter search the fronts are ``<output_dir>/pareto-0``, ``pareto-1`` and so on, in the order of the trials.
+            metric is missing, there are no evaluations, or the front on disk has other metrics or bins.
 
     Requirements:
         ``eval_strategy``, and ``compute_metrics`` and ``grounding`` that give the metrics.
@@ -62,22 +62,22 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
             raise ValueError(
                 f"guidance={guidance!r} is a {type(guidance).__name__}; give the trainer's Guidance, or None."
             )
-        self.bins = ParetoFront(bins).bins  # checked
+        self.bins = ParetoFront(bins).bins  # checked there
         if isinstance(self.bins, tuple):
-            pareto_indices([[0.0] * len(self.metrics)], self.bins)  # one bin a metric
+            pareto_indices([[0.0] * len(self.metrics)], self.bins)  # checks for one bin per metric
         self.guidance = guidance
         self._training = False
-        self._folder = Path(FOLDER)  # of the run
+        self._folder = Path(FOLDER)  # of this run's front
         self._trials = 0
-        self._matched: int | None = None  # the step whose metrics were found last
-        self._unmatched: list[str] | None = None  # the metrics of an evaluation that gave none of them
+        self._matched: int | None = None  # the last step that gave the metrics
+        self._unmatched: list[str] | None = None  # the metrics that were given instead
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Read the front on disk, or begin a new one.
 
         Raises:
-            ValueError: The model has no ``save_pretrained``, nothing is evaluated in training, or the front is of other
-                metrics or bins.
+            ValueError: The model has no ``save_pretrained``, nothing is evaluated in training, or the front on disk has
+                other metrics or bins.
         """
         if not hasattr(model, "save_pretrained"):
             raise ValueError(
@@ -100,7 +100,7 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
             self._check_same(record, folder)
         elif (folder / RECORD).is_file():
             logger.warning(f"{folder} holds the front of an earlier run, which this run replaces.")
-            (folder / RECORD).unlink()  # first: the folders are then nobody's
+            (folder / RECORD).unlink()  # first: then no record names the folders that are removed next
         _sweep(folder, record["members"] if record else [])
 
     def on_evaluate(
@@ -115,19 +115,19 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
             return  # an evaluation of the finished model, perhaps on the test set
         missing = [name for name in self.metrics if name not in metrics]
         if missing and len(missing) == len(self.metrics) and self._matched == state.global_step:
-            return  # another of several evaluation sets
+            return  # one of several evaluation sets; another gave the metrics of this step
         self._unmatched = sorted(metrics) if missing else None
         if missing:
             if len(missing) < len(self.metrics):
                 self._require_match()
-            return  # judged when training goes on: the next evaluation set may give them
+            return  # the next evaluation set may give them; on_step_begin checks that
         self._matched = state.global_step
         if state.is_world_process_zero:
             point = {name: math.nan if metrics[name] is None else float(metrics[name]) for name in self.metrics}
             self._add(self._folder, state, point, model, kwargs.get("processing_class"))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Refuse to train on when no evaluation set gave the metrics.
+        """Refuse to continue training when no evaluation set gave the metrics.
 
         Raises:
             ValueError: The metrics are missing.
@@ -135,7 +135,7 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
         self._require_match()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Later evaluations are of the finished model.
+        """Stop adding to the front: later evaluations are of the finished model.
 
         Raises:
             ValueError: The metrics were missing in the last evaluation.
@@ -191,7 +191,7 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
 
 
 def _sweep(folder: Path, members: Iterable[int]) -> None:
-    # What is no member's: dominated models, and what a kill left.
+    # Removes the folders of no member: dominated models, and what a killed process left.
     kept = {RECORD, *(f"step-{step}" for step in members)}
     for left in folder.glob("*") if folder.is_dir() else ():
         if left.name not in kept and left.name.lstrip(".").startswith("step-"):
@@ -199,7 +199,7 @@ def _sweep(folder: Path, members: Iterable[int]) -> None:
 
 
 def _remove(folder: Path) -> None:
-    # Under another name first: half a model must not look like one.
+    # Renamed first: a partly removed model must not look like a complete one.
     if folder.is_dir():
         hidden = folder if folder.name.startswith(".") else folder.with_name(f".{folder.name}-removed")
         if hidden != folder:

@@ -1,4 +1,7 @@
-"""Sweep: a grid of runs and its CSV, one row a run, that may be interrupted at any point."""
+"""Sweep: a grid of runs and its CSV with one line per run; it may be interrupted at any point.
+
+A *run* is one experiment, a *cell* its settings; the CSV holds one *line* per finished run.
+"""
 
 from __future__ import annotations
 
@@ -18,54 +21,55 @@ from hf_guidance.common.whole_file import whole_file
 Scalar = str | int | float | bool | None
 
 _OWN = ("run", "settings")  # the first columns of the CSV
-_LOCKED: set[Path] = set()  # by this process: the lock of the operating system is between processes only
+_LOCKED: set[Path] = set()  # files in use in this process: the lock of the operating system is between processes only
 
 
 class Sweep:
-    """Runs every cell of a grid once, and keeps one row a finished run in a CSV.
+    """Runs every cell of a grid once, and keeps one line per finished run in a CSV.
 
-    The CSV is replaced as a whole after every run, so a kill at any point leaves whole rows; calling ``run`` again, in a new
-    process, does the cells that have no row. A cell is known by its values and the sweep's settings, whose fingerprints are
-    the columns "run" and "settings": when either changes, it is a new run, with a row of its own. Results may have other
-    names from run to run; the columns are their union, empty where a run has none.
+    The CSV is replaced as a whole after every run, so a kill at any point leaves complete lines. Calling ``run`` again, in a
+    new process, runs the cells that have no line yet. A run is identified by the values of its cell and the settings of the
+    sweep: the column "run" is the fingerprint of both, the column "settings" that of the settings. When either changes, it
+    is a new run with a line of its own. The names of the results may differ from run to run: the CSV has the columns of
+    all, empty where a run lacks the result.
 
     A second process on the same CSV is refused. The operating system frees the lock (``.<name>.lock`` beside the CSV) when
-    a process ends, however it ends; on systems without ``fcntl`` there is no lock.
+    a process ends, however it ends; on systems without ``fcntl`` there is no lock between processes.
 
     Args:
         file: The CSV.
-        settings: What all cells share, such as the epochs.
+        settings: Settings that all cells share, such as the number of epochs.
 
     Raises:
-        ValueError: A setting that is no number, text, bool or None.
+        ValueError: A setting that is not a number, text, bool or None.
 
     Example:
         >>> cells = [{"loss": loss, "weight": weight} for loss in ("energy", "l1") for weight in (1e-3, 5e-3)]
-        >>> rows = Sweep("runs/grid.csv", settings={"epochs": 5}).run(cells, lambda cell: {"epg": train(**cell)})
+        >>> lines = Sweep("runs/grid.csv", settings={"epochs": 5}).run(cells, lambda cell: {"epg": train(**cell)})
     """
 
     def __init__(self, file: str | Path, settings: Mapping[str, Scalar] | None = None) -> None:
-        self.file = Path(file).resolve()  # what a link leads to is replaced, not the link
+        self.file = Path(file).resolve()  # so that the target of a link is replaced, not the link
         self._settings = _plain(settings or {}, "settings")
 
     def run(
         self, cells: Sequence[Mapping[str, Scalar]], function: Callable[[dict[str, Any]], Mapping[str, Scalar]]
     ) -> list[dict[str, Any]]:
-        """Run the cells that have no row yet, in order.
+        """Run the cells that have no line yet, in order.
 
         Args:
             cells: Values by column name; all have the same names.
-            function: Takes a cell, returns the results of its run by column name. When it raises, the rows of the runs
-                before it are kept.
+            function: Takes a cell, returns the results of its run by column name. When it raises, the lines of earlier runs
+                are kept.
 
         Returns:
-            The rows of the cells, in their order: their values, and a value for each result column of the CSV, None where
-            it is empty, a number where it looks like one.
+            One dict per cell, in the order of the cells: its values, and a value for each result column of the CSV: None
+            where it is empty, a number where it looks like one.
 
         Raises:
-            ValueError: No cells, cells with different names or twice the same, a name that the CSV needs or a result
-                shares with the cells, results that are no mapping, a CSV of another grid or with a damaged row, or another
-                process at work on it.
+            ValueError: No cells, cells with different names, the same cell twice, a name that the CSV uses itself or that
+                results share with cells, results that are not a mapping, a CSV of another grid or with a damaged line, or
+                another process at work on the CSV.
         """
         keys = _checked(cells)
         runs = {self.fingerprint(cell): dict(cell) for cell in cells}
@@ -90,18 +94,18 @@ class Sweep:
         return [cell | _results(table[run], names) for run, cell in runs.items()]
 
     def pending(self, cells: Sequence[Mapping[str, Scalar]]) -> list[dict[str, Any]]:
-        """The cells without a row, in their order.
+        """The cells without a line in the CSV, in order.
 
         Raises:
-            ValueError: As for ``run``, but for the results and the lock.
+            ValueError: As for ``run``, except for the results and the lock.
         """
         table = _read(self.file, _checked(cells))
         return [dict(cell) for cell in cells if self.fingerprint(cell) not in table]
 
     def fingerprint(self, cell: Mapping[str, Scalar]) -> str:
-        """What a run is known by: 16 hexadecimal digits of the cell and the settings.
+        """Identifies a run: 16 hexadecimal digits of the cell and the settings.
 
-        The order of names does not matter, and 1.0 is 1; "1" is not, nor is True.
+        The order of names does not matter. 1 and 1.0 are the same; "1" and True differ from them.
         """
         return _short({"cell": _plain(cell, "cell"), "settings": self._settings})
 
@@ -117,7 +121,7 @@ def _scalars(values: Mapping[str, Any], what: str) -> dict[str, Scalar]:
     plain: dict[str, Scalar] = {}
     for name, value in values.items():
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-            value = value.item()  # of NumPy or torch
+            value = value.item()  # a scalar of NumPy or torch
         if not isinstance(value, str | int | float | None):
             raise ValueError(
                 f"{what}: {name!r} is {value!r}; allowed are numbers, text, bool and None: give the name of an object."
@@ -127,7 +131,7 @@ def _scalars(values: Mapping[str, Any], what: str) -> dict[str, Scalar]:
 
 
 def _plain(values: Mapping[str, Any], what: str) -> dict[str, Scalar]:
-    # What a cell is known by: 1.0 is 1.
+    # For fingerprints, where 1.0 is the same as 1.
     plain = _scalars(values, what)
     whole = {name: int(x) for name, x in plain.items() if isinstance(x, float) and math.isfinite(x) and x.is_integer()}
     return plain | whole
@@ -139,7 +143,7 @@ def _short(values: Mapping[str, Any]) -> str:
 
 def _checked(cells: Sequence[Mapping[str, Scalar]]) -> tuple[str, ...]:
     if not cells:
-        raise ValueError("cells is empty; give at least one run.")
+        raise ValueError("cells is empty; give at least one cell.")
     keys = tuple(cells[0])
     for number, cell in enumerate(cells):
         if set(cell) != set(keys):
@@ -176,19 +180,19 @@ def _value(text: str) -> Scalar:
     return text
 
 
-def _results(row: Mapping[str, str], names: Sequence[str]) -> dict[str, Scalar]:
-    return {name: _value(row.get(name, "")) for name in names}
+def _results(line: Mapping[str, str], names: Sequence[str]) -> dict[str, Scalar]:
+    return {name: _value(line.get(name, "")) for name in names}
 
 
 def _columns(keys: Sequence[str], table: Mapping[str, Mapping[str, str]]) -> list[str]:
-    return list(dict.fromkeys([*_OWN, *keys, *(name for row in table.values() for name in row)]))
+    return list(dict.fromkeys([*_OWN, *keys, *(name for line in table.values() for name in line)]))
 
 
 def _read(file: Path, keys: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Rows by run; a last line that was cut off is dropped, its run is done again."""
+    """Lines by run; a last line that was cut off is dropped, so that its run is done again."""
     if not file.is_file():
         return {}
-    text = file.read_text(encoding="utf-8-sig", errors="replace")  # a spreadsheet writes a mark, a cut halves a letter
+    text = file.read_text(encoding="utf-8-sig", errors="replace")  # for the BOM of spreadsheets, and a cut letter
     lines = list(csv.reader(io.StringIO(text, newline="")))
     if lines and not text.endswith("\n"):
         warnings.warn(f"{file}: the last line is cut off and its run is done again: {lines[-1]}", stacklevel=4)
@@ -206,7 +210,7 @@ def _read(file: Path, keys: Sequence[str]) -> dict[str, dict[str, str]]:
         if len(line) != len(header):
             raise ValueError(f"{file}, line {number}: {len(line)} values for {len(header)} columns; remove the line.")
         if line[0] in table:
-            raise ValueError(f"{file}, line {number}: the run {line[0]} has a row already; remove one of the two.")
+            raise ValueError(f"{file}, line {number}: the run {line[0]} has a line already; remove one of the two.")
         table[line[0]] = dict(zip(header, line, strict=True))
     return table
 
@@ -216,7 +220,7 @@ def _check_values(table: Mapping[str, Mapping[str, str]], runs: Mapping[str, Map
         wanted = _texts(_plain(cell, "cell"))
         found = {name: table[run][name] for name in wanted} if run in table else wanted
         if found != wanted:
-            raise ValueError(f"{file}: the row of run {run} was edited: {found} is not {wanted}; remove the row.")
+            raise ValueError(f"{file}: the line of run {run} was edited: {found} is not {wanted}; remove the line.")
 
 
 def _write(file: Path, keys: Sequence[str], table: Mapping[str, Mapping[str, str]]) -> None:
@@ -238,7 +242,7 @@ def _locked(file: Path) -> Iterator[None]:
             try:
                 import fcntl  # not on Windows
 
-                # Not flock: that one lives on in worker processes that outlive a killed sweep.
+                # Not flock, which stays locked in worker processes that outlive a killed sweep.
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except ImportError:
                 pass

@@ -1,4 +1,4 @@
-"""TermChecks: a term that cannot move the model is an error at the first guided step, not a silent zero."""
+"""TermChecks: a term that cannot move the model raises an error at the first guided steps, instead of a silent zero."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from hf_guidance.views.layers import choices, is_attention
 
 logger = logging.get_logger(__name__)
 
-_PATIENCE = 10  # optimizer steps in which a head that begins at zero may learn to pass gradients
-_ROUNDING = 64  # units of rounding, relative to what could move: what is below is taken for zero
+_PATIENCE = 10  # optimizer steps in which a head initialised to zero may learn to pass gradients
+_ROUNDING = 64  # units of rounding up to which a gradient counts as zero, see check_terms
 
 
 class TermChecks:
-    """Judges the terms of a training run, at the first guided steps until every term could be judged once."""
+    """Judges the terms of a training run at its first guided steps, until every term could be judged once."""
 
     def __init__(self) -> None:
         self._done = False
         self._since: int | None = None
 
     def reset(self) -> None:
-        """Begin anew, as with a new model."""
+        """Judge all terms again, as for a new model."""
         self._done, self._since = False, None
 
     def __call__(self, guidance: Guidance, forward: Forward, parameters: Iterable[Tensor], step: int) -> None:
-        """Judge the terms, unless that is done.
+        """Judge the terms, unless all were judged already.
 
         Args:
             guidance: The terms.
             forward: As for ``check_terms``.
             parameters: The model's parameters.
-            step: Number of optimizer steps that were taken.
+            step: Number of optimizer steps taken so far.
 
         Raises:
             ValueError: As for ``check_terms``.
@@ -53,22 +53,22 @@ class TermChecks:
 def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tensor], *, patient: bool = True) -> bool:
     """Check that every weighted term on attributions moves some parameter.
 
-    A term moves a parameter where the gradient of its loss exceeds rounding: 64 units of rounding of what the same loss could
-    have as gradient by its size, |L| / max |A| times the gradient of the mean of the map A.
+    A term moves a parameter if the gradient of its loss L exceeds rounding. The bound is 64 units of rounding of the gradient
+    that a loss of this size could have: |L| / max |A| times the gradient of the mean of the map A.
 
     Args:
         guidance: The terms.
-        forward: A forward with at least one annotated row, gradients enabled.
+        forward: A forward with at least one annotated explained row, gradients enabled.
         parameters: The model's parameters.
         patient: Whether a head that is zero, as at the start of a fine-tuning, may still learn to pass gradients.
 
     Returns:
-        Whether every term could be judged. A term cannot whose loss is zero or flat on these maps (as where all that is
-        positive lies outside the boxes), nor one whose maps have no positive entry yet or that lies below a head that is
-        still zero: check again later.
+        Whether every term could be judged. A term cannot be judged while its loss is zero or flat on these maps (as where
+        all positive attribution lies outside the boxes), while its maps have no positive entry, or while the head above it
+        is zero: check again later.
 
     Raises:
-        ValueError: The gradient at a layer is zero, input times gradient cancels, or no trainable parameter is reached.
+        ValueError: The gradient at a layer is zero, the entries of a map cancel, or no trainable parameter is reached.
     """
     parameters = list(parameters)
     trainable = [p for p in parameters if p.requires_grad]
@@ -93,7 +93,7 @@ def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tenso
 
 
 def _still(name: str, objective: AttributionObjective, forward: Forward, trainable: list[Tensor]) -> str | None:
-    """None where a term moves a parameter, the reason where it may still come to; an error where it never can."""
+    """None where a term moves a parameter, the reason where it may do so later; raises where it never can."""
     counts = objective.rows(forward) > 0
     values = torch.where(counts, objective(forward), 0)
     maps = forward.attribution(objective.attribution)[counts]
@@ -105,11 +105,11 @@ def _still(name: str, objective: AttributionObjective, forward: Forward, trainab
         return "its loss is zero on this batch (nothing to mend, or no row that counts), so the term moves nothing yet"
     if reached and not bool((maps > 0).any()):
         return "no map of this batch has a positive entry, so the term moves nothing yet"
-    # A normalised map of a single entry is constant whatever the model becomes; other maps only where they are now.
+    # A normalised map with one nonzero entry is constant for every model; with more, the loss may change as maps change.
     if reached and bool(((maps != 0).flatten(1).sum(1) > 1).any()) and possible > 0:
         return (
-            "its loss is flat on this batch's maps (as where all that is positive lies outside the boxes), so the term moves "
-            "nothing yet"
+            "its loss is flat on this batch's maps (as where all positive attribution lies outside the boxes), so the term "
+            "moves nothing yet"
         )
     raise ValueError(
         f"term {name!r} ({objective}) moves no parameter that is trained: everything above its layer is frozen, or "

@@ -1,4 +1,4 @@
-"""TermLog: averages of what the steps between two log entries reported, without waiting for the device in between."""
+"""TermLog: averages what steps report between two log entries, without waiting for the device in between."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class TermLog:
-    """Weighted sums of scalars by name; a name counts the steps that reported it."""
+    """Weighted averages of scalars by name, each over the steps that reported it."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -28,7 +28,7 @@ class TermLog:
         self._sums, self._counts = {}, {}
 
     def pop(self, names: list[str], accelerator: Any) -> dict[str, float]:
-        """Averages over steps and processes since the last call, of the names that were reported.
+        """Averages of the reported scalars over steps and processes since the last call, by name.
 
         Args:
             names: All names that any process may have reported, in the same order on every process.

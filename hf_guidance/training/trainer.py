@@ -46,25 +46,25 @@ logger = logging.get_logger(__name__)
 class GuidedTrainer(EvaluationDataTrainer):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
-    Takes everything Trainer takes. Differences: the loss is the guidance's; every log entry has ``loss/<term>`` and
-    ``undefined_share/<term>``; ``evaluate()`` adds the grounding metrics; checkpoints carry guidance.json; a checkpoint
-    that fails to be written leaves no half folder behind. ``loss/<term>`` averages over batches: one without annotated
-    rows counts as 0 for a term with reduction "batch" or "sum", and is left out for one with "rows".
+    Takes everything Trainer takes. Differences: the guidance computes the loss; every log entry has ``loss/<term>`` and
+    ``undefined_share/<term>``; ``evaluate()`` adds the grounding metrics; checkpoints hold guidance.json; a checkpoint that
+    fails to be written leaves no incomplete folder. ``loss/<term>`` is an average over batches: a batch without annotated
+    explained rows counts as 0 for terms with reduction "batch" or "sum", and is left out for terms with "rows".
 
     Args:
         *args: As for Trainer.
         guidance: The terms of the loss.
-        family: What is known of the model's architecture; found by its ``config.model_type`` when None.
-        grounding: What to measure of attributions; by default EPG, or for boxes plausibility, of the first attribution
-            term's maps.
-        eval_data_collator: Collates what is evaluated and predicted. By default ``data_collator``, a RowCollator by its
-            ``for_evaluation()``: without augmentation, and with annotations as they are, not moved, dilated or dealt out.
+        family: Inputs, outputs and layers of the model's architecture; found by ``config.model_type`` when None.
+        grounding: Metrics of attributions for evaluation; by default EPG, or plausibility for boxes, of the maps of the
+            first term on attributions.
+        eval_data_collator: Collator for evaluation and prediction. By default ``data_collator``, or the ``for_evaluation()``
+            of a RowCollator: without augmentation, and with annotations as they are, not moved, dilated or shuffled.
         **kwargs: As for Trainer. Without ``data_collator``, the ``processing_class`` (an image processor) becomes a
             GuidanceCollator for the model's ``problem_type``; without either, rows must hold ``pixel_values``.
 
     Raises:
-        ValueError: A setting that second derivatives do not survive (torch.compile, DataParallel, static-graph DDP,
-            FSDP), an unknown model or layer, a training set without any annotation, ``compute_loss_func``, a guidance
+        ValueError: A setting under which second derivatives fail (torch.compile, DataParallel, static-graph DDP, FSDP),
+            an unknown model or layer, a training set without any annotation, ``compute_loss_func``, a guidance
             that cannot be written to guidance.json.
 
     Example:
@@ -87,7 +87,7 @@ class GuidedTrainer(EvaluationDataTrainer):
             raise ValueError(
                 "compute_loss_func is not used: write the loss as an Objective and pass Guidance(task=...)."
             )
-        guidance.to_dict()  # what cannot be written would end training at its first checkpoint
+        guidance.to_dict()  # raises now what would otherwise end training at the first checkpoint
         self.guidance = guidance
         self._given_family = family
         self._train_log, self._eval_log = TermLog(), TermLog()
@@ -142,7 +142,7 @@ class GuidedTrainer(EvaluationDataTrainer):
 
     @property
     def family(self) -> Family:
-        """What is known of the model's architecture."""
+        """Inputs, outputs and layers of the model's architecture."""
         if self._given_family is not None:
             return self._given_family
         if self._found_family is None:
@@ -156,7 +156,7 @@ class GuidedTrainer(EvaluationDataTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The guidance of one batch; see Trainer.compute_loss. Outputs are {"loss", "logits"}."""
+        """The guidance loss of one batch; see Trainer.compute_loss. Outputs are {"loss", "logits"}."""
         if isinstance(self.guidance["task"].objective, TaskLoss):
             refuse_float_labels(self.model, inputs.get("labels"))
         if not model.training:
@@ -177,7 +177,7 @@ class GuidedTrainer(EvaluationDataTrainer):
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> Any:
-        """Trainer's; rows without labels, of which there is no loss, go to the model without the columns it does not know."""
+        """Trainer's step; a batch without labels, which has no loss, is cut to the columns that the model takes."""
         if "labels" not in inputs and isinstance(self.data_collator, RowCollator):
             inputs = {name: inputs[name] for name in self.family.inputs if name in inputs}
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
@@ -185,7 +185,7 @@ class GuidedTrainer(EvaluationDataTrainer):
     def _training_forwards(
         self, model: nn.Module, batch: dict[str, Any]
     ) -> tuple[Forward | None, Forward | None, list[int]]:
-        """Forward of the annotated images, forward of the rest, and where each image of the batch went."""
+        """Forward of the annotated images, forward of the others, and the place of each image in the two joined."""
         explained = self._rows
         images = explained.annotated_images(batch) if self.guidance.guided else []
         count = len(batch[self.family.features])
@@ -197,14 +197,14 @@ class GuidedTrainer(EvaluationDataTrainer):
             return self._forward(model, explained.annotated_only(batch), needs), None, list(range(count))
         others = sorted(set(range(count)) - set(images))
         annotated = self._forward(model, explained.annotated_only(explained.take_images(batch, images)), needs)
-        # The wrapper of DistributedDataParallel is called once a step on every rank, whatever rows it has.
+        # DistributedDataParallel's wrapper must be called once per step on every rank, whatever its batch holds.
         inner = getattr(model, "module", model)
         rest = self._forward(inner, explained.take_images(batch, others), self.guidance.needs(annotated=False))
         place = {image: index for index, image in enumerate([*images, *others])}
         return annotated, rest, [place[image] for image in range(count)]
 
     def _evaluation_loss(self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
-        # All annotated (image, class) pairs, in one forward: images keep their order, so that processes can be joined.
+        # One forward of all annotated (image, class) pairs: images keep their order, so that processes can be joined.
         batch = self._rows.annotated_only(inputs)
         found = bool(self._rows.annotated_images(batch)) and (self.grounding is not None or bool(self.guidance.guided))
         needs = self.guidance.needs(annotated=found)
@@ -227,7 +227,7 @@ class GuidedTrainer(EvaluationDataTrainer):
         return gathered
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        """Trainer's loop; its metrics gain the terms' losses and the grounding metrics."""
+        """Trainer's loop, with the losses of the terms and the grounding metrics added to its metrics."""
         self._eval_log.reset()
         if self.grounding is not None:
             self.grounding.reset()
@@ -244,7 +244,7 @@ class GuidedTrainer(EvaluationDataTrainer):
         return output
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Trainer's log; training entries gain ``loss/<term>`` and ``undefined_share/<term>``."""
+        """Trainer's log, with ``loss/<term>`` and ``undefined_share/<term>`` added to training entries."""
         if "loss" in logs:
             logs = logs | self._train_log.pop(self._log_names(), self.accelerator)
         super().log(logs, start_time)
@@ -254,7 +254,7 @@ class GuidedTrainer(EvaluationDataTrainer):
         return [f"loss/{name}" for name in self.guidance] + shares
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
-        """Trainer's model_init, with attention made twice differentiable; the new model is checked anew."""
+        """Trainer's model_init, with attention made twice differentiable; the terms are judged again on the new model."""
         model: nn.Module = super().call_model_init(trial)
         self._forget_model()
         self._prepare_for_gradients(model)
@@ -279,7 +279,7 @@ class GuidedTrainer(EvaluationDataTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        if self.args.should_save:  # every process comes here; one writes, into the folder that it has made
+        if self.args.should_save:  # every process gets here; only the one that made the folder writes
             self.guidance.save(output_dir or self.args.output_dir)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
@@ -288,7 +288,7 @@ class GuidedTrainer(EvaluationDataTrainer):
         try:
             super()._save_checkpoint(model, trial)
         except BaseException:
-            # A disk that is full: resuming must find the previous checkpoint, not half of this one.
+            # For example a full disk: resuming must find the previous checkpoint, not a part of this one.
             if new and self.args.should_save:
                 shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -1,6 +1,7 @@
-"""Views: edited copies of the features, ``fill + keep * (features - fill)``. A new keep or Replace function is a line here.
+"""Views: edited copies of the features, ``fill + keep * (features - fill)``.
 
-Features are in canonical layout: (batch, channels, *space), where space is (height, width) or (objects,).
+A keep says what stays, a Replace function gives the fill; new ones are exported here. Features are in canonical layout:
+(images, channels, *space), where space is (height, width) or (objects,).
 """
 
 from hf_guidance.views.batch import Batch

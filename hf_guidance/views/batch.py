@@ -1,4 +1,4 @@
-"""Batch: what a keep may ask of the step that it edits. Forward is one; views do not know it."""
+"""Batch: what a keep may ask of the step whose features it edits. Forward has these methods; views do not import it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Batch(Protocol):
         """Number of images."""
 
     def importance(self, column: str, space: Iterable[int] | None = None) -> Tensor:
-        """Human importance of the explained rows on a grid, (rows, *space) in [0, 1]."""
+        """Human importance of the explained rows, brought to the size ``space``: (rows, *space) in [0, 1]."""
 
     def of_images(self, values: Tensor) -> Tensor:
         """Values of the explained rows (rows, ...) as values of the images (images, ...)."""
@@ -28,4 +28,4 @@ class Batch(Protocol):
         """(images, *space) bool, False at padding; None where there is no padding."""
 
     def attribution(self, method: Any) -> Tensor:
-        """The map of an attribution method of the full input, (rows, *space)."""
+        """The map of an attribution method on the full input, (rows, *space)."""

@@ -12,19 +12,19 @@ from hf_guidance.common.checks import check_count
 from hf_guidance.views.batch import Batch
 from hf_guidance.views.view import Keep
 
-_DRAWS = 100
-ONE_TELLS_NOTHING = "One coalition tells no place apart."
+_DRAWS = 100  # rounds of drawing, at most, until the coalitions are distinct
+ONE_TELLS_NOTHING = "One coalition alone cannot tell places apart."
 
 
 @dataclass(frozen=True)
 class OneBox(Keep):
-    """Keep one place and replace the others, or with ``leave_out`` the reverse; one copy a place.
+    """Keep one place per copy and replace the others; with ``leave_out`` replace that place and keep the others.
 
     Args:
-        budget: Copies; None is one for each place, shared by the batch. Below the number of places every image has
-            ``budget`` uniformly random places of its own, the same place possibly twice (arXiv 2206.11212, app. D).
-            Padding (``visual_attention_mask`` zero) is not drawn.
-        leave_out: Replace the place instead of keeping it.
+        budget: Copies; None makes one per place, shared by the batch. Below the number of places ``budget`` places are
+            drawn uniformly for every image, possibly the same place twice (arXiv 2206.11212, app. D). Padding
+            (``visual_attention_mask`` zero) is not drawn.
+        leave_out: Whether to replace the place instead of keeping it.
 
     Raises:
         ValueError: ``budget`` is below 1.
@@ -38,12 +38,12 @@ class OneBox(Keep):
             check_count("budget", self.budget, self)
 
     def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
-        """(places, 1, *space) bool, or (budget, batch, *space) below the number of places."""
+        """Give the mask: (places, 1, *space) bool, or (budget, images, *space) below the number of places."""
         places = math.prod(space)
         if self.budget is None or self.budget >= places:
             one = torch.eye(places, dtype=torch.bool)[:, None]
         else:
-            # The largest of equally distributed numbers is at a uniformly random place, padding left out.
+            # The largest of independent uniform numbers is at a uniformly random place; padding is -1, never the largest.
             drawn = torch.rand(self.budget, batch.images, places)
             real = batch.real_places(space)
             if real is not None:
@@ -55,13 +55,13 @@ class OneBox(Keep):
 
 @dataclass(frozen=True)
 class Coalitions(Keep):
-    """Random coalitions of places, shared by the batch: everything, then each place with probability 1/2.
+    """Random coalitions of places, shared by the batch.
 
-    Empty, full and repeated coalitions are drawn again. Where ``count`` reaches their number there are all of them, each
-    once, the empty one last and only from ``2 ** places`` copies on; no further copies are made. With fewer
-    copies than places only ``count`` random places take part and the others are always replaced, so that a regression on
-    the coalitions has no more unknowns than samples (arXiv 2206.11212, app. D); the first copy then keeps all that take
-    part.
+    The first copy keeps all places, every other copy keeps each place with probability 1/2. Empty, full and repeated
+    coalitions are drawn again. From ``count = 2 ** places - 1`` on nothing is drawn: every coalition comes once, the
+    empty one last and only from ``2 ** places`` copies on; no further copies are made. With fewer copies than places
+    only ``count`` random places take part and the others are always replaced, so that a regression on the coalitions
+    has no more unknowns than samples (arXiv 2206.11212, app. D); the first copy then keeps all places that take part.
 
     Args:
         count: Copies, >= 2.
@@ -76,7 +76,7 @@ class Coalitions(Keep):
         check_count("count", self.count, self, 2, ONE_TELLS_NOTHING)
 
     def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
-        """(count, 1, *space) bool, on the host; ``2 ** places`` copies at most."""
+        """Give the mask: (count, 1, *space) bool, on the CPU; ``2 ** places`` copies at most."""
         places = math.prod(space)
         if self.count >= places:
             chosen = distinct_coalitions(self.count, places)
@@ -90,10 +90,10 @@ class Coalitions(Keep):
 
 @dataclass(frozen=True)
 class Flip(Keep):
-    """A random coalition, and the same with one random place flipped; shared by the batch (arXiv 2206.11212's code)."""
+    """A random coalition and the same with one random place flipped; shared by the batch (code of arXiv 2206.11212)."""
 
     def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
-        """Two copies: (2, 1, *space) bool, on the host."""
+        """Give the mask of two copies: (2, 1, *space) bool, on the CPU."""
         places = math.prod(space)
         first = torch.rand(places) < 0.5
         flipped = torch.arange(places) == torch.randint(places, ())
@@ -102,9 +102,10 @@ class Flip(Keep):
 
 
 def distinct_coalitions(count: int, places: int) -> Tensor:
-    """(min(count, 2 ** places), places) bool: the full row, then Bernoulli(1/2) rows, distinct and not empty.
+    """Distinct coalitions, (min(count, 2 ** places), places) bool: the full one, then random ones that are not empty.
 
-    From ``2 ** places - 1`` on nothing is drawn: all rows, the empty one last if there is room for it.
+    Random coalitions hold each place with probability 1/2. From ``count = 2 ** places - 1`` on nothing is drawn: all
+    coalitions are given, the empty one last, and only if ``count`` is ``2 ** places`` or more.
     """
     if count >= 2**places - 1:
         numbers = torch.arange(2**places - 1, -1, -1)[:count]

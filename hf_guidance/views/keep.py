@@ -1,4 +1,4 @@
-"""Keeps that look at neither people nor model: nothing, a random part, a path."""
+"""Keeps that depend neither on human importance nor on the model: nothing, a random part, a path."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from hf_guidance.views.view import Keep
 
 @dataclass(frozen=True)
 class Nothing(Keep):
-    """Keep nothing: every feature is replaced, the "null" input of perturbation methods."""
+    """Keep nothing: every feature is replaced. This is the "null" input of perturbation methods."""
 
     def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
-        """One copy: (1, 1, *1) bool."""
+        """Give the mask of one copy: (1, 1, *ones) bool, which broadcasts over images and places."""
         return torch.zeros(1, 1, *[1] * len(space), dtype=torch.bool)
 
 
 @dataclass(frozen=True)
 class RandomKeep(Keep):
-    """Keep every place with probability 1 - s, s drawn per image from ``drop`` (arXiv 2206.11212's code, suff-random).
+    """Keep every place with probability 1 - s (code of arXiv 2206.11212, suff-random).
+
+    The share s is drawn from ``drop`` for every image and copy.
 
     Args:
         drop: Shares of places that are replaced, each in [0, 1].
         copies: Independent draws, >= 1.
 
     Raises:
-        ValueError: No share, a share outside [0, 1], or no copy.
+        ValueError: ``drop`` is empty or holds a share outside [0, 1], or ``copies`` is below 1.
     """
 
     drop: tuple[float, ...] = (0.1, 0.25, 0.5)
@@ -41,7 +43,7 @@ class RandomKeep(Keep):
         check_count("copies", self.copies, self)
 
     def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
-        """(copies, batch, *space) bool."""
+        """Give the mask: (copies, images, *space) bool."""
         count = self.copies * batch.images
         share = drawn_share(self.drop, count).reshape(count, *[1] * len(space))
         keep: Tensor = (torch.rand(count, *space) >= share).unflatten(0, (self.copies, batch.images))
@@ -50,10 +52,17 @@ class RandomKeep(Keep):
 
 @dataclass(frozen=True)
 class Path(Keep):
-    """The straight path from fill to features: at the midpoints ``(k + 1/2) / steps``, or at random points.
+    """Points on the straight line from the fill to the features: the midpoints ``(k + 1/2) / steps``, or random points.
 
-    Midpoints are those of IntegratedGradients (arXiv 1703.01365, eq. 3); random points are uniform in [0, 1], one per
-    image and step, shared by its features (arXiv 1906.10670, Expected Gradients).
+    Midpoints are those of IntegratedGradients (arXiv 1703.01365, eq. 3). Random points are uniform in [0, 1], one per
+    image and copy, shared by all features of the image (arXiv 1906.10670, Expected Gradients).
+
+    Args:
+        steps: Points, one copy each, >= 1.
+        random: Whether the points are random.
+
+    Raises:
+        ValueError: ``steps`` is below 1.
     """
 
     steps: int = 16
@@ -63,9 +72,9 @@ class Path(Keep):
         check_count("steps", self.steps, self)
 
     def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
-        """One copy a step: (steps, 1, *1) float, or (steps, batch, *1) where random."""
+        """Give one soft mask per point: (steps, 1, *ones) float64, or (steps, images, *ones) for random points."""
         ones = [1] * len(space)
-        # On the CPU: not every accelerator has float64.
+        # On the CPU, because not every accelerator has float64.
         if self.random:
             return torch.rand(self.steps, batch.images, *ones, dtype=torch.float64)
         points = (torch.arange(self.steps, dtype=torch.float64) + 0.5) / self.steps
@@ -73,15 +82,15 @@ class Path(Keep):
 
 
 def drawn_share(shares: tuple[float, ...], count: int) -> Tensor:
-    """One of the shares for each of ``count`` images, uniformly: (count,) float32."""
+    """Draw one of the shares ``count`` times, uniformly: (count,) float32."""
     return torch.tensor(shares, dtype=torch.float32)[torch.randint(len(shares), (count,))]
 
 
 def checked_shares(owner: str, name: str, shares: tuple[float, ...]) -> tuple[float, ...]:
-    """The shares as a tuple.
+    """Give the shares as a tuple.
 
     Raises:
-        ValueError: There is none, or one lies outside [0, 1].
+        ValueError: ``shares`` is empty, or a share lies outside [0, 1].
     """
     if not shares or not all(0 <= share <= 1 for share in shares):
         raise ValueError(f"{owner}({name}={shares!r}): give at least one share, each in [0, 1], as (0.1, 0.25, 0.5).")

@@ -1,11 +1,11 @@
-"""Names of layers that are not module paths, and the only place that compares them.
+"""Names of layers that are not module paths. Only this file compares layer names; other files call its functions.
 
 | name | what is read there |
 |---|---|
 | "input" | the features that the model is given |
-| "logits" | the scores of the classes; every call keeps them |
+| "logits" | the scores of the classes, an output of every call |
 | "attention" | the model's own attention over its places, where it has one |
-| "class_map" | a map for each class whose mean is the logits (B-cos heads) |
+| "class_map" | one map per class, whose mean over places is its logit up to a bias (B-cos heads) |
 | "mid1", "mid2", "mid3", "final" | outputs of modules, by the paths that the model's family gives |
 """
 
@@ -31,7 +31,7 @@ def is_attention(layer: str) -> bool:
 
 
 def is_class_map(layer: str) -> bool:
-    """Whether the layer is the map of every class."""
+    """Whether the layer holds one map per class."""
     return layer == CLASS_MAP
 
 
@@ -41,7 +41,7 @@ def is_final(layer: str, paths: Mapping[str, str] | None = None) -> bool:
 
 
 def is_recorded(layer: str) -> bool:
-    """Whether a call must record the layer; the logits come out of every call anyway."""
+    """Whether a call must record the layer. The logits need no recording: they are an output of every call."""
     return layer != LOGITS
 
 
@@ -56,10 +56,10 @@ def is_differentiated(layer: str) -> bool:
 
 
 def is_a_whole_cut(layer: str, paths: Mapping[str, str]) -> bool:
-    """Whether everything on the way to the logits is known to run through the layer: the input and the named layers."""
+    """Whether the logits are known to depend on the input through this layer only: the input and the named layers."""
     return layer in (INPUT, *paths, *paths.values())
 
 
 def choices(paths: Mapping[str, str]) -> list[str]:
-    """The names that a model offers, for errors."""
+    """The layer names that a model offers, for error messages."""
     return [INPUT, *paths]

@@ -1,4 +1,4 @@
-"""Needs by view: which layers each view is read at."""
+"""Needs by view: which layers are read of each view."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from hf_guidance.views.view import FULL, Needs, View
 
 
 def layers_by_view(needs: Needs) -> dict[View, list[str]]:
-    """Views, FULL first and the others as declared, to the layers they are read at; what a keep reads of FULL is there, too."""
+    """Map each view to the layers that are read of it, FULL first, the others in the order of declaration.
+
+    What the keep of a view reads of the full input is included. Logits are left out, as no call must record them.
+    """
     layers: dict[View, list[str]] = {FULL: []}
     keeps = Needs(need for view, _ in needs if view.keep is not None for need in view.keep.needs())
     for view, layer in needs | keeps:

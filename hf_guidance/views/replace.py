@@ -16,13 +16,13 @@ _Function = TypeVar("_Function")
 class Replace(Protocol):
     """What stands where a view keeps nothing: a function, or a frozen dataclass that is called like one.
 
-    It is called as ``replace(features, importance)``. One that also looks at places says so by an attribute ``sees_places``
-    (see `sees_places`) and is told ``real`` and ``replaced`` as keywords. An attribute ``column`` names the column of the
-    importance, where it is another than "importance".
+    It is called as ``replace(features, importance)``. One that has the attribute ``sees_places`` (set by the decorator
+    `sees_places`) also gets the keywords ``real`` and ``replaced``. An attribute ``column`` names the batch column of
+    the importance, if that is not "importance".
 
     Args:
         features: (images, channels, *space), the activation at the view's layer.
-        importance: (images, *space) in [0, 1]; None where the batch has none.
+        importance: (images, *space) in [0, 1]; None where the batch has no such column.
 
     Returns:
         The fill, a tensor that broadcasts against the features.
@@ -33,18 +33,18 @@ class Replace(Protocol):
 
 
 def sees_places(replace: _Function) -> _Function:
-    """Declare that a Replace function looks at places.
+    """Declare that a Replace function reads which places are padding or are replaced.
 
-    It then takes the keywords ``real``, (images, *space) bool, False at padding, None where there is no padding; and
-    ``replaced``, (images, *space) bool, the places that the view replaces, None where its copies differ or its keep is soft.
+    It then gets two keywords. ``real``, (images, *space) bool, is False at padding; None where there is no padding.
+    ``replaced``, (images, *space) bool, is True where the view replaces; None where its copies differ or its keep is soft.
     """
     replace.sees_places = True  # type: ignore[attr-defined]
     return replace
 
 
-@lru_cache  # views are made anew in every step, of few functions
+@lru_cache  # views are made in every step, with the same few functions
 def check_replace(replace: Any) -> None:
-    """Refuse what cannot be called as a Replace function is.
+    """Refuse an object that cannot be called as Replace functions are.
 
     Raises:
         ValueError: ``replace`` is not callable, takes other parameters, or takes those of `sees_places` undeclared.
@@ -61,13 +61,13 @@ def check_replace(replace: Any) -> None:
         ) from None
     if not declared and (undeclared := sorted({"real", "replaced"} & set(signature.parameters))):
         raise ValueError(
-            f"replace={name} has the parameters {undeclared}, which only functions are told that declare it; decorate it with "
-            "hf_guidance.views.sees_places."
+            f"replace={name} has the parameters {undeclared}, which are given only to functions that declare them; decorate "
+            "it with hf_guidance.views.sees_places."
         )
 
 
 def zeros(features: Tensor, importance: Tensor | None) -> Tensor:
-    """Fill with zeros: the mean image, where inputs are normalised."""
+    """Fill with zeros, which is the mean image where inputs are normalised."""
     return features.new_zeros(())
 
 
@@ -80,7 +80,7 @@ def negative_ones(features: Tensor, importance: Tensor | None) -> Tensor:
 def gaussian(
     features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
 ) -> Tensor:
-    """Fill with N(m, s), m and s the mean and unbiased standard deviation over the batch tensor without padding."""
+    """Fill with N(m, s): mean and unbiased standard deviation of all entries of the batch, without padding."""
     mean, deviation = _moments(features.detach(), real)
     return torch.randn_like(features.detach()) * deviation + mean
 
@@ -89,7 +89,10 @@ def gaussian(
 def gaussian_noise(
     features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
 ) -> Tensor:
-    """Fill with the features plus N(0, s), s the unbiased standard deviation over the batch without padding (Singla)."""
+    """Fill with the features plus N(0, s), s the unbiased standard deviation of all entries of the batch, without padding.
+
+    The Replace function of the baseline Singla et al. in the code of arXiv 2206.11212.
+    """
     _, deviation = _moments(features.detach(), real)
     return features + torch.randn_like(features.detach()) * deviation
 
@@ -100,7 +103,7 @@ def marginal(
 ) -> Tensor:
     """Fill every place with the features of a random place of the batch (one permutation of all places).
 
-    Padding takes no part and keeps what it holds.
+    Padding takes no part and keeps its own features.
     """
     places = features.movedim(1, -1)
     flat = places.reshape(-1, places.shape[-1])
@@ -114,12 +117,13 @@ def shuffle(
 ) -> Tensor:
     """Fill with the image's own replaced places in another order (arXiv 2206.11212, appendix B).
 
-    Per image one permutation of the places that are replaced among themselves, then one permutation of the channels,
-    common to them: what a view keeps does not come back in what it replaces.
+    Per image the replaced places are permuted among themselves, then the channels by one permutation that they share.
+    What a view keeps does therefore not appear in what it replaces.
 
     Note:
-        The paper shuffles elements "within and across" boxes; the two permutations are how its code does it. A view of
-        several copies has one fill, so there (and where the keep is soft) all places take part, kept ones too.
+        The paper shuffles elements "within and across" boxes; its code does so by these two permutations. All copies of
+        a view have the same fill, so in a view of several copies (and where the keep is soft) all places take part,
+        also those that are kept.
     """
     flat = features.flatten(2)
     among = torch.ones_like(flat[:, 0], dtype=torch.bool)
@@ -130,10 +134,11 @@ def shuffle(
 
 @dataclass(frozen=True)
 class ShuffleImportant:
-    """The shuffle of arXiv 2206.11212's code, which edits the important places and leaves the others as they are.
+    """The shuffle of the code of arXiv 2206.11212, which edits the important places and leaves the others as they are.
 
-    Per image one permutation of the places with ``importance > threshold`` among themselves, then one permutation of the
-    channels, common to them. It edits what its paper says to keep, so a view with it keeps the rest.
+    Per image the places with ``importance > threshold`` are permuted among themselves, then the channels by one
+    permutation that they share. The code edits the places that its paper says to keep, so a view with this function
+    must keep the rest.
 
     Args:
         threshold: Important is ``importance > threshold``.
@@ -147,13 +152,13 @@ class ShuffleImportant:
     column: str = "importance"
 
     def __call__(self, features: Tensor, importance: Tensor | None) -> Tensor:
-        """Fill (batch, channels, *space); places that are not important hold their own features.
+        """Give the fill, (images, channels, *space); places that are not important hold their own features.
 
         Raises:
-            ValueError: There is no importance of the images.
+            ValueError: ``importance`` is None.
         """
         if importance is None:
-            raise ValueError(f"ShuffleImportant() needs the column {self.column!r}; use shuffle, which does without.")
+            raise ValueError(f"ShuffleImportant() needs the column {self.column!r}; or take shuffle, which needs none.")
         return _shuffled(features.flatten(2), importance.flatten(1) > self.threshold).reshape(features.shape)
 
 
@@ -170,7 +175,7 @@ def _moments(fixed: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _shuffled(flat: Tensor, among: Tensor) -> Tensor:
-    # (batch, channels, places), places (batch, places) bool: those change places, then their channels change.
+    # flat (images, channels, places), among (images, places) bool: permute these places, then their channels.
     moved = flat.gather(2, _permutation(among)[:, None].expand_as(flat))
     channels = torch.rand(flat.shape[:2], device=flat.device).argsort(1)
     mixed = moved.gather(1, channels[:, :, None].expand_as(flat))
@@ -178,8 +183,8 @@ def _shuffled(flat: Tensor, among: Tensor) -> Tensor:
 
 
 def _permutation(among: Tensor) -> Tensor:
-    # (rows, n) indices: a random permutation of the True entries of every row, the others stay.
-    # True entries in order, and in random order; the others follow in order in both, so they stay.
+    # (lines, n) indices: in every line of ``among`` a random permutation of the True entries; the others stay.
+    # Two orders of the entries: True ones first, in order and in random order. The others follow in order in both.
     into = (~among).to(torch.uint8).argsort(dim=1, stable=True)
     keys = torch.rand(among.shape, device=among.device).masked_fill(~among, 2.0)
     return torch.empty_like(into).scatter_(1, into, keys.argsort(dim=1, stable=True))

@@ -1,4 +1,4 @@
-"""View: an edited copy of the features at a layer; Keep, what stays of them; Needs, which views a method reads where."""
+"""View, an edited copy of the features at a layer; Keep, what stays of them; Needs, what is read of which view."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from hf_guidance.views.replace import Replace, check_replace, negative_ones
 class Keep:
     """Base: which features stay. Boolean masks are hard (selected by where), floats in [0, 1] are soft (blended).
 
-    Random keeps draw from torch's global CPU generator, which checkpoints store. A view is drawn once per step, so all that
-    read equal views see one draw; views of different ``draw`` have draws of their own.
+    Random keeps draw from torch's global CPU generator, which checkpoints store. A view is drawn once per step, so
+    every reader of an equal view sees the same draw. Views that differ in ``draw`` are drawn separately.
     """
 
     def needs(self) -> Needs:
-        """What the keep reads of the full input to decide; nothing by default."""
+        """The (FULL, layer) pairs that the keep reads to choose; none by default."""
         return Needs()
 
     def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
@@ -38,11 +38,11 @@ class View:
     Attributes:
         keep: What stays; None keeps everything.
         replace: What the rest is replaced by.
-        draw: Tells two random views apart that are otherwise equal.
-        layer: Where the edit happens; ``"input"`` edits the model's features.
+        draw: A number that makes two random views different that are otherwise equal, so that each has its own draw.
+        layer: Where the edit happens; "input" edits the features that the model is given.
 
     Raises:
-        ValueError: ``replace`` cannot be called as a Replace function is.
+        ValueError: ``replace`` cannot be called as Replace functions are.
     """
 
     keep: Keep | None = None
@@ -54,12 +54,12 @@ class View:
         check_replace(self.replace)  # type: ignore[arg-type]  # a Protocol cannot say that it is hashable
 
     def __repr__(self) -> str:
-        # The name of the function: its address would differ from process to process.
+        # By name, because the address in a function's own repr differs from process to process.
         replace = getattr(self.replace, "__name__", repr(self.replace))
         return f"View(keep={self.keep!r}, replace={replace}, draw={self.draw!r}, layer={self.layer!r})"
 
     def fill(self, features: Tensor, importance: Tensor | None, keep: Tensor, real: Tensor | None) -> Tensor:
-        """What the view replaces by in a step.
+        """Give what the view puts in place of what it does not keep.
 
         Args:
             features: (images, channels, *space), the activation at the layer.
@@ -81,13 +81,13 @@ FULL = View()
 
 
 class Needs(Set[tuple[View, str]]):
-    """What a method reads, in the order of declaration: pairs of a view and a layer, each once.
+    """What a method reads: pairs of a view and a layer, each once, in the order of declaration.
 
-    A layer is "logits", "input", a symbolic layer or a module path; of FULL "attention" and "class_map" too. The order
-    decides in which order views are drawn and run, so that every process and every repetition draws alike.
+    A layer is "logits", "input", a symbolic layer or a module path; for FULL also "attention" or "class_map". Views are
+    drawn and run in this order, so that every process and every repetition draws the same.
 
     Args:
-        pairs: The pairs. A plain set, which has no order, is taken in the order of its text.
+        pairs: The pairs. A plain set has no order; its pairs are sorted by their repr.
 
     Example:
         >>> Needs([(FULL, "logits")]) | {(View(Nothing()), "logits")}
@@ -110,9 +110,9 @@ class Needs(Set[tuple[View, str]]):
         return f"Needs({list(self._pairs)!r})"
 
     def __or__(self, other: Iterable[Any]) -> Needs:
-        """Both, this one first."""
+        """The pairs of both, those of this one first."""
         return Needs([*self, *Needs(other)])
 
     def __ror__(self, other: Iterable[Any]) -> Needs:
-        """Both, the other first."""
+        """The pairs of both, those of the other first."""
         return Needs(other) | self

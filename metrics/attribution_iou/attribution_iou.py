@@ -24,12 +24,13 @@ _KWARGS_DESCRIPTION = """
 Args:
     predictions: attribution maps, (height, width) each, any sign; a list or one (pairs, height, width) array or tensor.
     references: masks in [0, 1], one for each map and of its size.
-    threshold: None for 0.5, a number in [0, 1], or "best": the one of highest IoU over these (held-out) pairs.
+    threshold: None for 0.5, a number in [0, 1], or "best": the one with the highest mean IoU over these
+        (held-out) pairs.
     undefined: what an empty union counts as: "zero" (default) or "drop".
-    thresholds (evaluate.load): those measured while pairs are added, by default 0.05, 0.10, .., 0.95.
+    thresholds (evaluate.load): thresholds at which pairs are measured when they are added, by default 0.05, 0.10, .., 0.95.
 Returns:
     attribution_iou: mean intersection over union, from 0 to 1; 0 if "drop" leaves no pair.
-    threshold: the threshold it was measured at.
+    threshold: the threshold at which it was measured.
 Example:
     >>> metric = evaluate.load("metrics/attribution_iou")
     >>> metric.compute(predictions=[[[4.0, 3.0], [1.0, -2.0]]], references=[[[1, 0], [0, 0]]])
@@ -53,7 +54,9 @@ def _plane(values, name):
     try:
         plane = np.asarray(_numpy(values), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is no array of numbers ({error}); pass an array of shape (height, width).") from error
+        raise ValueError(
+            f"{name} is not an array of numbers ({error}); pass an array of shape (height, width)."
+        ) from error
     if plane.ndim != 2 or plane.size == 0:
         fix = "sum over channels first, and pass a batch as (pairs, height, width) or a list"
         raise ValueError(f"{name} has shape {plane.shape}; allowed is (height, width), both at least 1: {fix}.")
@@ -67,7 +70,7 @@ def _plane(values, name):
 
 
 def _pairs(predictions, references, first):
-    """Yield (map, mask) as float64 arrays; `first` is the row number of the first pair, for error messages."""
+    """Yield (map, mask) as float64 arrays; `first` is the number of the first pair, for error messages."""
     predictions, references = _numpy(predictions), _numpy(references)
     for name, given in (("predictions", predictions), ("references", references)):
         if not hasattr(given, "__len__"):
@@ -113,7 +116,7 @@ def _measure(attribution, mask, thresholds):
 
 
 def _mean(ious, undefined):
-    """Average over the pairs, those without a union as 0 or not at all; 0 where none is left."""
+    """Average over the pairs; those with an empty union count as 0 or are left out. 0 where no pair is left."""
     defined = [iou for iou in ious if not math.isnan(iou)]
     return math.fsum(defined) / max(len(ious if undefined == "zero" else defined), 1)
 
@@ -123,7 +126,7 @@ class AttributionIou(evaluate.Metric):
     """Intersection over union of thresholded attribution maps and masks."""
 
     def __init__(self, *args, thresholds=_GRID, **kwargs):
-        """Take the thresholds at which pairs are measured as they arrive."""
+        """Take the thresholds at which pairs are measured when they are added."""
         super().__init__(*args, **kwargs)
         self.thresholds = tuple(map(_check, thresholds))
 
@@ -139,7 +142,7 @@ class AttributionIou(evaluate.Metric):
         )
 
     def _infer_feature_from_batch(self, batch):
-        """Name what is stored for a pair; `features` says what a caller passes: maps, which never reach Arrow."""
+        """Describe what is stored for a pair; `features` describes what is passed: maps, which are not stored."""
         return datasets.Features({name: datasets.Sequence(datasets.Value("float64")) for name in self.features})
 
     _infer_feature_from_example = _infer_feature_from_batch
@@ -151,16 +154,16 @@ class AttributionIou(evaluate.Metric):
         self.add_batch(predictions=[prediction], references=[reference])
 
     def add_batch(self, *, predictions=None, references=None):
-        """Add a batch of pairs, each reduced to its IoUs at once; a bad row leaves nothing of the batch behind."""
+        """Add a batch of pairs, each reduced to its IoUs at once; if one is bad, nothing of the batch is kept."""
         self._add(predictions, references, self.thresholds)
 
     def _add(self, predictions, references, thresholds):
-        """Store for each pair its IoUs and the thresholds they belong to."""
+        """Store the IoUs of each pair and their thresholds."""
         ious = [_measure(*pair, thresholds) for pair in _pairs(predictions, references, first=len(self))]
         super().add_batch(predictions=ious, references=[list(thresholds)] * len(ious))
 
     def compute(self, *, predictions=None, references=None, threshold=None, undefined="zero"):
-        """Compute the metric over everything added, after a check of the options that could otherwise lose it."""
+        """Compute the metric over everything added. Bad options are refused first, and lose nothing of it."""
         if undefined not in ("zero", "drop"):
             raise ValueError(f'undefined is {undefined!r}; allowed are "zero" (counts as 0) and "drop" (left out).')
         threshold = threshold if threshold == "best" else _check(0.5 if threshold is None else threshold)
@@ -181,7 +184,7 @@ class AttributionIou(evaluate.Metric):
         return super().compute(threshold=threshold, undefined=undefined)
 
     def _compute(self, *, predictions, references, threshold, undefined):
-        """Average the stored IoUs at the threshold, or at each of them to find the best; the first of equals wins."""
+        """Average the stored IoUs at the threshold, or at every threshold for the best: the first of equal ones."""
         if not predictions:
             raise ValueError(_NOTHING)
         thresholds = references[0]

@@ -9,7 +9,7 @@ import numpy as np
 _DESCRIPTION = """
 Energy pointing game (EPG): the share of a map's positive attribution that lies inside the mask, averaged over pairs of
 an attribution map and a mask. EPG = sum(M * max(A, 0)) / sum(max(A, 0)), eq. 2 of Rao et al. (2023). It can be
-restricted to masks of a range of sizes.
+restricted to pairs whose masks have sizes in a range.
 """
 
 _CITATION = """\
@@ -38,7 +38,7 @@ Example:
 """
 
 _NOTHING = "No pair was added; pass predictions and references to add, add_batch or compute."
-_SMALLEST = 1e-7  # of the official code: a smaller sum of positive attribution is undefined
+_SMALLEST = 1e-7  # as in the official code: with a smaller sum of positive attribution, EPG is undefined
 
 
 def _numpy(values):
@@ -54,7 +54,9 @@ def _plane(values, name):
     try:
         plane = np.asarray(_numpy(values), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is no array of numbers ({error}); pass an array of shape (height, width).") from error
+        raise ValueError(
+            f"{name} is not an array of numbers ({error}); pass an array of shape (height, width)."
+        ) from error
     if plane.ndim != 2 or plane.size == 0:
         fix = "sum over channels first, and pass a batch as (pairs, height, width) or a list"
         raise ValueError(f"{name} has shape {plane.shape}; allowed is (height, width), both at least 1: {fix}.")
@@ -68,7 +70,7 @@ def _plane(values, name):
 
 
 def _pairs(predictions, references, first):
-    """Yield (map, mask) as float64 arrays; `first` is the row number of the first pair, for error messages."""
+    """Yield (map, mask) as float64 arrays; `first` is the number of the first pair, for error messages."""
     predictions, references = _numpy(predictions), _numpy(references)
     for name, given in (("predictions", predictions), ("references", references)):
         if not hasattr(given, "__len__"):
@@ -91,14 +93,14 @@ def _pairs(predictions, references, first):
 
 
 def _measure(attribution, mask):
-    """Return the positive attribution inside the mask, that in the whole map, and the mask's size in pixels."""
+    """Return the sums of positive attribution inside the mask and in the whole map, and the mask's size in pixels."""
     positive = np.maximum(attribution, 0)
-    sums = (positive * mask).sum(), positive.sum(), mask.sum()  # no BLAS: its threads fight over busy cores
+    sums = (positive * mask).sum(), positive.sum(), mask.sum()  # no BLAS: its threads compete for busy cores
     return tuple(map(float, sums))
 
 
 def _limits(min_box_size, max_box_size):
-    """Return the smallest size in pixels, and the one from which on masks are too large."""
+    """Return the smallest allowed size in pixels, and the size from which on masks are too large."""
     low, high = 0 if min_box_size is None else min_box_size, math.inf if max_box_size is None else max_box_size
     if isinstance(low, str) or isinstance(high, str) or not 0 <= low < high:
         given = f"min_box_size is {min_box_size!r}, max_box_size is {max_box_size!r}"
@@ -122,7 +124,7 @@ class Epg(evaluate.Metric):
         )
 
     def _infer_feature_from_batch(self, batch):
-        """Name what is stored for a pair; `features` says what a caller passes: maps, which never reach Arrow."""
+        """Describe what is stored for a pair; `features` describes what is passed: maps, which are not stored."""
         number = datasets.Value("float64")
         return datasets.Features({"predictions": number, "references": datasets.Sequence(number)})
 
@@ -135,12 +137,12 @@ class Epg(evaluate.Metric):
         self.add_batch(predictions=[prediction], references=[reference])
 
     def add_batch(self, *, predictions=None, references=None):
-        """Add a batch of pairs, each reduced to three numbers at once; a bad row leaves nothing of the batch behind."""
+        """Add a batch of pairs, each reduced to three numbers at once; if one is bad, nothing of the batch is kept."""
         pairs = [_measure(*pair) for pair in _pairs(predictions, references, first=len(self))]
         super().add_batch(predictions=[pair[0] for pair in pairs], references=[pair[1:] for pair in pairs])
 
     def compute(self, *, predictions=None, references=None, undefined="zero", min_box_size=None, max_box_size=None):
-        """Compute the metric over everything added, after a check of the options that could otherwise lose it."""
+        """Compute the metric over everything added. Bad options are refused first, and lose nothing of it."""
         low, high = _limits(min_box_size, max_box_size)
         if undefined not in ("zero", "drop"):
             raise ValueError(f'undefined is {undefined!r}; allowed are "zero" (counts as 0) and "drop" (left out).')

@@ -1,4 +1,4 @@
-"""Faithfulness: what becomes of a prediction when the most attributed places are kept alone, or removed."""
+"""Faithfulness: how a predicted probability falls when only the most attributed places are kept, or when they are removed."""
 
 import math
 
@@ -9,7 +9,7 @@ import numpy as np
 _DESCRIPTION = """
 Explanation faithfulness (DeYoung et al., 2020): how far the probability of the predicted class falls when only the most
 attributed places of the input are kept (sufficiency) and when they are removed (comprehensiveness), averaged over
-sparsity levels, as over the top 10, 25 and 50 percent of the places, then over data points.
+sparsity levels, such as the top 10, 25 and 50 percent of the places, then over data points.
 """
 
 _CITATION = """\
@@ -24,8 +24,8 @@ _CITATION = """\
 
 _KWARGS_DESCRIPTION = """
 Args:
-    full_probability: probability of the predicted class on the full input, in [0, 1], one a data point.
-    kept_probabilities: its probability where only the top places are kept, a list with one number a sparsity level.
+    full_probability: probability of the predicted class on the full input, in [0, 1], one per data point.
+    kept_probabilities: its probability where only the top places are kept, a list with one number per sparsity level.
     removed_probabilities: its probability where the top places are removed, for the same levels.
 Returns:
     sufficiency: mean of full_probability - kept_probabilities, from -1 to 1, lower is better.
@@ -62,12 +62,12 @@ def _probabilities(values, name, axes):
 
 
 def _rows(full, kept, removed, first):
-    """Yield (sufficiency, comprehensiveness); `first` is the row number of the first, for error messages."""
+    """Yield (sufficiency, comprehensiveness); `first` is the number of the first data point, for errors."""
     columns = {"full_probability": full, "kept_probabilities": kept, "removed_probabilities": removed}
     columns = {name: _numpy(column) for name, column in columns.items()}
     missing = [name for name, column in columns.items() if not hasattr(column, "__len__")]
     if missing:
-        raise ValueError(f"{missing} is missing or no list; pass {list(columns)}, with one item a data point.")
+        raise ValueError(f"{missing} is missing or not a list; pass {list(columns)}, with one item per data point.")
     if len({len(column) for column in columns.values()}) > 1:
         given = ", ".join(f"{len(column)} {name}" for name, column in columns.items())
         raise ValueError(f"Given were {given}; pass one of each for every data point.")
@@ -101,7 +101,7 @@ class Faithfulness(evaluate.Metric):
         )
 
     def _infer_feature_from_batch(self, batch):
-        """Name what is stored for a data point: two drops (the first column is empty); `features` says what is passed."""
+        """Describe what is stored for a data point: two drops (the first column is 0); `features` describes what is passed."""
         return datasets.Features({name: datasets.Value("float64") for name in self.features})
 
     _infer_feature_from_example = _infer_feature_from_batch
@@ -115,7 +115,7 @@ class Faithfulness(evaluate.Metric):
         )
 
     def add_batch(self, *, full_probability=None, kept_probabilities=None, removed_probabilities=None):
-        """Add a batch of data points, each reduced to two numbers; a bad row leaves nothing of the batch behind."""
+        """Add a batch of data points, each reduced to two numbers; if one is bad, nothing of the batch is kept."""
         drops = list(_rows(full_probability, kept_probabilities, removed_probabilities, first=len(self)))
         super().add_batch(
             full_probability=[0.0] * len(drops),

@@ -65,7 +65,7 @@ def _group(value, name):
 
 
 def _counts(train_group_counts):
-    """Return {group as a string: training samples}, checked; None if there are none."""
+    """Return {group as a string: training samples}, checked; None if no counts were given."""
     if train_group_counts is None:
         return None
     if not hasattr(train_group_counts, "items"):
@@ -102,11 +102,11 @@ class GroupAccuracy(evaluate.Metric):
         self.add_batch(predictions=[prediction], references=[reference], groups=[groups])
 
     def add_batch(self, *, predictions=None, references=None, groups=None):
-        """Add a batch of samples; a bad row leaves nothing of the batch behind."""
+        """Add a batch of samples; if one is bad, nothing of the batch is kept."""
         batch = {"predictions": predictions, "references": references, "groups": groups}
         missing = [name for name, column in batch.items() if column is None]
         if missing:
-            raise ValueError(f"{missing} is missing; pass predictions, references and groups, one of each a sample.")
+            raise ValueError(f"{missing} is missing; pass predictions, references and groups, one of each per sample.")
         if len({len(column) for column in batch.values()}) > 1:
             given = ", ".join(f"{len(column)} {name}" for name, column in batch.items())
             raise ValueError(f"Given were {given}; pass one of each for every sample.")
@@ -119,7 +119,7 @@ class GroupAccuracy(evaluate.Metric):
         super().add_batch(**stored)
 
     def compute(self, *, predictions=None, references=None, groups=None, train_group_counts=None):
-        """Compute the metric over everything added, after a check of the option that could otherwise lose it."""
+        """Compute the metric over everything added. A bad option is refused first, and loses nothing of it."""
         counts = _counts(train_group_counts)
         if any(column is not None for column in (predictions, references, groups)):
             self.add_batch(predictions=predictions, references=references, groups=groups)

@@ -39,7 +39,7 @@ Example:
 
 _COLUMNS = ("predictions", "references", "segmentations")
 _NOTHING = "Nothing was added; pass predictions, references and segmentations to add, add_batch or compute."
-_SMALLEST = 1e-7  # as in EPG: a smaller sum of positive attribution is undefined
+_SMALLEST = 1e-7  # as in EPG: with a smaller sum of positive attribution, the share is undefined
 
 
 def _numpy(values):
@@ -55,7 +55,9 @@ def _plane(values, name):
     try:
         plane = np.asarray(_numpy(values), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is no array of numbers ({error}); pass an array of shape (height, width).") from error
+        raise ValueError(
+            f"{name} is not an array of numbers ({error}); pass an array of shape (height, width)."
+        ) from error
     if plane.ndim != 2 or plane.size == 0:
         fix = "sum over channels first, and pass a batch as (pairs, height, width) or a list"
         raise ValueError(f"{name} has shape {plane.shape}; allowed is (height, width), both at least 1: {fix}.")
@@ -69,7 +71,7 @@ def _plane(values, name):
 
 
 def _checked(columns, first):
-    """Yield (map, boxes, segmentation) as float64 arrays; `first` is the row number of the first, for error messages."""
+    """Yield (map, boxes, segmentation) as float64 arrays; `first` is the number of the first map, for errors."""
     columns = {name: _numpy(column) for name, column in columns.items()}
     for name, given in columns.items():
         if not hasattr(given, "__len__"):
@@ -92,9 +94,9 @@ def _checked(columns, first):
 
 
 def _measure(attribution, boxes, segmentation):
-    """Return the positive attribution on the object inside the boxes, and that inside the boxes."""
+    """Return the sums of positive attribution on the object inside the boxes, and inside the boxes."""
     inside = np.maximum(attribution, 0) * boxes
-    return float((inside * segmentation).sum()), float(inside.sum())  # no BLAS: its threads fight over busy cores
+    return float((inside * segmentation).sum()), float(inside.sum())  # no BLAS: its threads compete for busy cores
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
@@ -113,7 +115,7 @@ class OnObjectEpg(evaluate.Metric):
         )
 
     def _infer_feature_from_batch(self, batch):
-        """Name what is stored; `features` says what a caller passes: maps, which never reach Arrow."""
+        """Describe what is stored for a map; `features` describes what is passed: maps, which are not stored."""
         return datasets.Features(dict.fromkeys(_COLUMNS, datasets.Value("float64")))
 
     _infer_feature_from_example = _infer_feature_from_batch
@@ -125,14 +127,14 @@ class OnObjectEpg(evaluate.Metric):
         self.add_batch(predictions=[prediction], references=[reference], segmentations=[segmentations])
 
     def add_batch(self, *, predictions=None, references=None, segmentations=None):
-        """Add a batch, each map reduced to two numbers at once; a bad row leaves nothing of the batch behind."""
+        """Add a batch, each map reduced to two numbers at once; if one is bad, nothing of the batch is kept."""
         columns = {"predictions": predictions, "references": references, "segmentations": segmentations}
         sums = [_measure(*planes) for planes in _checked(columns, first=len(self))]
         on_object, inside = [pair[0] for pair in sums], [pair[1] for pair in sums]
         super().add_batch(predictions=on_object, references=inside, segmentations=[0.0] * len(sums))
 
     def compute(self, *, predictions=None, references=None, segmentations=None, undefined="zero"):
-        """Compute the metric over everything added, after a check of the option that could otherwise lose it."""
+        """Compute the metric over everything added. A bad option is refused first, and loses nothing of it."""
         if undefined not in ("zero", "drop"):
             raise ValueError(f'undefined is {undefined!r}; allowed are "zero" (counts as 0) and "drop" (left out).')
         if any(column is not None for column in (predictions, references, segmentations)):
@@ -142,7 +144,7 @@ class OnObjectEpg(evaluate.Metric):
         return super().compute(undefined=undefined)
 
     def _compute(self, *, predictions, references, segmentations, undefined):
-        """Average the ratios of the stored sums; the third column holds nothing."""
+        """Average the ratios of the stored sums; the third column is not used."""
         on_object, inside = np.asarray(predictions), np.asarray(references)
         if inside.size == 0:
             raise ValueError(_NOTHING)

@@ -23,11 +23,11 @@ _CITATION = """\
 
 _KWARGS_DESCRIPTION = """
 Args:
-    predictions: attributions, one vector a data point, any sign; a list or one (points, places) array or tensor.
+    predictions: attributions, one vector per data point, any sign; a list or one (points, places) array or tensor.
     references: importance by people, one vector for each attribution and of its length.
 Returns:
-    plausibility: mean rank correlation, from -1 to 1, over the data points where it is defined; None where there is none.
-    undefined_share: share of the data points whose attribution or importance is constant, from 0 to 1; left out.
+    plausibility: mean rank correlation, from -1 to 1, over the data points where it is defined; None without any.
+    undefined_share: share of the data points whose attribution or importance is constant and that are left out, from 0 to 1.
 Example:
     >>> metric = evaluate.load("metrics/plausibility")
     >>> metric.compute(predictions=[[0.1, 0.5, 0.2]], references=[[0.0, 0.9, 0.8]])
@@ -50,7 +50,7 @@ def _vector(values, name):
     try:
         vector = np.asarray(_numpy(values), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is no array of numbers ({error}); pass one number for each place.") from error
+        raise ValueError(f"{name} is not an array of numbers ({error}); pass one number for each place.") from error
     if vector.ndim != 1 or vector.size == 0:
         fix = "flatten a map, and pass a batch as (points, places) or a list"
         raise ValueError(f"{name} has shape {vector.shape}; allowed is (places,), at least 1: {fix}.")
@@ -61,7 +61,7 @@ def _vector(values, name):
 
 
 def _pairs(predictions, references, first):
-    """Yield (attribution, importance); `first` is the row number of the first pair, for error messages."""
+    """Yield (attribution, importance); `first` is the number of the first pair, for error messages."""
     predictions, references = _numpy(predictions), _numpy(references)
     for name, given in (("predictions", predictions), ("references", references)):
         if not hasattr(given, "__len__"):
@@ -79,7 +79,7 @@ def _pairs(predictions, references, first):
 
 
 def _measure(attribution, importance):
-    """Return Spearman's rank correlation, Pearson's of the ranks (ties share their mean); NaN if one is constant."""
+    """Return Spearman's correlation: Pearson's of the ranks (ties share their mean rank); NaN if a vector is constant."""
     first, second = (rankdata(vector) - (len(vector) + 1) / 2 for vector in (attribution, importance))
     scale = math.sqrt(float((first * first).sum()) * float((second * second).sum()))
     return max(-1.0, min(1.0, float((first * second).sum()) / scale)) if scale else math.nan
@@ -101,7 +101,7 @@ class Plausibility(evaluate.Metric):
         )
 
     def _infer_feature_from_batch(self, batch):
-        """Name what is stored for a pair: its correlation (0 where undefined), and whether that is defined."""
+        """Describe what is stored for a pair: its correlation (0 where undefined), and whether it is defined."""
         return datasets.Features({"predictions": datasets.Value("float64"), "references": datasets.Value("float64")})
 
     _infer_feature_from_example = _infer_feature_from_batch
@@ -113,7 +113,7 @@ class Plausibility(evaluate.Metric):
         self.add_batch(predictions=[prediction], references=[reference])
 
     def add_batch(self, *, predictions=None, references=None):
-        """Add a batch of pairs, each reduced to two numbers at once; a bad row leaves nothing of the batch behind."""
+        """Add a batch of pairs, each reduced to two numbers at once; if one is bad, nothing of the batch is kept."""
         correlations = np.array([_measure(*pair) for pair in _pairs(predictions, references, first=len(self))])
         stored = np.nan_to_num(correlations).tolist(), (~np.isnan(correlations)).astype(np.float64).tolist()
         super().add_batch(predictions=stored[0], references=stored[1])

@@ -8,7 +8,7 @@ import numpy as np
 
 _DESCRIPTION = """
 Pointing game: the share of pairs whose maximum attribution lies in the mask, or at most `tolerance` pixels from it
-(Zhang et al., 2016). Of equal maxima the first in row order counts; a map without positive attribution is a miss.
+(Zhang et al., 2016). Of equal maxima the first counts, line by line from the top; a map without positive attribution is a miss.
 """
 
 _CITATION = """\
@@ -49,7 +49,9 @@ def _plane(values, name):
     try:
         plane = np.asarray(_numpy(values), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is no array of numbers ({error}); pass an array of shape (height, width).") from error
+        raise ValueError(
+            f"{name} is not an array of numbers ({error}); pass an array of shape (height, width)."
+        ) from error
     if plane.ndim != 2 or plane.size == 0:
         fix = "sum over channels first, and pass a batch as (pairs, height, width) or a list"
         raise ValueError(f"{name} has shape {plane.shape}; allowed is (height, width), both at least 1: {fix}.")
@@ -63,7 +65,7 @@ def _plane(values, name):
 
 
 def _pairs(predictions, references, first):
-    """Yield (map, mask) as float64 arrays; `first` is the row number of the first pair, for error messages."""
+    """Yield (map, mask) as float64 arrays; `first` is the number of the first pair, for error messages."""
     predictions, references = _numpy(predictions), _numpy(references)
     for name, given in (("predictions", predictions), ("references", references)):
         if not hasattr(given, "__len__"):
@@ -86,7 +88,7 @@ def _pairs(predictions, references, first):
 
 
 def _measure(attribution, mask):
-    """Return the distance in pixels from the maximum to the mask (infinity if the mask is empty) and the maximum."""
+    """Return the distance in pixels from the maximum to the mask (infinity if the mask is empty), and the maximum."""
     row, column = np.unravel_index(attribution.argmax(), attribution.shape)
     inside = mask > 0.5
     distance = 0.0 if inside[row, column] else math.inf
@@ -112,7 +114,7 @@ class PointingGame(evaluate.Metric):
         )
 
     def _infer_feature_from_batch(self, batch):
-        """Name what is stored for a pair; `features` says what a caller passes: maps, which never reach Arrow."""
+        """Describe what is stored for a pair; `features` describes what is passed: maps, which are not stored."""
         return datasets.Features({"predictions": datasets.Value("float64"), "references": datasets.Value("float64")})
 
     _infer_feature_from_example = _infer_feature_from_batch
@@ -124,12 +126,12 @@ class PointingGame(evaluate.Metric):
         self.add_batch(predictions=[prediction], references=[reference])
 
     def add_batch(self, *, predictions=None, references=None):
-        """Add a batch of pairs, each reduced to two numbers at once; a bad row leaves nothing of the batch behind."""
+        """Add a batch of pairs, each reduced to two numbers at once; if one is bad, nothing of the batch is kept."""
         pairs = [_measure(*pair) for pair in _pairs(predictions, references, first=len(self))]
         super().add_batch(predictions=[pair[0] for pair in pairs], references=[pair[1] for pair in pairs])
 
     def compute(self, *, predictions=None, references=None, tolerance=0):
-        """Compute the metric over everything added, after a check of the option that could otherwise lose it."""
+        """Compute the metric over everything added. A bad option is refused first, and loses nothing of it."""
         if isinstance(tolerance, str) or not 0 <= tolerance < math.inf:
             raise ValueError(f"tolerance is {tolerance!r}; allowed is a finite number of pixels, at least 0.")
         if predictions is not None or references is not None:

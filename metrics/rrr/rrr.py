@@ -1,4 +1,4 @@
-"""RRR metrics: is a model right, uncertain and steady where its input holds only what people call important, or not?"""
+"""RRR metrics: accuracy, confidence and invariance of a model on what people call important, and on the rest."""
 
 import math
 
@@ -9,7 +9,7 @@ import numpy as np
 _DESCRIPTION = """
 Right-for-the-right-reason metrics of Ying et al. (2022): accuracy given only what people marked as important (RRR-Suff),
 the largest predicted probability given only the rest (RRR-Unc), and how often the prediction given what is important
-stays when a random part of the rest is shown too (RRR-Inv).
+stays the same when a random part of the rest is shown too (RRR-Inv).
 """
 
 _CITATION = """\
@@ -23,10 +23,10 @@ _CITATION = """\
 
 _KWARGS_DESCRIPTION = """
 Args:
-    important_accuracy: score of the prediction given only what is important, in [0, 1], one a data point.
+    important_accuracy: score of the prediction given only what is important, in [0, 1], one per data point.
     unimportant_confidence: largest predicted probability given only what is unimportant, in [0, 1].
-    invariance: for each random part of the unimportant, whether the prediction given it and what is important is the one
-        given only what is important; a list of booleans a data point, or their mean.
+    invariance: for each random part of what is unimportant, whether the prediction stays the same when this part is shown
+        beside what is important; a list of booleans per data point, or their mean.
     has_important: whether anything is important in the data point, booleans; all True by default.
     without_important: "drop" (default) leaves data points without anything important out, "keep" counts them.
 Returns:
@@ -54,7 +54,7 @@ def _numpy(values):
 
 
 def _share(value, name):
-    """Return one number in [0, 1], the mean of several."""
+    """Return one number in [0, 1]; of several numbers, their mean."""
     try:
         numbers = np.asarray(_numpy(value), dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -98,7 +98,7 @@ class Rrr(evaluate.Metric):
         )
 
     def _infer_feature_from_batch(self, batch):
-        """Name what is stored for a data point, one number for each input; `features` says what a caller passes."""
+        """Describe what is stored for a data point, one number per input; `features` describes what is passed."""
         return datasets.Features({name: datasets.Value("float64") for name in self.features})
 
     _infer_feature_from_example = _infer_feature_from_batch
@@ -113,7 +113,7 @@ class Rrr(evaluate.Metric):
         )
 
     def add_batch(self, *, important_accuracy=None, unimportant_confidence=None, invariance=None, has_important=None):
-        """Add a batch of data points; a bad row leaves nothing of the batch behind."""
+        """Add a batch of data points; if one is bad, nothing of the batch is kept."""
         columns = {
             "important_accuracy": important_accuracy,
             "unimportant_confidence": unimportant_confidence,
@@ -121,7 +121,7 @@ class Rrr(evaluate.Metric):
         }
         missing = [name for name, column in columns.items() if not hasattr(column, "__len__")]
         if missing:
-            raise ValueError(f"{missing} is missing or no list; pass {list(columns)}, with one item a data point.")
+            raise ValueError(f"{missing} is missing or not a list; pass {list(columns)}, with one item per data point.")
         columns["has_important"] = [True] * len(important_accuracy) if has_important is None else has_important
         if len({len(column) for column in columns.values()}) > 1:
             given = ", ".join(f"{len(column)} {name}" for name, column in columns.items())
@@ -133,7 +133,7 @@ class Rrr(evaluate.Metric):
         super().add_batch(**stored)
 
     def compute(self, *, without_important="drop", **columns):
-        """Compute the metrics over everything added, after a check of the option that could otherwise lose it."""
+        """Compute the metrics over everything added. A bad option is refused first, and loses nothing of it."""
         if without_important not in ("drop", "keep"):
             raise ValueError(f'without_important is {without_important!r}; allowed are "drop" and "keep".')
         columns = {name: column for name, column in columns.items() if column is not None}

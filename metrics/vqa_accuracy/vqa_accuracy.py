@@ -1,4 +1,4 @@
-"""VQA accuracy: an answer is right to the degree that annotators gave it, after the official normalisation."""
+"""VQA accuracy: answers score by how many annotators gave them, after the normalisation of the official evaluation."""
 
 import math
 import re
@@ -8,7 +8,7 @@ import datasets
 import evaluate
 
 _DESCRIPTION = """
-VQA accuracy: min(n / 3, 1), n the number of other annotators who gave the predicted answer, averaged over leaving out one
+VQA accuracy: min(n / 3, 1) with n the number of other annotators who gave the predicted answer, averaged over leaving out one
 annotator at a time (Antol et al., 2015), after the normalisation of the official evaluation. A question with a single
 reference answer counts 1 where the prediction is that answer, else 0.
 """
@@ -25,8 +25,8 @@ _CITATION = """\
 
 _KWARGS_DESCRIPTION = """
 Args:
-    predictions: predicted answers, one string a question.
-    references: the annotators' answers, a list of strings a question; a string stands for a list of one.
+    predictions: predicted answers, one string per question.
+    references: the annotators' answers, a list of strings per question; a string stands for a list of one.
     unanimous: "normalize" (default) normalises every answer; "raw" compares both sides as they are written where all
         annotators wrote the same, as the official code does.
 Returns:
@@ -43,8 +43,8 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 _WORDS = {**{word: str(number) for number, word in enumerate(_NUMBERS)}, "none": "0"}
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _THOUSANDS = re.compile(r"\d,\d")
-_POINT = re.compile(r"\.(?!\d)")  # the official pattern, of which one half never matches
-_POINTS = 32  # the official call removes no more: it hands a flag over as the count
+_POINT = re.compile(r"\.(?!\d)")  # the official pattern without its first half, which never matches
+_POINTS = 32  # the official code removes at most 32 points: it passes a flag in place of the count
 _CONTRACTED = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've
 he's how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've
@@ -60,11 +60,11 @@ _CONTRACTIONS = {
     for place, letter in enumerate(word)
     if letter == "'"
 }
-_CONTRACTIONS["somebody'd"] = "somebodyd"  # the wrong way round in the official table; scores are compared, so it stays
+_CONTRACTIONS["somebody'd"] = "somebodyd"  # reversed in the official table; kept, so that scores agree
 
 
 def _clean(answer):
-    """Remove what is invisible around and in an answer."""
+    """Replace line breaks and tabs by spaces, and strip the answer."""
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 
@@ -88,17 +88,17 @@ def _score(prediction, answers):
 
 
 def _measure(prediction, answers):
-    """Return the score with every answer normalised, and as the official code has it."""
+    """Return the score with every answer normalised, and the score of the official code."""
     score = _score(_normalize(prediction), [_normalize(answer) for answer in answers])
     raw = [_clean(answer) for answer in answers]
     return score, _score(_clean(prediction), raw) if len(set(raw)) == 1 else score
 
 
 def _rows(predictions, references, first):
-    """Yield (prediction, list of answers), checked; `first` is the row number of the first, for error messages."""
+    """Yield (prediction, list of answers), checked; `first` is the number of the first question, for errors."""
     for name, given in (("predictions", predictions), ("references", references)):
         if isinstance(given, str) or not hasattr(given, "__len__"):
-            raise ValueError(f"{name} is of type {type(given).__name__}; allowed is a list with one item a question.")
+            raise ValueError(f"{name} is of type {type(given).__name__}; allowed is a list with one item per question.")
     if len(predictions) != len(references):
         given = f"{len(predictions)} predictions and {len(references)} references"
         raise ValueError(f"Given were {given}; pass one list of answers for each prediction.")
@@ -130,7 +130,7 @@ class VqaAccuracy(evaluate.Metric):
         )
 
     def _infer_feature_from_batch(self, batch):
-        """Name what is stored for a question: two scores; `features` says what a caller passes."""
+        """Describe what is stored for a question: two scores; `features` describes what is passed."""
         return datasets.Features({"predictions": datasets.Value("float64"), "references": datasets.Value("float64")})
 
     _infer_feature_from_example = _infer_feature_from_batch
@@ -142,12 +142,12 @@ class VqaAccuracy(evaluate.Metric):
         self.add_batch(predictions=[prediction], references=[reference])
 
     def add_batch(self, *, predictions=None, references=None):
-        """Add a batch of questions, each reduced to its scores at once; a bad row leaves nothing of the batch behind."""
+        """Add a batch of questions, each reduced to its scores at once; if one is bad, nothing of the batch is kept."""
         scores = [_measure(*row) for row in _rows(predictions, references, first=len(self))]
         super().add_batch(predictions=[score[0] for score in scores], references=[score[1] for score in scores])
 
     def compute(self, *, predictions=None, references=None, unanimous="normalize"):
-        """Compute the metric over everything added, after a check of the option that could otherwise lose it."""
+        """Compute the metric over everything added. A bad option is refused first, and loses nothing of it."""
         if unanimous not in ("normalize", "raw"):
             raise ValueError(f'unanimous is {unanimous!r}; allowed are "normalize" and "raw" (as the official code).')
         if predictions is not None or references is not None:

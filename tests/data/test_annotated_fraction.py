@@ -27,7 +27,7 @@ def test_fractions_outside_zero_and_one_are_refused(fraction):
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 0.5, "0", None])
 def test_seeds_that_the_generator_does_not_take_are_refused(seed):
-    with pytest.raises(ValueError, match=r"seed=.* is no whole number from 0 to"):
+    with pytest.raises(ValueError, match=r"seed=.* is not a whole number from 0 to"):
         annotated_indices(10, 0.5, seed)
 
 

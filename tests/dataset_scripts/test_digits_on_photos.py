@@ -149,7 +149,7 @@ def test_sizes(prepare):
         ({"correlation": 1.1}, r"correlation: got 1\.1; allowed: 0 to 1"),
         ({"brightness": -1}, r"brightness: got -1"),
         ({"test_size": -1}, r"test_size: got -1"),
-        ({"classes": ((1, 2), (2, 3))}, r"two or more groups of digits 0 to 9, none in two"),
+        ({"classes": ((1, 2), (2, 3))}, r"two or more groups of digits 0 to 9, no digit twice"),
         ({"boxes": "round"}, r"boxes: got 'round'; allowed: tight, square"),
         ({"classes": ((1,), ())}, r"two or more groups"),
         ({"classes": ((1, 2, 3),)}, r"two or more groups"),

@@ -224,7 +224,7 @@ def test_bad_split_files_are_named(content, message, tmp_path, prepare):
 
 def test_a_split_file_needs_a_file_to_cut(tmp_path, build, prepare):
     root = split_coco(tmp_path)
-    with pytest.raises(ValueError, match=r"split_file: .*nowhere\.json is no file"):
+    with pytest.raises(ValueError, match=r"split_file: .*nowhere\.json is not a file"):
         build("coco_objects", data_dir=str(root), split_file="nowhere.json")
     (root / "annotations" / "instances_train2014.json").unlink()
     (root / "split.json").write_text('{"train": [0]}')

@@ -189,7 +189,7 @@ def test_vqa_cp_refuses_a_question_of_two_splits(prepare, tmp_path):
     asked, answered = [question(number) for number in numbers], [annotation(number) for number in numbers]
     raw = str(make_vqa_v2(tmp_path / "v2", asked, answered))
     ids = {"train": [1, 4], "test": [5]}
-    with pytest.raises(ValueError, match=r"question 4: .*there 2 times: .*train2014.*val2014"):
+    with pytest.raises(ValueError, match=r"question 4: .*holds it 2 times: .*train2014.*val2014"):
         prepare("vqa_cp", data_dir=raw, question_ids=ids)
     splits, builder = prepare("vqa_cp", data_dir=raw, question_ids=ids, invalid="skip")
     assert list(splits["train"]["question_id"]) == ["1"]

@@ -163,7 +163,9 @@ def test_lines_of_the_box_file_must_be_whole_and_single(line, tmp_path, prepare)
 def test_files_must_be_there(tmp_path, build):
     with pytest.raises(ValueError, match=r"data_dir: got None; pass the folder that holds metadata\.csv"):
         build("waterbirds")
-    with pytest.raises(ValueError, match=r"metadata_file: .*metadata\.csv is no file; allowed: a csv file with img_id"):
+    with pytest.raises(
+        ValueError, match=r"metadata_file: .*metadata\.csv is not a file; allowed: a csv file with img_id"
+    ):
         build("waterbirds", data_dir=str(tmp_path))
     root = make_waterbirds(tmp_path / "raw")
     (root / "bounding_boxes.txt").unlink()

@@ -224,7 +224,7 @@ def test_importance_of_another_length_is_refused():
     batch = make_batch(size=(4, 4), channels=2) | {"importance": torch.zeros(3, 5)}
     forward = Forward(smooth_net(), SMOOTH_FAMILY, batch, LOGITS)
     assert forward.importance("importance").shape == (3, 5)
-    with pytest.raises(ValueError, match=r"column 'importance' holds \(5,\) per row, the layer \(6,\)"):
+    with pytest.raises(ValueError, match=r"column 'importance' holds \(5,\) per explained row, the layer \(6,\)"):
         forward.importance("importance", (6,))
 
 

@@ -186,8 +186,8 @@ def test_kinds_of_input(name, load):
         (np.ones((2, 2)), np.full((2, 2), np.nan), r"references\[2\] holds NaN or infinity"),
         (np.ones((2, 2)), np.full((2, 2), 255), r"references\[2\] holds values from 255 to 255.*divide .* by 255"),
         (np.ones((2, 2)), -np.ones((2, 2)), r"references\[2\] holds values from -1 to -1"),
-        ([[1, 2], [3]], np.ones((2, 2)), r"predictions\[2\] is no array of numbers"),
-        ([["a"]], np.ones((1, 1)), r"predictions\[2\] is no array of numbers"),
+        ([[1, 2], [3]], np.ones((2, 2)), r"predictions\[2\] is not an array of numbers"),
+        ([["a"]], np.ones((1, 1)), r"predictions\[2\] is not an array of numbers"),
         (None, np.ones((1, 1)), r"predictions\[2\] has shape \(\)"),
     ],
 )

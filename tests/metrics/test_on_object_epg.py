@@ -108,7 +108,7 @@ GOOD = np.ones((2, 2))
         ((GOOD, GOOD, GOOD * np.inf), r"segmentations\[2\] holds NaN or infinity"),
         ((GOOD, 255 * GOOD, GOOD), r"references\[2\] holds values from 255 to 255.*divide .* by 255"),
         ((GOOD, GOOD, -GOOD), r"segmentations\[2\] holds values from -1 to -1"),
-        (([["a"]], GOOD, GOOD), r"predictions\[2\] is no array of numbers"),
+        (([["a"]], GOOD, GOOD), r"predictions\[2\] is not an array of numbers"),
     ],
 )
 def test_bad_rows(load, row, message):

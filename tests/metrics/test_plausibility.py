@@ -61,7 +61,7 @@ def test_kinds_of_input(load):
         ([], [], r"predictions\[1\] has shape \(0,\)"),
         ([1, np.nan], [1, 2], r"predictions\[1\] holds NaN or infinity in 1 of 2 places"),
         ([1, 2], [1, np.inf], r"references\[1\] holds NaN"),
-        (["a"], [1], r"predictions\[1\] is no array of numbers"),
+        (["a"], [1], r"predictions\[1\] is not an array of numbers"),
         (None, [1], r"predictions\[1\] has shape \(\)"),
     ],
 )

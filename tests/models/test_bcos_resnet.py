@@ -231,7 +231,7 @@ def test_classes_of_any_integer_type_are_classes(dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
 def test_classes_that_are_no_integers_are_refused(dtype):
-    with pytest.raises(ValueError, match=rf"labels are {dtype}; one class an image is an integer: give int64"):
+    with pytest.raises(ValueError, match=rf"labels are {dtype}; one class per image is an integer: give int64"):
         tiny_net()(pixels(), labels=torch.zeros(3, dtype=dtype))
 
 
@@ -240,7 +240,7 @@ def test_classes_that_are_no_integers_are_refused(dtype):
     [
         ({"layer_type": "wide"}, r"layer_type='wide'\) is unknown; choose one of \['basic', 'bottleneck'\]"),
         ({"depths": [1, 1]}, r"hidden_sizes=\[256, 512, 1024, 2048\], depths=\[1, 1\]\): give one number of channels"),
-        ({"depths": [], "hidden_sizes": []}, "one of blocks a stage"),
+        ({"depths": [], "hidden_sizes": []}, "one of blocks per stage"),
         ({"hidden_sizes": 64}, r"hidden_sizes=64, depths=\[3, 4, 6, 3\]\): give one number of channels"),
         ({"depths": "3463"}, r"depths=3463\): give one number of channels"),
         ({"depths": [3, 4, 0, 3]}, r"depths=\[3, 4, 0, 3\].*each at least 1"),
@@ -248,17 +248,17 @@ def test_classes_that_are_no_integers_are_refused(dtype):
         ({"num_channels": 0}, r"num_channels=0\) must be at least 1"),
         ({"b": 0.0}, r"BcosResNetConfig\(b=0.0\) must be at least 1"),
         ({"max_out": 0}, r"BcosResNetConfig\(max_out=0\)"),
-        ({"embedding_size": "8"}, r"embedding_size='8'\) must be at least 1, a whole number"),
-        ({"num_channels": 6.0}, r"num_channels=6.0\) must be at least 1, a whole number"),
+        ({"embedding_size": "8"}, r"embedding_size='8'\) must be at least 1 and a whole number"),
+        ({"num_channels": 6.0}, r"num_channels=6.0\) must be at least 1 and a whole number"),
         ({"depths": [1, 1.0], "hidden_sizes": [4, 4]}, r"depths=\[1, 1.0\]\).*each at least 1 and whole"),
         ({"depths": [True], "hidden_sizes": [4]}, "each at least 1 and whole"),
         ({"norm_eps": -1}, r"norm_eps=-1\) must be a finite number above 0"),
         ({"norm_eps": 0.0}, r"norm_eps=0.0\) must be a finite number above 0"),
-        ({"b": "2"}, r"b='2'\) must be at least 1, a number"),
-        ({"max_out": 1.5}, r"max_out=1.5\) must be at least 1, the whole number"),
+        ({"b": "2"}, r"b='2'\) must be at least 1 and a number"),
+        ({"max_out": 1.5}, r"max_out=1.5\) must be at least 1 and whole: the number"),
         ({"norm_eps": "a"}, r"norm_eps='a'\) must be a finite number above 0"),
-        ({"logit_bias": "a"}, r"logit_bias='a'\) must be a finite number, as"),
-        ({"logit_bias": float("nan")}, r"logit_bias=nan\) must be a finite number, as"),
+        ({"logit_bias": "a"}, r"logit_bias='a'\) must be a finite number, such as"),
+        ({"logit_bias": float("nan")}, r"logit_bias=nan\) must be a finite number, such as"),
     ],
 )
 def test_bad_sizes(given, message):

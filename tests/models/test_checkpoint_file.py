@@ -144,7 +144,7 @@ def test_a_file_that_was_cut_off(tmp_path, kept, zipped):
     torch.save({"weight": torch.randn(500)}, file, _use_new_zipfile_serialization=zipped)
     whole = file.read_bytes()
     file.write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(ValueError, match=r"file.pth is no whole file of torch.save \(.+\); it may be cut off"):
+    with pytest.raises(ValueError, match=r"file.pth is not a complete torch.save file \(.+\); it may be cut off"):
         read_checkpoint(file)
 
 
@@ -153,7 +153,7 @@ def test_a_large_file_that_was_cut_off(tmp_path, kept):
     file = tmp_path / "file.pth"
     torch.save({"weight": torch.randn(50_000)}, file)
     file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
-    with pytest.raises(ValueError, match=r"file.pth is no whole file of torch.save \(.+\); it may be cut off"):
+    with pytest.raises(ValueError, match=r"file.pth is not a complete torch.save file \(.+\); it may be cut off"):
         read_checkpoint(file)
 
 
@@ -166,7 +166,7 @@ def test_a_file_of_another_kind(tmp_path, content):
     file = tmp_path / "file.pth"
     file.write_bytes(content)
     with pytest.raises(
-        ValueError, match=r"file.pth is no whole file of torch.save .* or something else, as a text"
+        ValueError, match=r"file.pth is not a complete torch.save file .* or be something else, such as a text"
     ) as told:
         read_checkpoint(file)
     assert "weights_only=False" not in str(told.value)

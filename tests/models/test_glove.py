@@ -2,8 +2,7 @@ import pytest
 import torch
 from tiny_updn import WORDS, tiny_updn
 
-from hf_guidance.models import load_glove
-from hf_guidance.models.updn import tokenization as word_tokenizer
+from hf_guidance.models import load_glove, word_tokenizer
 
 LINES = ["red 1 2 3 4 5", "the -1e-3 0.5 0 0 1", "zebra 9 9 9 9 9", ". . . 7 7 7 7 7"]
 
@@ -46,7 +45,7 @@ def test_a_tokenizers_vocabulary(glove):
         (["red 1 2 x 4 5"], "line 1: could not convert string to float: 'x'; the file is damaged"),
         (["red 1 2 nan 4 5"], "line 1: a number is not finite"),
         (["red 1 2 3 4 5", ""], "line 2: a word and 5"),
-        ([], "is no file, or empty"),
+        ([], "is not a file, or is empty"),
     ],
 )
 def test_bad_files(glove, lines, message):
@@ -58,9 +57,9 @@ def test_bad_files(glove, lines, message):
 
 
 def test_no_file_and_no_text(glove, tmp_path):
-    with pytest.raises(ValueError, match="is no file"):
+    with pytest.raises(ValueError, match="is not a file"):
         load_glove(tiny_updn(), tmp_path / "absent.txt", ["red"])
-    with pytest.raises(ValueError, match="no text in UTF-8"):
+    with pytest.raises(ValueError, match="is not text in UTF-8"):
         load_glove(tiny_updn(), glove(["ré 1 2 3 4 5"], "latin-1"), ["red"])
 
 

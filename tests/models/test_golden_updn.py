@@ -5,8 +5,7 @@ import json
 import pytest
 import torch
 
-from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, load_official_weights
-from hf_guidance.models.updn import tokenization as word_tokenizer
+from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, load_official_weights, word_tokenizer
 
 FORWARD, TEXT = "visfis/updn_forward", "visfis/text_and_softscores"
 

@@ -87,7 +87,7 @@ def test_weights_of_another_depth_are_named(theirs, ours, message):
 
 
 def test_weights_of_no_usual_depth_are_named_by_their_blocks():
-    with pytest.raises(ValueError, match=r"a ResNet of no usual depth \(bottleneck blocks \[1, 1, 1\]\)"):
+    with pytest.raises(ValueError, match=r"a ResNet of unusual depth \(bottleneck blocks \[1, 1, 1\]\)"):
         load_official_bcos(tiny_net(), their_state(tiny_net(hidden_sizes=(8, 12, 16), depths=(1, 1, 1))))
 
 

@@ -117,7 +117,7 @@ def test_weights_of_another_depth(state, depth):
 
 def test_weights_of_no_known_depth(state):
     fewer = {name: value for name, value in state.items() if "layer4" not in name}
-    refused(ours(), fewer, r"missing layer4.0.conv1.weight, .* and 1 more\. They are of no ResNet-18 to -101")
+    refused(ours(), fewer, r"missing layer4.0.conv1.weight, .* and 1 more\. They do not belong to a ResNet-18 to -101")
 
 
 def test_small_models_name_the_shapes(state):
@@ -127,19 +127,19 @@ def test_small_models_name_the_shapes(state):
 
 def test_nets_with_biases_or_batch_norm_are_no_xdnns(state):
     with_scales = state | {"bias1": torch.zeros(1), "layer1.0.bias1a": torch.zeros(1), "layer1.0.scale": torch.ones(1)}
-    refused(ours(), with_scales, "unknown bias1, .*They have biases and scales: a Fixup ResNet, no X-DNN")
+    refused(ours(), with_scales, "unknown bias1, .*They have biases and scales: a Fixup ResNet, not an X-DNN")
     ordinary = torchvision.models.resnet18(num_classes=CLASSES).state_dict()
-    refused(ours(), ordinary, "They have BatchNorm: an ordinary ResNet, no X-DNN")
+    refused(ours(), ordinary, "They have BatchNorm: an ordinary ResNet, not an X-DNN")
 
 
 @pytest.mark.parametrize("given", [{"epoch": 3, "optimizer": {}}, {"state_dict": {"a": 1}}])
 def test_something_else_is_refused(given):
-    refused(ours(hidden_sizes=[4, 4, 4, 4]), given, "This is no state dict, nor a checkpoint with one at")
+    refused(ours(hidden_sizes=[4, 4, 4, 4]), given, "This is neither a state dict nor a checkpoint with one at")
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
-    refused(ours(hidden_sizes=[4, 4, 4, 4]), tmp_path / "list.pt", "no state dict.*: list")
+    refused(ours(hidden_sizes=[4, 4, 4, 4]), tmp_path / "list.pt", "neither a state dict.*: list")
 
 
 def test_a_module_that_was_put_in_is_named(state):

@@ -223,7 +223,7 @@ def test_bad_input(given, message):
     [
         ({"hidden_size": 0}, r"UpDnConfig\(hidden_size=0\) must be at least 1"),
         ({"attention_dropout": 1.0}, r"attention_dropout=1.0\) is outside \[0, 1\)"),
-        ({"pad_token_id": 19902}, "no row of an embedding of 19902 rows"),
+        ({"pad_token_id": 19902}, "is not a row of an embedding of 19902 rows"),
         ({"answer_loss": "bce"}, r"answer_loss='bce'\) is unknown; choose one of \['softmax', 'sigmoid'\]"),
     ],
 )

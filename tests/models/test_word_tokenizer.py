@@ -1,7 +1,7 @@
 import pytest
 from transformers import AutoTokenizer
 
-from hf_guidance.models.updn import tokenization as word_tokenizer
+from hf_guidance.models import word_tokenizer
 
 QUESTIONS = ["Is the cat's bowl red?", "isn't it a blue-green bowl, or $5?"]
 

@@ -47,7 +47,7 @@ def test_classes_as_transformers_takes_them_and_of_any_integer_type(problem, lab
             r"\(2, 3\) do not fit logits of shape \(2, 3\) with problem_type=None",
         ),
         ("multi_label_classification", torch.tensor([2, 0]), r"\(2,\) do not fit .*problem_type='multi_label"),
-        ("single_label_classification", torch.zeros(2), "labels are torch.float32; one class an image is an integer"),
+        ("single_label_classification", torch.zeros(2), "labels are torch.float32; one class per image is an integer"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(problem, labels, message):

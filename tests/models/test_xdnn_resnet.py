@@ -236,7 +236,7 @@ def test_the_processor_carries_boxes_in_the_collator():
 )
 def test_other_images_are_refused(given, shape):
     with pytest.raises(
-        ValueError, match=rf"pixel_values has shape {shape}; \(rows, 3, height, width\).*XDNNImageProcessor"
+        ValueError, match=rf"pixel_values has shape {shape}; \(batch, 3, height, width\).*XDNNImageProcessor"
     ):
         build()(given)
 
@@ -246,12 +246,12 @@ def test_other_images_are_refused(given, shape):
     [
         ({"embedding_size": 0}, r"embedding_size=0\) must be at least 1"),
         ({"num_channels": 0}, r"num_channels=0\) must be at least 1"),
-        ({"depths": (1, 2)}, r"depths=\[1, 2\]\): give one number of channels and one of blocks a stage"),
+        ({"depths": (1, 2)}, r"depths=\[1, 2\]\): give one number of channels and one of blocks per stage"),
         ({"depths": (), "hidden_sizes": ()}, "give one number of channels"),
         ({"depths": (3, 4, 0, 3)}, "each at least 1"),
         ({"layer_type": "wide"}, r"layer_type='wide'\) is unknown; choose one of \['basic', 'bottleneck'\]"),
         ({"hidden_sizes": (8, 10, 16, 20)}, "multiples of 4, or layer_type='basic'"),
-        ({"embedding_size": "8"}, r"embedding_size='8'\) must be at least 1, a whole number"),
+        ({"embedding_size": "8"}, r"embedding_size='8'\) must be at least 1 and a whole number"),
         ({"depths": [1, 1.0], "hidden_sizes": [4, 4]}, r"depths=\[1, 1.0\]\).*each at least 1 and whole"),
     ],
 )

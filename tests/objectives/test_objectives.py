@@ -70,7 +70,7 @@ def test_multi_hot_labels_get_binary_cross_entropy():
     [
         (lambda: Energy(grid="pixels"), r"Energy\(grid='pixels'\).*'importance', 'attribution'"),
         (lambda: Energy("GradCAM"), r"attribution='GradCAM'.*GradCAM\(\)"),
-        (lambda: Energy(GradCAM), "is no attribution"),
+        (lambda: Energy(GradCAM), "is not an attribution"),
         (lambda: Energy(normalization="max"), r"normalization='max'"),
         (lambda: L1(normalization=Positive), "normalization="),
         (lambda: GradMask(variant="theirs"), r"variant='theirs'.*'paper', 'official'"),

@@ -153,7 +153,7 @@ def test_random_supervision_of_it_reads_the_random_column():
         ({"fraction": 1.5}, r"fraction=1.5 is outside \(0, 1\]"),
         ({"fraction": "0.1"}, r"fraction='0.1' is outside \(0, 1\]"),
         ({"weight": -1.0}, "finite weight >= 0"),
-        ({"weight": "1"}, "weight='1' is no number; give λ, as 0.001, or None"),
+        ({"weight": "1"}, "weight='1' is not a number; give λ, as 0.001, or None"),
     ],
     ids=str,
 )

@@ -1,1 +1,1 @@
-"""Rows of annotated images: their format, what is read off them, and the batch."""
+"""Rows of annotated images: their format, how labels and importance are read, and the batch."""

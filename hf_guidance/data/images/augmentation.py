@@ -14,14 +14,15 @@ from hf_guidance.data.images.hard_masks import is_hard, sharpened
 
 @dataclass(frozen=True)
 class RandomCropAndFlip:
-    """A random part of the image, resized to one size, and mirrored in half of the cases; for `GuidanceCollator.transform`.
+    """Random crop, resized to one size and mirrored at random; for `GuidanceCollator.transform`.
 
-    Area and aspect ratio are drawn as by torchvision's RandomResizedCrop. Image and importance take the same part by the
-    same bilinear interpolation, so they agree to the pixel, and a thin box does not vanish in the resize (torchvision
-    resizes a tv_tensors.Mask by nearest neighbour, which shifts and loses). What the crop cuts away is lost: a pair whose
-    importance is empty afterwards is not annotated. Draws come from torch's global generator.
+    Area and aspect ratio are drawn as by torchvision's RandomResizedCrop. Image and importance are cropped alike and
+    resized by the same bilinear interpolation, so they agree to the pixel, and a thin box does not vanish (torchvision
+    resizes a tv_tensors.Mask by nearest neighbour, which shifts masks and may lose them). What the crop cuts away is lost:
+    an (image, class) pair whose importance is empty afterwards is not annotated. Random numbers come from torch's global
+    generator.
 
-    For training only: the trainer evaluates by ``collator.for_evaluation()``, which has no transform.
+    For training only: the trainer evaluates with ``collator.for_evaluation()``, which has no transform.
 
     Args:
         size: (height, width) of the result, or one number for both; best the size that the image processor makes.
@@ -30,7 +31,7 @@ class RandomCropAndFlip:
         flip: Probability of mirroring, in [0, 1].
 
     Raises:
-        ValueError: An option out of its range.
+        ValueError: An option is out of its range.
 
     Example:
         >>> collator = GuidanceCollator(image_processor, num_labels=2, transform=RandomCropAndFlip(224))
@@ -67,9 +68,9 @@ class RandomCropAndFlip:
             masks: (pairs, height, width) uint8, 0 to 255; pairs may be 0.
 
         Returns:
-            The image and (pairs, height, width) uint8 of the wanted size.
+            The image and the masks, (pairs, height, width) uint8, of ``size``.
         """
-        from torchvision import tv_tensors  # here: torchvision is slow to import, and few runs need it
+        from torchvision import tv_tensors  # imported here: torchvision is slow to import and rarely needed
         from torchvision.transforms import v2
         from torchvision.transforms.v2 import functional as F
 

@@ -1,4 +1,4 @@
-"""GuidanceCollator: rows of annotated images to the tensors of a step."""
+"""GuidanceCollator: turns rows of annotated images into the tensors of a step."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from hf_guidance.data.images.labels import PROBLEM_TYPES, row_labels
 class GuidanceCollator(RowCollator):
     """Collate rows ``{image, labels, objects, mask, ...}`` into the batch that a guided step reads.
 
-    Every (image, positive class) pair becomes an explained row; training draws one per image, evaluation takes all. The
-    importance of a pair is the union of that class's boxes (every pixel that a box touches), or its part of the mask,
-    carried through the very image processor that makes the pixels, so that resizing and cropping agree; a hard mask too
-    thin to fill half a processed pixel keeps its brightest ones. A pair whose importance is empty, or a row whose
-    ``annotated`` is False, is not annotated: it counts in the task loss only.
+    Every (image, positive class) pair becomes an explained row; training draws one per image, evaluation takes all. Its
+    importance is the union of the class's boxes (every pixel that a box touches), or the class's part of the mask. It goes
+    through the same image processor as the image, so that resizing and cropping agree. A hard mask too thin to fill half of
+    any processed pixel keeps its brightest pixels. An explained row is not annotated if its importance is empty or if the
+    row's ``annotated`` is False: it counts in the task loss only.
 
     A mask of integers follows the row format: 0 is nothing, 255 any class, and ``1 + class`` that class. So in a mask of
-    zeros and ones, 1 is class 0. A mask of truth values (dtype bool, PIL mode "1") tells no class: True is any class.
+    zeros and ones, 1 is class 0. A mask of booleans (dtype bool, PIL mode "1") names no class: True is any class.
 
     Args:
         image_processor: Called as ``image_processor(images=[...], return_tensors="pt")``; None when rows already hold
@@ -43,19 +43,19 @@ class GuidanceCollator(RowCollator):
         transform: Joint augmentation ``(image, masks) -> (image, masks)``, for example
             `hf_guidance.data.RandomCropAndFlip` or a torchvision.transforms.v2 pipeline; masks are a
             tv_tensors.Mask (pairs, height, width) of uint8 0 to 255. For training only.
-        control_seed: When set, every box (or mask) keeps its size but lies at a random place, drawn once by this seed and
-            the row's ``image_id``: the control that guidance must beat.
+        control_seed: When set, every box (or mask) keeps its size but is moved to a random place, which depends only on
+            this seed, the row's ``image_id`` and the class. This is the control that guidance must beat.
         box_dilation: Grow every box by ``int(box_dilation * size)`` pixels of its image on each side, >= 0: the study of
             annotation quality of arXiv 2303.11932, section 5.4. For training only, and for boxes only. Boxes grow before
-            a control moves them. The trainer evaluates by ``for_evaluation()``, which does neither.
+            a control moves them. The trainer evaluates with ``for_evaluation()``, which neither grows nor moves them.
 
     Returns:
         On call: ``pixel_values`` (images, channels, height, width) float32; ``labels`` (images,) int64 or (images,
-        classes) float32; ``row``, ``slot``, ``annotated`` lists; ``target`` (rows,) int64; ``importance`` (rows, height,
-        width) float32 in [0, 1].
+        classes) float32. With one entry per explained row: lists ``row``, ``slot`` and ``annotated``; ``target`` (rows,)
+        int64; ``importance`` (rows, height, width) float32 in [0, 1].
 
     Raises:
-        ValueError: On construction for unknown options, on call for a row that cannot be used; names the row.
+        ValueError: On construction for unknown options; on call for a row that cannot be used, which the message names.
 
     Example:
         >>> collator = GuidanceCollator(image_processor, "multi_label_classification", num_labels=20)
@@ -95,7 +95,7 @@ class GuidanceCollator(RowCollator):
             image, size = self._image(row, name)
             flag = row.get("annotated")
             used = flag is None or bool(flag)
-            # Rows that may not be used keep their pairs, so that which class is drawn does not depend on annotation.
+            # Rows that are not annotated keep their pairs, so that the class drawn does not depend on annotation.
             found = [read(row, size, c, name) if used else np.zeros(size, np.uint8) for c in classes]
             stack = torch.from_numpy(np.stack(found)) if found else torch.zeros(0, *size, dtype=torch.uint8)
             if self.transform is not None:
@@ -113,7 +113,7 @@ class GuidanceCollator(RowCollator):
         return batch
 
     def for_evaluation(self) -> Self:
-        """The same without augmentation, and with boxes as they are annotated: neither dilated nor moved."""
+        """The same collator without augmentation, and with boxes as annotated: neither dilated nor moved."""
         return replace(self, transform=None, control_seed=None, box_dilation=0.0)
 
     def _reader(self) -> ImportanceReader:
@@ -129,7 +129,7 @@ class GuidanceCollator(RowCollator):
             return pixels, (int(pixels.shape[-2]), int(pixels.shape[-1]))
         if self.image_processor is None:
             raise ValueError(
-                f"{name} has no pixel_values and the collator no image_processor; give one of the two, as the model's own: "
+                f"{name} has no pixel_values and the collator no image_processor; give one of the two, such as the model's: "
                 "AutoImageProcessor.from_pretrained(...), or for B-cos, which reads six channels, BcosImageProcessor()."
             )
         value = row.get("image")
@@ -147,7 +147,7 @@ class GuidanceCollator(RowCollator):
         return image, (image.height, image.width)
 
     def _augment(self, image: Any, stack: Tensor) -> tuple[Any, Tensor]:
-        from torchvision import tv_tensors  # here: torchvision is slow to import and only augmentation needs it
+        from torchvision import tv_tensors  # imported here: torchvision is slow to import and rarely needed
 
         assert self.transform is not None
         image, masks = self.transform(image, tv_tensors.Mask(stack))
@@ -174,19 +174,19 @@ class GuidanceCollator(RowCollator):
         filled = [index for index, mask in enumerate(masks) if mask.any()]
         if not filled:
             return importance
-        if ready:  # the pixels did not go through the processor, so the masks have their size already
+        if ready:  # the pixels did not go through the processor, so the masks already have their size
             importance[filled] = torch.stack([masks[index] for index in filled]).float() / 255
             return importance
         pictures = [Image.fromarray(masks[index].numpy()).convert("RGB") for index in filled]
         black, white = self._black_and_white()
         grey = ((self._pixels(pictures)[:, 0].float() - black) / (white - black)).clamp(0, 1)
-        # Boxes and masks are hard: where the processor's interpolation blurs an edge, half decides.
+        # Boxes and masks are hard: where the processor's interpolation blurs an edge, a pixel of at least 0.5 is inside.
         hard = torch.cat([is_hard(masks[index][None]) for index in filled])
         importance[filled] = torch.where(hard[:, None, None], sharpened(grey).float(), grey)
         return importance
 
     def _black_and_white(self) -> tuple[float, float]:
-        # What the processor makes of black and of white tells how it scales and normalises, whatever its settings.
+        # What the processor makes of a black and of a white image shows how it scales and normalises, whatever its settings.
         if self._levels is None:
             flat = [Image.new("RGB", (64, 64), colour) for colour in ("black", "white")]
             black, white = self._pixels(flat)[:, 0].float().flatten(1).median(1).values.tolist()

@@ -1,4 +1,4 @@
-"""Controls: importance of the right size at the wrong place. What helps without being true is not guidance."""
+"""Controls: importance of the right size at a random place, which true importance must beat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 def control_generator(seed: int, image_id: str, target: int) -> np.random.Generator:
-    """A generator that depends on the seed, the image and the class alone: the same places in every epoch and process."""
+    """A generator that depends only on the seed, the image and the class: the same places in every epoch and process."""
     return np.random.default_rng([seed, zlib.crc32(image_id.encode()), target])
 
 
@@ -34,10 +34,11 @@ def moved_boxes(
 
 
 def moved_mask(mask: npt.NDArray[np.uint8], generator: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Move what a mask holds, as one block, to a uniformly random place; an empty mask stays empty.
+    """Move the content of a mask, as one block, to a uniformly random place; an empty mask stays empty.
 
-    A mask that reaches all edges of the image, as the outside of a box, has no place to go: its hole is moved instead.
-    Where the hole reaches all edges too, as in a map without zeros, everything is moved around the edges.
+    A mask that reaches all edges of the image, such as everything outside a box, cannot be moved as a block: its hole is
+    moved instead. Where the hole reaches all edges too, as in a map without zeros, the mask is shifted and wraps around the
+    edges.
 
     Args:
         mask: (height, width), zero outside.

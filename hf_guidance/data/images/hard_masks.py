@@ -1,11 +1,11 @@
-"""Hard masks through an interpolation that blurs their edges."""
+"""Hard masks (0 and 255 only) after an interpolation that blurs their edges."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_VISIBLE = 1e-3  # brightness in [0, 1]: below one step of 8-bit images, above rounding
+_VISIBLE = 1e-3  # brightness in [0, 1]: less than one step of an 8-bit image, more than rounding errors
 
 
 def is_hard(masks: Tensor) -> Tensor:
@@ -21,9 +21,9 @@ def is_hard(masks: Tensor) -> Tensor:
 
 
 def sharpened(grey: Tensor) -> Tensor:
-    """Decide the pixels of resized hard masks: at least half is inside.
+    """Threshold resized hard masks: a pixel of at least 0.5 is inside.
 
-    A mask too thin to reach half anywhere keeps its brightest pixels. What a crop cut away has no brightness left, and
+    A mask too thin to reach 0.5 anywhere keeps its brightest pixels. A mask that a crop cut away has no brightness left and
     stays empty.
 
     Args:

@@ -26,16 +26,16 @@ _OBJECT = "an object is {'bbox': [xmin, ymin, xmax, ymax], 'category': label ind
 
 @dataclass(frozen=True)
 class ImportanceReader:
-    """Reads the human importance of a class in an image off a dataset row.
+    """Reads the human importance of a class in an image from a dataset row.
 
     Args:
         source: "importance", "mask", "boxes", or "auto" for the first of these that a row has.
         num_labels: Number of classes, to check masks and categories; None does not check their upper end.
-        control_seed: Moves every box, or the mask, to a random place (see controls.py); None leaves it where it is.
+        control_seed: Moves every box, or the mask, to a random place (see `hf_guidance.data.images.controls`); None does not.
         dilation: Grows every box on each side by this share of its width and height (see `dilate_boxes`).
 
     Raises:
-        ValueError: An unknown source; a dilation that is not a number, negative or infinite, or of a source without boxes.
+        ValueError: The source is unknown; or the dilation is not a number, negative or infinite, or the source has no boxes.
     """
 
     source: str = "auto"
@@ -65,12 +65,12 @@ class ImportanceReader:
             name: Names the row in errors.
 
         Returns:
-            (height, width) uint8, 255 for importance 1. All zero where the row says nothing of the class.
+            (height, width) uint8, 255 for importance 1. All zero where the row has no importance for the class.
 
         Raises:
-            ValueError: The chosen column is missing or not of the image's size; a map with NaN or outside [0, 1]; a mask
-                with NaN or values without a class; an object that is malformed, of no class, or whose box is outside the
-                image, reversed or empty; a control without ``image_id``; a dilation of what is no box.
+            ValueError: The chosen column is missing or not of the image's size; a map has NaN or values outside [0, 1]; a mask
+                has NaN or values without a class; an object is malformed, of unknown class, or its box is outside the
+                image, reversed or empty; a control has no ``image_id``; there is a dilation, but importance is not from boxes.
         """
         seed = self.control_seed
         generator = None if seed is None else control_generator(seed, _image_id(row, name), target)
@@ -95,14 +95,15 @@ class ImportanceReader:
         boxes: list[list[float]] = []
         for number, entry in enumerate(_objects(value, name)):
             category, (x0, y0, x1, y1) = _checked(entry, size, self.num_labels, f"{name}, object {number}")
-            if category == target:  # every pixel that the box touches, so that a box below a pixel does not vanish
+            if category == target:
+                # Every pixel that the box touches, so that a box smaller than a pixel does not vanish.
                 boxes.append([math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)])
         return _grown(boxes, size, self.dilation) if self.dilation and boxes else boxes
 
 
 def _image_id(row: Mapping[str, Any], name: str) -> str:
     if row.get("image_id") is None:
-        raise ValueError(f"{name} has no image_id, which the control's places are drawn by; add a column 'image_id'.")
+        raise ValueError(f"{name} has no image_id, from which the control draws its places; add a column 'image_id'.")
     return str(row["image_id"])
 
 
@@ -110,7 +111,9 @@ def _filled_column(row: Mapping[str, Any], source: str, name: str) -> str | None
     if source == "auto":
         return next((_COLUMN[s] for s in SOURCES[1:] if row.get(_COLUMN[s]) is not None), None)
     if _COLUMN[source] not in row:
-        raise ValueError(f"{name} has no column {_COLUMN[source]!r}, source={source!r} reads it; it has {sorted(row)}.")
+        raise ValueError(
+            f"{name} has no column {_COLUMN[source]!r}, which source={source!r} reads; it has {sorted(row)}."
+        )
     return None if row[_COLUMN[source]] is None else _COLUMN[source]
 
 
@@ -121,7 +124,7 @@ def _array(value: Any, size: tuple[int, int], item: str) -> npt.NDArray[Any]:
         raise ValueError(f"{item} cannot be read ({error}); give a one-channel image or (height, width).") from error
     if values.shape != size:
         raise ValueError(
-            f"{item} of size {values.shape} (height, width) on an image of {size}; resize one of them, and give masks one "
+            f"{item} has size {values.shape} (height, width), the image {size}; resize one of them, and give masks one "
             "channel."
         )
     if values.dtype.kind not in "biuf":
@@ -132,7 +135,7 @@ def _array(value: Any, size: tuple[int, int], item: str) -> npt.NDArray[Any]:
 
 
 def _from_mask(values: npt.NDArray[Any], target: int, num_labels: int | None, name: str) -> npt.NDArray[np.uint8]:
-    # Truth values tell no class, so True is 255, any class. Numbers mean what the row format says: 1 is class 0.
+    # Booleans name no class, so True becomes 255, any class. Numbers follow the row format: 1 is class 0.
     if values.dtype == np.bool_:
         return np.where(values, 255, 0).astype(np.uint8)
     last = ANY_CLASS - 1 if num_labels is None else min(num_labels, ANY_CLASS - 1)
@@ -149,8 +152,8 @@ def _from_mask(values: npt.NDArray[Any], target: int, num_labels: int | None, na
 
 
 def _grown(boxes: list[list[float]], size: tuple[int, int], dilation: float) -> list[list[float]]:
-    # The published rule ends at width - 1 and height - 1, like all of its boxes; one that touches the far edge must not
-    # shrink or vanish by it.
+    # The published rule clips to width - 1 and height - 1, where all of its boxes end. Boxes here may end at width and
+    # height; one that does must not shrink or vanish.
     given = torch.tensor(boxes).long()
     grown = dilate_boxes(given, dilation, *size)
     return torch.cat([grown[:, :2].minimum(given[:, :2]), grown[:, 2:].maximum(given[:, 2:])], 1).tolist()
@@ -161,13 +164,14 @@ def _objects(value: Any, name: str) -> list[Any]:
         if isinstance(value, str) or not hasattr(value, "__iter__"):
             raise ValueError(f"{name}: objects is a {type(value).__name__}; give a list, where {_OBJECT}.")
         return list(value)
-    missing = [key for key in ("bbox", "category") if key not in value]  # a dict of lists, as older datasets give
+    # A dict of lists, as older versions of `datasets` give.
+    missing = [key for key in ("bbox", "category") if key not in value]
     if missing:
         raise ValueError(f"{name}: objects has no {missing[0]!r} but {sorted(value)}; rename or add it: {_OBJECT}.")
     boxes, categories = ([] if value[key] is None else list(value[key]) for key in ("bbox", "category"))
     if len(boxes) != len(categories):
         raise ValueError(
-            f"{name}: objects has {len(boxes)} in 'bbox' and {len(categories)} in 'category'; give one category a box."
+            f"{name}: objects has {len(boxes)} in 'bbox' and {len(categories)} in 'category'; give one category per box."
         )
     return [{"bbox": box, "category": category} for box, category in zip(boxes, categories, strict=True)]
 
@@ -195,7 +199,7 @@ def _checked(entry: Any, size: tuple[int, int], num_labels: int | None, item: st
         raise ValueError(f"{item} has bbox {entry['bbox']!r}; correct the row or drop the box: {_OBJECT}.")
     try:
         check_box(box, size[1], size[0], item)
-    except InvalidAnnotation as error:  # its own text tells how to build a dataset, which is not what runs here
+    except InvalidAnnotation as error:  # str(error) gives advice on building a dataset, which does not apply here
         raise ValueError(f"{item}: {error.message} Correct the row or drop the box.") from None
     return category, box
 

@@ -14,16 +14,16 @@ def row_labels(row: Mapping[str, Any], name: str, problem_type: str, num_labels:
 
     Args:
         row: The row.
-        name: Names it in errors.
-        problem_type: "single_label_classification" asks for exactly one label.
-        num_labels: Number of classes; None does not check the range.
+        name: Names the row in errors.
+        problem_type: "single_label_classification" requires exactly one label.
+        num_labels: Number of classes; None does not check the upper end.
 
     Returns:
         The class indices, ascending. Multi-label rows may have none.
 
     Raises:
-        ValueError: No label column, labels that are no class indices or a class twice (as of 0/1 entries, one a class), not
-            exactly one label, or a class outside [0, num_labels).
+        ValueError: There is no label column; labels are not class indices, or hold a class twice (as 0/1 entries per class do);
+            one label is required and there are none or several; a class is outside [0, num_labels).
     """
     value = row.get("labels", row.get("label"))
     if value is None:
@@ -41,7 +41,7 @@ def row_labels(row: Mapping[str, Any], name: str, problem_type: str, num_labels:
 
 
 def _indices(value: Any, name: str) -> list[int]:
-    plain = value.tolist() if hasattr(value, "tolist") else value  # of NumPy or torch
+    plain = value.tolist() if hasattr(value, "tolist") else value  # a NumPy or torch value
     entries = list(plain) if isinstance(plain, list | tuple | set | frozenset) else [plain]
     try:
         labels = [operator.index(entry) for entry in entries]
@@ -54,6 +54,6 @@ def _indices(value: Any, name: str) -> list[int]:
     ):
         raise ValueError(
             f"{name} has labels {plain!r}; give class indices as integers, each once: [0, 2] for the first and the third "
-            "class, not an entry a class as [1, 0, 1], names or floats."
+            "class, not one entry per class as [1, 0, 1], names or floats."
         )
     return labels

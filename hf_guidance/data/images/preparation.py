@@ -1,4 +1,4 @@
-"""Images and boxes at 224x224, as arXiv 2303.11932 trains and measures on them."""
+"""Images and boxes resized to 224x224, as arXiv 2303.11932 trains and evaluates on them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ __all__ = ["PREPARATIONS", "SIDE", "prepared_boxes", "prepared_row"]
 
 SIDE = 224
 PREPARATIONS = ("as_is", "model_guidance")
-"""What builders offer: the images as they are, or those of this module."""
+"""What builders offer: the images as they are, or prepared by this module."""
 VANISHED = "box of no pixel at 224x224, its class kept"
 
 
 def prepared_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> list[list[float] | None]:
-    """Boxes of an image at 224x224: ``int(min(max(v * 224 / size, 0), 223))`` for every coordinate.
+    """Resize the boxes of an image to 224x224: ``int(min(max(v * 224 / size, 0), 223))`` for every coordinate.
 
     Args:
-        boxes: xyxy in pixels of the image, as the annotation file has them (VOC's count from 1, and stay so).
+        boxes: xyxy in pixels of the image, as in the annotation file (VOC's count from 1, which is not changed).
         size: (width, height) of the image.
 
     Returns:
-        xyxy, 0-based and half-open, or None for a box that is left without a pixel. The last row and column are never
-        inside, as in the released code.
+        xyxy, 0-based and half-open, or None for a box without any pixel left. The last line and column of pixels are never
+        inside a box, as in the released code.
 
     Note:
-        The released script multiplies by the ratio 224 / size, rounded before: of all whole coordinates in images of 100 to
-        640 pixels, 66 of 200711 then end one pixel lower.
+        The released script multiplies by the ratio 224 / size, which is rounded first: of all whole coordinates in images of
+        100 to 640 pixels, 66 of 200711 then end one pixel lower.
 
     Example:
         >>> prepared_boxes([[1, 1, 144, 109], [7, 7, 8, 9]], (500, 375))
@@ -45,15 +45,15 @@ def prepared_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> l
 def prepared_row(
     row: Mapping[str, Any], size: tuple[int, int], count: Callable[[str, str], Any], offset: float = 0
 ) -> dict[str, Any]:
-    """A row of annotated images at 224x224: the aspect ratio is not kept, the image resized bilinearly by PIL.
+    """Resize a row of annotated images to 224x224, bilinearly by PIL, without keeping the aspect ratio.
 
-    Labels stay, also those of boxes that are left without a pixel.
+    Labels stay, also those of boxes without any pixel left.
 
     Args:
-        row: With ``image`` a path, ``objects``, and perhaps ``mask`` a PIL image, which is resized to the nearest pixel.
+        row: ``image`` is a path; ``mask``, if any, is a PIL image and is resized by nearest neighbour; has ``objects``.
         size: (width, height) of the image.
-        count: Called as ``count(reason, item)`` for every box that is left without a pixel.
-        offset: Added to xmin and ymin: 1 gives back what VOC's files say, which is what the released code resizes.
+        count: Called as ``count(reason, item)`` for every box without any pixel left.
+        offset: Added to xmin and ymin: 1 restores the numbers of VOC's files, which the released code resizes.
 
     Returns:
         The row; its image as PNG bytes.
@@ -76,5 +76,5 @@ def _prepared_image(path: str | os.PathLike[str]) -> dict[str, Any]:
     with Image.open(path) as image:
         resized = ImageOps.exif_transpose(image).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
-    resized.save(buffer, "PNG", compress_level=1)  # without loss: these are the pixels that are trained on
+    resized.save(buffer, "PNG", compress_level=1)  # PNG is lossless: the model trains on exactly these pixels
     return {"path": None, "bytes": buffer.getvalue()}

@@ -1,4 +1,4 @@
-"""The one row format of annotated images, and the checks that every row passes.
+"""The row format of annotated images, and the checks that every row passes.
 
 | column   | feature                                                    | meaning                                      |
 |----------|------------------------------------------------------------|----------------------------------------------|
@@ -9,8 +9,8 @@
 | mask     | `Image()`, one channel, 8 bit, optional                    | see below and `class_mask`                   |
 | group    | `ClassLabel` or `Value("int64")`, optional                 | subgroup for worst-group accuracy            |
 
-A mask pixel is 0 outside every object, 255 inside an object whose class is not told apart (a binary mask), and
-`1 + category` inside an object of that class. A binary 0/255 mask is therefore already in the format.
+A mask pixel is 0 outside every object, 255 inside an object of unspecified class (a binary mask), and `1 + category`
+inside an object of that class. A binary 0/255 mask is therefore already in this format.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def annotated_image_features(
 
 
 def class_mask(mask: npt.ArrayLike, category: int) -> npt.NDArray[np.bool_]:
-    """Where a class is: `mask == 255` (any class) or `mask == category + 1`.
+    """Where a mask shows a class: `mask == 255` (any class) or `mask == category + 1`.
 
     Args:
         mask: (height, width) integers as stored in the `mask` column.
@@ -97,7 +97,7 @@ def check_box(box: Sequence[float], width: int, height: int, item: str, hint: st
         width: width of the image in pixels.
         height: height of the image in pixels.
         item: names the image and the object in the error.
-        hint: how such a box usually comes about, for the error.
+        hint: the usual cause of such a box, for the error.
 
     Raises:
         InvalidAnnotation: (a `ValueError`) for a box that is not finite, reversed, empty, or not inside the image.

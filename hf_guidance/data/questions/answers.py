@@ -24,9 +24,9 @@ _WORDS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": 
 _ARTICLES = frozenset(("a", "an", "the"))
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _THOUSANDS = re.compile(r"\d,\d")
-# The official pattern means to spare points between digits, and by a slip looks at the digit behind the point only.
+# The official pattern is meant to keep points between digits, but by mistake looks only at the digit after the point.
 _POINT = re.compile(r"\.(?!\d)")
-_POINTS = int(re.UNICODE)  # the official call hands the flag over as the number of points to remove at most
+_POINTS = int(re.UNICODE)  # the official call passes this flag as `count`: the number of points to remove at most
 _CONTRACTED = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's
 how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock
@@ -44,7 +44,7 @@ def _without_one_apostrophe(word: str) -> list[str]:
 
 # What people type instead of a contraction: the same word with one apostrophe forgotten.
 _CONTRACTIONS = {typed: word for word in _CONTRACTED.split() for typed in _without_one_apostrophe(word)}
-# The official table has this entry the wrong way round and lists one form only; scores are compared, so it is kept.
+# The official table has this entry the wrong way round and lists one form only; it is kept so that scores compare.
 _CONTRACTIONS |= {"somebody'd": "somebodyd"}
 
 
@@ -60,7 +60,7 @@ def normalize_answer(answer: str) -> str:
         answer: An annotator's raw answer.
 
     Returns:
-        The normalised answer; empty where nothing is left, for example of "the".
+        The normalised answer; empty where nothing is left, for example from "the".
 
     Example:
         >>> [normalize_answer(answer) for answer in ("The dog", "two", "1,000", "dont know", "u.s.a")]
@@ -95,9 +95,12 @@ def soft_score(count: int) -> float:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How well a vocabulary covers questions: their number, those without any label, and each answer it lacks.
+    """How well a vocabulary covers questions.
 
-    ``unmatched`` counts the annotators who gave an answer, most frequent first.
+    Attributes:
+        questions: Number of questions.
+        without_label: Number of questions without any label.
+        unmatched: Each answer that the vocabulary lacks -> number of annotators who gave it, most frequent first.
     """
 
     questions: int
@@ -149,15 +152,17 @@ class AnswerVocabulary:
     def from_answers(
         cls, answers: Iterable[Sequence[str]], min_occurrence: int = 9, scoring: str = "auto"
     ) -> AnswerVocabulary:
-        """Every answer that is the commonest one of at least ``min_occurrence`` questions, in order of appearance.
+        """Make a vocabulary of frequent answers, in order of appearance.
+
+        An answer is kept if it is the commonest one of at least ``min_occurrence`` questions.
 
         Args:
             answers: The raw answers of each question, for example ``dataset["answers"]``.
-            min_occurrence: Number of questions; 9 in VQA v2's usual preparation, 1 keeps all.
+            min_occurrence: Number of questions; 9 in VQA v2's usual preparation, 1 keeps every commonest answer.
             scoring: See the class.
 
         Raises:
-            ValueError: No answer occurs so often.
+            ValueError: No answer is the commonest one of so many questions.
         """
         commonest: Counter[str] = Counter()
         for given in answers:
@@ -167,7 +172,9 @@ class AnswerVocabulary:
         kept = tuple(answer for answer, count in commonest.items() if count >= min_occurrence)
         if not kept:
             most = commonest.most_common(1)
-            raise ValueError(f"no answer is that of {min_occurrence} questions (most: {most}); lower min_occurrence.")
+            raise ValueError(
+                f"no answer is the commonest of {min_occurrence} questions (most: {most}); lower min_occurrence."
+            )
         return cls(kept, scoring)
 
     def __len__(self) -> int:
@@ -187,7 +194,7 @@ class AnswerVocabulary:
         """Soft scores of a question's answers.
 
         Args:
-            answers: Raw answers, one an annotator.
+            answers: Raw answers, one per annotator.
 
         Returns:
             (classes,) float32 in [0, 1]; all zero where no answer is in the vocabulary (see `unmatched`).
@@ -201,11 +208,11 @@ class AnswerVocabulary:
         return scores
 
     def unmatched(self, answers: Sequence[str]) -> list[str]:
-        """The raw answers that no class stands for."""
+        """The raw answers that are not in the vocabulary."""
         return [answer for answer in answers if self._looked_up(answer) not in self.label2id]
 
     def coverage(self, answers: Iterable[Sequence[str]]) -> Coverage:
-        """Count what the vocabulary lacks.
+        """Count the questions and answers that the vocabulary does not cover.
 
         Args:
             answers: The raw answers of each question.
@@ -240,5 +247,5 @@ class AnswerVocabulary:
             return cls(tuple(map(str, content["answers"])), content["scoring"], bool(content["raw"]))
         except (UnicodeError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{path} is no answer vocabulary ({error!r}); write it with AnswerVocabulary.save."
+                f"{path} is not an answer vocabulary ({error!r}); write it with AnswerVocabulary.save."
             ) from None

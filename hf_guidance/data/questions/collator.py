@@ -1,4 +1,4 @@
-"""QuestionCollator: rows of questions about images to the tensors of a step."""
+"""QuestionCollator: turns rows of questions about images into the tensors of a step."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from hf_guidance.data.questions.importance import SOURCES, object_importance, qu
 from hf_guidance.data.questions.regions import Objects, checked_objects
 
 _RANDOM, _CONTROL = 0, 1
-_LOOK = 64  # questions without one label among them: the vocabulary is not that of the data
+_LOOK = 64  # after so many questions without a single label, the vocabulary is taken to be that of other data
 _logger = logging.getLogger(__name__)
 
 
@@ -36,27 +36,32 @@ _logger = logging.getLogger(__name__)
 class QuestionCollator(RowCollator):
     """Collate rows ``{question, answers, features, boxes, importance, ...}`` into the batch that a guided step reads.
 
-    The boxes' features are in the row, or looked up in ``regions`` by ``image_id``. Images with fewer boxes than others of
-    the batch are padded with zeros. A row is annotated if it has importance above zero for a box, a label, and no
-    ``annotated`` that is False; other rows count in the task loss only.
+    Every row becomes one explained row. The features of boxes are taken from the row, or looked up in ``regions`` by
+    ``image_id``. Images with fewer boxes than others of the batch are padded with zeros. A row is annotated if it has a
+    label and importance above zero for some box, unless its ``annotated`` is False; other rows count in the task loss only.
 
-    What is allowed but worth knowing is counted in ``counts`` (by the process that collates; a worker of a DataLoader keeps
-    its own) and the first of each kind is logged: unknown words, answers outside the vocabulary, questions without a
-    label (their labels are all zero, target 0), batches without answers though there is a vocabulary (they have no
-    labels, so no row is annotated, and a step of training ends in an error that says so), and maps whose size no image
-    confirms. `AnswerVocabulary.coverage` tells the same of a whole data set.
+    ``counts`` counts what is allowed but worth knowing, and the first case of each kind is logged (the counts are those of
+    the process that collates; each worker of a DataLoader has its own):
+
+    - unknown words, and answers outside the vocabulary;
+    - questions without a label: their labels are all zero and their target is 0;
+    - questions of batches without any answers though there is a vocabulary: such a batch has no labels, so no row is
+      annotated, and a training step ends in an error that says so;
+    - maps whose size cannot be checked against an image.
+
+    `AnswerVocabulary.coverage` counts questions without a label and unknown answers in a whole data set.
 
     Args:
         tokenizer: Called as ``tokenizer(questions, padding=..., truncation=True, max_length=..., return_tensors="pt")``.
-        answers: The classes. None for rows without answers, that are only predicted.
+        answers: The classes. None for rows without answers, which can only be predicted.
         regions: ``regions[image_id] -> (features, boxes)``, for example a `RegionFeatures`; None when rows hold both.
         max_length: Tokens of a question; longer ones are cut, as the papers do. 14 for UpDn, 20 for LXMERT.
         source: Where importance comes from: "importance", "reference_boxes", "mask", or "auto": the first that a row has.
-        seed: Of ``random_importance``: one uniform number in [0, 1) a box, the same for a question in every epoch.
-        control_seed: When set, the importance of a question is dealt out to its boxes at random, the same in every epoch:
-            the right values at the wrong boxes, a control that guidance must beat. For training only: the trainer evaluates
-            by ``for_evaluation()``, which deals out nothing.
-        padding: "max_length" (the same tokens whatever else is in the batch) or "longest".
+        seed: Seed of ``random_importance``: one uniform number in [0, 1) per box, the same for a question in every epoch.
+        control_seed: When set, the importance values of a question are shuffled among its boxes, alike in every epoch: the
+            right values at the wrong boxes, a control that guidance must beat. For training only: the trainer evaluates
+            with ``for_evaluation()``, which does not shuffle.
+        padding: "max_length" (a question has the same tokens in every batch) or "longest" (pad to the batch's longest).
 
     Returns:
         On call: ``input_ids`` and ``attention_mask`` (batch, length) int64, ``token_type_ids`` where the tokenizer gives
@@ -66,8 +71,8 @@ class QuestionCollator(RowCollator):
         ``random_importance`` (batch, objects) float32, 0 for padding.
 
     Raises:
-        ValueError: On construction for unknown options; on call for an empty batch, for a row that cannot be used, named
-            by its question_id, and when none of the first 64 questions has a label.
+        ValueError: On construction for unknown options; on call for an empty batch, for a row that cannot be used (the message
+            has its question_id), and when none of the first 64 questions has a label.
 
     Example:
         >>> collator = QuestionCollator(tokenizer, AnswerVocabulary.from_answers(train["answers"]), regions)
@@ -103,7 +108,7 @@ class QuestionCollator(RowCollator):
         objects = [self._objects(row, name) for row, name in zip(rows, names, strict=True)]
         dims = {features.shape[1] for features, _ in objects}
         if len(dims) > 1:
-            raise ValueError(f"features have {sorted(dims)} numbers a box in one batch; give every row the same.")
+            raise ValueError(f"features have {sorted(dims)} numbers per box in one batch; give every row the same.")
         batch["visual_feats"] = _padded([features for features, _ in objects])
         batch["visual_pos"] = _padded([boxes for _, boxes in objects])
         batch["visual_attention_mask"] = _padded([np.ones(len(boxes), np.int64) for _, boxes in objects])
@@ -128,7 +133,7 @@ class QuestionCollator(RowCollator):
         return batch
 
     def for_evaluation(self) -> Self:
-        """The same with importance at the boxes that it is of, not dealt out; it counts in the same ``counts``."""
+        """The same collator with importance at its true boxes, not shuffled; it shares ``counts``."""
         if self.control_seed is None:
             return self
         true = replace(self, control_seed=None)
@@ -143,7 +148,7 @@ class QuestionCollator(RowCollator):
                 )
             if row.get("question_id") is None:
                 raise ValueError(
-                    f"{name} has no question_id, which random importance is drawn by; add one, unique each."
+                    f"{name} has no question_id, from which random importance is drawn; add one, unique per question."
                 )
         encoded = self.tokenizer(
             [row["question"] for row in rows],
@@ -188,7 +193,7 @@ class QuestionCollator(RowCollator):
         for index, (row, name) in enumerate(zip(rows, names, strict=True)):
             given = row.get("answers") or []
             if isinstance(given, str):
-                raise ValueError(f"{name}: answers is the text {given!r}; give a list, one answer an annotator.")
+                raise ValueError(f"{name}: answers is the text {given!r}; give a list, one answer per annotator.")
             labels[index] = self.answers.encode(given)
             missing = self.answers.unmatched(given)
             self._count("answers outside the vocabulary", len(missing), f"{name}: {missing}")

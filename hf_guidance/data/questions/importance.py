@@ -27,23 +27,23 @@ def object_importance(
     Args:
         row: The dataset row.
         boxes: (objects, 4) xyxy in [0, 1].
-        source: "importance" (one number a box), "reference_boxes" (best IoU, see `box_importance_from_iou`), "mask"
+        source: "importance" (one number per box), "reference_boxes" (best IoU, see `box_importance_from_iou`), "mask"
             (an attention map or a mask, see `box_importance_from_map`), or "auto": the first that the row has.
         name: Names the row in errors.
         count: Called as ``count("map not checked against an image", 1, name)`` for a map whose row has no image (PIL, or
             an array (height, width, ...)) to compare its aspect ratio with.
 
     Returns:
-        (objects,) float32 in [0, 1], or None where the row has none.
+        (objects,) float32 in [0, 1], or None where the row has no importance.
 
     Raises:
-        ValueError: The chosen column is missing; not one number a box, NaN or outside [0, 1]; a wrong reference box; a map
-            that is not one channel or has a palette, or not of the image's aspect ratio.
+        ValueError: The chosen column is missing; importance is not one number per box, is NaN or outside [0, 1]; a reference
+            box is wrong; a map has several channels, a palette, or not the image's aspect ratio.
     """
     if source == "auto":
         column = next((present for present in SOURCES[1:] if row.get(present) is not None), None)
     elif source not in row:
-        raise ValueError(f"{name} has no column {source!r}, source={source!r} reads it; it has {sorted(row)}.")
+        raise ValueError(f"{name} has no column {source!r}, which source={source!r} reads; it has {sorted(row)}.")
     else:
         column = source
     if column is None or row[column] is None:
@@ -68,8 +68,8 @@ def object_importance(
 def _given(value: Any, count: int, name: str) -> npt.NDArray[np.float32]:
     scores = np.asarray(value, np.float32)
     if scores.shape != (count,):
-        raise ValueError(f"{name}: importance has shape {scores.shape} for {count} boxes; give one number a box.")
-    if not ((scores >= 0) & (scores <= 1)).all():  # written so that NaN is wrong too
+        raise ValueError(f"{name}: importance has shape {scores.shape} for {count} boxes; give one number per box.")
+    if not ((scores >= 0) & (scores <= 1)).all():  # written so that NaN is refused too
         wrong = scores[~((scores >= 0) & (scores <= 1))][0]
         raise ValueError(f"{name}: importance holds {wrong:g}, allowed is [0, 1]; rescale it.")
     return scores
@@ -86,7 +86,7 @@ def _image_size(image: Any) -> tuple[int, int] | None:
 def _map(value: Any, size: tuple[int, int] | None) -> npt.NDArray[np.float64]:
     if getattr(value, "mode", None) == "P":
         raise ValueError(
-            "it is a palette image (mode 'P'), whose pixels are numbers of colours; give one channel of values, for example "
+            "it is a palette image (mode 'P'), whose pixels are indices of colours; give one channel of values, for example "
             "by `.convert('L')`."
         )
     try:
@@ -98,7 +98,7 @@ def _map(value: Any, size: tuple[int, int] | None) -> npt.NDArray[np.float64]:
     if size is not None:
         height, width = size
         rows, columns = pixels.shape
-        # A smaller or larger copy is off by up to a pixel of its own, for sizes are whole numbers.
+        # A resized copy may be off by up to one of its pixels, because sizes are whole numbers.
         if abs(columns - rows * width / height) > 1 and abs(rows - columns * height / width) > 1:
             raise ValueError(
                 f"the map is {columns}x{rows}, the image {width}x{height}: not the same aspect ratio, so boxes would lie "
@@ -108,5 +108,5 @@ def _map(value: Any, size: tuple[int, int] | None) -> npt.NDArray[np.float64]:
 
 
 def question_generator(seed: int, question_id: str, use: int) -> np.random.Generator:
-    """A generator that depends on the seed, the question and the use alone: the same in every epoch and process."""
+    """A generator that depends only on the seed, the question and the use: the same in every epoch and process."""
     return np.random.default_rng([seed, zlib.crc32(question_id.encode()), use])

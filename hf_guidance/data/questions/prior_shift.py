@@ -1,4 +1,4 @@
-"""Changing-prior splits: in and out of distribution parts whose answers have other priors, as in VisFIS and VQA-CP."""
+"""Changing-prior splits: in- and out-of-distribution parts with different answer priors, as in VisFIS and VQA-CP."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class PriorShift:
 
 
 def prior_groups(questions: Sequence[str], answers: Sequence[str], words: int = 3) -> Groups:
-    """Rows that share the first words of the question and the answer, in order of appearance.
+    """Group the rows that share their answer and the first words of their question, in order of appearance.
 
     Args:
-        questions: The question of each row; words are what spaces separate.
+        questions: The question of each row; words are separated by white space.
         answers: The answer of each row.
         words: Number of first words.
 
@@ -65,7 +65,7 @@ def prior_groups(questions: Sequence[str], answers: Sequence[str], words: int = 
 
 
 def id_sizes(count: int) -> tuple[int, int, int]:
-    """Sizes of train, dev and test_id for this many rows of the ID part: 6 : 1 : 1.5, rounded as released code does."""
+    """Sizes of train, dev and test_id for ``count`` in-distribution rows: 6 : 1 : 1.5, rounded as in the released code."""
     unit = int(count / 8.5)
     return 6 * unit, unit, count - 7 * unit
 
@@ -82,20 +82,22 @@ def changing_prior_split(
 ) -> PriorShift:
     """Split rows so that the answer is distributed differently, given the question's first words, in `test_ood`.
 
-    Groups of equal first words and answer (see `prior_groups`) are visited in random order and moved to OOD, until it
-    holds more than ``ood_share`` of all rows; the others are ID. Whenever OOD holds more than ``uncovered_words`` content
-    words that no chosen ID row has, the unvisited group that covers most of them is chosen for ID. The ID part is
-    shuffled and cut into train, dev and test_id (see `id_sizes`). This is VisFIS' split (arXiv 2206.11212, appendix B).
+    Groups of equal first words and answer (see `prior_groups`) are visited in random order and moved to the
+    out-of-distribution part (OOD), until it holds more than ``ood_share`` of all rows; the other rows are in-distribution
+    (ID). Whenever OOD holds more than ``uncovered_words`` content words that no row chosen for ID has, the unvisited group
+    that covers most of them is chosen for ID. The ID part is shuffled and cut into train, dev and test_id (see `id_sizes`).
+    This is VisFIS' split (arXiv 2206.11212, appendix B).
 
     Args:
         questions: The question of each row.
-        answers: The answer of each row, or all of its annotators' answers: the commonest counts, normalised.
+        answers: The answer of each row, or the answers of all its annotators, of which the commonest, normalised, is taken.
         words: Number of first words that make a group; the paper says "the first few", the released code takes 3.
-        soft: Cut each visited group 20 : 80, and let a coin decide which part is OOD, as the paper describes; a chosen
-            group is cut too. False moves whole groups, as the released code is set: no group is in both parts.
+        soft: Cut each visited group 20 : 80 and draw with equal probability which part is OOD, as the paper describes; a
+            group chosen for ID is cut too. False moves whole groups, as the released code is configured: no group is then in
+            both parts.
         ood_share: Share of OOD among all rows, in (0, 1); a large group may overshoot it.
         uncovered_words: See above.
-        seed: Of every random draw.
+        seed: Seed of all random draws.
 
     Returns:
         Indices of each part.
@@ -110,7 +112,7 @@ def changing_prior_split(
     if not 0 < ood_share < 1 or words < 1:
         raise ValueError(f"ood_share={ood_share}, words={words}; allowed: a share between 0 and 1, at least one word.")
     if len(questions) != len(answers):
-        raise ValueError(f"{len(questions)} questions and {len(answers)} answers; give one of each a row.")
+        raise ValueError(f"{len(questions)} questions and {len(answers)} answers; give one of each per row.")
     single = [answer if isinstance(answer, str) else _commonest(answer) for answer in answers]
     groups = prior_groups(questions, single, words)
     texts = [_content_words(f"{question} {answer}") for question, answer in zip(questions, single, strict=True)]
@@ -139,7 +141,7 @@ def _content_words(text: str) -> frozenset[str]:
 
 
 class _Visit:
-    """One walk over the groups; the words of OOD that no ID row has decide which groups ID gets on the way."""
+    """One pass over the groups; the content words of OOD that no ID row has decide which groups are chosen for ID."""
 
     def __init__(
         self, groups: list[list[int]], texts: list[frozenset[str]], soft: bool, limit: int, draws: np.random.Generator
@@ -155,7 +157,7 @@ class _Visit:
                 self.holders.setdefault(word, set()).add(number)
 
     def run(self, wanted: float) -> list[int]:
-        """Indices of OOD, once there are more than wanted or no group is left."""
+        """Visit groups until OOD has more than ``wanted`` rows or no group is left; return the indices of OOD."""
         while self.waiting and len(self.ood) <= wanted:
             number = next(iter(self.waiting))
             outside, inside = self._parts(number, chosen=False)

@@ -1,4 +1,4 @@
-"""Files of region features, opened once a process and read one image at a time."""
+"""Files of region features, opened once per process and read one image at a time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import numpy.typing as npt
 from hf_guidance.data.safe_pickle import safe_loads
 
 Array = npt.NDArray[Any]
-_PLAIN, _PIXELS = 6, 7  # columns of `spatial_features`: normalised box and size; pixel box, column 5 height, 6 width
+# Columns of `spatial_features`: 6 are a normalised box and its size; 7 or more a pixel box, height in column 5, width in 6.
+_PLAIN, _PIXELS = 6, 7
 
 
 class OpenedFile:
-    """Something opened from a path when first needed, anew in every process, so that it survives workers and pickling."""
+    """A file that is opened when first needed, and again in every process, so that it works in workers and can be pickled."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).expanduser().absolute()
@@ -36,7 +37,7 @@ class OpenedFile:
 
     @property
     def handle(self) -> Any:
-        """What `open` gave in this process."""
+        """The result of `open` in this process."""
         if self._opened is None or self._opened[0] != os.getpid():
             self._opened = (os.getpid(), self.open())
         return self._opened[1]
@@ -46,7 +47,7 @@ class OpenedFile:
 
 
 class NumpyFile(OpenedFile):
-    """Features (images, objects, dims) and boxes (images, objects, 4) in .npy files, memory-mapped; counts (images,)."""
+    """Features (images, objects, dims) and boxes (images, objects, 4) in .npy files, memory-mapped; box counts (images,)."""
 
     def __init__(self, path: Any, boxes: Any, counts: Any = None) -> None:
         super().__init__(path)
@@ -73,7 +74,7 @@ class NumpyFile(OpenedFile):
 
 
 class Hdf5File(OpenedFile):
-    """The layout of bottom-up features: image_features, spatial_features, and num_boxes where images differ in it."""
+    """An HDF5 file of bottom-up features: image_features, spatial_features, and num_boxes where images differ in number."""
 
     def __init__(self, path: Any) -> None:
         super().__init__(path)
@@ -98,7 +99,7 @@ class Hdf5File(OpenedFile):
         try:
             return h5py.File(self.path, "r")
         except OSError as error:
-            raise ValueError(f"{self.path} is no whole HDF5 file ({error}); copy it again.") from None
+            raise ValueError(f"{self.path} is not a complete HDF5 file ({error}); copy it again.") from None
 
     def __len__(self) -> int:
         return int(self.handle["image_features"].shape[0])
@@ -118,7 +119,7 @@ class Hdf5File(OpenedFile):
 
 
 class LmdbFile(OpenedFile):
-    """One pickled dict an image: num_boxes, image_h, image_w, and float32 features and pixel boxes, base64 or bytes."""
+    """LMDB, one pickled dict per image: num_boxes, image_h, image_w; float32 features and pixel boxes as base64 or bytes."""
 
     def open(self) -> Any:
         """Open the environment, for reading."""
@@ -157,7 +158,7 @@ class LmdbFile(OpenedFile):
 
 
 def _environment(path: str) -> Any:
-    # LMDB allows an environment to be opened once a process; several stores, a copy for one, share it.
+    # LMDB allows an environment to be opened only once per process, so several `LmdbFile`, such as copies, share it.
     import lmdb
 
     if path not in _ENVIRONMENTS:
@@ -166,7 +167,7 @@ def _environment(path: str) -> Any:
                 path, readonly=True, lock=False, readahead=False, create=False, subdir=os.path.isdir(path)
             )
         except lmdb.Error as error:
-            raise ValueError(f"{path} is no LMDB environment ({error}); copy it again.") from None
+            raise ValueError(f"{path} is not an LMDB environment ({error}); copy it again.") from None
     return _ENVIRONMENTS[path]
 
 
@@ -176,13 +177,14 @@ def _close_environments() -> None:
 
 
 _ENVIRONMENTS: dict[str, Any] = {}
-# A forked worker must not use what its parent opened, and could not open it again while it counts as open.
+# A forked worker must not use the environments that its parent opened, and cannot open them again while they count as
+# open: so they are closed in the worker.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_environments)
 
 
 def _floats(value: Any) -> npt.NDArray[np.float32]:
-    # Python 2 wrote base64 as text. Raw float32 bytes are told from it by their alphabet.
+    # Python 2 wrote base64 as text. Bytes outside the alphabet of base64 are raw float32.
     content = value.encode("latin1") if isinstance(value, str) else value
     try:
         content = base64.b64decode(content, validate=True)
@@ -196,7 +198,7 @@ def _mapped(path: Any) -> Array:
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no whole .npy file ({error}); copy it again.") from None
+        raise ValueError(f"{path} is not a complete .npy file ({error}); copy it again.") from None
 
 
 def _present(features: Array, boxes: Array, count: Any) -> tuple[Array, Array]:

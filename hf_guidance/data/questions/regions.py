@@ -22,8 +22,9 @@ _ROUNDING = 1e-4  # detectors clip boxes in float32 pixels, so the quotient may 
 class RegionFeatures:
     """Features of an image's boxes by image id: ``features, boxes = regions[image_id]``.
 
-    Files are memory-mapped or read row by row, never as a whole, and opened anew in every worker of a DataLoader. Ids are
-    compared as text, so 42 and "42" are the same image. Make one with `from_numpy`, `from_hdf5` or `from_lmdb`.
+    Files are memory-mapped or read one image at a time, never as a whole, and opened again in every worker of a
+    DataLoader. Ids are compared as text, so 42 and "42" are the same image. Create it with `from_numpy`, `from_hdf5` or
+    `from_lmdb`.
 
     Returns:
         On ``regions[image_id]``: features (objects, dims) float32 and boxes (objects, 4) float32 xyxy in [0, 1].
@@ -44,24 +45,24 @@ class RegionFeatures:
     def from_numpy(
         cls, features: str | os.PathLike[str], boxes: str | os.PathLike[str], ids: Ids, num_boxes: Any = None
     ) -> RegionFeatures:
-        """Two .npy files.
+        """Read two .npy files.
 
         Args:
             features: Path of (images, objects, dims).
             boxes: Path of (images, objects, 4) xyxy in [0, 1].
-            ids: The image id of each row, id -> row, or a .json or .pkl file of either.
-            num_boxes: (images,) or path of it: how many boxes each image has, where fewer than the files have places.
+            ids: The image id of each row of the files, a mapping id -> row, or a .json or .pkl file of either.
+            num_boxes: (images,) or the path of such a file: how many boxes each image has, where the files are padded.
         """
         file = NumpyFile(features, boxes, num_boxes)
         return cls(file, _rows(ids, len(file), file.path))
 
     @classmethod
     def from_hdf5(cls, path: str | os.PathLike[str], ids: Ids | None = None) -> RegionFeatures:
-        """An HDF5 file of bottom-up features.
+        """Read an HDF5 file of bottom-up features.
 
         It holds ``image_features`` (images, objects, dims) and ``spatial_features`` (images, objects, columns): 6 columns
         are xyxy, width and height in [0, 1]; from 7 columns on the first four are xyxy in pixels, and columns 5 and 6 the
-        image's height and width. An optional ``num_boxes`` (images,) tells how many boxes of an image are real.
+        image's height and width. An optional ``num_boxes`` (images,) says how many boxes of each image are real.
 
         Args:
             path: The file.
@@ -78,10 +79,10 @@ class RegionFeatures:
 
     @classmethod
     def from_lmdb(cls, path: str | os.PathLike[str]) -> RegionFeatures:
-        """An LMDB environment whose keys are image ids.
+        """Read an LMDB environment whose keys are image ids.
 
         A value is a pickled dict: ``num_boxes``, ``image_h``, ``image_w``, and ``features`` and ``boxes`` (xyxy in pixels)
-        as float32, base64 or raw bytes. A key ``keys`` is no image.
+        as float32, base64 or raw bytes. The keys ``keys``, ``__keys__`` and ``__len__`` are not images.
 
         Args:
             path: The folder or file.
@@ -130,7 +131,9 @@ def checked_objects(features: Any, boxes: Any, name: str) -> Objects:
             f"{name}: features have shape {features.shape}; give (objects, dims) with at least one object."
         )
     if boxes.shape != (len(features), 4):
-        raise ValueError(f"{name}: {len(features)} rows of features but boxes of shape {boxes.shape}; give a box each.")
+        raise ValueError(
+            f"{name}: {len(features)} rows of features but boxes of shape {boxes.shape}; give one box per object."
+        )
     if not np.isfinite(features).all():
         raise ValueError(f"{name}: features hold NaN or infinity; extract them again, or leave the row out.")
     inside = (boxes >= -_ROUNDING).all() and (boxes <= 1 + _ROUNDING).all()  # NaN is not inside
@@ -147,12 +150,12 @@ def _rows(ids: Ids, count: int, path: Path) -> dict[str, int]:
     pairs = list(given.items()) if isinstance(given, Mapping) else [(each, row) for row, each in enumerate(given)]
     rows = {str(image_id): int(row) for image_id, row in pairs}
     if len(rows) < len(pairs):
-        raise ValueError(f"{path}: {len(pairs) - len(rows)} image ids are there twice; give each image one row.")
+        raise ValueError(f"{path}: {len(pairs) - len(rows)} image ids are listed twice; give each image one row.")
     wrong = {image_id: row for image_id, row in rows.items() if not 0 <= row < count}
     if wrong or (not isinstance(given, Mapping) and len(rows) != count):
         raise ValueError(
-            f"{path} has {count} rows, the ids name {len(rows)}{f', rows {wrong} among them' if wrong else ''}: cut short, or "
-            "the ids of another file."
+            f"{path} has {count} rows, the ids name {len(rows)}{f', rows {wrong} among them' if wrong else ''}: the file "
+            "is cut short, or the ids are those of another file."
         )
     return rows
 
@@ -164,7 +167,7 @@ def _read_ids(path: Path) -> Any:
         try:
             ids = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{path} is no well-formed JSON ({error}); write it again.") from None
+            raise ValueError(f"{path} is not well-formed JSON ({error}); write it again.") from None
     if not isinstance(ids, (list, tuple, Mapping)):
         raise ValueError(f"{path} holds a {type(ids).__name__}; allowed: a list of image ids, or image id -> row.")
     return ids

@@ -1,19 +1,19 @@
-"""The one row format of questions about images, the checks every row passes, and the builder base that keeps count.
+"""The row format of questions about images, the checks that every row passes, and the base of their builders.
 
 | column          | feature                       | meaning                                                     |
 |-----------------|-------------------------------|-------------------------------------------------------------|
 | question_id     | `Value("string")`             | unique within a split                                       |
 | image_id        | `Value("string")`             | by which the features of boxes are looked up                |
 | question        | `Value("string")`             | not empty                                                   |
-| answers         | `List(Value("string"))`       | raw, one an annotator; empty where they are not published   |
+| answers         | `List(Value("string"))`       | raw, one per annotator; empty where they are not published  |
 | question_type   | `Value("string")`             | "" when unknown                                             |
 | answer_type     | `Value("string")`             | "" when unknown                                             |
 | image           | `Image()`, optional           |                                                             |
-| importance      | `List(float32)`, optional     | one number a box in [0, 1]                                  |
+| importance      | `List(float32)`, optional     | one number per box in [0, 1]                                |
 | reference_boxes | `List(List(float32, 4))`, opt. | xyxy in [0, 1]: boxes of the objects that matter           |
 | mask            | `Image()`, one channel, opt.  | attention map or mask, 8 bit; 0 does not matter             |
 
-Importance that a single row lacks is None. `QuestionCollator` reads these rows.
+A row without importance has None in its column. `QuestionCollator` reads these rows.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def question_features(*optional: str) -> datasets.Features:
 
 
 def question_row(entry: Mapping[str, Any], answers: Sequence[str], item: str, **columns: Any) -> dict[str, Any]:
-    """A checked row.
+    """Make a row and check it.
 
     Args:
         entry: A raw question: question_id, image_id, question, and question_type and answer_type where known.
@@ -84,28 +84,28 @@ def question_row(entry: Mapping[str, Any], answers: Sequence[str], item: str, **
 
 @dataclass
 class QuestionConfig(AnnotatedImageConfig):
-    """Options every builder of questions has: `invalid`, as in `AnnotatedImageConfig`."""
+    """Options that every builder of questions has: `invalid`, as in `AnnotatedImageConfig`."""
 
     def base(self, layout: str) -> str:
-        """The folder of the raw data, or an error that says what it holds."""
+        """The folder of the raw data; a `ValueError` names the expected ``layout`` if it is missing."""
         if self.data_dir is None:
             raise ValueError(f"data_dir: got None; pass the folder that holds {layout}.")
         base = os.path.abspath(os.path.expanduser(str(self.data_dir)))
         if not os.path.isdir(base):
-            raise ValueError(f"data_dir: {base} is no folder; pass the one that holds {layout}.")
+            raise ValueError(f"data_dir: {base} is not a folder; pass the one that holds {layout}.")
         return base
 
 
 class QuestionBuilder(AnnotatedImageBuilder):
     """A builder of questions: subclasses give the records of each split and turn one record into a row.
 
-    A record or a row that cannot be used raises `InvalidAnnotation`, which `invalid` turns into a count.
+    `row` raises `InvalidAnnotation` for a record that cannot be used; with ``invalid="skip"`` it is counted instead.
     """
 
     BUILDER_CONFIG_CLASS = QuestionConfig
 
     def records(self) -> Mapping[str, Iterable[Any]]:
-        """Split -> records, each of which can be pickled."""
+        """Split -> records, which must be picklable."""
         raise NotImplementedError
 
     def row(self, record: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from hf_guidance.data.builder_base import InvalidAnnotation, read_json
 from hf_guidance.data.questions.rows import question_row
 
-LAYOUT = "*questions.json and *annotations.json, as vqa v2 or <split>_questions.json name them"
+LAYOUT = "*questions.json and *annotations.json, named as in VQA v2 or <split>_questions.json"
 _SPLITS = {
     "val2014": "validation",
     "val": "validation",
@@ -43,7 +43,7 @@ def find_vqa_files(base: str) -> dict[str, Pair]:
             continue
         split = _SPLITS.get(match[1], match[1].replace("-", "_"))
         if split in found:
-            raise ValueError(f"{path} and {found[split][0]} are both {split}; keep one of them in the folder.")
+            raise ValueError(f"{path} and {found[split][0]} are both of split {split}; keep one of them in the folder.")
         folder, name = os.path.split(path)
         names = {
             name.replace("questions", "annotations"),
@@ -58,7 +58,7 @@ def find_vqa_files(base: str) -> dict[str, Pair]:
 
 
 class VqaRecords:
-    """Questions of a pair of files with their annotation: iterate for records, and read what is wrong in `problems`."""
+    """The questions of a pair of files with their annotations: iterate to get records, then see `problems` for faults."""
 
     def __init__(self, pair: Pair) -> None:
         self.questions, self.annotations = pair
@@ -71,7 +71,7 @@ class VqaRecords:
             item = f"{self.questions}, question {question.get('question_id', f'number {index}')}"
             number = question.get("question_id")
             if number in seen:
-                self._problem("question listed twice", item, "its id is there before.")
+                self._problem("question listed twice", item, "an earlier question has the same id.")
                 continue
             seen.add(number)
             annotation = annotated.pop(number, None)
@@ -95,7 +95,7 @@ class VqaRecords:
 
 
 def vqa_row(record: Record, **columns: Any) -> dict[str, Any]:
-    """The row of a record."""
+    """The row of a record; see `question_row`."""
     entry, answers, item = record
     return question_row(entry, answers, item, **columns)
 

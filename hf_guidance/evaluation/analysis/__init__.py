@@ -1,4 +1,4 @@
-"""Analyses of trained models: confidence intervals, tests, what predicts what, and Pareto fronts."""
+"""Analyses of trained models: confidence intervals, tests, prediction of accuracy under shift, and Pareto fronts."""
 
 from hf_guidance.evaluation.analysis.bootstrap import Estimate, bootstrap_mean, compare, point_grid
 from hf_guidance.evaluation.analysis.ood_prediction import PREDICTORS, Correlation, predict_ood

@@ -17,10 +17,11 @@ class Estimate:
     """A bootstrapped mean.
 
     Attributes:
-        estimate: Mean of the statistics of all samples.
-        low: Lower end of the confidence interval, a quantile of the statistics.
-        high: Its upper end.
-        p_value: P(|s - m| > |m|) for statistics s of mean m: of a true mean of 0, as of a difference between methods.
+        estimate: Mean of the sample means.
+        low: Lower end of the confidence interval, a quantile of the sample means.
+        high: Upper end of the interval.
+        p_value: P(|s - m| > |m|) for sample means s with mean m. It tests whether the true mean is 0, as for a difference
+            between methods.
     """
 
     estimate: float
@@ -30,15 +31,15 @@ class Estimate:
 
     @property
     def half_width(self) -> float:
-        """What papers print behind ±: half the width of the interval."""
+        """Half the width of the interval, which papers print after ±."""
         return (self.high - self.low) / 2
 
 
 def point_grid(runs: Sequence[Mapping[Any, float]]) -> npt.NDArray[np.float64]:
-    """Scores of seeds as a grid, aligned by question.
+    """Arrange the scores of several seeds in a grid, aligned by question.
 
     Args:
-        runs: One mapping a seed, question id to score.
+        runs: One mapping per seed, from question id to score.
 
     Returns:
         (points, seeds) float64, points in the order of the first run.
@@ -72,15 +73,15 @@ def bootstrap_mean(
 ) -> Estimate:
     """The mean of a grid and its confidence interval, points and seeds resampled with replacement.
 
-    Points are drawn once a sample for all seeds, and seeds once for all points.
+    In each bootstrap sample, points are drawn once for all seeds, and seeds once for all points.
 
     Args:
         grid: (points, seeds) scores, or (points,) of one model.
         samples: Number of bootstrap samples.
-        level: Of the confidence interval.
-        seed: Of the draws.
-        missing: "refuse" NaN, or "drop" it: means are then over the drawn cells that have a score.
-        draws: Recorded draws instead, indices (samples, points) and (samples, seeds).
+        level: Level of the confidence interval.
+        seed: Seed of the draws.
+        missing: What to do with NaN: "refuse" raises, "drop" averages over the drawn scores that are defined.
+        draws: Recorded draws to use instead of new ones, indices (samples, points) and (samples, seeds).
 
     Returns:
         The estimate.
@@ -117,11 +118,11 @@ def compare(first: npt.ArrayLike, second: npt.ArrayLike, **options: Any) -> Esti
 
     Args:
         first: (points, seeds) scores of one method, or (points,).
-        second: Of the other, the same points and seeds in the same order.
+        second: Scores of the other method, with the same points and seeds in the same order.
         **options: As for ``bootstrap_mean``.
 
     Returns:
-        The estimated difference; its ``p_value`` is of no difference, 0 where no sample is as extreme.
+        The estimated difference; its ``p_value`` tests that there is none, and is 0 where no sample is as extreme.
 
     Raises:
         ValueError: The shapes differ, or as for ``bootstrap_mean``.
@@ -136,7 +137,7 @@ def compare(first: npt.ArrayLike, second: npt.ArrayLike, **options: Any) -> Esti
 
 
 def _drawn(shape: tuple[int, ...], samples: int, seed: int) -> Iterator[tuple[Any, Any]]:
-    # A chunk of samples: how often each point and each seed is drawn.
+    # Chunks of samples: how often each point and each seed is drawn.
     random = np.random.default_rng(seed)
     step = max(1, _CHUNK // max(shape))
     for start in range(0, samples, step):
@@ -162,7 +163,7 @@ def _counts(indices: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.float64
 
 
 def _means(values: Any, valid: Any, points: Any, seeds: Any) -> npt.NDArray[np.float64]:
-    # The mean of a resampled grid needs no resampled grid: it is a weighted mean by the counts.
+    # The mean of a resampled grid is the mean of the grid weighted by the counts, so no grid is resampled.
     total = ((points @ np.where(valid, values, 0)) * seeds).sum(1)
     number = ((points @ valid.astype(np.float64)) * seeds).sum(1)
     with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""What predicts accuracy under distribution shift: metrics of models in distribution, by cross-validated regression."""
+"""How well in-distribution metrics of models predict accuracy under distribution shift, by cross-validated regression."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PREDICTORS: Mapping[str, tuple[str, ...]] = {
     "+ RRR metrics": ("accuracy", *_RRR),
     "all metrics": ("accuracy", "full_probability", *_EXPLANATION, *_RRR),
 }
-"""Sets of metrics that are compared (arXiv 2206.11212, table 5); the names are those of explanation_scores."""
+"""Sets of metrics to compare (arXiv 2206.11212, table 5); the metrics have the names of explanation_scores."""
 
 _CHUNK = 1 << 20  # numbers in memory at a time
 
@@ -33,10 +33,10 @@ class Correlation:
 
     Attributes:
         train: Mean over splits, on the models that the regression was fitted to.
-        test: Mean over splits, on the others.
+        test: Mean over splits, on the models that were left out.
         test_low: Lower end of the interval that holds ``level`` of the splits' test correlations, a quantile.
-        test_high: Its upper end.
-        undefined: Number of splits without correlation (constant predictions or accuracies), left out.
+        test_high: Upper end of the interval.
+        undefined: Number of splits without a correlation (constant predictions or accuracies), which are left out.
     """
 
     train: float
@@ -62,19 +62,20 @@ def predict_ood(
     its predictions are correlated with the truth on both parts. All sets see the same splits.
 
     Args:
-        metrics: Name to (models,) values measured in distribution.
-        ood_accuracy: (models,).
-        predictors: Name of a set to the names of its metrics.
+        metrics: Metric name to its (models,) values in distribution.
+        ood_accuracy: (models,) accuracy out of distribution.
+        predictors: Name of a set of metrics to the names of these metrics.
         train_share: Share of the models that the regression is fitted to.
         splits: Number of random splits.
-        level: Of the interval.
-        seed: Of the splits.
+        level: Share of the splits that the interval holds.
+        seed: Seed of the splits.
 
     Returns:
-        Name of a set to its correlations.
+        Name of a set of metrics to its correlations.
 
     Raises:
-        ValueError: Unknown metric, other lengths, NaN, fewer than 3 models to test or no more models to train than metrics.
+        ValueError: Unknown metric, lengths that differ, NaN, fewer than 3 models to test, or a training part that has no
+            more models than the regression has metrics and intercept.
 
     Example:
         >>> predict_ood(metrics, ood_accuracy)["ID accuracy"].test
@@ -95,7 +96,7 @@ def predict_ood(
 
 
 def _correlations(features: Any, truth: Any, orders: Any, train: int) -> npt.NDArray[np.float64]:
-    # (2, splits): on the models fitted to, and on the others. Scaled first, for the metrics have different ranges.
+    # (2, splits): on the fitted models, and on the others. Metrics are scaled first, because their ranges differ.
     spread = features.std(0)
     scaled = (features - features.mean(0)) / np.where(spread > 0, spread, 1)
     design = np.concatenate([scaled, np.ones((len(scaled), 1))], axis=1)
@@ -107,7 +108,7 @@ def _correlations(features: Any, truth: Any, orders: Any, train: int) -> npt.NDA
 def _pearson(first: Any, second: Any) -> npt.NDArray[np.float64]:
     first, second = (values - values.mean(1, keepdims=True) for values in (first, second))
     norms = np.sqrt((first**2).sum(1) * (second**2).sum(1))
-    constant = norms <= 1e-12 * first.shape[1]  # what rounding leaves of constants
+    constant = norms <= 1e-12 * first.shape[1]  # constants, up to rounding
     return np.where(constant, np.nan, (first * second).sum(1) / np.where(constant, 1, norms))
 
 
@@ -130,6 +131,8 @@ def _check(columns: Any, truth: Any, predictors: Any, train: int) -> None:
             raise ValueError(f"{train} models to train for {len(used)} metrics and an intercept; give more models.")
     for name, column in {**columns, "ood_accuracy": truth}.items():
         if column.shape != (len(truth),) or not np.isfinite(column).all():
-            raise ValueError(f"{name} has shape {column.shape}; allowed is ({len(truth)},), one finite number a model.")
+            raise ValueError(
+                f"{name} has shape {column.shape}; allowed is ({len(truth)},), one finite number per model."
+            )
     if len(truth) - train < 3:
         raise ValueError(f"{len(truth)} models leave {len(truth) - train} to test; at least 3 are needed.")

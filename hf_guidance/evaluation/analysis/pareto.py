@@ -1,4 +1,4 @@
-"""Pareto fronts: the models that no other model beats in every metric."""
+"""Pareto fronts: the models that no other model dominates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ParetoMember(NamedTuple):
     """A point on a front.
 
     Attributes:
-        key: What the point is of, as it was given.
+        key: Names the model of the point, as given to ``ParetoFront.add``.
         point: Its metrics, not rounded.
     """
 
@@ -26,16 +26,16 @@ class ParetoMember(NamedTuple):
 class ParetoFront:
     """A front that grows point by point; larger is better in every metric.
 
-    A point is dominated by one that is nowhere smaller and somewhere larger, both rounded to bins: round(value / bin),
-    halves to even. Of points equal after rounding the earliest stays. This is the rule of the published code (arXiv
-    2303.11932), which adds the validation metrics after every epoch. A dominated point never returns, so the members at
-    the end are those of ``pareto_indices`` on all points.
+    One point dominates another if it is smaller in no metric and larger in at least one, after both are rounded to bins:
+    round(value / bin), halves to even. Of points that are equal after rounding, the earliest stays. This is the rule of the
+    published code (arXiv 2303.11932), which adds the validation metrics after every epoch. A dominated point never returns,
+    so the members at the end are those of ``pareto_indices`` on all points.
 
     Args:
         bins: Width of a bin, one for all metrics or one for each; None compares the values as they are.
 
     Attributes:
-        members: The points on the front, in the order they came.
+        members: The points on the front, in the order in which they were added.
 
     Raises:
         ValueError: A bin that is not a positive number.
@@ -52,24 +52,24 @@ class ParetoFront:
 
     @property
     def members(self) -> tuple[ParetoMember, ...]:
-        """The points on the front, in the order they came."""
+        """The points on the front, in the order in which they were added."""
         return tuple(self._members)
 
     def __len__(self) -> int:
         return len(self._members)
 
     def add(self, point: Sequence[float], key: Hashable) -> bool:
-        """Add a point; those that it dominates leave the front.
+        """Add a point; the points that it dominates leave the front.
 
         Args:
-            point: One number a metric.
-            key: What the point is of; members have different keys.
+            point: One number per metric.
+            key: Names the model of the point; members have different keys.
 
         Returns:
             Whether the point is on the front.
 
         Raises:
-            ValueError: NaN or infinity, another number of metrics than before, a key that is on the front.
+            ValueError: NaN or infinity, another number of metrics than before, or a key that is on the front already.
         """
         given = tuple(float(value) for value in point)
         if self._members and len(given) != len(self._members[0].point):
@@ -89,7 +89,7 @@ class ParetoFront:
 
 
 def pareto_indices(points: npt.ArrayLike, bins: Bins = 0.005) -> list[int]:
-    """The points that no other point dominates, by the rule of ``ParetoFront``.
+    """Indices of the points that no other point dominates, by the rule of ``ParetoFront``.
 
     Args:
         points: (points, metrics), larger is better.
@@ -99,7 +99,7 @@ def pareto_indices(points: npt.ArrayLike, bins: Bins = 0.005) -> list[int]:
         Indices, ascending.
 
     Raises:
-        ValueError: No points, rows of different lengths, NaN or infinity, a bin that is not a positive number.
+        ValueError: No points, points of different lengths, NaN or infinity, or a bin that is not a positive number.
 
     Example:
         >>> pareto_indices([[0.8, 0.5], [0.7, 0.6], [0.7, 0.5]])
@@ -110,22 +110,23 @@ def pareto_indices(points: npt.ArrayLike, bins: Bins = 0.005) -> list[int]:
     for index, own in enumerate(values):
         no_less = (values >= own).all(1)
         larger = (values > own).any(1)
-        if not (no_less & larger).any() and not no_less[:index].any():  # no_less and not larger: an earlier equal
+        # Without a dominating point, an earlier point that is no less is an equal one, which stays instead.
+        if not (no_less & larger).any() and not no_less[:index].any():
             kept.append(index)
     return kept
 
 
 def merged(fronts: Sequence[ParetoFront]) -> ParetoFront:
-    """The front of several fronts, as of runs with different weights: their members, added front by front.
+    """Merge several fronts, for example of runs with different weights: their members are added front by front.
 
     Args:
-        fronts: Of the same metrics and bins, with keys that tell their runs apart.
+        fronts: Fronts with the same metrics and bins, and with keys that tell their runs apart.
 
     Returns:
         A new front.
 
     Raises:
-        ValueError: No front, none with members, different bins or numbers of metrics, a key in two fronts.
+        ValueError: No front, no front with members, different bins or numbers of metrics, or a key in two fronts.
 
     Example:
         >>> merged([front_of_weight[weight] for weight in (5e-4, 1e-3, 5e-3)]).members
@@ -161,7 +162,7 @@ def _checked_points(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
         values = np.asarray(points, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"points are no numbers of one shape ({error}); give the same metrics of every point."
+            f"points are not numbers of one shape ({error}); give the same metrics of every point."
         ) from error
     if values.ndim == 0 or not len(values):
         raise ValueError("the set of points is empty, so it has no front; give at least one point.")

@@ -1,4 +1,4 @@
-"""Pictures of Pareto fronts: grounding against classification, one line a run."""
+"""Pictures of Pareto fronts: grounding against classification, one line per run."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def pareto_figure(
     bins: Bins = 0.005,
     title: str = "",
 ) -> None:
-    """Save the fronts of labelled runs (figures 5 and 6 of arXiv 2303.11932), one panel a plane of two metrics.
+    """Save the fronts of labelled runs (figures 5 and 6 of arXiv 2303.11932), one panel per plane of two metrics.
 
-    All points of a run are drawn pale, those on its front in the panel's plane bright and joined by a line. The file
-    appears whole or not at all.
+    All points of a run are drawn pale. Those on its front, computed from the two metrics of the panel, are bright and joined
+    by a line. The file is written whole or not at all.
 
     Args:
-        runs: Label to the metrics of its models by name, larger is better.
-        path: Where to write; the suffix decides the format.
-        planes: Pairs (horizontal, vertical) of metric names, a panel each.
+        runs: Label of a run to the metrics of its models by name, larger is better.
+        path: File to write; the suffix decides the format.
+        planes: Pairs (horizontal, vertical) of metric names, one panel per pair.
         baseline: Metrics of the unguided model, marked by a cross.
         bins: As for ``pareto_indices``.
-        title: Above the panels.
+        title: Title above the panels.
 
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: No run, a run without points, a path without a suffix, or a metric of a plane that a point or the
-            baseline lacks or that is no finite number.
+            baseline lacks or that is not a finite number.
 
     Example:
         >>> points = {"Energy": [{"f1": 0.79, "epg": 0.72, "attribution_iou": 0.2}]}
@@ -66,7 +66,7 @@ def pareto_figure(
 
 def _new_figure(panels: int) -> Any:
     try:
-        from matplotlib.figure import Figure  # here: plotting is optional
+        from matplotlib.figure import Figure  # imported here: plotting is optional
     except ImportError as error:
         raise ImportError("pareto_figure needs matplotlib: pip install 'hf-guidance[demo]'.") from error
     return Figure(figsize=(4.2 * panels, 3.4), layout="constrained")
@@ -103,4 +103,4 @@ def _check_point(point: Mapping[str, Any], names: set[str], what: str) -> None:
         except TypeError:
             finite = False
         if not finite:
-            raise ValueError(f"{what}: {name} is {point[name]!r}, no finite number; leave the point out.")
+            raise ValueError(f"{what}: {name} is {point[name]!r}, not a finite number; leave the point out.")

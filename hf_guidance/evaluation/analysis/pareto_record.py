@@ -1,4 +1,4 @@
-"""The record of a Pareto front on disk: pareto.json beside the folders of its models, and what is loaded by it."""
+"""The record of a Pareto front on disk: pareto.json beside the folders of its models, and functions that load it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RECORD = "pareto.json"
 
 
 def load_front(folder: str | Path) -> ParetoFront:
-    """The front that a run left on disk; keys are the folders of the models, so fronts of several runs can be merged.
+    """Load the front that a run left on disk; its keys are the folders of the models, so that fronts can be merged.
 
     Args:
         folder: ``<output_dir>/pareto``.
@@ -40,15 +40,15 @@ def load_representative(
     Args:
         folder: ``<output_dir>/pareto``.
         baseline_f1: The ``keep`` metric of the unguided model.
-        drop: What may be lost of it.
-        keep: Name of the metric that may not drop further.
-        maximise: Name of the metric that decides.
+        drop: How much lower the ``keep`` metric of the representative may be.
+        keep: Name of the metric that may be lower by at most ``drop``.
+        maximise: Name of the metric that is highest in the representative.
 
     Returns:
         The folder of the checkpoint, for ``from_pretrained``.
 
     Raises:
-        NoRepresentative: The front is empty or no member qualifies, a ValueError.
+        NoRepresentative: The front is empty or no member qualifies. It is a ValueError.
         ValueError: The folder holds no pareto.json, or the folder of the representative was removed.
 
     Example:
@@ -73,10 +73,10 @@ def _required(folder: str | Path) -> dict[str, Any]:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record in a folder, None where there is none yet.
+    """Read the record in a folder; None where there is none yet.
 
     Raises:
-        ValueError: The file is damaged, or of something else.
+        ValueError: The file is damaged, or is not a record of a front.
     """
     file = folder / RECORD
     if not file.is_file():
@@ -96,7 +96,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def front_of(record: Mapping[str, Any]) -> ParetoFront:
-    """The front of its points; keys are steps."""
+    """The front of the points of a record; keys are steps."""
     front = ParetoFront(bins_of(record))
     for point in record["points"]:
         values = [point[name] for name in record["metrics"]]
@@ -106,11 +106,11 @@ def front_of(record: Mapping[str, Any]) -> ParetoFront:
 
 
 def bins_of(record: Mapping[str, Any]) -> Any:
-    """Its bins, a tuple where there is one a metric."""
+    """The bins of a record, a tuple where there is one per metric."""
     bins = record["bins"]
     return tuple(bins) if isinstance(bins, list) else bins
 
 
 def place_of(folder: Path, step: Any) -> Path:
-    """The folder of a model."""
+    """The folder of the model of a step."""
     return folder / f"step-{step}"

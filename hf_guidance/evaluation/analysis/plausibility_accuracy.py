@@ -22,15 +22,15 @@ class Trend:
     """Accuracy against plausibility in one group: P(right) = 1 / (1 + exp(-(intercept + slope * plausibility))).
 
     Attributes:
-        points: Data points of the group with a defined plausibility.
-        share: Of all data points with one.
+        points: Number of data points of the group with a defined plausibility.
+        share: Their share of all data points with a defined plausibility.
         accuracy: Their mean accuracy, NaN without points.
-        intercept: NaN where there is no trend to fit: fewer than two different plausibilities.
+        intercept: In log-odds; NaN where no trend can be fitted, with fewer than two different plausibilities.
         slope: In log-odds per unit of plausibility.
-        slope_error: Its standard error.
+        slope_error: Standard error of the slope.
         converged: False where the likelihood has no maximum (one accuracy throughout, or separated by plausibility).
         bins: (bins,) centres of equal parts of [-1, 1].
-        bin_accuracy: (bins,) mean accuracy in them, NaN where empty.
+        bin_accuracy: (bins,) mean accuracy in these parts, NaN where one is empty.
     """
 
     points: int
@@ -44,28 +44,28 @@ class Trend:
     bin_accuracy: npt.NDArray[np.float64]
 
     def probability(self, plausibility: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """The trend at given plausibilities."""
+        """P(right) at given plausibilities."""
         return np.asarray(expit(self.intercept + self.slope * np.asarray(plausibility, dtype=np.float64)))
 
 
 def faithfulness_groups(
     values: npt.ArrayLike, by: str = "sufficiency", cuts: tuple[float, float] | None = None
 ) -> npt.NDArray[np.str_]:
-    """Sort data points into "best", "middle" and "worst" explained.
+    """Sort data points by the faithfulness of their explanations into "best", "middle" and "worst".
 
-    By sufficiency best is at most 0.01 and worst at least 0.25; by comprehensiveness best is at least 0.40 and worst below
-    0.20.
+    By sufficiency, "best" is at most 0.01 and "worst" at least 0.25; by comprehensiveness, "best" is at least 0.40 and "worst"
+    below 0.20.
 
     Args:
         values: (points,) scores.
         by: "sufficiency" (lower is better) or "comprehensiveness" (higher is better).
-        cuts: (best, worst) instead of the paper's.
+        cuts: Bounds (best, worst) instead of those of the paper.
 
     Returns:
         (points,) of "best", "middle", "worst".
 
     Raises:
-        ValueError: ``by`` is unknown, NaN, or cuts in the wrong order.
+        ValueError: ``by`` is unknown, a score is NaN, or the cuts are in the wrong order.
 
     Example:
         >>> faithfulness_groups([0.0, 0.1, 0.3]).tolist()
@@ -88,16 +88,16 @@ def accuracy_by_plausibility(
 ) -> dict[str, Trend]:
     """The trend of accuracy against plausibility in each group, by logistic regression.
 
-    Points without plausibility (NaN) belong to no trend; compare the trends' points with the number given.
+    Points without plausibility (NaN) belong to no trend: compare the number of points of the trends with that given.
 
     Args:
         accuracy: (points,) in [0, 1]; soft scores count as a share of right answers.
         plausibility: (points,) in [-1, 1] or NaN.
         groups: (points,) of "best", "middle", "worst", from ``faithfulness_groups``.
-        bins: Number of parts of [-1, 1] whose mean accuracy is given too.
+        bins: Number of equal parts of [-1, 1] whose mean accuracy is returned too.
 
     Returns:
-        "worst", "middle", "best" to their trends.
+        Group ("worst", "middle", "best") to its trend.
 
     Raises:
         ValueError: Lengths differ, or accuracies outside [0, 1].
@@ -122,10 +122,10 @@ def plot_trends(trends: Mapping[str, Trend], path: str | Path, title: str = "Exp
 
     Args:
         trends: What ``accuracy_by_plausibility`` returned.
-        path: Where to write; the suffix decides the format. Needs matplotlib.
-        title: Of the legend.
+        path: File to write; the suffix decides the format. Needs matplotlib.
+        title: Title of the legend.
     """
-    from matplotlib.figure import Figure  # here: plotting is optional
+    from matplotlib.figure import Figure  # imported here: plotting is optional
 
     figure = Figure(figsize=(4.5, 3.2), layout="constrained")
     axis = figure.subplots()

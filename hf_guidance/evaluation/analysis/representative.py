@@ -1,4 +1,4 @@
-"""The one model that stands for a front: the best grounded among those that classify about as well as the baseline."""
+"""The representative model of a front: the best grounded of those that classify about as well as the baseline."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-_ROUNDING = 1e-9  # 0.7 - 0.05 is a little less than 0.65 as a float
+_ROUNDING = 1e-9  # rounding of floats: 0.7 - 0.05 is a little less than 0.65
 
 
 class NoRepresentative(ValueError):
-    """No model qualifies: every one lost more than the drop, or there is none; all other input was right."""
+    """No model qualifies: each lost more than the drop, or there is none. The rest of the input was valid."""
 
 
 def representative(
@@ -25,19 +25,20 @@ def representative(
     """The point with the highest EPG among those with F1 >= baseline F1 - drop (arXiv 2303.11932, appendix D).
 
     Args:
-        points: Metrics of each model by name; others than ``keep`` and ``maximise`` are ignored.
+        points: Metrics of each model by name; only ``keep`` and ``maximise`` are read.
         baseline_f1: The ``keep`` metric of the unguided model, in the unit of the points.
-        drop: What may be lost of it, in the same unit: 0.05 are 5 points of percent. The bound itself is allowed.
-        keep: Name of the metric that may not drop further.
-        maximise: Name of the metric that decides; of equals the earliest point.
+        drop: How much lower the ``keep`` metric may be, in the same unit: 0.05 is 5 percentage points. A point exactly at
+            the bound qualifies.
+        keep: Name of the metric that may be lower by at most ``drop``.
+        maximise: Name of the metric that decides; of equal points the earliest is taken.
 
     Returns:
         Index of the point.
 
     Raises:
-        NoRepresentative: No points, or none qualifies: a model chosen all the same would be reported as what it is not. It
-            is a ValueError.
-        ValueError: A metric is missing or no finite number, a negative drop, or units that differ.
+        NoRepresentative: No points, or none qualifies. It is a ValueError. No model is returned then, because it would be
+            reported as one that keeps its F1.
+        ValueError: A metric is missing or is not a finite number, the drop is negative, or the units differ.
 
     Example:
         >>> points = [{"f1": 0.80, "epg": 0.4}, {"f1": 0.76, "epg": 0.6}, {"f1": 0.6, "epg": 0.9}]

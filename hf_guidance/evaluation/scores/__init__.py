@@ -1,4 +1,4 @@
-"""Explanation scores: what a model with human importance does on edited inputs, one value a data point."""
+"""Explanation scores: what a model answers on inputs edited by importance and attribution, one value per data point."""
 
 from hf_guidance.evaluation.scores.evaluate_modules import explanation_metrics
 from hf_guidance.evaluation.scores.scores import explanation_scores

@@ -1,4 +1,4 @@
-"""Running a model on what is important to people and to itself, and on the rest, for one batch."""
+"""Runs a model on the boxes that are important to people, on its top boxes, and on the others, for one batch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hf_guidance.views.layers import LOGITS
 
 @dataclass(frozen=True)
 class EditedInputs:
-    """What is measured of every batch; ``explanation_scores`` documents the fields.
+    """Measures batches on edited inputs; ``explanation_scores`` documents the fields.
 
     Raises:
         ValueError: Options out of range.
@@ -40,10 +40,10 @@ class EditedInputs:
         if not self.levels or not all(0 < level < 1 for level in self.levels):
             raise ValueError(f"levels={self.levels!r}; give shares of boxes above 0 and below 1, as (0.1, 0.25, 0.5).")
         if self.inv_draws < 1:
-            raise ValueError(f"inv_draws={self.inv_draws}; give at least 1 random part a data point, 3 in the paper.")
+            raise ValueError(f"inv_draws={self.inv_draws}; give at least 1 random part per data point, 3 in the paper.")
 
     def measure(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Run the batch in eval mode without graph: values by name, one row a data point."""
+        """Run the batch in eval mode without a graph; returns values by name, one entry per data point."""
         with torch.no_grad(), _evaluating(self.model):
             first = self._of_people(batch)
             return first | self._of_model(batch, first)
@@ -85,7 +85,7 @@ class EditedInputs:
 
     def _of_model(self, batch: dict[str, Any], first: dict[str, Tensor]) -> dict[str, Tensor]:
         top = torch.stack([top_boxes(first["attribution"], level, first["real"]) for level in self.levels])
-        # As importance columns, so that views of them are made as all others.
+        # The top boxes become importance columns, so that their views are made like all others.
         columns = {f"top_{level}": mask.to(torch.float32) for level, mask in zip(self.levels, top, strict=True)}
         views = [View(Important(0.5, invert, column), self.replace) for invert in (False, True) for column in columns]
         needs = Needs((view, LOGITS) for view in views)

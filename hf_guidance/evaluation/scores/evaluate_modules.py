@@ -1,4 +1,4 @@
-"""The evaluate modules rrr, plausibility and faithfulness, fed with the scores of data points."""
+"""Passes the scores of data points to the evaluate modules rrr, plausibility and faithfulness."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ def explanation_metrics(
 
     Args:
         scores: What ``explanation_scores`` returned.
-        without_important: "drop" leaves data points without important box out of the rrr metrics, as the paper; "keep" counts
-            them, for scores made with ``official=True``.
+        without_important: "drop" leaves data points without an important box out of the rrr metrics, as in the paper; "keep"
+            counts them, for scores made with ``official=True``.
 
     Returns:
         accuracy, rrr_suff, rrr_unc, rrr_inv, rrr_excluded_share, plausibility, plausibility_undefined_share,
-        sufficiency, comprehensiveness, and top_box_iou, a mean where it is defined; None where nothing is.
+        sufficiency, comprehensiveness, and top_box_iou, the mean over the data points where it is defined. A value that is
+        defined for no data point is None.
 
     Raises:
-        ValueError: ``without_important`` is unknown, or "keep" with scores that lack those data points.
+        ValueError: ``without_important`` is unknown, or is "keep" where the scores of these data points are NaN.
 
     Example:
         >>> explanation_metrics(explanation_scores(...))["rrr_suff"]
     """
-    import evaluate  # here: it takes seconds to import
+    import evaluate  # imported here: it takes seconds
 
     has_importance = scores["has_importance"]
     if without_important == "keep" and np.isnan(scores["rrr_suff"]).any():

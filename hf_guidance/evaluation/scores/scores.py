@@ -16,7 +16,7 @@ from hf_guidance.evaluation.top_boxes import overlap
 from hf_guidance.families import Family
 from hf_guidance.views import Replace, negative_ones
 
-_WITHOUT_IMPORTANT_BOX = ("rrr_suff", "rrr_unc", "rrr_inv", "top_box_iou")  # undefined there
+_WITHOUT_IMPORTANT_BOX = ("rrr_suff", "rrr_unc", "rrr_inv", "top_box_iou")  # undefined without one
 
 
 def explanation_scores(
@@ -32,28 +32,29 @@ def explanation_scores(
     official: bool = False,
     max_rows: int | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Run a model on what is important to people and to itself, and on the rest (arXiv 2206.11212, section 5).
+    """Run a model on the boxes important to people, on its top boxes, and on the others (arXiv 2206.11212, section 5).
 
     With e the important boxes, u the others, y the class predicted on the input x and top the `top_boxes` of a level:
     ``rrr_suff`` is the answer score on x_e, ``rrr_unc`` the largest softmax probability on x_u, ``rrr_inv`` the share of
-    random parts r of u for which x_e and x_{e or r} get one answer, ``sufficiency`` p_y(x) - p_y(x_top) and
+    random parts r of u for which x_e and x_{e or r} get the same answer, ``sufficiency`` p_y(x) - p_y(x_top) and
     ``comprehensiveness`` p_y(x) - p_y(x without top), means over the levels, ``plausibility`` Spearman's correlation of
     attribution and importance, ``top_box_iou`` the intersection over union of top and e, mean over the levels.
 
-    Two Forwards a batch, for the top boxes are known after the first; eval mode, no graph, the model's mode is restored.
-    Random parts come from torch's global generator; columns ``invariance_0``, .. (rows, objects) of what stays replace them.
+    A batch takes two Forwards, because the top boxes are known only after the first. The model runs in eval mode without a
+    graph, and its mode is restored. Random parts come from torch's global generator, unless the batch has columns
+    ``invariance_0``, .. (rows, objects), which say which boxes stay.
 
     Args:
-        model: The model, of region features.
-        family: What is known of its architecture.
+        model: A model of region features.
+        family: The family of the model: its inputs, outputs and layers.
         batches: Batches of QuestionCollator, as a DataLoader gives them; "question_id" is passed on where all have it.
-        attribution: Where the model looks, at "input"; of the predicted class in the paper.
+        attribution: The model's attribution at layer "input"; that of the predicted class in the paper.
         threshold: Boxes whose importance exceeds it are important.
         levels: Shares of boxes, each above 0 and below 1.
-        inv_draws: Random parts a data point.
+        inv_draws: Number of random parts per data point.
         replace: What boxes are replaced by.
-        official: Count data points without important box too, as the official code does. They are NaN otherwise.
-        max_rows: Images a model call for views; None runs all at once.
+        official: Score data points without an important box, as the official code; otherwise rrr_* and top_box_iou are NaN.
+        max_rows: Images per model call for views; None runs all at once.
 
     Returns:
         float64 arrays by the names above, and ``accuracy``, ``full_probability``: (points,), NaN where undefined;
@@ -76,7 +77,7 @@ def explanation_scores(
         if "question_id" in batch:
             parts[-1]["question_id"] = np.asarray(batch["question_id"])
     if not parts:
-        raise ValueError("batches holds none; give at least one, and a DataLoader or list: an iterator runs out.")
+        raise ValueError("batches holds no batch; give at least one, and a DataLoader or list: an iterator runs out.")
     return {name: _joined([part[name] for part in parts]) for name in parts[0] if all(name in part for part in parts)}
 
 
@@ -101,7 +102,7 @@ def _finished(measured: dict[str, npt.NDArray[Any]], draws: int, official: bool)
 
 
 def _rank_correlation(attribution: npt.NDArray[Any], importance: npt.NDArray[Any]) -> float:
-    # NaN stands at padding.
+    # The importance is NaN at padding.
     first, second = attribution[~np.isnan(importance)], importance[~np.isnan(importance)]
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")

@@ -1,1 +1,1 @@
-"""B-cos ResNets (arXiv 2205.10268): layers W(x) x, and the nets that are made of them."""
+"""B-cos ResNets (arXiv 2205.10268): layers ``W(x) x``, and networks made of them."""

@@ -19,24 +19,24 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
 
     Args:
         num_channels: Channels of the input: r, g, b, 1 - r, 1 - g, 1 - b, as BcosImageProcessor makes them. Another number
-            is for images of one's own making.
-        embedding_size: Channels behind the stem.
-        hidden_sizes: Channels behind every stage; every stage but the first halves the map.
-        depths: Blocks of every stage.
+            is for images that are prepared in another way.
+        embedding_size: Channels after the stem.
+        hidden_sizes: Channels after each stage; every stage but the first halves height and width of the map.
+        depths: Blocks of each stage.
         layer_type: "basic" (two 3x3) or "bottleneck" (1x1, 3x3, 1x1 with a quarter of the channels).
         b: Exponent of the cosine in every layer.
-        max_out: Filters that every output takes the largest of.
-        logit_bias: Added to every logit; log(0.001 / 0.999) by default, so that 1000 classes begin as rare ones. Cross-entropy
-            does not see it. Few classes learn faster from scratch under binary cross-entropy with the log-odds of a class,
-            as log(1 / 9) for ten.
+        max_out: Filters per output, which takes the largest of their responses.
+        logit_bias: Added to every logit; log(0.001 / 0.999) by default, so that each of 1000 classes begins as
+            rare. Cross-entropy does not depend on it. With few classes, training from scratch under binary cross-entropy is
+            faster with the log-odds of a class, such as log(1 / 9) for ten.
         downsample_in_stem: Whether the stem is a 7x7 convolution of stride 2 and mean pooling of stride 2; otherwise it is
             a 3x3 convolution, for small images.
         norm_eps: Added to the variance in the norms.
         **kwargs: What every configuration takes, such as ``num_labels``, ``id2label`` or ``problem_type``.
 
     Raises:
-        ValueError: Unknown layer type, stages of unequal number, sizes that are no whole numbers or below 1, b below 1,
-            ``logit_bias`` that is no finite number, or ``norm_eps`` that is none above 0.
+        ValueError: Unknown layer type, stages of unequal number, sizes that are not whole numbers or below 1, b below 1,
+            ``logit_bias`` that is not a finite number, or ``norm_eps`` that is not a finite number above 0.
 
     Example:
         >>> config = BcosResNetConfig.of_depth(18, num_labels=20, problem_type="multi_label_classification")
@@ -72,9 +72,11 @@ class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
         check_exponents("BcosResNetConfig", b, max_out)
         check_sizes(self)
         if not _is_finite(logit_bias):
-            raise ValueError(f"BcosResNetConfig(logit_bias={logit_bias!r}) must be a finite number, as log(1 / 9).")
+            raise ValueError(
+                f"BcosResNetConfig(logit_bias={logit_bias!r}) must be a finite number, such as log(1 / 9)."
+            )
         if not _is_finite(norm_eps) or norm_eps <= 0:
-            raise ValueError(f"BcosResNetConfig(norm_eps={norm_eps!r}) must be a finite number above 0, as 1e-5.")
+            raise ValueError(f"BcosResNetConfig(norm_eps={norm_eps!r}) must be a finite number above 0, such as 1e-5.")
 
     @classmethod
     def of_depth(cls, depth: int, **kwargs: Any) -> BcosResNetConfig:

@@ -18,23 +18,23 @@ _OFFSET = 1e-6  # as in the authors' code
 class BcosConv2d(nn.Module):
     """``y = max_m (w_m * x) |cos(patch, w_m)|^(b - 1)`` with filters of length 1 (arXiv 2205.10268, eq. 3 and 15).
 
-    There is no bias and needs no activation. The layer is ``y = W(x) x``: ``fixed_dynamic_weights`` holds W(x) constant in
-    a first differentiation, while a second one goes through W(x) in full, as guidance needs it (arXiv 2303.11932).
+    The layer has no bias and needs no activation function. It is ``y = W(x) x``: ``fixed_dynamic_weights`` holds W(x)
+    constant in a first differentiation, while a second one goes through W(x) in full, as guidance needs (arXiv 2303.11932).
     The length of a patch is ``sqrt(sum of squares + 1e-6)`` over the channels of its group; padding counts as 0.
 
-    The published setting, b = 2 without MaxOut, runs as one function with both backwards written by hand; other settings
-    are ordinary operations with the same meaning.
+    The published setting, b = 2 without MaxOut, is one function whose backward and double backward are written by hand;
+    other settings use ordinary operations with the same meaning.
 
     Args:
         in_channels: Channels of x.
         out_channels: Channels of y.
-        kernel_size: Of the filters; one number or (height, width), as the next three.
+        kernel_size: Size of the filters; one number or (height, width), like stride, padding and dilation.
         stride: Step between patches.
         padding: Zeros on every side.
         dilation: Step inside a patch.
         groups: Groups of channels.
         b: Exponent, at least 1; 1 is a linear convolution.
-        max_out: Filters that each output takes the largest of.
+        max_out: Filters per output, which takes the largest of their responses.
 
     Raises:
         ValueError: ``b`` or ``max_out`` below 1, or channels that the groups do not divide.
@@ -73,7 +73,7 @@ class BcosConv2d(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, in_channels, height, width) to (batch, out_channels, rows, columns)."""
+        """Map (batch, in_channels, height, width) to (batch, out_channels, out_height, out_width)."""
         x = autocast(x)
         if self.b != 2 or self.max_out != 1:
             return self.plain(x, self.weight)
@@ -81,7 +81,7 @@ class BcosConv2d(nn.Module):
         return y
 
     def plain(self, x: Tensor, weight: Tensor) -> Tensor:
-        """The layer by ordinary operations, for any b and MaxOut."""
+        """Compute the layer by ordinary operations, for any b and MaxOut."""
         unit, _ = unit_filters(weight)
         linear = largest_of(self.geometry.apply(x, unit.to(x.dtype)), self.max_out, 1)
         if self.b == 1:

@@ -22,7 +22,7 @@ class DynamicProduct(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Gradients of the pass that is running; made of differentiable operations."""
+        """Gradients of the current backward pass, made of differentiable operations."""
         linear, factor = ctx.saved_tensors
         free = ctx.needs_input_grad[1] and not dynamic_weights_fixed()
         return dy * factor if ctx.needs_input_grad[0] else None, dy * linear if free else None
@@ -35,10 +35,10 @@ def bcos_response(linear: Tensor, norm: Tensor, b: float, offset: float) -> Tens
         linear: ``w . x`` for filters w of length 1.
         norm: ``|x|``; broadcasts against ``linear``.
         b: Exponent; at 1 the layer is linear.
-        offset: Added to ``|cos|`` before a power other than 1, whose slope is infinite at 0 for b below 2.
+        offset: Added to ``|cos|`` before a power other than 1 is taken; for b below 2 its slope at 0 would be infinite.
 
     Returns:
-        Of the shape of ``linear``.
+        The response, in the shape of ``linear``.
     """
     if b == 1:
         return linear
@@ -54,23 +54,23 @@ def largest_of(linear: Tensor, count: int, dim: int) -> Tensor:
 
 
 def check_exponents(name: str, b: float, max_out: int) -> None:
-    """Raise where b or max_out of a layer make no B-cos layer.
+    """Refuse values of b and max_out that do not define a B-cos layer.
 
     Raises:
-        ValueError: ``b`` that is no finite number of at least 1, or ``max_out`` that is no whole number of at least 1.
+        ValueError: ``b`` is not a finite number of at least 1, or ``max_out`` is not a whole number of at least 1.
     """
     if not isinstance(b, int | float) or not 1 <= b < float("inf"):
         raise ValueError(
-            f"{name}(b={b!r}) must be at least 1, a number (1 is a linear layer, the published nets have 2)."
+            f"{name}(b={b!r}) must be at least 1 and a number (1 is a linear layer, the published nets have 2)."
         )
     if not isinstance(max_out, int) or max_out < 1:
         raise ValueError(
-            f"{name}(max_out={max_out!r}) must be at least 1, the whole number of filters that an output chooses from."
+            f"{name}(max_out={max_out!r}) must be at least 1 and whole: the number of filters that an output chooses from."
         )
 
 
 def autocast(tensor: Tensor) -> Tensor:
-    """Cast to the type of the surrounding autocast, as it would do for a convolution; double precision stays."""
+    """Cast to the dtype of the surrounding autocast, as autocast does for a convolution; double precision stays."""
     device = tensor.device.type
     if not torch.is_autocast_enabled(device) or tensor.dtype == torch.float64:
         return tensor

@@ -11,25 +11,25 @@ from transformers.image_utils import PILImageResampling
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
-_TOLERANCE = 1e-3  # a resize before may have overshot by its rounding
+_TOLERANCE = 1e-3  # an earlier resize may have overshot [0, 1] by rounding
 
 
 class BcosImageProcessor(TorchvisionBackend):  # type: ignore[misc]
-    """Resize, scale to [0, 1], and put out ``[r, g, b, 1 - r, 1 - g, 1 - b]`` (arXiv 2205.10268, section 4).
+    """Resize, scale to [0, 1], and return ``[r, g, b, 1 - r, 1 - g, 1 - b]`` (arXiv 2205.10268, section 4).
 
-    Pixels are not normalised: with the complements every colour is a direction, and the brightness of a pixel is no
-    length that a net without biases would read as importance.
+    Pixels are not normalised. With the complements every colour is a direction of the six channels; the brightness of a pixel
+    is not its length, which a net without biases would read as importance.
 
     Args:
         size: {"height": 224, "width": 224} by default; the aspect is not kept.
         do_resize: Whether to resize.
         resample: Interpolation, bilinear by default.
-        do_rescale: Whether to divide by 255; images that are in [0, 1] already need False, and a warning says so.
+        do_rescale: Whether to divide by 255; images that already lie in [0, 1] need False, and a warning says so.
         **kwargs: What every image processor takes.
 
     Raises:
-        ValueError: Normalisation is asked for, here or in a call; or on a call, pixels would lie outside [0, 1], or have six
-            channels already.
+        ValueError: Normalisation is asked for, here or in a call; or images given in a call would lie outside [0, 1], or have
+            six channels already.
 
     Example:
         >>> BcosImageProcessor()(image, return_tensors="pt").pixel_values.shape
@@ -90,8 +90,8 @@ def _refuse_encoded(image: Any) -> None:
 
 
 def _check_range(image: torch.Tensor, factor: float | None) -> None:
-    """Before the resize, which moves the range: what the image is scaled to must lie in [0, 1]."""
-    byte = image.dtype == torch.uint8  # any picture may have all of its values, whatever this one has
+    """Refuse an image whose scaled values leave [0, 1]; called before the resize, which changes the range."""
+    byte = image.dtype == torch.uint8  # judged by the range of the type: a dark picture has low values only
     low, high = (0.0, 255.0) if byte else (float(image.min()), float(image.max()))
     scale = 1.0 if factor is None else factor
     fits = -_TOLERANCE <= low * scale <= high * scale <= 1 + _TOLERANCE
@@ -104,6 +104,6 @@ def _check_range(image: torch.Tensor, factor: float | None) -> None:
         )
     if factor is not None and factor < 1 and image.is_floating_point() and 0 < high <= 1:
         logger.warning_once(
-            "BcosImageProcessor: it looks like images are rescaled that are floats in [0, 1] already, and come out black; set "
+            "BcosImageProcessor: the images seem to be floats in [0, 1] already, and rescaling makes them black; set "
             "do_rescale=False."
         )

@@ -11,20 +11,20 @@ from torch.nn import functional as F
 from hf_guidance.models.bcos_resnet.dynamic_product import autocast, bcos_response, check_exponents, largest_of
 from hf_guidance.models.bcos_resnet.patch_norm import EPS, unit_filters
 
-_OFFSET = 1e-12  # none in the authors' code; this one is invisible, but has a derivative where the cosine is 0
+_OFFSET = 1e-12  # 0 in the authors' code; too small to matter, but gives a derivative where the cosine is 0
 
 
 class BcosLinear(nn.Module):
     """``y = max_m (w_m . x) * |cos(x, w_m)|^(b - 1)`` with weights of length 1 (arXiv 2205.10268, eq. 3).
 
     The length of x is ``sqrt(sum of squares + 1e-6)``. There is no bias. The layer is ``y = W(x) x``;
-    ``fixed_dynamic_weights`` holds W(x) constant in a differentiation.
+    ``fixed_dynamic_weights`` holds W(x) constant in a first differentiation.
 
     Args:
         in_features: Size of x.
         out_features: Size of y.
         b: Exponent, at least 1.
-        max_out: Weights that each output takes the largest of.
+        max_out: Weight vectors per output, which takes the largest of their responses.
 
     Raises:
         ValueError: ``b`` or ``max_out`` below 1.

@@ -43,7 +43,7 @@ class BcosResNetBlock(nn.Module):
         self.shortcut = nn.Identity() if same else BcosConvNorm(config, inputs, outputs, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, inputs, height, width) to (batch, outputs, rows, columns)."""
+        """Map (batch, inputs, height, width) to (batch, outputs, out_height, out_width)."""
         y: Tensor = self.layers(x) + self.shortcut(x)
         return y
 
@@ -51,8 +51,8 @@ class BcosResNetBlock(nn.Module):
 class BcosResNetForImageClassification(SameDepth):
     """B-cos ResNet as in arXiv 2303.11932: every layer is ``W(x) x``, so the logits are a linear map of the input.
 
-    Stem (convolution, norm, mean pooling), stages of residual blocks, a 1x1 B-cos convolution to a map a class, mean over
-    the places, plus one constant ``logit_bias``. Images must come from ``BcosImageProcessor``: six channels in [0, 1].
+    Stem (convolution, norm, mean pooling), stages of residual blocks, a 1x1 B-cos convolution to one map per class, mean
+    over the places, plus one constant ``logit_bias``. Images must come from ``BcosImageProcessor``: six channels in [0, 1].
 
     Contributions (``BcosContribution``) sum to the logit minus ``logit_bias`` at every layer.
 
@@ -87,7 +87,7 @@ class BcosResNetForImageClassification(SameDepth):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, BcosConv2d):
-            # Length about 1 for every filter: only directions matter, and so a learning rate turns all of them alike.
+            # Filters of length about 1: only directions matter, and a learning rate turns filters of one length equally fast.
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
         elif isinstance(module, UncenteredBatchNorm2d):
             nn.init.ones_(module.weight)
@@ -102,11 +102,11 @@ class BcosResNetForImageClassification(SameDepth):
         Args:
             pixel_values: (batch, 6, height, width) in [0, 1]: the colours and their complements.
             labels: (batch,) integers for cross-entropy, or (batch, classes) in [0, 1] for binary cross-entropy; the config's
-                ``problem_type`` decides where it is set.
+                ``problem_type`` decides if it is set.
             return_dict: False gives a tuple.
 
         Returns:
-            ImageClassifierOutput; the logits of a net of half precision are float32.
+            ImageClassifierOutput; the logits of a net in half precision are float32.
 
         Raises:
             ValueError: Pixels missing or without the complements, labels that do not fit, or a ``problem_type`` of another
@@ -116,7 +116,7 @@ class BcosResNetForImageClassification(SameDepth):
         for stage in self.stages:
             hidden = stage(hidden)
         maps = self.classifier(hidden)
-        # Beside the bias, half precision has no digits left for the mean: near 7, bfloat16 steps by 1/32.
+        # In float32: added to a bias of about -7, the mean would lose its digits (near 7, bfloat16 steps by 1/32).
         exact = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
         logits = exact.mean((-2, -1)) + self.config.logit_bias
         loss = None if labels is None else self._loss(logits, labels)
@@ -131,7 +131,7 @@ class BcosResNetForImageClassification(SameDepth):
             raise ValueError(
                 f"pixel_values has shape {given}; a B-cos net needs (batch, {channels}, height, width): the colours in "
                 "[0, 1] and their complements, not normalised. Make them with BcosImageProcessor (another model's "
-                "processor, as ViTImageProcessor, gives 3 channels)."
+                "processor, such as ViTImageProcessor, gives 3 channels)."
             )
         return pixel_values
 

@@ -14,27 +14,27 @@ from hf_guidance.models.bcos_resnet.modeling import BcosResNetForImageClassifica
 from hf_guidance.models.shared.checkpoint_file import check_finite, check_model, read_checkpoint
 from hf_guidance.models.shared.resnet_sizes import RESNET_DEPTHS
 
-_UNUSED = ("running_mean", "num_batches_tracked")  # read by no layer
+_UNUSED = ("running_mean", "num_batches_tracked")  # buffers that no layer reads
 _BLOCK = re.compile(r"^layer(\d+)\.(\d+)\.conv(\d+)\.")
 
 
 def load_official_bcos(
     model: BcosResNetForImageClassification, source: str | os.PathLike[str] | Mapping[str, Any], head: bool = True
 ) -> None:
-    """Load the weights of the authors' B-cos ResNet into this one.
+    """Load the weights of the authors' B-cos ResNet into a model.
 
-    Layouts: the ``BcosResNet`` of the code of arXiv 2303.11932 (keys ``0.conv1.linear.weight``, ``0.layer1.0.bn1.weight``,
-    ``0.fc.linear.weight``), verified by values on a small net; the B-cos-v2 releases (the same keys without ``0.``, as its
-    model code names them), verified by names and shapes only, as no release was at hand. Prefixes as "module." or "model."
-    are taken off.
+    Two layouts are known. That of ``BcosResNet`` in the code of arXiv 2303.11932 (keys ``0.conv1.linear.weight``,
+    ``0.layer1.0.bn1.weight``, ``0.fc.linear.weight``) is verified by values on a small net. That of the B-cos-v2 releases (the
+    same keys without ``0.``, as in its model code) is verified by names and shapes only, as no release was at hand. Prefixes
+    such as "module." or "model." are removed.
 
     Args:
         model: A model of the same sizes.
         source: The state dict, or the file that holds it (itself, or under "state_dict" or "model").
-        head: Whether to load the head too; False keeps the model's, whose classes may be others.
+        head: Whether to load the head, too; False keeps the model's own, which may have other classes.
 
     Raises:
-        ValueError: Another kind of model, no such layout, weights of another depth, a parameter that is missing, unknown, of
+        ValueError: Another kind of model, an unknown layout, weights of another depth, a parameter that is missing, unknown, of
             another shape or not finite, or a file that holds more than plain data (see ``read_checkpoint``).
 
     Example:
@@ -49,7 +49,9 @@ def load_official_bcos(
     missing = sorted(kept.keys() - given.keys() - optional)
     unknown = sorted(given.keys() - names.keys())
     if missing or unknown:
-        raise ValueError(f"this is no state dict of the authors' B-cos ResNet: missing {missing}, unknown {unknown}.")
+        raise ValueError(
+            f"this is not a state dict of the authors' B-cos ResNet: missing {missing}, unknown {unknown}."
+        )
     own = model.state_dict()
     wrong = [
         f"{theirs} {tuple(given[theirs].shape)} for {ours} {tuple(own[ours].shape)}"
@@ -59,7 +61,7 @@ def load_official_bcos(
     if wrong:
         raise ValueError(
             f"shapes differ: {wrong}; build the model with the BcosResNetConfig of the checkpoint's sizes, and pass "
-            "head=False where only the classes are others."
+            "head=False if only the classes differ."
         )
     fitting = {theirs: given[theirs] for theirs in kept if theirs in given}
     check_finite(fitting)
@@ -67,7 +69,7 @@ def load_official_bcos(
 
 
 def official_names(config: BcosResNetConfig) -> dict[str, str]:
-    """Their parameter or buffer -> ours, for a model of these sizes."""
+    """Names of parameters and buffers in the authors' code -> in this one, for a model of these sizes."""
     names = _layer("conv1", "bn1", "stem.0")
     convolutions = 3 if config.layer_type == "bottleneck" else 2
     inputs = config.embedding_size
@@ -102,7 +104,7 @@ def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     stems = [name for name in state if re.search(r"(^|\.)conv1\.linear\.weight$", name) and "layer" not in name]
     if len(stems) != 1:
         raise ValueError(
-            f"this is no state dict of the authors' B-cos ResNet: {len(stems)} keys end in conv1.linear.weight outside of "
+            f"this is not a state dict of the authors' B-cos ResNet: {len(stems)} keys end in conv1.linear.weight outside of "
             f"the stages, one is needed; it begins with {sorted(state)[:4]}."
         )
     prefix = stems[0].removesuffix("conv1.linear.weight")
@@ -129,5 +131,5 @@ def _check_depth(given: Mapping[str, Tensor], config: BcosResNetConfig) -> None:
 
 def _described(layer_type: str, depths: list[int]) -> str:
     known = [depth for depth, sizes in RESNET_DEPTHS.items() if sizes == (layer_type, tuple(depths))]
-    name = f"a ResNet-{known[0]}" if known else "a ResNet of no usual depth"
+    name = f"a ResNet-{known[0]}" if known else "a ResNet of unusual depth"
     return f"{name} ({layer_type} blocks {list(depths)})"

@@ -8,9 +8,9 @@ With a the convolution by unit filters, q the sum of squares over the patch and 
     backward, g at y:        da = 2 g f + df sign(a) r,  t = sum over channels of (g y + df f),
                              dx = conv^T(da) - x spread(r^2 t),  d filters = weight gradient of (x, da)
 
-The factor f and the unit filters are outputs beside y, through which the second derivative hands its parts (df, d filters)
-to the one backward that convolves: no convolution and no norm is done twice. Saved are f, r and the unit filters, beside x
-and y that the layers around keep anyhow.
+The factor f and the unit filters are outputs beside y. Through them the second derivative hands its parts (df, d filters) to
+the one backward that convolves, so that no convolution and no norm is computed twice. Saved are f, r and the unit filters,
+beside x and y, which the neighbouring layers keep anyway.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from hf_guidance.second_order.passes import wanted
 
 
 class SquaredCosine(Function):
-    """``y = a |a| / |patch|``; also puts out f and the unit filters, for its own double backward only."""
+    """``y = a |a| / |patch|``; also returns f and the unit filters, for its own double backward only."""
 
     @staticmethod
     def forward(
@@ -51,7 +51,7 @@ class SquaredCosine(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor | None, df: Tensor | None, dunit: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Gradients of the pass that is running."""
+        """Gradients of the current backward pass."""
         x, weight, unit, stretch, inverse, factor, y = ctx.saved_tensors
         needs = ctx.needs_input_grad[0], wanted(ctx.needs_input_grad[1], weight.is_leaf)
         if df is None and dunit is None:
@@ -105,11 +105,11 @@ def _gradients(
         product = df * factor if product is None else product.addcmul_(df, factor)
     assert product is not None
     total = _by_group(product, geometry).sum(2, dtype=inverse.dtype) if needs[0] else None
-    # The product is summed up; its memory takes the gradient at a.
+    # The product is summed and not read again: the gradient at a is written into its memory.
     if df is None:
         da = torch.addcmul(g.new_zeros(()), g, factor, value=2, out=product)  # type: ignore[union-attr, arg-type]
     else:
-        # df sign(a) in one pass (a leaky ReLU of slope -1); where a = 0, |a| has the slope of its left side.
+        # df sign(a) in one pass (a leaky ReLU of slope -1); where a = 0, |a| gets the slope of its left side.
         da = torch.ops.aten.leaky_relu_backward.grad_input(df, y, -1.0, False, grad_input=product)
         _by_group(da, geometry).mul_(inverse.unsqueeze(2).to(da.dtype))
         if g is not None:
@@ -125,7 +125,7 @@ def _gradients(
 
 
 def _by_group(tensor: Tensor, geometry: Geometry) -> Tensor:
-    # (batch, groups, channels of a group, rows, columns), a view.
+    # (batch, groups, channels of a group, height, width), a view.
     grouped: Tensor = tensor.unflatten(1, (geometry.groups, -1))
     return grouped
 
@@ -144,7 +144,7 @@ def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
 def _by_autograd(
     plain: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor, g: Tensor, needs: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    # An ordinary gradient that will be differentiated again: the plain operations know how, to any order.
+    # An ordinary gradient that will be differentiated again: the plain operations have derivatives of any order.
     sought = [tensor for tensor, need in zip((x, weight), needs, strict=True) if need]
     found = iter(torch.autograd.grad(plain(x, weight), sought, g, create_graph=True) if sought else ())
     return next(found) if needs[0] else None, next(found) if needs[1] else None
@@ -154,5 +154,5 @@ def _refuse_third_derivative() -> None:
     if torch.is_grad_enabled():
         raise RuntimeError(
             "a third derivative (create_graph=True while differentiating a gradient taken inside fixed_dynamic_weights) of "
-            "a B-cos layer does not exist; give the layer another b, as 2.0 + 1e-9, whose derivatives are autograd's."
+            "a B-cos layer does not exist; give the layer another b, such as 2.0 + 1e-9, whose derivatives are autograd's."
         )

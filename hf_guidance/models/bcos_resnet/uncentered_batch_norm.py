@@ -2,7 +2,7 @@
 
 y = k x,   k = weight / sqrt(var + eps)
 dynamic weights fixed:   dx = k dy
-its backward, u at dx:   d dy = k u,   dk = sum over the batch's places of u dy
+its backward, u at dx:   d dy = k u,   dk = sum of u dy over the batch and the places
 backward, g at y:        dk' = dk + sum of g x,   d weight = dk' / sqrt(var + eps),
                          dx = k g - (x - mean) weight dk' / (n (var + eps)^(3/2))      (the second part in training)
 """
@@ -25,9 +25,9 @@ class UncenteredBatchNorm2d(_BatchNorm):
     """``y = weight x / sqrt(var + eps)``: a bias-free layer for B-cos nets (arXiv 2306.10898).
 
     ``var`` is the ordinary biased variance of the batch (around its mean; only x is not centred), in evaluation the running
-    one. The running variance learns from the biased variance; ``running_mean`` is not used, but stands in checkpoints.
-    ``1 / sqrt(var + eps)`` is a dynamic weight: ``fixed_dynamic_weights`` holds it constant in a first differentiation, so
-    that images do not see each other there even in training.
+    one. The running variance learns from the biased variance; ``running_mean`` is not used, but is kept in checkpoints.
+    ``1 / sqrt(var + eps)`` is a dynamic weight: ``fixed_dynamic_weights`` holds it constant in a first differentiation, in
+    which images therefore do not depend on each other, even in training.
 
     Args:
         num_features: Channels.
@@ -77,13 +77,13 @@ class UncenteredBatchNorm2d(_BatchNorm):
 
 
 class UncenteredScale(Function):
-    """``y = k x``; also puts out k, for its own double backward only, and the variance."""
+    """``y = k x``; also returns k (for its own double backward only) and the variance."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, running: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Scale by the running variance, or by the batch's where there is none."""
+        """Scale by the running variance, or by that of the batch if ``running`` is None."""
         mean, var = _statistics(x) if running is None else (None, running)
         inverse = (var + eps).rsqrt_()
         scale = weight * inverse
@@ -95,7 +95,7 @@ class UncenteredScale(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor | None, dscale: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
-        """Gradients of the pass that is running."""
+        """Gradients of the current backward pass."""
         x, weight, mean, inverse, scale = ctx.saved_tensors
         if dscale is None:
             if g is None:
@@ -132,7 +132,7 @@ class FixedScaleGradient(Function):
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    # Two passes, as squares minus the squared mean would cancel; torch's var_mean is ten times slower on CPU.
+    # Two passes: the mean of squares minus the squared mean would lose its digits; torch's var_mean is ten times slower on CPU.
     exact = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     mean = exact.mean(_BATCH)
     centred = exact - _wide(mean, exact)

@@ -1,1 +1,1 @@
-"""What the models share: sizes of ResNets, and checkpoints of others."""
+"""What the models share: sizes of ResNets, and reading checkpoint files of other code."""

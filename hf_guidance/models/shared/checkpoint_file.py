@@ -1,4 +1,4 @@
-"""Checkpoints of others, read without running anything of theirs."""
+"""Checkpoint files of other code, read without running any code that is in them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _CODES = "?" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"]
 
 
 def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Any:
-    """What a file holds that was written by ``torch.save``, tensors on the CPU; a mapping is given back as it is.
+    """Read a file that ``torch.save`` wrote, with tensors on the CPU; a mapping is returned unchanged.
 
-    Beside what ``torch.load(weights_only=True)`` reads, training scripts leave numpy numbers (the best score) and
-    ``argparse.Namespace`` (the options) in their checkpoints. Both are plain data, and are read too.
+    Training scripts also leave numpy numbers (the best score) and ``argparse.Namespace`` (the options) in their checkpoints.
+    Both are plain data and are read, too, beside what ``torch.load(weights_only=True)`` allows.
 
     Args:
-        source: Path of the file, or what is in it.
+        source: Path of the file, or its content.
 
     Raises:
-        ValueError: The file holds anything else, such as a whole model; names it, and how to take the state dict out. Or it
-            is cut off, no file of ``torch.save``, or a folder.
+        ValueError: The file holds anything else, such as a whole model; the message names it, and how to take the state dict
+            out. Or the file is cut off, was not written by ``torch.save``, or is a folder.
 
     Example:
         >>> read_checkpoint("xfixup_resnet50_model_best.pth.tar")["state_dict"]
     """
     if isinstance(source, Mapping):
         return source
-    known = set(torch.serialization.get_safe_globals())  # what the caller allowed must stay allowed behind the block
+    known = set(torch.serialization.get_safe_globals())  # what the caller allowed must stay allowed afterwards
     try:
         with torch.serialization.safe_globals([entry for entry in _plain_data() if entry not in known]):
             return torch.load(source, map_location="cpu", weights_only=True)
@@ -42,11 +42,11 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Any:
         raise ValueError(f"{os.fspath(source)} is a folder; give the file in it that torch.save wrote.") from None
     except (FileNotFoundError, PermissionError, MemoryError):
         raise
-    except Exception as error:  # of which kind depends on the byte at which a file breaks off or is something else
+    except Exception as error:  # its type depends on where the file breaks off or what else it is
         if not isinstance(error, UnpicklingError) or not _begins_as_pickle(source):
             raise ValueError(
-                f"{os.fspath(source)} is no whole file of torch.save ({_first_line(error)}); it may be cut off, or something "
-                "else, as a text, a web page or a safetensors file: fetch it again."
+                f"{os.fspath(source)} is not a complete torch.save file ({_first_line(error)}); it may be cut off, or be "
+                "something else, such as a text, a web page or a safetensors file: fetch it again."
             ) from error
         found = re.search(r"GLOBAL (\S+)|got (<class \S+)", str(error))
         reason = (found.group(1) or found.group(2)) if found else "other objects than weights"
@@ -63,7 +63,7 @@ def check_model(model: Any, kind: type, loader: str) -> None:
     Args:
         model: What is given.
         kind: The class that the loader fills.
-        loader: Its name.
+        loader: Name of the loader.
 
     Raises:
         ValueError: ``model`` is of another class; names both.
@@ -71,21 +71,21 @@ def check_model(model: Any, kind: type, loader: str) -> None:
     if not isinstance(model, kind):
         raise ValueError(
             f"{loader} fills a {kind.__name__}; a {type(model).__name__} is given. Build a {kind.__name__} (a wrapped model is "
-            "at .module), or take the function for the model."
+            "at .module), or use the loader for the model given."
         )
 
 
 def check_finite(state: Mapping[str, Tensor]) -> None:
-    """Refuse weights of a run that broke down.
+    """Refuse the weights of a training that broke down.
 
     Raises:
-        ValueError: A tensor holds NaN or infinite values; names the first.
+        ValueError: A tensor holds NaN or infinite values; the message names the first.
     """
     for name, value in state.items():
         if not value.is_meta and not bool(torch.isfinite(value).all()):
             raise ValueError(
-                f"{name} holds NaN or infinite values, so that every logit would; take a checkpoint from before the training "
-                "broke down, or fetch the file again."
+                f"{name} holds NaN or infinite values, which would make every logit NaN or infinite; take a checkpoint from "
+                "before the training broke down, or fetch the file again."
             )
 
 
@@ -97,7 +97,7 @@ def _begins_as_pickle(source: str | os.PathLike[str]) -> bool:
 def _first_line(error: Exception) -> str:
     text = str(error).splitlines()[0] if str(error) else "it is empty"
     if isinstance(error, UnpicklingError):
-        return "it begins like no file of torch.save"
+        return "it does not begin like a torch.save file"
     return text if isinstance(error, (RuntimeError, EOFError, OSError)) else f"{type(error).__name__}: {text}"
 
 
@@ -108,5 +108,5 @@ def _plain_data() -> list[Any]:
 
 
 def _dtype(code: str, *_: Any) -> np.dtype[Any]:
-    # Always a copy: the state that follows would change numpy's own.
+    # Always a copy: unpickling then sets the state of the dtype, which would change numpy's shared object.
     return np.dtype(str(code), copy=True)  # type: ignore[call-overload,no-any-return]

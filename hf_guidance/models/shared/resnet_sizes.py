@@ -1,4 +1,4 @@
-"""Sizes of ResNets: those known by their depth, which a configuration may have, and which labels fit its logits."""
+"""Sizes of ResNets by depth, the check of a configuration's sizes, and labels in the form that the losses need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESNET_DEPTHS: Mapping[int, tuple[str, tuple[int, ...]]] = {
 }
 """Kind and number of the blocks of ResNet-18 to -101 (arXiv 1512.03385, table 1)."""
 REDUCTION = 4
-"""Outer over inner channels of a bottleneck."""
+"""Outer channels of a bottleneck divided by its inner channels."""
 MULTI_LABEL = "multi_label_classification"
 """The ``problem_type`` of images with several classes."""
 
@@ -32,7 +32,7 @@ def sizes_of_depth(owner: str, depth: int) -> dict[str, Any]:
         depth: 18, 34, 50 or 101.
 
     Raises:
-        ValueError: Another depth; lists those known.
+        ValueError: Another depth; the message lists the known ones.
     """
     if depth not in RESNET_DEPTHS:
         raise ValueError(
@@ -46,7 +46,7 @@ def sizes_of_depth(owner: str, depth: int) -> dict[str, Any]:
 
 
 def listed(sizes: Any) -> Any:
-    """A list of the sizes of the stages, for JSON; what is no sequence comes back as it is, for `check_sizes` to refuse."""
+    """The sizes of the stages as a list, for JSON; a value that is not a sequence is returned for `check_sizes` to refuse."""
     return list(sizes) if isinstance(sizes, Iterable) and not isinstance(sizes, str) else sizes
 
 
@@ -54,21 +54,21 @@ def check_sizes(config: Any) -> None:
     """Check the sizes of a configuration.
 
     Args:
-        config: With ``num_channels``, ``embedding_size``, ``hidden_sizes``, ``depths`` and ``layer_type``.
+        config: A configuration with ``num_channels``, ``embedding_size``, ``hidden_sizes``, ``depths`` and ``layer_type``.
 
     Raises:
-        ValueError: A size that is no whole number or below 1, stages that do not match, an unknown layer type, or channels
-            that a bottleneck cannot divide by 4.
+        ValueError: A size that is not a whole number or is below 1, stages that do not match, an unknown layer type, or
+            channels that a bottleneck cannot divide by 4.
     """
     owner, sizes, depths = type(config).__name__, config.hidden_sizes, config.depths
     for name in ("num_channels", "embedding_size"):
         if not _is_size(getattr(config, name)):
-            raise ValueError(f"{owner}({name}={getattr(config, name)!r}) must be at least 1, a whole number.")
+            raise ValueError(f"{owner}({name}={getattr(config, name)!r}) must be at least 1 and a whole number.")
     lists = isinstance(depths, list) and isinstance(sizes, list)
     if not (lists and depths and len(depths) == len(sizes) and all(map(_is_size, [*depths, *sizes]))):
         raise ValueError(
-            f"{owner}(hidden_sizes={sizes}, depths={depths}): give one number of channels and one of blocks a stage, each at "
-            "least 1 and whole."
+            f"{owner}(hidden_sizes={sizes}, depths={depths}): give one number of channels and one of blocks per stage, each "
+            "at least 1 and whole."
         )
     check_choice("layer_type", config.layer_type, LAYER_TYPES, config)
     if config.layer_type == "bottleneck" and any(size % REDUCTION for size in sizes):
@@ -84,7 +84,7 @@ def fitting_labels(labels: Tensor, logits: Tensor, problem_type: str | None) -> 
     Args:
         labels: (batch,) or (batch, 1) integers, or (batch, classes) in [0, 1] of any dtype, for several classes.
         logits: (batch, classes).
-        problem_type: Of the configuration; None takes floats of two axes as several classes.
+        problem_type: That of the configuration; None takes floats with two axes as several classes.
 
     Raises:
         ValueError: Another shape, or floats as classes.
@@ -101,7 +101,9 @@ def fitting_labels(labels: Tensor, logits: Tensor, problem_type: str | None) -> 
     if multi:
         return labels.to(logits.dtype)
     if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise ValueError(f"labels are {labels.dtype}; one class an image is an integer: give int64, as labels.long().")
+        raise ValueError(
+            f"labels are {labels.dtype}; one class per image is an integer: give int64, such as labels.long()."
+        )
     return labels.long()
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint of another depth or width is an error, not a net that is half random."""
+"""A base class that refuses checkpoints of another depth or width, which would leave part of the net random."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SameDepth(PreTrainedModel):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        """transformers' own.
+        """Load as transformers does, and require that the checkpoint fills the whole backbone.
 
         Raises:
             ValueError: Weights of the backbone are missing, left over, or (with ``ignore_mismatched_sizes``) of other shapes.

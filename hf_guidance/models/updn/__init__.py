@@ -1,1 +1,1 @@
-"""UpDn (arXiv 1707.07998): attention over boxes by the question; its tokenizer and word vectors."""
+"""UpDn (arXiv 1707.07998): the question attends to boxes; with its tokenizer and word vectors."""

@@ -14,17 +14,17 @@ ANSWER_LOSSES = ("softmax", "sigmoid")
 class UpDnConfig(PreTrainedConfig):  # type: ignore[misc]
     """Sizes of ``UpDnForQuestionAnswering``; the defaults are those of arXiv 2206.11212.
 
-    The answers are ``id2label``; ``num_labels`` sets their number alone.
+    The answers are ``id2label``; ``num_labels`` sets only their number.
 
     Args:
-        vocab_size: Rows of the word embedding: the words, and one row for padding and unknown words.
+        vocab_size: Rows of the word embedding: one per word, and one for padding and unknown words.
         word_size: Size of a word vector (GloVe's 300).
         hidden_size: Size of the question's encoding and of the projections.
         visual_feat_dim: Size of a box's features.
         classifier_size: Size of the layer before the answers; twice ``hidden_size`` if None.
         attention_dropout: Dropout before the attention scores, in [0, 1).
         classifier_dropout: Dropout before the answers, in [0, 1).
-        pad_token_id: Row of the embedding for padding and unknown words; the last if None.
+        pad_token_id: Row of the embedding for padding and unknown words; the last one if None.
         answer_loss: "softmax" (cross-entropy against the answer of highest score) or "sigmoid" (binary cross-entropy
             against all soft scores, summed over the answers).
         **kwargs: What every configuration takes, such as ``num_labels`` or ``id2label``.
@@ -73,7 +73,7 @@ class UpDnConfig(PreTrainedConfig):  # type: ignore[misc]
                 raise ValueError(f"UpDnConfig({name}={getattr(self, name)}) is outside [0, 1).")
         if not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(
-                f"UpDnConfig(pad_token_id={self.pad_token_id}) is no row of an embedding of {self.vocab_size} rows; "
+                f"UpDnConfig(pad_token_id={self.pad_token_id}) is not a row of an embedding of {self.vocab_size} rows; "
                 "vocab_size counts the padding row too: len(tokenizer)."
             )
         check_choice("answer_loss", self.answer_loss, ANSWER_LOSSES, self)

@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def repeat_rows(x: Tensor, rows: int) -> Tensor:
-    """Repeat (n, ...) copy by copy until there are ``rows`` rows: row i of the result is row i % n.
+    """Repeat (n, ...) copy by copy to (rows, ...): entry i of the result is entry i % n.
 
     Raises:
-        ValueError: ``rows`` is no multiple of n.
+        ValueError: ``rows`` is not a multiple of n.
     """
     if len(x) == rows:
         return x
@@ -20,10 +20,10 @@ def repeat_rows(x: Tensor, rows: int) -> Tensor:
 
 
 def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
-    """``v_r = sum_k w_rk x_(r mod n)k``, the values never repeated.
+    """``v_r = sum_k w_rk x_(r mod n)k``, without repeating the values.
 
     Args:
-        weights: (rows, objects), rows a multiple of n, copy by copy.
+        weights: (rows, objects), copy by copy; rows is a multiple of n.
         values: (n, objects, dims).
 
     Returns:
@@ -34,13 +34,13 @@ def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
 
 
 def choose(keep: Tensor, kept: Tensor, other: Tensor, batch: int) -> Tensor:
-    """``where(keep, kept, other)`` with both repeated copy by copy, which happens inside ``where`` only.
+    """``where(keep, kept, other)`` with both repeated copy by copy, but only inside ``where``.
 
     Args:
         keep: (rows, objects, ...) bool.
         kept: (batch or rows, objects, ...).
         other: (1, batch or rows; 1 or objects; ...).
-        batch: Rows of one copy.
+        batch: Entries of one copy, the batch size.
 
     Returns:
         (rows, objects, ...).
@@ -53,12 +53,12 @@ def choose(keep: Tensor, kept: Tensor, other: Tensor, batch: int) -> Tensor:
 
 
 def fill_of(fill: Tensor | float, features: Tensor, rows: int) -> Tensor:
-    """Give a fill three axes, each of full length or 1, so that it is projected once and not once a box.
+    """Give a fill three axes, each of full length or 1, so that one vector is projected once and not once per box.
 
     Args:
         fill: A number, or a tensor that broadcasts against ``features`` or against the edited copies.
         features: (batch, objects, dims).
-        rows: Rows of the edited copies.
+        rows: Entries of all edited copies, copies * batch.
 
     Returns:
         (1, batch or rows; 1 or objects; 1 or dims).
@@ -80,7 +80,7 @@ def fill_of(fill: Tensor | float, features: Tensor, rows: int) -> Tensor:
 
 
 def check_keep(keep: Tensor | None, fill: Tensor | float | None, features: Tensor) -> None:
-    """Refuse a ``keep`` that does not say, for whole copies of the batch, which boxes stay.
+    """Refuse a ``keep`` that is not a mask of the boxes in whole copies of the batch.
 
     Raises:
         ValueError: Wrong type or shape, or one of keep and fill without the other.
@@ -102,10 +102,10 @@ def check_keep(keep: Tensor | None, fill: Tensor | float | None, features: Tenso
 
 
 def check_projection(projected: Tensor, features: Tensor) -> None:
-    """Refuse projections of other boxes than these.
+    """Refuse a projection of other boxes than those of ``features``.
 
     Raises:
-        ValueError: Other numbers of rows or boxes.
+        ValueError: The batch sizes or the numbers of boxes differ.
     """
     if projected.shape[:2] != features.shape[:2]:
         raise ValueError(

@@ -18,16 +18,16 @@ def load_glove(
     """Set the word embedding to GloVe's vectors; words that the file lacks start at 0, as in the authors' code.
 
     Args:
-        model: Its embedding is changed in place; the padding row stays as it is.
-        path: Text file, a word and its numbers a line, separated by blanks.
+        model: The model whose embedding is changed in place; the padding row stays as it is.
+        path: Text file with one word and its numbers per line, separated by blanks.
         vocabulary: word -> row, such as ``tokenizer.get_vocab()``, or the words in the order of the rows.
 
     Returns:
         How many words of the vocabulary were found.
 
     Raises:
-        ValueError: No such file, a line of another width or with something that is no finite number, or a word
-            without a row in the embedding.
+        ValueError: The file does not exist or is empty, a line has another width or something that is not a finite number,
+            or a word has no row in the embedding.
 
     Example:
         >>> found = load_glove(model, "glove.6B.300d.txt", tokenizer.get_vocab())
@@ -52,7 +52,7 @@ def load_glove(
 def _read(path: Path, words: Set[str], width: int) -> dict[str, list[float]]:
     if not path.is_file() or path.stat().st_size == 0:
         raise ValueError(
-            f"{path} is no file, or empty; give the text file of GloVe vectors, such as glove.6B.300d.txt."
+            f"{path} is not a file, or is empty; give the text file of GloVe vectors, such as glove.6B.300d.txt."
         )
     vectors = {}
     try:
@@ -62,7 +62,7 @@ def _read(path: Path, words: Set[str], width: int) -> dict[str, list[float]]:
                 if word in words:
                     vectors[word] = _vector(numbers, f"{path}, line {number}")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error}); unpack the archive first.") from error
+        raise ValueError(f"{path} is not text in UTF-8 ({error}); unpack the archive first.") from error
     return vectors
 
 

@@ -28,11 +28,11 @@ class UpDnOutput(ModelOutput):  # type: ignore[misc]
     """What ``UpDnForQuestionAnswering`` returns.
 
     Attributes:
-        loss: Mean loss of the answers, if ``labels`` were given.
+        loss: Mean loss over the questions, if ``labels`` were given.
         logits: (rows, classes).
-        attention: (rows, objects), sums to 1 over the boxes that are no padding; all 0 where every box is padding.
-        question_embedding: (batch, hidden), to be passed in again for other boxes of the same questions.
-        box_projection: (batch, objects, hidden) of ``visual_feats`` as given, to be passed in again with ``keep``.
+        attention: (rows, objects), sums to 1 over the boxes that are not padding; all 0 if every box is padding.
+        question_embedding: (batch, hidden), which can be passed in again with other boxes for the same questions.
+        box_projection: (batch, objects, hidden) of ``visual_feats`` as given, which can be passed in again with ``keep``.
     """
 
     loss: Tensor | None = None
@@ -49,7 +49,7 @@ class QuestionEncoder(nn.GRU):
         super().__init__(word_size, hidden_size, batch_first=True)
 
     def train(self, mode: bool = True) -> QuestionEncoder:
-        """Stay in training mode: cuDNN keeps what a backward pass needs only there, and without dropout nothing differs."""
+        """Stay in training mode: only there cuDNN keeps what a backward needs, and without dropout the values are equal."""
         super().train(True)
         return self
 
@@ -70,8 +70,8 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
     Questions are padded on the left, and the padding's word vector takes part in the GRU, as in the authors' code.
 
     Note:
-        Nothing but the GRU's matrices gets the authors' Kaiming initialisation; in their code it has no effect on
-        weight-normalised layers. Unlike theirs, this one takes a batch of one.
+        Only the GRU's matrices get the authors' Kaiming initialisation; in their code it has no effect on
+        weight-normalised layers. Unlike their model, this one accepts a batch of one.
 
     References:
         Anderson et al., arXiv 1707.07998; Ying et al., arXiv 2206.11212.
@@ -116,7 +116,7 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
                     nn.init.uniform_(parameter, -bound, bound)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight)
-            # transformers marks what it has read from a file; a slice loses the mark.
+            # transformers marks parameters read from a file and does not draw them anew, but a slice loses the mark.
             if not getattr(module.weight, "_is_hf_initialized", False):
                 nn.init.zeros_(module.weight[module.padding_idx])
 
@@ -146,8 +146,9 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         """Answer questions from boxes.
 
         With ``keep`` the model behaves as if boxes with keep False held ``fill``; values and gradients are those of the
-        edited copies, but the boxes are projected once and the copies are never made. In training the copies of a row
-        share the units that attention drops. Then ``rows`` = copies * batch, copy by copy; otherwise ``rows`` = batch.
+        edited copies, but the boxes are projected once and the copies are never made. In training, all copies of one
+        question share one draw of the attention dropout. With ``keep``, ``rows`` is copies * batch, copy by copy;
+        otherwise it is batch.
 
         Args:
             input_ids: (batch, length) int64; not read if ``question_embedding`` is given.
@@ -156,7 +157,7 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
             attention_mask: Ignored: padding on the left takes part.
             visual_attention_mask: (batch or rows, objects), 0 = padding.
             labels: (batch or rows, classes) soft scores in [0, 1], or (batch or rows,) int64 classes.
-            question_embedding: (batch or rows, hidden) of an earlier call; without ``keep`` rows is a multiple of its length.
+            question_embedding: (batch or rows, hidden) of an earlier call; without ``keep``, batch is a multiple of its length.
             box_projection: (batch, objects, hidden) of an earlier call with the same ``visual_feats``.
             keep: (rows, objects) bool.
             fill: What the other boxes hold: a number, or a tensor that broadcasts against ``visual_feats`` or against
@@ -212,14 +213,14 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         return self.question_encoder.encode(words)
 
     def _scores(self, projected: Tensor, question: Tensor, keep: Tensor | None, filled: Tensor | None) -> Tensor:
-        # w . (p * g) = p . (w * g): the question and the weights are multiplied once, not once a box.
+        # w . (p * g) = p . (w * g): the question and the weights are multiplied once, not once per box.
         gate = functional.relu(self.question_projection(question)) * self.attention_score.weight
         rate = self.config.attention_dropout if self.training else 0.0
-        # One draw for all copies of a row: what differs between them is the edit alone, and no copy's units are made.
+        # One draw for all copies of a question: they differ by the edit alone, and no copies of the mask are made.
         drop = functional.dropout(torch.ones_like(projected), rate) if rate else None
         scores = _dots(projected, gate, drop)
         if keep is not None and filled is not None:
-            # The fill is projected in its own shape: once for a constant.
+            # The fill is projected before it is broadcast: a constant is projected once.
             other = self.project(filled.expand(*filled.shape[:2], self.config.visual_feat_dim))
             scores = choose(keep, scores, _dots(other, gate, drop), len(projected))
         return scores + self.attention_score.bias
@@ -240,7 +241,7 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
 
 
 def _dots(projected: Tensor, gate: Tensor, drop: Tensor | None) -> Tensor:
-    """(n, objects, hidden), (m, hidden) -> (max(n, m), objects): the sum over hidden of units that ``drop`` scales."""
+    """(n, objects, hidden), (m, hidden) -> (max(n, m), objects): the sum of ``projected * drop * gate`` over hidden."""
     if drop is not None:
         projected = projected * repeat_rows(drop, max(len(projected), len(drop)))
     rows = max(len(projected), len(gate))
@@ -257,7 +258,7 @@ def _masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
             "(batch, objects) is needed, 0 = padding."
         )
     real = repeat_rows(mask, len(scores)).bool()
-    # The lowest number, not -inf: a row of nothing but padding would be nan, and so would its gradient.
+    # The lowest number, not -inf: with -inf, scores of padding alone would give nan, and so would their gradient.
     return scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(~real, 0.0)
 
 

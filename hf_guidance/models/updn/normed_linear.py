@@ -46,7 +46,7 @@ class NormedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., inputs) to (..., outputs)."""
-        # The output is stretched, not the weight: no second weight is made in every call.
+        # The output is scaled, not the weight, so that no call makes a second weight.
         return torch.addcmul(self.bias, functional.linear(x, self.direction), self._stretch())
 
     def _stretch(self) -> Tensor:

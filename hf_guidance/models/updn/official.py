@@ -33,7 +33,8 @@ OFFICIAL_NAMES: Mapping[str, str] = _PARAMETERS | {
 def load_official_weights(model: UpDnForQuestionAnswering, state: Mapping[str, Tensor]) -> None:
     """Load the parameters of the authors' "updn_ramen" model (arXiv 2206.11212) into this one.
 
-    Their GRU cell ``h' = n + z (h - n)``, ``n = tanh(W x + b + r (U h + c))`` is torch's, with the gates in the same order.
+    Their GRU cell ``h' = n + z (h - n)``, ``n = tanh(W x + b + r (U h + c))`` is that of torch, with the gates in
+    the same order.
 
     Args:
         model: A model of the same sizes.
@@ -49,7 +50,7 @@ def load_official_weights(model: UpDnForQuestionAnswering, state: Mapping[str, T
     missing, unknown = sorted(OFFICIAL_NAMES.keys() - given.keys()), sorted(given.keys() - OFFICIAL_NAMES.keys())
     if missing or unknown:
         raise ValueError(
-            f"This is no state dict of the authors' updn_ramen model: missing {missing}, unknown {unknown}; "
+            f"This is not a state dict of the authors' updn_ramen model: missing {missing}, unknown {unknown}; "
             "its weight normalisation is of the old form (weight_g, weight_v)."
         )
     parameters = dict(model.named_parameters())

@@ -1,4 +1,4 @@
-"""Questions to word indices, as UpDn's authors do it."""
+"""From questions to word indices, with the rules of UpDn's authors."""
 
 from __future__ import annotations
 
@@ -22,25 +22,27 @@ def word_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """Make a tokenizer of whole words, with the rules of the code of arXiv 2206.11212.
 
-    Lower case; commas, question marks, full stops and double quotes go; hyphens become blanks; "'s" and "n't" become
-    words of their own ("'s", "not"), "$" becomes "dollar". Word i has index i; index ``len(vocabulary)`` is padding, and
-    every unknown word. The first ``max_length`` words count; shorter questions are padded on the left.
+    Questions are lower-cased; commas, question marks, full stops and double quotes are removed; hyphens become blanks; "'s"
+    and "n't" become separate words ("'s", "not"), "$" becomes "dollar". Word i has index i; index ``len(vocabulary)`` stands
+    for padding and for every unknown word. Only the first ``max_length`` words are read; shorter questions are padded on the
+    left.
 
-    Call it with ``padding="max_length", truncation=True`` for rows of ``max_length``, which the authors' models expect.
+    Call it with ``padding="max_length", truncation=True`` for ``max_length`` indices per question, which the authors' models
+    expect.
     An empty question, or one of punctuation alone, comes out as padding alone with ``attention_mask`` 0; one of unknown
     words has the same indices with ``attention_mask`` 1 where the words are.
 
     Args:
         questions_or_vocabulary: Questions, whose words are numbered in the order of their first occurrence; or
-            word -> index, with the indices 0 to V - 1 (``get_vocab()`` of such a tokenizer, too). A word that the rules
+            word -> index, with the indices 0 to V - 1 (or ``get_vocab()`` of such a tokenizer). A word that the rules
             take apart, such as "t-shirt", is never found.
-        max_length: Words a question.
+        max_length: Words per question.
 
     Returns:
         A tokenizer; ``len(tokenizer)`` is V + 1, the ``vocab_size`` that UpDnConfig needs.
 
     Raises:
-        ValueError: No word at all, indices that leave gaps, ``max_length`` below 1, or something that is no text.
+        ValueError: No word at all, indices that leave gaps, ``max_length`` below 1, or a question that is not text.
 
     Example:
         >>> tokenizer = word_tokenizer(dataset["question"])
@@ -73,7 +75,7 @@ def _vocabulary_of(questions: Iterable[str]) -> dict[str, int]:
     vocabulary: dict[str, int] = {}
     for number, question in enumerate(questions):
         if not isinstance(question, str):
-            raise ValueError(f"Question {number} is {question!r}, which is no text.")
+            raise ValueError(f"Question {number} is {question!r}, which is not text.")
         for word in _NORMALIZER.normalize_str(question).split():
             vocabulary.setdefault(word, len(vocabulary))
     if not vocabulary:
@@ -86,7 +88,7 @@ def _checked(vocabulary: Mapping[str, int]) -> dict[str, int]:
     if not words or sorted(words.values()) != list(range(len(words))):
         raise ValueError(
             f"A vocabulary of {len(words)} words needs each of the indices 0 to {len(words) - 1} once; it has "
-            f"{sorted(words.values())[:5]} to {max(words.values(), default=None)}. {PADDING} comes after them by itself."
+            f"{sorted(words.values())[:5]} to {max(words.values(), default=None)}. {PADDING} is added after them."
         )
     if vocabulary.get(PADDING, len(words)) != len(words):
         raise ValueError(f"{PADDING} has index {vocabulary[PADDING]}; it must come last, at {len(words)}.")

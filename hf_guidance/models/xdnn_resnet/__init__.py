@@ -1,1 +1,1 @@
-"""X-DNN ResNets (arXiv 2111.07668): nets without biases."""
+"""X-DNN ResNets (arXiv 2111.07668): networks without biases."""

@@ -13,23 +13,23 @@ from hf_guidance.models.shared.resnet_sizes import check_sizes, listed, sizes_of
 class XDNNResNetConfig(PreTrainedConfig):  # type: ignore[misc]
     """Sizes of ``XDNNResNetForImageClassification``; the defaults are those of ResNet-50.
 
-    The fields are named as in transformers' ResNetConfig. The classes are ``id2label``; ``num_labels`` sets their number
-    alone.
+    The fields are named as in transformers' ResNetConfig. The classes are ``id2label``; ``num_labels`` sets only
+    their number.
 
     Args:
         num_channels: Channels of the image.
-        embedding_size: Channels behind the first convolution.
-        hidden_sizes: Channels that each stage puts out.
+        embedding_size: Channels after the first convolution.
+        hidden_sizes: Channels after each stage.
         depths: Blocks of each stage.
-        layer_type: "basic" (two 3x3 convolutions a block) or "bottleneck" (1x1, 3x3, 1x1; inner channels a quarter).
+        layer_type: "basic" (two 3x3 convolutions per block) or "bottleneck" (1x1, 3x3, 1x1 with a quarter of the channels).
         downsample_in_stem: Whether max pooling follows the first convolution.
-        head_bias: Whether the logits have a bias, as in the released code of arXiv 2303.11932. Without it attributions add
-            up to the logit itself.
+        head_bias: Whether the logits have a bias, as in the released code of arXiv 2303.11932. Without it, attributions
+            add up to the logit itself.
         **kwargs: What every configuration takes, such as ``num_labels`` or ``problem_type``.
 
     Raises:
-        ValueError: A size that is no whole number or below 1, stages that do not match, an unknown layer type, or channels
-            that a bottleneck cannot divide by 4.
+        ValueError: A size that is not a whole number or is below 1, stages that do not match, an unknown layer type, or
+            channels that a bottleneck cannot divide by 4.
 
     Example:
         >>> config = XDNNResNetConfig.of_depth(18, num_labels=20, problem_type="multi_label_classification")
@@ -64,7 +64,7 @@ class XDNNResNetConfig(PreTrainedConfig):  # type: ignore[misc]
 
         Args:
             depth: 18, 34, 50 or 101.
-            **fields: What else the configuration takes; wins over the depth's.
+            **fields: Other fields of the configuration; they override those of the depth.
 
         Raises:
             ValueError: Another depth; lists those known.

@@ -5,7 +5,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 
 class XDNNImageProcessor(ViTImageProcessor):  # type: ignore[misc]
-    """Converts to RGB, resizes to (height, width), bilinear, and normalises by mean and deviation of ImageNet's colours.
+    """Convert to RGB, resize to (height, width) bilinearly, and normalise by mean and deviation of ImageNet's colours.
 
     Zero, the baseline of integrated gradients on a bias-free network, is then the mean colour.
 

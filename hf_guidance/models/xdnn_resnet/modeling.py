@@ -16,14 +16,14 @@ from hf_guidance.models.xdnn_resnet.configuration import XDNNResNetConfig
 
 
 class XDNNConvolution(nn.Conv2d):
-    """A convolution without bias that keeps the size but for its stride, and knows how it begins.
+    """A convolution without bias that changes the size only by its stride, and draws its initial weights.
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
+        inputs: Input channels.
+        outputs: Output channels.
         side: Height and width of the kernel, odd.
-        stride: Of the kernel.
-        scale: Factor of the first weights, whose variance is ``2 / (outputs * side²)`` (He's, by outputs).
+        stride: Stride of the kernel.
+        scale: Factor of the initial weights, whose variance is ``2 / (outputs * side²)`` without it (He's, by outputs).
     """
 
     def __init__(self, inputs: int, outputs: int, side: int, stride: int = 1, scale: float = 1.0) -> None:
@@ -44,7 +44,7 @@ class XDNNStem(nn.Module):
         self.pooling = nn.MaxPool2d(3, 2, 1) if config.downsample_in_stem else nn.Identity()
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(rows, channels, height, width) to (rows, embedding_size, ...)."""
+        """(batch, channels, height, width) to (batch, embedding_size, ...)."""
         return self.pooling(functional.relu(self.convolution(pixels)))  # type: ignore[no-any-return]
 
 
@@ -52,11 +52,11 @@ class XDNNBlock(nn.Module):
     """``relu(branch(x) + shortcut(x))``: convolutions with ReLU between them, and a 1x1 convolution where sizes change.
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        stride: Of the 3x3 convolution, the first one of a basic block.
+        inputs: Input channels.
+        outputs: Output channels.
+        stride: Stride of the 3x3 convolution, in a basic block of the first one.
         bottleneck: 1x1, 3x3 and 1x1 instead of two 3x3 convolutions.
-        blocks: Blocks of the whole network.
+        blocks: Number of blocks in the whole network.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, bottleneck: bool, blocks: int) -> None:
@@ -73,7 +73,7 @@ class XDNNBlock(nn.Module):
         self.shortcut = XDNNConvolution(inputs, outputs, 1, stride) if changes else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(rows, inputs, height, width) to (rows, outputs, height / stride, width / stride)."""
+        """(batch, inputs, height, width) to (batch, outputs, height / stride, width / stride)."""
         inside = x
         for index, convolution in enumerate(self.convolutions):
             inside = convolution(functional.relu(inside) if index else inside)
@@ -84,15 +84,15 @@ class XDNNResNetForImageClassification(SameDepth):
     """A ResNet without biases and without normalisation, an X-DNN (arXiv 2111.07668).
 
     Convolutions, ReLU, max pooling and the mean are positively homogeneous, so ``logits(a x) - bias = a (logits(x) - bias)``
-    for ``a > 0``, with the bias of the head, the only one there may be. Hence integrated gradients with baseline 0 are
-    input times gradient, exactly, and add up to the logit without its bias (arXiv 2111.07668, section 3).
+    for ``a > 0``, where bias is that of the head, the only one the network may have. Hence integrated gradients with
+    baseline 0 are exactly input times gradient, and add up to the logit without its bias (arXiv 2111.07668, section 3).
 
-    Without normalisation it begins as Fixup has it (arXiv 1901.09321, section 3): the last convolution of every branch and
-    the head are zero, the others are He's, those inside the L branches of m layers times ``L^(-1 / (2m - 2))``. So logits and
-    attributions are zero before the first step.
+    As there is no normalisation, the weights begin as in Fixup (arXiv 1901.09321, section 3): the last convolution of every
+    branch and the head are zero, all others are He's, those inside the L branches of m layers times
+    ``L^(-1 / (2m - 2))``. So logits and attributions are zero before the first step.
 
     Note:
-        The released code draws the first convolution as torch does by default, and arXiv 2303.11932's the new head.
+        The released code draws the first convolution by torch's default, and that of arXiv 2303.11932 the new head, too.
 
     Example:
         >>> model = XDNNResNetForImageClassification(XDNNResNetConfig.of_depth(50, num_labels=20))
@@ -126,22 +126,23 @@ class XDNNResNetForImageClassification(SameDepth):
         """Classify images.
 
         Args:
-            pixel_values: (rows, channels, height, width) float, brought to the dtype of the weights; zero is the baseline,
-                which is the mean colour with an image processor that subtracts it.
-            labels: (rows,) integer classes, or (rows, classes) in [0, 1] for several; ``config.problem_type`` decides if set.
+            pixel_values: (batch, channels, height, width) float, cast to the dtype of the weights. Zero is the baseline; with
+                an image processor that subtracts the mean colour, it is that colour.
+            labels: (batch,) integer classes, or (batch, classes) in [0, 1] for several; ``config.problem_type`` decides if
+                it is set.
             return_dict: False gives a tuple.
 
         Returns:
-            ImageClassifierOutputWithNoAttention with ``logits`` (rows, classes), and ``loss`` if labels were given.
+            ImageClassifierOutputWithNoAttention with ``logits`` (batch, classes), and ``loss`` if labels were given.
 
         Raises:
-            ValueError: No images, or of another shape, or labels that do not fit.
+            ValueError: No images, images of another shape, or labels that do not fit.
         """
         channels = self.config.num_channels
         if pixel_values is None or pixel_values.dim() != 4 or pixel_values.shape[1] != channels:
             given = None if pixel_values is None else tuple(pixel_values.shape)
             raise ValueError(
-                f"pixel_values has shape {given}; (rows, {channels}, height, width) is needed (config.num_channels), as "
+                f"pixel_values has shape {given}; (batch, {channels}, height, width) is needed (config.num_channels), as "
                 "XDNNImageProcessor gives for 3."
             )
         if pixel_values.is_floating_point():
@@ -153,7 +154,7 @@ class XDNNResNetForImageClassification(SameDepth):
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Any:
         kind = self.config.problem_type
-        if kind != "regression" and (kind is not None or self.config.num_labels > 1):  # one logit alone is a regression
+        if kind != "regression" and (kind is not None or self.config.num_labels > 1):  # a single logit means regression
             labels = fitting_labels(labels, logits, kind)
         return self.loss_function(labels, logits, self.config)
 

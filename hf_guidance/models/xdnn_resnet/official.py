@@ -16,7 +16,7 @@ from hf_guidance.models.xdnn_resnet.modeling import XDNNResNetForImageClassifica
 
 _HEAD = ("fc.weight", "fc.bias")
 _STATES = ("state_dict", "model")
-"""Where checkpoints keep the parameters: of arXiv 2111.07668's code, of arXiv 2303.11932's."""
+"""Keys of the parameters in checkpoints: of the code of arXiv 2111.07668, of the code of arXiv 2303.11932."""
 
 
 def load_official_xdnn(
@@ -24,8 +24,8 @@ def load_official_xdnn(
 ) -> None:
     """Load the parameters of an ``xfixup_resnet`` (arXiv 2111.07668, visinf/fast-axiomatic-attribution) into a model.
 
-    Also of those that arXiv 2303.11932's code trains from it, whose head has a bias. A head bias that the file lacks is
-    zero.
+    It also loads the models that the code of arXiv 2303.11932 trains from it, whose head has a bias. If the file has no head
+    bias, it is set to zero.
 
     Note:
         Checked by values: the authors' bottlenecks, stem and head in a small network, and whole networks of depth 18 and 50
@@ -33,13 +33,14 @@ def load_official_xdnn(
         ``xfixup_resnet50_model_best.pth.tar`` itself was not at hand.
 
     Args:
-        model: A model of the same sizes; it is left as it was when something does not fit.
+        model: A model of the same sizes; it stays unchanged if something does not fit.
         source: Path of a checkpoint, or its state dict; names may begin with "module.", as DataParallel writes them.
         head: False leaves the model's head alone, which may then have other classes.
 
     Raises:
-        ValueError: Parameters are missing, unknown, of other shapes or not finite; names them, and the depth that the file
-            seems to have. Or the model is of another kind, or the file holds more than plain data (see ``read_checkpoint``).
+        ValueError: Parameters are missing, unknown, of other shapes or not finite; the message names them, and the depth
+            that the file seems to have. Or the model is of another kind, or the file holds more than plain data (see
+            ``read_checkpoint``).
 
     Example:
         >>> model = XDNNResNetForImageClassification(XDNNResNetConfig.of_depth(50, num_labels=20))
@@ -64,7 +65,7 @@ def _state(source: str | PathLike[str] | Mapping[str, Any]) -> dict[str, Tensor]
         loaded = loaded[name] if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping) else loaded
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise ValueError(
-            f"This is no state dict, nor a checkpoint with one at {' or '.join(map(repr, _STATES))}: "
+            f"This is neither a state dict nor a checkpoint with one at {' or '.join(map(repr, _STATES))}: "
             f"{sorted(map(str, loaded))[:5] if isinstance(loaded, Mapping) else type(loaded).__name__}."
         )
     return {name.removeprefix("module."): value for name, value in loaded.items()}
@@ -80,7 +81,7 @@ def _official(model: XDNNResNetForImageClassification) -> dict[str, Tensor]:
 def _of_block(name: str) -> str:
     match = re.fullmatch(r"stages\.(\d+)\.(\d+)\.(shortcut|convolutions\.(\d+))\.weight", name)
     if not match:
-        return name  # of a module that was put in: the file lacks it
+        return name  # of a module that was added to the model: the file lacks it
     stage, block, _, index = match.groups()
     return f"layer{int(stage) + 1}.{block}.{'downsample' if index is None else f'conv{int(index) + 1}'}.weight"
 
@@ -103,16 +104,16 @@ def _check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
 
 def _advice(given: Mapping[str, Tensor], unknown: list[str], missing: list[str], shapes: Mapping[str, str]) -> str:
     if any(re.search(r"\.(scale|bias\d[ab])$", name) for name in unknown):
-        return "They have biases and scales: a Fixup ResNet, no X-DNN."
+        return "They have biases and scales: a Fixup ResNet, not an X-DNN."
     if any(re.search(r"\.(running_var|bn\d\.weight)$", name) for name in unknown):
-        return "They have BatchNorm: an ordinary ResNet, no X-DNN."
+        return "They have BatchNorm: an ordinary ResNet, not an X-DNN."
     if {*unknown, *missing, *shapes} == {"fc.bias"}:
         return "Build the model with head_bias=True, or leave its head alone with head=False."
     if {*unknown, *missing, *shapes} <= set(_HEAD):
         return "Only the head differs; leave it alone with head=False."
     depth = _depth(given)
     if depth is None:
-        return "They are of no ResNet-18 to -101; build the model with the sizes of the checkpoint."
+        return "They do not belong to a ResNet-18 to -101; build the model with the sizes of the checkpoint."
     return f"They seem to be of depth {depth}; build the model with XDNNResNetConfig.of_depth({depth})."
 
 

@@ -86,7 +86,7 @@ def draw_fronts(rows: Sequence[Mapping[str, Any]], sweep: Sweep, output_dir: str
     for row in rows:
         kind: tuple[str, ...] = (row["model"], row["attribution"], row["layer"])
         run = sweep.fingerprint({axis: row[axis] for axis in AXES})
-        fix = f"remove the row of run {run} from {sweep.file}, and the next call does it again"
+        fix = f"remove the line of run {run} from {sweep.file}, and the next call does it again"
         if row["loss"] == "baseline":
             base.setdefault(kind, _metrics(row, "val_", int | float, sweep.file, fix))
             continue

@@ -201,7 +201,7 @@ def test_unlabelled_rows_can_only_be_predicted():
         ({"labels": ["dog"]}, r"image_id 'a'.*labels \['dog'\]; give class indices as integers"),
         ({"labels": [1.0]}, r"labels \[1\.0\]; give class indices"),
         ({"labels": [True]}, r"labels \[True\]; give class indices"),
-        ({"mask": Image.new("L", (10, 10))}, r"mask of size \(10, 10\).*resize"),
+        ({"mask": Image.new("L", (10, 10))}, r"mask has size \(10, 10\).*resize"),
         ({"importance": np.full((48, 64), np.nan)}, "NaN"),
         ({"importance": np.full((48, 64), 200.0)}, r"importance in \[0, 200\]"),
         ({"image": None}, "no PIL image"),

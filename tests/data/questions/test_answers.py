@@ -106,7 +106,7 @@ def test_saved_and_loaded(tmp_path):
     assert vocabulary.id2label == {0: "café", 1: "no"}
     for content in ("[]", "{", '{"answers": "yes", "scoring": "auto", "raw": false}'):
         (tmp_path / "wrong.json").write_text(content)
-        with pytest.raises(ValueError, match=r"wrong\.json is no answer vocabulary"):
+        with pytest.raises(ValueError, match=r"wrong\.json is not an answer vocabulary"):
             AnswerVocabulary.load(tmp_path / "wrong.json")
 
 

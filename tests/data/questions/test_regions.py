@@ -158,16 +158,16 @@ def test_files_cut_short(tmp_path, arrays):
     numpy_store = write_numpy(tmp_path, *arrays)
     content = (tmp_path / "features.npy").read_bytes()
     (tmp_path / "features.npy").write_bytes(content[:-40])
-    with pytest.raises(ValueError, match=r"features\.npy is no whole \.npy file"):
+    with pytest.raises(ValueError, match=r"features\.npy is not a complete \.npy file"):
         numpy_store()
     store = write_hdf5(tmp_path, arrays[0], six_columns(arrays[1]))
     content = (tmp_path / "train36.hdf5").read_bytes()
     for length in (len(content) - 100, 700, 0):
         (tmp_path / "train36.hdf5").write_bytes(content[:length])
-        with pytest.raises(ValueError, match=r"train36\.hdf5 is no whole HDF5 file"):
+        with pytest.raises(ValueError, match=r"train36\.hdf5 is not a complete HDF5 file"):
             store()
     (tmp_path / "regions.lmdb").mkdir()
-    with pytest.raises(ValueError, match="is no LMDB environment"):
+    with pytest.raises(ValueError, match="is not an LMDB environment"):
         RegionFeatures.from_lmdb(tmp_path / "regions.lmdb")
 
 
@@ -217,10 +217,10 @@ def test_ids(tmp_path, arrays):
         store(ids=[1, 2])
     with pytest.raises(ValueError, match=r"rows \{'1': 3\} among them"):
         store(ids={1: 3})
-    with pytest.raises(ValueError, match="1 image ids are there twice"):
+    with pytest.raises(ValueError, match="1 image ids are listed twice"):
         store(ids=[1, 1, 2])
     (tmp_path / "ids.json").write_text("{")
-    with pytest.raises(ValueError, match="no well-formed JSON"):
+    with pytest.raises(ValueError, match="is not well-formed JSON"):
         store(ids=tmp_path / "ids.json")
     (tmp_path / "ids.json").write_text("3")
     with pytest.raises(ValueError, match="holds a int; allowed: a list of image ids"):
@@ -248,11 +248,11 @@ def test_pickles_run_nothing(tmp_path, capsys):
         assert loaded["c"].dtype == np.int64
     for evil in (Evil(), [Evil()], {"a": Evil()}, np.array([Evil()])):
         (tmp_path / "evil.pkl").write_bytes(pickle.dumps(evil))
-        with pytest.raises(ValueError, match=r"evil\.pkl (holds|is no whole pickle)"):
+        with pytest.raises(ValueError, match=r"evil\.pkl (holds|is not a complete pickle)"):
             print(safe_load(tmp_path / "evil.pkl"))
     assert "run" not in capsys.readouterr().out
     (tmp_path / "cut.pkl").write_bytes(pickle.dumps(plain)[:-5])
-    with pytest.raises(ValueError, match=r"cut\.pkl is no whole pickle"):
+    with pytest.raises(ValueError, match=r"cut\.pkl is not a complete pickle"):
         safe_load(tmp_path / "cut.pkl")
 
 

@@ -113,7 +113,7 @@ def of(*points, bins=0.005, key="a"):
         (lambda: pareto_indices([[0.5, 0.6], [0.5]]), "give the same metrics of every point"),
         (lambda: pareto_indices([[0.5, 0.6], [0.5, np.nan]]), r"points \[1\] hold NaN or infinity"),
         (lambda: pareto_indices([[np.inf]]), r"points \[0\] hold NaN"),
-        (lambda: pareto_indices([["a"]]), "points are no numbers"),
+        (lambda: pareto_indices([["a"]]), "points are not numbers"),
         (lambda: pareto_indices([[0.5, 0.6]], (0.1, 0.1, 0.1)), "3 bins for 2 metrics"),
         (lambda: ParetoFront(0), "bins=0; give one positive number"),
         (lambda: ParetoFront(-0.1), "bins=-0.1"),

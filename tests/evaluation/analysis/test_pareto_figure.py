@@ -67,10 +67,10 @@ def test_without_matplotlib(tmp_path, monkeypatch):
         (RUNS, {"planes": []}, "2 runs and 0 planes"),
         (RUNS | {"PPCE": []}, {}, "run 'PPCE' has no points, so it has no front"),
         ({"a": [{"f1": 1.0, "epg": 0.5}]}, {}, r"point 0 of run 'a' lacks \['attribution_iou'\]; it has \['epg', 'f1'\]"),
-        (RUNS, {"baseline": {"f1": 0.8, "epg": None, "attribution_iou": 0.1}}, "baseline: epg is None, no finite number"),
-        ({"a": [{"f1": "1", "epg": 0.5, "attribution_iou": 0.1}]}, {}, "point 0 of run 'a': f1 is '1', no finite number"),
+        (RUNS, {"baseline": {"f1": 0.8, "epg": None, "attribution_iou": 0.1}}, "baseline: epg is None, not a finite number"),
+        ({"a": [{"f1": "1", "epg": 0.5, "attribution_iou": 0.1}]}, {}, "point 0 of run 'a': f1 is '1', not a finite number"),
         (RUNS, {"baseline": {"f1": 0.8}}, r"baseline lacks \['attribution_iou', 'epg'\]; it has \['f1'\]"),
-        ({"a": [BASELINE | {"epg": float("nan")}]}, {}, "point 0 of run 'a': epg is nan, no finite number"),
+        ({"a": [BASELINE | {"epg": float("nan")}]}, {}, "point 0 of run 'a': epg is nan, not a finite number"),
     ],
 )  # fmt: skip
 def test_bad_input(tmp_path, runs, options, message):

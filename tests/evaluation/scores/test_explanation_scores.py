@@ -267,7 +267,7 @@ def test_class_indices_as_labels():
         ({"levels": (0.5, 1.0)}, r"levels=\(0\.5, 1\.0\); give shares"),
         ({"levels": ()}, r"levels=\(\)"),
         ({"inv_draws": 0}, "inv_draws=0; give at least 1"),
-        ({"batches": []}, "batches holds none"),
+        ({"batches": []}, "batches holds no batch"),
         (
             {"attribution": Gradient(channels="keep", target=PredictedLogit())},
             r"gives \(7, 4, 5\) and column 'importance'",

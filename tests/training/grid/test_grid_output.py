@@ -54,7 +54,7 @@ def test_damaged_rows_and_fronts_name_the_file_and_the_run(tmp_path, values, rec
         file.parent.mkdir(parents=True)
         file.write_text(record)
     run = sweep.fingerprint(CELL if "grid.csv" in message else guided)
-    with pytest.raises(ValueError, match=rf"{message}.*remove the row of run {run} from .*grid.csv"):
+    with pytest.raises(ValueError, match=rf"{message}.*remove the line of run {run} from .*grid.csv"):
         draw_fronts([{**CELL, **values}, guided], sweep, str(tmp_path))
 
 
