@@ -41,7 +41,9 @@ def parts(kind):
 @pytest.mark.parametrize("kind", NUMBERS)
 def test_every_checkpoint_evaluates_to_the_same_numbers(kind, tmp_path):
     model, rows, others = parts(kind)
-    args = GuidanceArguments(str(tmp_path), per_device_eval_batch_size=8, report_to="none", use_cpu=True, disable_tqdm=True)
+    args = GuidanceArguments(
+        str(tmp_path), per_device_eval_batch_size=8, report_to="none", use_cpu=True, disable_tqdm=True
+    )
     guidance = Guidance.load(HERE / kind)
     trainer = GuidedTrainer(model, args, train_dataset=rows, eval_dataset=rows, guidance=guidance, **others)
     found = trainer.evaluate()

@@ -21,8 +21,7 @@ from transformers import (
 
 from hf_guidance.attributions import InputXGradient
 from hf_guidance.families import family_of
-from hf_guidance.forward import ExplainedRows, Forward
-from hf_guidance.forward import calls
+from hf_guidance.forward import ExplainedRows, Forward, calls
 from hf_guidance.guidance import Guidance
 from hf_guidance.objectives import Energy
 from hf_guidance.training.compatibility import use_differentiable_attention

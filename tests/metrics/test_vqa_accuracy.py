@@ -44,7 +44,7 @@ def test_single_answer_is_exact_match(load):
 
 
 def test_normalises_as_the_library(load):
-    """The file stands alone, so it repeats hf_guidance.answers; they must not drift apart."""
+    """The file stands alone, so it repeats hf_guidance.data.questions.answers; they must not drift apart."""
     metric = load("vqa_accuracy")
     for one, other in itertools.product(RAW, RAW):
         same = normalize_answer(one) == normalize_answer(other)
