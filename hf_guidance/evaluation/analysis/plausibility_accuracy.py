@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 
 from hf_guidance.common.checks import check_choice
 
@@ -45,7 +44,7 @@ class Trend:
 
     def probability(self, plausibility: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """P(right) at given plausibilities."""
-        return np.asarray(expit(self.intercept + self.slope * np.asarray(plausibility, dtype=np.float64)))
+        return _sigmoid(self.intercept + self.slope * np.asarray(plausibility, dtype=np.float64))
 
 
 def faithfulness_groups(
@@ -154,7 +153,7 @@ def _logistic(right: Any, x: Any, steps: int = 50) -> tuple[float, float, float,
     weights = np.zeros(2)
     converged = False
     for _ in range(steps):
-        p = expit(design @ weights)
+        p = _sigmoid(design @ weights)
         information = (design * (p * (1 - p))[:, None]).T @ design
         if np.linalg.cond(information) > 1e12:
             break
@@ -166,3 +165,9 @@ def _logistic(right: Any, x: Any, steps: int = 50) -> tuple[float, float, float,
     if not converged:
         return float(weights[0]), float(weights[1]), float("nan"), False
     return float(weights[0]), float(weights[1]), float(np.sqrt(np.linalg.inv(information)[1, 1])), True
+
+
+def _sigmoid(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    from scipy.special import expit  # imported here: the package is imported without scipy
+
+    return np.asarray(expit(values))
