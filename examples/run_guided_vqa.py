@@ -24,6 +24,7 @@ from hf_guidance import (
     with_annotated_fraction,
 )
 from hf_guidance.attributions import Gradient, PredictedLogit
+from hf_guidance.common.checks import check_choice
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.regions import RegionFeatures
@@ -83,8 +84,7 @@ def chosen_guidance(choice: GuidanceChoice, model_type: str) -> Guidance:
         known = sorted(
             set(recipes.__all__) - {"THRESHOLDS", "RANDOM_IMPORTANCE", "random_supervision", "model_guidance"}
         )
-        if choice.recipe not in known:
-            raise ValueError(f"recipe={choice.recipe!r} is unknown; choose one of {known}.")
+        check_choice("recipe", choice.recipe, known)
         recipe, options = getattr(recipes, choice.recipe), json.loads(choice.recipe_options)
         if "model" in inspect.signature(recipe).parameters:
             options = {"model": model_type} | options
@@ -93,8 +93,7 @@ def chosen_guidance(choice: GuidanceChoice, model_type: str) -> Guidance:
 
 
 def build_model(choice: ModelArguments, tokenizer: Any, answers: AnswerVocabulary, dims: int) -> Any:
-    if choice.model_type not in SMALL:
-        raise ValueError(f"model_type={choice.model_type!r} is unknown; choose one of {sorted(SMALL)}.")
+    check_choice("model_type", choice.model_type, sorted(SMALL))
     fields = SMALL[choice.model_type] | json.loads(choice.model_config)
     fields |= {"vocab_size": len(tokenizer), "visual_feat_dim": dims, "id2label": answers.id2label,
                "label2id": answers.label2id}  # fmt: skip

@@ -1,4 +1,4 @@
-"""The order of rooms: each imports only those above it, for types too; and the limits of size and speed that hold."""
+"""The order of rooms: each imports only those before it, for types too; and the limits of size and speed that hold."""
 
 import ast
 import subprocess
@@ -17,14 +17,14 @@ MAX_ENTRIES, MAX_FLOORS = 15, 12
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_point_upwards(module):
+def test_imports_point_to_rooms_before(module):
     own = room(module)
     if own is None:
         return
-    assert own in ROOMS, f"{own} has no place in ROOMS: put it below everything that it imports"
+    assert own in ROOMS, f"{own} has no place in ROOMS: put it after everything that it imports"
     for other in modules_imported(MODULES[module]):
         assert other != "hf_guidance", f"{module} imports from the face of the package"
-        assert ROOMS.index(room(other)) <= ROOMS.index(own), f"{module} imports {other} from below"
+        assert ROOMS.index(room(other)) <= ROOMS.index(own), f"{module} imports {other}, which comes after"
     if own == "evaluation":
         assert not any(room(other) == "recipes" for other in modules_imported(MODULES[module]))
     uses = any(name.split(".")[0] == "transformers" for name in imported(MODULES[module]))

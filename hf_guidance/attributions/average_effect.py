@@ -59,6 +59,11 @@ class AverageEffect(Perturbation):
         check_count("samples", self.samples, self, 2, ONE_TELLS_NOTHING)
 
     @property
+    def explains_one_place(self) -> bool:
+        """See the base."""
+        return self.samples == 2
+
+    @property
     def views(self) -> tuple[View, ...]:
         """The coalitions."""
         return (self.view(Flip() if self.samples == 2 else Coalitions(self.samples)),)

@@ -59,6 +59,11 @@ class KeepOneIn(Perturbation):
             check_count("budget", self.budget, self)
 
     @property
+    def explains_one_place(self) -> bool:
+        """See the base."""
+        return self.budget == 1
+
+    @property
     def views(self) -> tuple[View, ...]:
         """The view that keeps one place per copy, and the view that keeps nothing."""
         return self.view(OneBox(self.budget)), self.view(Nothing())

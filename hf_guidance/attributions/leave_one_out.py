@@ -61,6 +61,11 @@ class LeaveOneOut(Perturbation):
             check_count("budget", self.budget, self)
 
     @property
+    def explains_one_place(self) -> bool:
+        """See the base."""
+        return self.budget == 1
+
+    @property
     def views(self) -> tuple[View, ...]:
         """The view that leaves one place out per copy."""
         return (self.view(OneBox(self.budget, leave_out=True)),)

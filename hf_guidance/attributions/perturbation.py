@@ -29,6 +29,11 @@ class Perturbation(Attribution):
         """The views whose scores the method reads."""
         raise NotImplementedError(f"{type(self).__name__} must define views.")
 
+    @property
+    def explains_one_place(self) -> bool:
+        """Whether only one place per explained row can be other than 0, so that a normalised map is constant."""
+        return False
+
     def view(self, keep: Keep) -> View:
         """The view with this keep that edits the method's layer."""
         return View(keep, self.replace, layer=self.layer)

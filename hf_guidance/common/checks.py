@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection
 from typing import Any
 
@@ -39,6 +40,10 @@ def check_count(name: str, value: Any, owner: object, least: int = 1, hint: str 
     Raises:
         ValueError: ``value`` is not a whole number, or is smaller than ``least``.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    try:
+        whole = not isinstance(value, bool) and operator.index(value) >= least  # of Python or NumPy
+    except TypeError:
+        whole = False
+    if not whole:
         more = f" {hint}" if hint else ""
         raise ValueError(f"{type(owner).__name__}({name}={value!r}): give a whole number of at least {least}.{more}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +12,15 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def whole_file(path: str | Path, *, shared: bool = False) -> Iterator[Path]:
     """Yield a draft to write to; it replaces the file when the block ends without an error.
 
     The draft lies beside the file and always has the same name, so the next attempt overwrites what a killed process left.
-    Only one process at a time may write a file.
+    Only one process at a time may write a file, unless it is shared.
 
     Args:
         path: The file; missing folders are made.
+        shared: Whether several processes may write it at once: then each has a draft of its own, and the last one stays.
 
     Yields:
         Path of the draft, a hidden file with the file's suffix.
@@ -29,7 +31,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".draft-{file.name}")
+    owner = f"{socket.gethostname()}-{os.getpid()}-" if shared else ""
+    draft = file.with_name(f".draft-{owner}{file.name}")
     try:
         yield draft
         with draft.open("rb") as written:

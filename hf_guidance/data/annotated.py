@@ -10,6 +10,8 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
+from hf_guidance.data.columns import ANNOTATED
+
 
 def annotated_indices(rows: int, fraction: float, seed: int) -> npt.NDArray[np.int64]:
     """Choose which rows keep their annotation: ``int(fraction * rows)`` of them, without replacement.
@@ -60,9 +62,9 @@ def with_annotated_fraction(dataset: datasets.Dataset, fraction: float, seed: in
         )
     flags = np.zeros(len(dataset), bool)
     flags[annotated_indices(len(dataset), fraction, seed)] = True
-    if "annotated" in dataset.column_names:
-        dataset = dataset.remove_columns("annotated")
-    return dataset.add_column("annotated", flags.tolist())
+    if ANNOTATED in dataset.column_names:
+        dataset = dataset.remove_columns(ANNOTATED)
+    return dataset.add_column(ANNOTATED, flags.tolist())
 
 
 def can_be_judged(dataset: Any) -> bool:
@@ -90,7 +92,7 @@ def check_annotated(dataset: Any, sources: Sequence[str]) -> None:
             f"the training set has none of the columns {list(sources)}, so nothing can guide; it has "
             f"{dataset.column_names}. Build it with hf_guidance.dataset_builder, or add a column 'objects' or 'mask'."
         )
-    flags = dataset.with_format(None)["annotated"] if "annotated" in dataset.column_names else repeat(None)
+    flags = dataset.with_format(None)[ANNOTATED] if ANNOTATED in dataset.column_names else repeat(None)
     held = False
     for filled, flag in zip(filled_rows(dataset, columns), flags, strict=False):
         if filled and (flag is None or flag):  # as in the collator, a row without a flag counts

@@ -1,4 +1,4 @@
-"""Names of all columns, of dataset rows and of the batches that collators make from them.
+"""Names of columns that several rooms share, of dataset rows and of the batches that collators make from them.
 
 A *row* is one entry of a dataset. An *explained row* is one (image, target) pair of a batch: a collator may make several
 from one row, because an image may show several classes.
@@ -6,8 +6,13 @@ from one row, because an image may show several classes.
 
 from __future__ import annotations
 
-IMPORTANCE = "importance"
-"""Column of rows and of batches: human importance in [0, 1]."""
+from hf_guidance.views.batch import IMPORTANCE
+
+__all__ = [
+    "ANNOTATED", "EXPLAINED_ROW_COLUMNS", "HOST_COLUMNS", "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE", "KNOWN_COLUMNS",
+    "QUESTION_COLUMNS", "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "ROW", "SLOT", "TARGET",
+]  # fmt: skip
+
 RANDOM_IMPORTANCE = "random_importance"
 """Batch column: one fixed uniform random vector per question, the importance that controls use."""
 ANNOTATED = "annotated"

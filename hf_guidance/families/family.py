@@ -48,7 +48,6 @@ class Family:
             heads). None for other heads.
         biases: Paths of the modules because of which the net is not positively homogeneous up to a bias of the logits; () if
             there are none, as in X-DNNs; None if this is unknown.
-        images: Whether the features are images, which a collator of images can provide.
         metric: Name of the metric that measures the model's maps if no other is asked for.
     """
 
@@ -63,8 +62,12 @@ class Family:
     shared: tuple[str, ...] = ()
     class_map: str | None = None
     biases: tuple[str, ...] | None = None
-    images: bool = True
     metric: str = "epg"
+
+    @property
+    def images(self) -> bool:
+        """Whether the features are images, which a collator of images can provide."""
+        return self.features == "pixel_values"
 
     def path(self, layer: str, model: nn.Module) -> str:
         """Resolve a symbolic layer or check a dotted module path.

@@ -28,7 +28,6 @@ class RegionFamily(Family):
         "visual_attention_mask",
     )
     places: str | None = "visual_attention_mask"
-    images: bool = False
     metric: str = "plausibility"
 
     def canonical(self, features: Tensor) -> Tensor:

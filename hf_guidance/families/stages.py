@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from hf_guidance.views.layers import FINAL
+
 
 def spread(paths: Sequence[str]) -> dict[str, str]:
     """Name the stages: the last is "final", and "mid1" to "mid3" are spread evenly over those before it.
@@ -23,7 +25,7 @@ def spread(paths: Sequence[str]) -> dict[str, str]:
     """
     count = min(len(paths), 4)
     positions = [round(len(paths) * (i + 1) / count) - 1 for i in range(count)]
-    names = [*(f"mid{i + 1}" for i in range(count - 1)), "final"]
+    names = [*(f"mid{i + 1}" for i in range(count - 1)), FINAL]
     return {name: paths[position] for name, position in zip(names, positions, strict=True)}
 
 

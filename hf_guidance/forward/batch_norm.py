@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def couples_rows(module: nn.Module) -> bool:
+def couples_images(module: nn.Module) -> bool:
     """Whether the images of a call affect each other; then calls can be neither split by images nor stacked."""
     return any(isinstance(m, _BatchNorm) and m.training for m in module.modules())
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.families import Family
-from hf_guidance.forward.batch_norm import couples_rows
+from hf_guidance.forward.batch_norm import couples_images
 from hf_guidance.forward.calls import Edit, ViewCall, call_edits, call_full
 from hf_guidance.forward.columns import BatchColumns
 from hf_guidance.forward.gradients import cam_gradient, slotwise_gradient
@@ -69,7 +69,7 @@ class Forward(BatchColumns):
         layers = layers_by_view(reduced(Needs(needs), family))
         backward = any(takes_backward(family, FULL, layer) for layer in layers[FULL])
         # Without second derivatives, images need not take part in the backwards of images with more explained rows.
-        apart = backward and not self.create_graph and any(self.slot) and len(layers) == 1 and not couples_rows(model)
+        apart = backward and not self.create_graph and any(self.slot) and len(layers) == 1 and not couples_images(model)
         self._groups = by_row_count(self.row, self.images) if apart else None
         self._calls: dict[View, ViewCall] = {}
         with torch.set_grad_enabled(self.create_graph or backward):
@@ -169,7 +169,7 @@ class Forward(BatchColumns):
 
     def _call_views(self, layers: Mapping[View, list[str]]) -> None:
         edits = {view: self._edit(view) for view in layers}  # drawn in one order, however calls are stacked
-        stack = not couples_rows(self._module)
+        stack = not couples_images(self._module)
         groups: dict[Any, list[View]] = {}
         for view, (edit, fill, _) in edits.items():
             # Hard views stacked without copies must share one fill; scalar fills of one Replace function are equal.

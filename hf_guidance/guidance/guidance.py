@@ -168,7 +168,7 @@ class Guidance(Mapping[str, Term]):
 
     def save(self, folder: str | Path) -> None:
         """Write guidance.json into a folder; a failure leaves an earlier file as it was."""
-        with whole_file(Path(folder) / GUIDANCE_FILE) as draft:
+        with whole_file(Path(folder) / GUIDANCE_FILE, shared=True) as draft:
             draft.write_text(self.to_json())
 
     @classmethod

@@ -27,13 +27,15 @@ def _columns(value: Any) -> Iterator[str]:
     if isinstance(value, tuple):
         for item in value:
             yield from _columns(item)
-    elif is_dataclass(value) and not isinstance(value, type) and not _reads_nothing(value):
-        for entry in fields(value):
+    elif is_dataclass(value) and not isinstance(value, type):
+        for entry in fields(value) if not _reads_nothing(value) else ():
             own = getattr(value, entry.name)
             if entry.name in _FIELDS and isinstance(own, str):
                 yield own
             else:
                 yield from _columns(own)
+    elif isinstance(getattr(value, "column", None), str):
+        yield value.column  # of a Replace function
 
 
 def _moved(value: Any, column: str) -> Any:

@@ -65,6 +65,10 @@ class SaliencyGuided(Objective):
 
     def __post_init__(self) -> None:
         check_choice("variant", self.variant, VARIANTS, self)
+        if not isinstance(self.attribution, Attribution):
+            raise ValueError(
+                f"SaliencyGuided(attribution={self.attribution!r}) is not an attribution; give for example Gradient()."
+            )
         check_ranking(self, self.attribution)
         object.__setattr__(self, "shares", checked_shares(type(self).__name__, "shares", self.shares))
 

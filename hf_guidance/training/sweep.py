@@ -158,7 +158,7 @@ def _checked(cells: Sequence[Mapping[str, Scalar]]) -> tuple[str, ...]:
 def _text(value: Scalar) -> str:
     if value is None:
         return ""
-    return " ".join(value.splitlines()) if isinstance(value, str) else repr(value)
+    return " ".join(str(value).splitlines()) if isinstance(value, str) else repr(value)
 
 
 def _texts(values: Mapping[str, Scalar]) -> dict[str, str]:

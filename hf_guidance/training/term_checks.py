@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -17,23 +18,35 @@ from hf_guidance.views.layers import choices, is_attention
 
 logger = logging.get_logger(__name__)
 
-_PATIENCE = 10  # optimizer steps in which a head initialised to zero may learn to pass gradients
-_ROUNDING = 64  # units of rounding up to which a gradient counts as zero, see check_terms
+_PATIENCE = 10  # optimizer steps in which a head that begins at zero may learn to pass gradients
+_LOOKS = 10  # guided steps after which a term whose loss stays flat is not looked at any more
+_ROUNDING = 64  # units of rounding, relative to what could move: what is below is taken for zero
+_ZERO_HEAD = "the head's weight is zero, so the term moves nothing until it is not"
+_ZERO_LOSS = "its loss is zero on this batch (nothing to mend, or no row that counts), so the term moves nothing yet"
+_NO_POSITIVE = "no map of this batch has a positive entry, so the term moves nothing yet"
+_FLAT = (
+    "its loss is flat on this batch's maps (as where all positive attribution lies outside the boxes), so the term moves "
+    "nothing yet"
+)
 
 
 class TermChecks:
-    """Judges the terms of a training run at its first guided steps, until every term could be judged once."""
+    """Judges the terms of a training run at its first guided steps, each term until it could be judged once.
+
+    A term whose loss is flat costs a derivative more to judge; it is given up after ten guided steps, with a warning.
+    """
 
     def __init__(self) -> None:
-        self._done = False
+        self._judged: set[str] = set()
+        self._looks = 0
         self._since: int | None = None
 
     def reset(self) -> None:
-        """Judge all terms again, as for a new model."""
-        self._done, self._since = False, None
+        """Begin anew, as with a new model."""
+        self._judged, self._looks, self._since = set(), 0, None
 
     def __call__(self, guidance: Guidance, forward: Forward, parameters: Iterable[Tensor], step: int) -> None:
-        """Judge the terms, unless all were judged already.
+        """Judge the terms that were not judged yet.
 
         Args:
             guidance: The terms.
@@ -44,73 +57,91 @@ class TermChecks:
         Raises:
             ValueError: As for ``check_terms``.
         """
-        if self._done or not guidance.on_attributions:
+        open_terms = [name for name in guidance.on_attributions if name not in self._judged]
+        if not open_terms:
             return
         self._since = step if self._since is None else self._since
-        self._done = check_terms(guidance, forward, parameters, patient=step < self._since + _PATIENCE)
+        self._looks += 1
+        reasons = _unjudged(guidance, open_terms, forward, parameters, patient=step < self._since + _PATIENCE)
+        for name in open_terms:
+            flat = reasons.get(name) == _FLAT and self._looks >= _LOOKS
+            if flat:
+                logger.warning(f"term {name!r} was flat at {self._looks} guided steps; it is not looked at any more.")
+            if flat or name not in reasons:
+                self._judged.add(name)
 
 
 def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tensor], *, patient: bool = True) -> bool:
     """Check that every weighted term on attributions moves some parameter.
 
-    A term moves a parameter if the gradient of its loss L exceeds rounding. The bound is 64 units of rounding of the gradient
-    that a loss of this size could have: |L| / max |A| times the gradient of the mean of the map A.
+    With A the map and g = dL/dA, a term moves a parameter w where ``|dL/dw| > 64 eps |d(sum |g| A)/dw|``, both the largest
+    over all w: what is below is what rounding leaves where the parts of ``sum g dA/dw`` cancel, and differs by machine.
 
     Args:
         guidance: The terms.
-        forward: A forward with at least one annotated explained row, gradients enabled.
+        forward: A forward with at least one annotated row, gradients enabled.
         parameters: The model's parameters.
         patient: Whether a head that is zero, as at the start of a fine-tuning, may still learn to pass gradients.
 
     Returns:
-        Whether every term could be judged. A term cannot be judged while its loss is zero or flat on these maps (as where
-        all positive attribution lies outside the boxes), while its maps have no positive entry, or while the head above it
-        is zero: check again later.
+        Whether every term could be judged. A term cannot be judged if its loss is zero or flat on these maps (as where all
+        positive attribution lies outside the boxes), if its maps have no positive entry yet, or if it lies below a head that
+        is still zero: check again later.
 
     Raises:
-        ValueError: The gradient at a layer is zero, the entries of a map cancel, or no trainable parameter is reached.
+        ValueError: The gradient at a layer is zero, input times gradient cancels, or no trainable parameter is reached.
     """
-    parameters = list(parameters)
+    return not _unjudged(guidance, list(guidance.on_attributions), forward, parameters, patient=patient)
+
+
+def _unjudged(
+    guidance: Guidance, names: Iterable[str], forward: Forward, parameters: Iterable[Tensor], *, patient: bool
+) -> dict[str, str]:
+    """The terms that cannot be judged yet, with the reason."""
+    parameters, found = list(parameters), {}
     trainable = [p for p in parameters if p.requires_grad]
     waits = patient and _head_is_zero(parameters, forward.logits().shape[-1])
-    judged = True
-    for name, term in guidance.on_attributions.items():
+    for name in names:
+        term = guidance[name]
         assert isinstance(term.objective, AttributionObjective)
         if not term.weight:
             continue
         attribution = term.objective.attribution
         at_layer = not is_attention(attribution.layer) and (FULL, attribution.layer) in attribution.needs()
         if at_layer and waits and not bool(forward.gradient(attribution.layer, attribution.target).any()):
-            reason: str | None = "the head's weight is zero, so the term moves nothing until it is not"
+            reason: str | None = _ZERO_HEAD
         else:
             if at_layer:
                 _check_layer(name, attribution, forward)
             reason = _still(name, term.objective, forward, trainable)
         if reason is not None:
             logger.warning_once(f"term {name!r}: {reason}.")
-            judged = False
-    return judged
+            found[name] = reason
+    return found
 
 
 def _still(name: str, objective: AttributionObjective, forward: Forward, trainable: list[Tensor]) -> str | None:
     """None where a term moves a parameter, the reason where it may do so later; raises where it never can."""
-    counts = objective.rows(forward) > 0
-    values = torch.where(counts, objective(forward), 0)
-    maps = forward.attribution(objective.attribution)[counts]
-    reached = bool(trainable) and values.requires_grad
-    possible = _largest_gradient((maps * _ramp(maps)).sum() / max(1, maps[:1].numel()), trainable)
-    if reached and _largest_gradient(values.sum(), trainable) > _rounding(values, maps) * possible:
+    values = torch.where(objective.rows(forward) > 0, objective(forward), 0)
+    maps = forward.attribution(objective.attribution)
+    reached = bool(trainable) and values.requires_grad and maps.requires_grad
+    largest = _largest_gradient(values.sum(), trainable)
+    if not math.isfinite(largest):
         return None
-    if reached and not bool(values.any()):
-        return "its loss is zero on this batch (nothing to mend, or no row that counts), so the term moves nothing yet"
-    if reached and not bool((maps > 0).any()):
-        return "no map of this batch has a positive entry, so the term moves nothing yet"
-    # A normalised map with one nonzero entry is constant for every model; with more, the loss may change as maps change.
-    if reached and bool(((maps != 0).flatten(1).sum(1) > 1).any()) and possible > 0:
-        return (
-            "its loss is flat on this batch's maps (as where all positive attribution lies outside the boxes), so the term "
-            "moves nothing yet"
-        )
+    if reached and not largest and not bool(values.any()):
+        return _ZERO_LOSS
+    if reached and not largest and not bool((maps > 0).any()):
+        return _NO_POSITIVE
+    slope = _slope(values, maps) if reached else torch.zeros_like(maps)
+    unit = _ROUNDING * torch.finfo(maps.dtype).eps
+    # Of a map of one place a normalisation leaves its sign: the loss is the same whatever the place holds.
+    one_place = getattr(objective.attribution, "explains_one_place", False)
+    constant = one_place and bool((slope * maps).abs().amax() <= unit * values.abs().amax())
+    if not constant:
+        if largest > unit * _largest_gradient((slope.abs() * maps).sum(), trainable):
+            return None
+        if reached and _largest_gradient((maps * _ramp(maps)).sum(), trainable) > 0:
+            return _FLAT
     raise ValueError(
         f"term {name!r} ({objective}) moves no parameter that is trained: everything above its layer is frozen, or "
         "the attribution is detached from the model, or the loss does not depend on the map (a normalised map of one "
@@ -118,24 +149,23 @@ def _still(name: str, objective: AttributionObjective, forward: Forward, trainab
     )
 
 
+def _slope(values: Tensor, maps: Tensor) -> Tensor:
+    """d loss / d map, without graph."""
+    (found,) = torch.autograd.grad(values.sum(), maps, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(maps) if found is None else found.detach()
+
+
 def _ramp(maps: Tensor) -> Tensor:
     return torch.linspace(1, 2, maps.numel(), dtype=maps.dtype, device=maps.device).reshape(maps.shape)
 
 
-def _rounding(values: Tensor, maps: Tensor) -> float:
-    unit = min(_ROUNDING * torch.finfo(maps.dtype).eps, 1e-3)
-    largest = float(maps.detach().abs().max()) if maps.numel() else 0.0
-    return unit * float(values.detach().abs().max()) / largest if largest else 0.0
-
-
 def _largest_gradient(loss: Tensor, trainable: list[Tensor]) -> float:
+    """The largest entry; infinite where one is not finite, which is a fault of another kind than standing still."""
     if not (trainable and loss.requires_grad):
         return 0.0
-    gradients = torch.autograd.grad(loss, trainable, retain_graph=True, allow_unused=True)
-    return max(
-        (float(gradient.abs().max()) for gradient in gradients if gradient is not None and gradient.numel()),
-        default=0.0,
-    )
+    found = torch.autograd.grad(loss, trainable, retain_graph=True, allow_unused=True)
+    largest = [float(gradient.abs().max()) for gradient in found if gradient is not None and gradient.numel()]
+    return max(largest, default=0.0) if all(map(math.isfinite, largest)) else math.inf
 
 
 def _head_is_zero(parameters: Iterable[Tensor], classes: int) -> bool:

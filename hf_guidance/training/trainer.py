@@ -21,7 +21,8 @@ from hf_guidance.data.default_collator import default_collator
 from hf_guidance.evaluation.grounding import Grounding, default_grounding
 from hf_guidance.families import Family, family_of
 from hf_guidance.forward import ExplainedRows, Forward
-from hf_guidance.forward.batch_norm import couples_rows, freeze
+from hf_guidance.forward.batch_norm import couples_images, freeze
+from hf_guidance.forward.groups import inverse_permutation
 from hf_guidance.forward.shortcuts import reduced, takes_backward
 from hf_guidance.guidance import GUIDANCE_FILE, Guidance, importance_columns, smoothed
 from hf_guidance.objectives import TaskLoss
@@ -113,7 +114,7 @@ class GuidedTrainer(EvaluationDataTrainer):
     def _refuse(self) -> None:
         if self.guidance.differentiates:
             refuse_unsupported(self.args, self.model, self.accelerator)
-        collator = self.data_collator if isinstance(self.data_collator, RowCollator) else None
+        collator = next((c for c in self._row_collators if c is self.data_collator), None)
         if collator is not None:
             refuse_dispatched_batches(self.args, self.train_dataset)
         warn_of_reductions(self.guidance, self.args)
@@ -134,9 +135,12 @@ class GuidedTrainer(EvaluationDataTrainer):
         self._checks.reset()
 
     @property
+    def _row_collators(self) -> list[RowCollator]:
+        return [c for c in (self.data_collator, self.eval_data_collator) if isinstance(c, RowCollator)]
+
+    @property
     def _rows(self) -> ExplainedRows:
-        collator = self.data_collator
-        own = collator.explained_row_columns if isinstance(collator, RowCollator) else ()
+        own = (column for collator in self._row_collators for column in collator.explained_row_columns)
         measured = () if self.grounding is None else (self.grounding.importance,)
         return ExplainedRows((*self._importance_columns, *own, *measured))
 
@@ -178,7 +182,7 @@ class GuidedTrainer(EvaluationDataTrainer):
         self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> Any:
         """Trainer's step; a batch without labels, which has no loss, is cut to the columns that the model takes."""
-        if "labels" not in inputs and isinstance(self.data_collator, RowCollator):
+        if "labels" not in inputs and self._row_collators:
             inputs = {name: inputs[name] for name in self.family.inputs if name in inputs}
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
@@ -193,15 +197,14 @@ class GuidedTrainer(EvaluationDataTrainer):
         if not images:
             return None, self._forward(model, batch, self.guidance.needs(annotated=False)), list(range(count))
         costly = any(takes_backward(self.family, view, layer) for view, layer in reduced(needs, self.family))
-        if len(images) == count or not costly or couples_rows(model):
+        if len(images) == count or not costly or couples_images(model):
             return self._forward(model, explained.annotated_only(batch), needs), None, list(range(count))
         others = sorted(set(range(count)) - set(images))
         annotated = self._forward(model, explained.annotated_only(explained.take_images(batch, images)), needs)
         # DistributedDataParallel's wrapper must be called once per step on every rank, whatever its batch holds.
         inner = getattr(model, "module", model)
         rest = self._forward(inner, explained.take_images(batch, others), self.guidance.needs(annotated=False))
-        place = {image: index for index, image in enumerate([*images, *others])}
-        return annotated, rest, [place[image] for image in range(count)]
+        return annotated, rest, inverse_permutation([*images, *others])
 
     def _evaluation_loss(self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
         # One forward of all annotated (image, class) pairs: images keep their order, so that processes can be joined.
@@ -267,7 +270,7 @@ class GuidedTrainer(EvaluationDataTrainer):
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         columns: list[str] = list(self._signature_columns)  # type: ignore[has-type]
-        own = self.data_collator.columns if isinstance(self.data_collator, RowCollator) else ()
+        own = (column for collator in self._row_collators for column in collator.columns)
         kept = (*KNOWN_COLUMNS, *own, *sorted(importance_columns(self.guidance)))
         self._signature_columns = list(dict.fromkeys([*columns, *kept]))
 

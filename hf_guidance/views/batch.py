@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+IMPORTANCE = "importance"
+"""Name of the column with human importance that keeps, Replace functions and objectives read unless told otherwise."""
+
 
 class Batch(Protocol):
     """The batch of one step, as keeps see it."""

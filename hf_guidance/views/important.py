@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hf_guidance.views.batch import Batch
+from hf_guidance.views.batch import IMPORTANCE, Batch
 from hf_guidance.views.keep import checked_shares, drawn_share
 from hf_guidance.views.view import Keep, Needs, View
 
@@ -35,7 +35,7 @@ class Important(Keep):
 
     threshold: float = 0.5
     invert: bool = False
-    column: str = "importance"
+    column: str = IMPORTANCE
 
     def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
         """Give the mask of one copy: (1, images, *space) bool."""
@@ -61,7 +61,7 @@ class ImportantOrRandom(Keep):
     """
 
     threshold: float = 0.5
-    column: str = "importance"
+    column: str = IMPORTANCE
 
     def __call__(self, batch: Batch, space: tuple[int, ...]) -> Tensor:
         """Give the mask of one copy: (1, images, *space) bool."""
@@ -150,7 +150,7 @@ def check_ranking(owner: object, attribution: Any) -> None:
     """
     given = f"{type(owner).__name__}(attribution={attribution!r})"
     needs = getattr(attribution, "needs", None)
-    if needs is None:
+    if needs is None or isinstance(attribution, type):
         raise ValueError(f"{given} is not an attribution; give one, for example Gradient().")
     others = sorted({repr(view) for view, _ in needs() if view.keep is not None})
     if others:

@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from hf_guidance.views.batch import IMPORTANCE
+
 _Function = TypeVar("_Function")
 
 
@@ -149,7 +151,7 @@ class ShuffleImportant:
     """
 
     threshold: float = 0.5
-    column: str = "importance"
+    column: str = IMPORTANCE
 
     def __call__(self, features: Tensor, importance: Tensor | None) -> Tensor:
         """Give the fill, (images, channels, *space); places that are not important hold their own features.

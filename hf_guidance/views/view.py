@@ -113,6 +113,13 @@ class Needs(Set[tuple[View, str]]):
         """The pairs of both, those of this one first."""
         return Needs([*self, *Needs(other)])
 
+    def union(self, *others: Iterable[tuple[View, str]]) -> Needs:
+        """This one and the others, in order, as a frozenset's ``union``."""
+        return Needs([*self, *(pair for other in others for pair in Needs(other))])
+
+    def __hash__(self) -> int:
+        return self._hash()
+
     def __ror__(self, other: Iterable[Any]) -> Needs:
         """The pairs of both, those of the other first."""
         return Needs(other) | self

@@ -33,7 +33,7 @@ class Tiles(RowCollator):
             "slot": [slot for _ in images for slot in (0, 1)],
             "annotated": [bool(hint.any()) for hint in hints for _ in (0, 1)],
             "target": kinds.repeat_interleave(2),
-            "hints": (hints.flip(2) if self.shuffled else hints).repeat_interleave(2, 0),
+            "hints": (hints.flip(1) if self.shuffled else hints).repeat_interleave(2, 0),
         }
 
     def for_evaluation(self):
@@ -88,6 +88,8 @@ def test_it_trains_and_evaluates(tmp_path):
 
 def test_it_is_evaluated_by_its_own_evaluation(tmp_path):
     plain, shuffled = (trainer(tmp_path, collator, dataset()) for collator in (Tiles(), Tiles(shuffled=True)))
+    rows = [dataset()[1]]
+    assert not torch.equal(plain.data_collator(rows)["hints"], shuffled.data_collator(rows)["hints"])
     assert shuffled.evaluate()["eval_epg"] == plain.evaluate()["eval_epg"]
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 
-from hf_guidance.forward.batch_norm import couples_rows, freeze, statistics_kept
+from hf_guidance.forward.batch_norm import couples_images, freeze, statistics_kept
 from hf_guidance.models import UncenteredBatchNorm2d
 from hf_guidance.second_order.dynamic_weights import fixed_dynamic_weights
 
@@ -99,7 +99,7 @@ def test_in_training_images_do_not_see_each_other_with_weights_fixed():
 
 def test_the_library_sees_a_batch_norm():
     layer, x = norm(True), batch()
-    assert couples_rows(layer)
+    assert couples_images(layer)
     before = layer.running_var.clone()
     with statistics_kept(layer):
         kept = layer(x)
@@ -107,7 +107,7 @@ def test_the_library_sees_a_batch_norm():
     assert layer.num_batches_tracked == 0
     torch.testing.assert_close(kept, layer(x))
     freeze(layer)
-    assert not couples_rows(layer)
+    assert not couples_images(layer)
 
 
 def test_a_large_mean_does_not_swamp_the_variance():

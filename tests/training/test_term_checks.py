@@ -5,7 +5,7 @@ from tiny import SMOOTH_FAMILY, explain, fresh_model, make_batch, smooth_net, ti
 from hf_guidance.attributions import GradCAM, Gradient, InputXGradient, IntegratedGradients
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import L1, PPCE, Energy, Identity, RightReasons
-from hf_guidance.training.term_checks import check_terms
+from hf_guidance.training.term_checks import TermChecks, check_terms
 
 
 def check(model, family, guidance, batch=None):
@@ -47,6 +47,64 @@ def test_a_gradient_sum_that_cancels_is_refused():
         check(tiny_model("convnext"), tiny_family("convnext"), Guidance(guided=Energy(Gradient("final"))))
     passing = Guidance(guided=RightReasons(Gradient("final", channels="square"), normalization=Identity()))
     assert check(tiny_model("convnext"), tiny_family("convnext"), passing)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_maps_with_one_positive_place_are_no_error(dtype):
+    """The share inside is then 0 or 1, and constant; the next batch may have maps with more."""
+    single = 0
+    for seed in range(12):
+        torch.manual_seed(seed)
+        model = fresh_model("resnet")
+        with torch.no_grad():
+            model.classifier[1].weight.sub_(0.05)
+        batch = make_batch(images=1, size=(128, 128), seed=seed)
+        batch["pixel_values"] = batch["pixel_values"].to(dtype)
+        guidance, family = Guidance(guided=Energy(GradCAM())), tiny_family("resnet")
+        forward = explain(model.to(dtype), family, batch, *(term.objective for term in guidance.values()))
+        single += int((forward.attribution(GradCAM()) > 0).sum()) == 1
+        assert check_terms(guidance, forward, model.parameters()) in (True, False)
+    assert single
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("layer", ["input", "final"])
+def test_maps_of_any_size_move_the_model(layer, size):
+    """The loss compares with boxes of ones, so it is about 1 however small the map."""
+    model = fresh_model("resnet").float()
+    with torch.no_grad():
+        model.classifier[1].weight.mul_(size)
+    batch = {name: v.float() if name == "pixel_values" else v for name, v in make_batch(size=(64, 96)).items()}
+    guidance = Guidance(guided=L1(InputXGradient(layer), normalization=Identity()))
+    assert check(model, tiny_family("resnet"), guidance, batch) is True
+
+
+def test_what_is_not_a_number_is_no_standing_still():
+    batch = make_batch()
+    batch["pixel_values"][0, 0, 0, 0] = torch.nan
+    model, guidance = (
+        fresh_model("resnet"),
+        Guidance(guided=RightReasons(InputXGradient("input"), normalization=Identity())),
+    )
+    assert check(model, tiny_family("resnet"), guidance, batch) is True
+
+
+def test_a_flat_term_is_given_up_and_others_are_looked_at_once():
+    model, batch = positive_outside_only()
+    guidance = Guidance(flat=Energy(InputXGradient("input")), moving=L1(InputXGradient("input")))
+    forward = explain(model, SMOOTH_FAMILY, batch, *(term.objective for term in guidance.values()))
+    checks, counted = TermChecks(), []
+    original = torch.autograd.grad
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.autograd, "grad", lambda *a, **k: counted.append(1) or original(*a, **k))
+        for step in range(14):
+            before = len(counted)
+            checks(guidance, forward, model.parameters(), step)
+            calls = len(counted) - before
+            assert (calls > 0) == (step < 10)
+        checks.reset()
+        checks(guidance, forward, model.parameters(), 20)
+        assert len(counted) > before
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

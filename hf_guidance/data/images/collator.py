@@ -93,7 +93,7 @@ class GuidanceCollator(RowCollator):
         for index, (row, classes) in enumerate(zip(rows, labels, strict=True)):
             name = self._name(row, index)
             image, size = self._image(row, name)
-            flag = row.get("annotated")
+            flag = row.get(ANNOTATED)
             used = flag is None or bool(flag)
             # Rows that are not annotated keep their pairs, so that the class drawn does not depend on annotation.
             found = [read(row, size, c, name) if used else np.zeros(size, np.uint8) for c in classes]

@@ -16,11 +16,12 @@ import torch
 from hf_guidance.common.checks import check_choice
 from hf_guidance.data.boxes import boxes_to_mask, dilate_boxes
 from hf_guidance.data.builder_base import InvalidAnnotation
+from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.data.images.controls import control_generator, moved_boxes, moved_mask
 from hf_guidance.data.images.rows import ANY_CLASS, check_box, class_mask
 
 SOURCES = ("auto", "importance", "mask", "boxes")
-_COLUMN = {"importance": "importance", "mask": "mask", "boxes": "objects"}
+_COLUMN = {"importance": IMPORTANCE, "mask": "mask", "boxes": "objects"}
 _OBJECT = "an object is {'bbox': [xmin, ymin, xmax, ymax], 'category': label index}"
 
 

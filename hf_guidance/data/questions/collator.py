@@ -209,7 +209,7 @@ class QuestionCollator(RowCollator):
         return torch.from_numpy(labels)
 
     def _importance(self, row: Mapping[str, Any], boxes: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
-        flag = row.get("annotated")
+        flag = row.get(ANNOTATED)
         scores = None
         if flag is None or flag:
             scores = object_importance(row, boxes, self.source, name, self._count)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from hf_guidance.data.boxes import box_importance_from_iou, box_importance_from_map
+from hf_guidance.data.columns import IMPORTANCE
 
 SOURCES = ("auto", "importance", "reference_boxes", "mask")
 
@@ -48,7 +49,7 @@ def object_importance(
         column = source
     if column is None or row[column] is None:
         return None
-    if column == "importance":
+    if column == IMPORTANCE:
         return _given(row[column], len(boxes), name)
     try:
         if column == "reference_boxes":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_guidance.attributions import Attribution
+from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.evaluation.top_boxes import top_boxes
 from hf_guidance.families import Family
 from hf_guidance.forward import Forward
@@ -54,7 +55,7 @@ class EditedInputs:
         parts = [self._random_part(batch, draw) for draw in range(self.inv_draws)]
         needs = self.attribution.needs() | [(view, LOGITS) for view in (important, rest, *parts)]
         forward = Forward(self.model, self.family, batch, needs, max_rows=self.max_rows)
-        maps, importance = forward.attribution(self.attribution), forward.importance("importance")
+        maps, importance = forward.attribution(self.attribution), forward.importance(IMPORTANCE)
         if maps.dim() != 2 or maps.shape != importance.shape:
             raise ValueError(
                 f"{self.attribution!r} gives {tuple(maps.shape)} and column 'importance' is {tuple(importance.shape)}; "

@@ -44,8 +44,8 @@ def cells_of(options: GridArguments) -> list[dict[str, Any]]:
     _check_values("seeds", options.seeds)
     for seed, more in itertools.product(options.seeds, [{}, *read_json(options.grids)]):
         require("grids: an entry", more, dict)
-        if unknown := sorted(set(more) - set(given)):
-            raise ValueError(f"grids: {unknown[0]!r} is no axis; choose one of {sorted(given)}.")
+        for axis in more:
+            check_choice("grids: axis", axis, sorted(given))
         axes = given | more
         _check_axes(axes)
         found |= dict.fromkeys((*values, seed) for values in _combinations(axes))

@@ -32,7 +32,7 @@ def check_grid(cells: Sequence[Mapping[str, Any]], options: GridArguments, class
     """
     data = classifiers.data
     if not 0 < data.crop <= 1:
-        raise ValueError(f"crop={data.crop} is no share of an image; give one in (0, 1], 1 for no crops.")
+        raise ValueError(f"crop={data.crop} is not a share of an image; give one in (0, 1], 1 for no crops.")
     _check_options_by_model(options, data)
     _check_configurations(data.model_config, data.model_options)
     check_annotation(cells, data.source, classifiers.splits)
@@ -109,8 +109,8 @@ def _check_options_by_model(options: GridArguments, data: DataArguments) -> None
     given = {"baseline_learning_rates": options.baseline_learning_rates, "model_options": data.model_options,
              "pretrained": data.pretrained}  # fmt: skip
     for name, value in given.items():
-        if unknown := sorted(set(read_json(value)) - set(CONFIGS)):
-            raise ValueError(f"{name}: {unknown[0]!r} is no model; choose one of {list(CONFIGS)}.")
+        for model in read_json(value):
+            check_choice(f"{name}: model", model, tuple(CONFIGS))
 
 
 def _check_configurations(shared: Any, own: Any) -> None:
@@ -121,7 +121,5 @@ def _check_configurations(shared: Any, own: Any) -> None:
     given |= {f"model_options: {model}": (options, known[model]) for model, options in read_json(own).items()}
     for name, (options, fields) in given.items():
         require(name, options, dict)
-        if unknown := sorted(set(options) - fields):
-            raise ValueError(
-                f"{name}: {unknown[0]!r} is no field of the configuration; choose one of {sorted(fields)}."
-            )
+        for field in sorted(options):
+            check_choice(f"{name}: field", field, sorted(fields))

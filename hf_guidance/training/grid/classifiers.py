@@ -11,6 +11,7 @@ from transformers import PrinterCallback, set_seed
 from hf_guidance.attributions import Attribution
 from hf_guidance.data.annotated import annotated_indices, with_annotated_fraction
 from hf_guidance.data.builders import dataset_builder
+from hf_guidance.data.columns import ANNOTATED, IMPORTANCE
 from hf_guidance.data.images.augmentation import RandomCropAndFlip
 from hf_guidance.data.images.collator import GuidanceCollator
 from hf_guidance.evaluation import Grounding, metric_path
@@ -83,7 +84,7 @@ class Classifiers:
         if not isinstance(rows, list):
             return with_annotated_fraction(rows, cell["fraction"], cell["seed"])
         kept = set(annotated_indices(len(rows), cell["fraction"], cell["seed"]).tolist())
-        return [{**row, "annotated": index in kept} for index, row in enumerate(rows)]
+        return [{**row, ANNOTATED: index in kept} for index, row in enumerate(rows)]
 
     def new_model(self, model: str) -> Any:
         """Make a model from scratch, or from the checkpoint that ``pretrained`` names, with a new head."""
@@ -170,9 +171,9 @@ class Classifiers:
             boxes, masks = (trainer._prepare_inputs(collator(part)) for collator in collators)
             with torch.no_grad():
                 maps = Forward(trainer.model.eval(), trainer.family, boxes, method.needs()).attribution(method)
-            maps = resize_maps(maps, boxes["importance"].shape[-2:])
-            pairs = {"predictions": maps, "references": boxes["importance"], "segmentations": masks["importance"]}
-            known = [box and mask for box, mask in zip(boxes["annotated"], masks["annotated"], strict=True)]
+            maps = resize_maps(maps, boxes[IMPORTANCE].shape[-2:])
+            pairs = {"predictions": maps, "references": boxes[IMPORTANCE], "segmentations": masks[IMPORTANCE]}
+            known = [box and mask for box, mask in zip(boxes[ANNOTATED], masks[ANNOTATED], strict=True)]
             metric.add_batch(**{name: value.cpu().numpy()[known] for name, value in pairs.items()})
         return float(metric.compute()["on_object_epg"])
 

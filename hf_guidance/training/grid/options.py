@@ -87,7 +87,7 @@ def read_json(value: Any, name: str = "options") -> Any:
     try:
         return json.loads(value) if isinstance(value, str) else value
     except json.JSONDecodeError as error:
-        raise ValueError(f"{name}={value!r} is no JSON ({error}).") from error
+        raise ValueError(f"{name}={value!r} is not JSON ({error}).") from error
 
 
 def setting(value: Any) -> str:
