@@ -53,7 +53,7 @@ __all__ = [
 _ROOMS = ("data", "models", "families", "forward", "guidance", "evaluation", "training")  # that hold the names above
 
 
-def __getattr__(name: str) -> Any:
+def _loaded(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import_module("hf_guidance.models")
@@ -67,6 +67,10 @@ def __getattr__(name: str) -> Any:
         if error.name != f"hf_guidance.{name}":
             raise
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {sorted(__all__)}") from None
+
+
+if not TYPE_CHECKING:  # to a type checker a misspelt name must stay an error
+    __getattr__ = _loaded
 
 
 def __dir__() -> list[str]:

@@ -36,7 +36,7 @@ class IntegratedGradients(Attribution):
 
     Note:
         On families known to have no biases (X-DNN), at the input and the symbolic layers, with b = 0, one gradient at
-        the full input is taken, whatever ``steps`` says, and no path is run.
+        the full input is taken, whatever ``steps`` says, and no path is walked.
 
     Columns:
         target: (rows,) int64 in [0, classes), the explained class; read by the default target LabelLogit.

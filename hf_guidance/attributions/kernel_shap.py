@@ -35,7 +35,7 @@ class KernelSHAP(Perturbation):
         layer: Where places are taken out.
         target: Which score is explained.
         replace: What stands in their place.
-        samples: Coalitions, >= 2, all different, so at most as many as exist are run. Below the number of places only
+        samples: Coalitions, >= 2, all different, so at most as many as exist are called. Below the number of places only
             as many random places are explained; the others are always replaced (arXiv 2206.11212, app. D) and get 0.
         full_weight: Weight of the full coalition, > 0. The paper has "a large value", for example 1e6; None takes that
             of its code, 10 (5 below 10 coalitions).

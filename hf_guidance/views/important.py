@@ -139,7 +139,7 @@ class MostAttributed(Keep):
 
 
 def check_ranking(owner: object, attribution: Any) -> None:
-    """Refuse an attribution that cannot rank places before any edited view is run.
+    """Refuse an attribution that cannot rank places before any edited view is called.
 
     Args:
         owner: The object whose field it is; its class is named in the error.
@@ -155,6 +155,6 @@ def check_ranking(owner: object, attribution: Any) -> None:
     others = sorted({repr(view) for view, _ in needs() if view.keep is not None})
     if others:
         raise ValueError(
-            f"{given} reads {others}, which are not run before this view; choose one that reads the full input only, for "
+            f"{given} reads {others}, which are not called before this view; choose one that reads the full input only, for "
             "example Gradient()."
         )

@@ -33,7 +33,7 @@ class Keep:
 
 @dataclass(frozen=True, repr=False)
 class View:
-    """An edited copy of the features at a layer. Views compare by value: equal views are run once per step.
+    """An edited copy of the features at a layer. Views compare by value: equal views are called once per step.
 
     Attributes:
         keep: What stays; None keeps everything.
@@ -84,7 +84,7 @@ class Needs(Set[tuple[View, str]]):
     """What a method reads: pairs of a view and a layer, each once, in the order of declaration.
 
     A layer is "logits", "input", a symbolic layer or a module path; for FULL also "attention" or "class_map". Views are
-    drawn and run in this order, so that every process and every repetition draws the same.
+    drawn and called in this order, so that every process and every repetition draws the same.
 
     Args:
         pairs: The pairs. A plain set has no order; its pairs are sorted by their repr.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import datasets
@@ -48,3 +49,22 @@ def test_every_checkpoint_evaluates_to_the_same_numbers(kind, tmp_path):
     trainer = GuidedTrainer(model, args, train_dataset=rows, eval_dataset=rows, guidance=guidance, **others)
     found = trainer.evaluate()
     assert {name: found[name] for name in NUMBERS[kind]} == pytest.approx(NUMBERS[kind], rel=1e-4, abs=1e-6)
+
+
+def test_a_run_of_then_goes_on(tmp_path):
+    """Weights, optimizer, draws and schedule of an earlier checkpoint: the rest of the run is what it was then."""
+    checkpoint = shutil.copytree(HERE / "run" / "checkpoint-2", tmp_path / "checkpoint-2")
+    args = GuidanceArguments(
+        str(tmp_path), per_device_train_batch_size=8, num_train_epochs=2, learning_rate=1e-2, report_to="none",
+        save_strategy="no", logging_steps=1, use_cpu=True, disable_tqdm=True, seed=1, dataloader_pin_memory=False,
+    )  # fmt: skip
+    model = AutoModelForImageClassification.from_pretrained(checkpoint)
+    processor = AutoImageProcessor.from_pretrained(checkpoint, backend="pil")
+    rows, guidance = datasets.Dataset.from_list(image_rows()), Guidance.load(checkpoint)
+    trainer = GuidedTrainer(model, args, train_dataset=rows, processing_class=processor, guidance=guidance)
+    trainer.train(resume_from_checkpoint=str(checkpoint))
+    rest = [entry for entry in trainer.state.log_history if entry.get("step", 0) > 2 and "loss/energy" in entry]
+    expected = json.loads((checkpoint / "rest.json").read_text())
+    assert len(rest) == len(expected) == 2
+    for found, then in zip(rest, expected, strict=True):
+        assert {name: found[name] for name in then} == pytest.approx(then, rel=1e-4)

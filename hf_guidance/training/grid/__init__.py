@@ -1,6 +1,6 @@
 """Grids of guided image classifiers (arXiv 2303.11932): model x attribution x layer x loss x weight x fraction x dilation.
 
-A classifier of each kind is trained without guidance, then fine-tuned once per cell of the grid; every run leaves a row in a
+A classifier of each kind is trained without guidance, then fine-tuned once per cell of the grid; every run leaves a line in a
 CSV, and a grid that was stopped goes on where it was. Options come as two dataclasses, from code or from a YAML file
 (``parsed``). This loads scikit-learn, so ``hf_guidance.training`` does not import it: import it by its own name.
 """

@@ -17,7 +17,7 @@ def folder_of(cell: Mapping[str, Any], output_dir: str) -> Path:
     """Give the folder of a cell, named by its values.
 
     Args:
-        cell: A cell, or a row that holds its values.
+        cell: A cell, or a line of the CSV that holds its values.
         output_dir: The output folder of the grid.
     """
     return Path(output_dir) / "cells" / "-".join(f"{cell[axis]}" for axis in AXES)
@@ -74,12 +74,12 @@ def draw_fronts(rows: Sequence[Mapping[str, Any]], sweep: Sweep, output_dir: str
     Few, coarse and moved boxes have pictures of their own; weights and seeds are drawn together.
 
     Args:
-        rows: The rows of the grid.
+        rows: The lines of the CSV, as `run_grid` returns them.
         sweep: The sweep that gave them; knows how each run is called.
         output_dir: Where the pictures go, as fronts-<model>-<attribution>-<layer>.png.
 
     Raises:
-        ValueError: The row of a baseline or the record of a front is damaged.
+        ValueError: The line of a baseline or the record of a front is damaged.
     """
     groups: dict[tuple[str, ...], dict[str, list[dict[str, float]]]] = {}
     base: dict[tuple[str, ...], dict[str, float]] = {}

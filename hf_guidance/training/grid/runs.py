@@ -1,4 +1,4 @@
-"""The runs of a grid: the baseline of each model, one cell after the other, and all of them with a row each."""
+"""The runs of a grid: the baseline of each model, one cell after the other, and all of them with a line of a CSV each."""
 
 import json
 import shutil
@@ -34,9 +34,9 @@ _SHARED = (
 
 
 def run_grid(options: GridArguments, data: DataArguments) -> list[dict[str, Any]]:
-    """Train and test every cell of a grid that has no row yet, and draw the fronts.
+    """Train and test every cell of a grid that has no line in the CSV yet, and draw the fronts.
 
-    All options are checked before anything is trained. Each finished run prints a line and adds a row to
+    All options are checked before anything is trained. Each finished run prints a line and adds a line to
     ``<output_dir>/grid.csv``; ended anywhere, even by a kill, a second call with the same options goes on.
 
     Args:
@@ -44,7 +44,7 @@ def run_grid(options: GridArguments, data: DataArguments) -> list[dict[str, Any]
         data: The data and the configurations of the models.
 
     Returns:
-        The rows of the cells: their values, and their scores by name, None where a run has none.
+        The lines of the cells: their values, and their scores by name, None where a run has none.
 
     Raises:
         ValueError: Options that cannot be right, an output folder that holds a grid of other settings, or a damaged file
@@ -74,7 +74,7 @@ def run_grid(options: GridArguments, data: DataArguments) -> list[dict[str, Any]
 
 
 def settings_of(options: GridArguments, classifiers: Classifiers) -> dict[str, str]:
-    """Give what all cells of a grid share, as text: rows and baselines of other settings are not of this grid.
+    """Give what all cells of a grid share, as text: lines and baselines of other settings are not of this grid.
 
     Args:
         options: The axes and the training.
