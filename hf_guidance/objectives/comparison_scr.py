@@ -55,7 +55,7 @@ class ComparisonSCR(Objective):
 
     Raises:
         ValueError: Unknown form or variant, threshold outside [0, 1], fewer than one answer, or ``attribution`` is not an
-            attribution.
+            attribution. On use, maps of images.
 
     Columns:
         importance: (rows, objects) in [0, 1], any real dtype; compared with the threshold. Maps of pixels do not work.
@@ -110,7 +110,12 @@ class ComparisonSCR(Objective):
         top = torch.sort(logits.detach(), dim=1, descending=True, stable=True).indices[:, : self.answers]
         probability = self._probability(logits)
         lead = probability.gather(1, top) - probability.gather(1, correct)
-        own = forward.attribution(self.attribution).flatten(1)
+        own = forward.attribution(self.attribution)
+        if own.dim() != 2:
+            raise ValueError(
+                f"ComparisonSCR compares boxes, and {self.attribution!r} gives {tuple(own.shape[1:])} per explained row; take "
+                "the attribution at the input of a model of region features."
+            )
         box, weight = self._box(own, without_padding(forward, forward.importance(self.importance, own.shape[1:])))
         if self.similarity is not None:
             weight = weight * (1 - forward.of_rows(forward.column(self.similarity)).to(own.dtype).gather(1, top))

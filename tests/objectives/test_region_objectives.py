@@ -5,12 +5,14 @@ import math
 import pytest
 import torch
 from given import Given, Stored
-from tiny import explain
+from tiny import explain, make_batch, tiny_family, tiny_model
 from toy_vqa import region_batch, region_family, region_model
 
+from hf_guidance.attributions import Gradient
 from hf_guidance.objectives import (
     Alignment,
     AnswerLoss,
+    ComparisonSCR,
     InfluenceSCR,
     InvarianceDA,
     InvarianceFI,
@@ -168,3 +170,9 @@ def test_random_views_of_other_draws_differ():
 def test_wrong_arguments_are_named(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_a_comparison_of_boxes_refuses_maps():
+    objective = ComparisonSCR(Gradient("mid2"))
+    with pytest.raises(ValueError, match=r"ComparisonSCR compares boxes.*gives \(\d+, \d+\) per explained row"):
+        objective(explain(tiny_model("resnet"), tiny_family("resnet"), make_batch(), objective))
