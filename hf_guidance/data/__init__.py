@@ -8,7 +8,15 @@ from hf_guidance.data.boxes import (
     dilate_boxes,
     resize_boxes,
 )
-from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageConfig, InvalidAnnotation, Report
+from hf_guidance.data.builder_base import (
+    AnnotatedImageBuilder,
+    AnnotatedImageConfig,
+    InvalidAnnotation,
+    Report,
+    read_json,
+    read_text,
+    shards,
+)
 from hf_guidance.data.builders import dataset_builder, known_datasets
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.default_collator import default_collator
@@ -17,8 +25,8 @@ from hf_guidance.data.images.augmentation import RandomCropAndFlip
 from hf_guidance.data.images.collator import GuidanceCollator
 from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, normalize_answer, soft_score
 from hf_guidance.data.questions.collator import QuestionCollator
-from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split
-from hf_guidance.data.questions.regions import RegionFeatures
+from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split, id_sizes, prior_groups
+from hf_guidance.data.questions.regions import RegionFeatures, checked_objects
 from hf_guidance.data.splits import load_splits
 
 __all__ = [
@@ -40,14 +48,20 @@ __all__ = [
     "boxes_to_mask",
     "changing_prior_split",
     "check_annotated",
+    "checked_objects",
     "dataset_builder",
     "default_collator",
     "dilate_boxes",
     "export_dataset",
+    "id_sizes",
     "known_datasets",
     "load_splits",
     "normalize_answer",
+    "prior_groups",
+    "read_json",
+    "read_text",
     "resize_boxes",
+    "shards",
     "soft_score",
     "with_annotated_fraction",
 ]

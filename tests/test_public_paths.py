@@ -1,0 +1,43 @@
+"""The import paths that people write: they stay, or changed once before the first release."""
+
+from importlib import import_module
+
+import pytest
+
+NAMES = {
+    "hf_guidance": "GuidedTrainer GuidanceArguments Guidance Term GuidanceCollator QuestionCollator AnswerVocabulary Family "
+    "Forward Grounding ParetoCheckpoints RegionFeatures Sweep annotated_indices dataset_builder family_of load_front "
+    "load_representative metric_path recipes with_annotated_fraction",
+    "hf_guidance.attributions": "Gradient InputXGradient GradCAM IntegratedGradients ExpectedGradients LeaveOneOut KeepOneIn "
+    "KernelSHAP AverageEffect AttentionWeights BcosContribution LabelLogit PredictedLogit SoftLabelLogits ContrastLogits",
+    "hf_guidance.objectives": "Energy L1 PPCE RightReasons Alignment InvarianceFI RankingHINT InfluenceSCR Sufficiency "
+    "RandomSufficiency Uncertainty InvarianceDA GradMask TaskLoss AnswerLoss Identity Positive MaxAbs MinMax UnitNorm",
+    "hf_guidance.views": "View FULL IMPORTANT UNIMPORTANT zeros negative_ones gaussian marginal shuffle Keep Needs",
+    "hf_guidance.models": "BcosResNetForImageClassification XDNNResNetForImageClassification UpDnForQuestionAnswering",
+    "hf_guidance.families": "Family RegionFamily family_of ARCHITECTURES",
+    "hf_guidance.forward": "Forward Needs",
+    "hf_guidance.guidance": "Guidance Term GUIDANCE_FILE smoothed",
+    "hf_guidance.recipes": "hint visfis scr model_guidance random_supervision task_only THRESHOLDS",
+    "hf_guidance.second_order": "fast_double_backward first_derivative",
+    "hf_guidance.data": "boxes_to_mask box_importance_from_map box_importance_from_iou dilate_boxes resize_boxes "
+    "AnswerVocabulary normalize_answer soft_score RegionFeatures changing_prior_split RandomCropAndFlip GuidanceCollator "
+    "QuestionCollator RowCollator dataset_builder known_datasets export_dataset annotated_indices with_annotated_fraction "
+    "AnnotatedImageBuilder AnnotatedImageConfig InvalidAnnotation Report read_text read_json shards",
+    "hf_guidance.data.images.rows": "annotated_image_features check_box class_mask verify_image ANY_CLASS",
+    "hf_guidance.data.images.preparation": "prepared_boxes prepared_row PREPARATIONS",
+    "hf_guidance.data.questions.rows": "question_features question_row QuestionConfig QuestionBuilder",
+    "hf_guidance.data.questions.vqa_files": "find_vqa_files VqaRecords vqa_row LAYOUT",
+    "hf_guidance.evaluation": "Grounding metric_path load_front load_representative",
+    "hf_guidance.evaluation.analysis": "ParetoFront merged representative bootstrap_mean predict_ood top_box_iou",
+    "hf_guidance.evaluation.scores": "explanation_scores explanation_metrics top_boxes",
+    "hf_guidance.evaluation.classification": "classification_metrics mean_average_precision micro_f1 best_threshold",
+    "hf_guidance.evaluation.figures": "attribution_figure",
+    "hf_guidance.forward.maps": "resize_maps",
+    "hf_guidance.families.grid": "tokens_to_grid",
+}
+
+
+@pytest.mark.parametrize("path", NAMES)
+def test_every_name_is_found_at_its_path(path):
+    module = import_module(path)
+    assert [name for name in NAMES[path].split() if not hasattr(module, name)] == []
