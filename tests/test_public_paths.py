@@ -18,7 +18,7 @@ NAMES = {
     "hf_guidance.forward": "Forward Needs",
     "hf_guidance.guidance": "Guidance Term GUIDANCE_FILE smoothed",
     "hf_guidance.recipes": "hint visfis scr model_guidance random_supervision task_only THRESHOLDS",
-    "hf_guidance.second_order": "fast_double_backward first_derivative",
+    "hf_guidance.second_order": "fast_double_backward first_derivative fixed_dynamic_weights",
     "hf_guidance.data": "boxes_to_mask box_importance_from_map box_importance_from_iou dilate_boxes resize_boxes "
     "AnswerVocabulary normalize_answer soft_score RegionFeatures changing_prior_split RandomCropAndFlip GuidanceCollator "
     "QuestionCollator RowCollator dataset_builder known_datasets export_dataset annotated_indices with_annotated_fraction "
