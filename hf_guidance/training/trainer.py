@@ -114,7 +114,7 @@ class GuidedTrainer(EvaluationDataTrainer):
     def _refuse(self) -> None:
         if self.guidance.differentiates:
             refuse_unsupported(self.args, self.model, self.accelerator)
-        collator = next((c for c in self._row_collators if c is self.data_collator), None)
+        collator = self.data_collator if isinstance(self.data_collator, RowCollator) else None
         if collator is not None:
             refuse_dispatched_batches(self.args, self.train_dataset)
         warn_of_reductions(self.guidance, self.args)
@@ -167,7 +167,7 @@ class GuidedTrainer(EvaluationDataTrainer):
             return self._evaluation_loss(model, inputs, return_outputs)
         if StepOptions.of(self.args).frozen_batch_norm:
             freeze(model)
-        annotated, rest, order = self._training_forwards(model, self._rows.draw_one_per_image(inputs))
+        annotated, rest, order = self._training_forwards(model, inputs)
         loss, logs = self.guidance(annotated, rest)
         self._train_log.add(logs)
         if annotated is not None:
@@ -187,15 +187,16 @@ class GuidedTrainer(EvaluationDataTrainer):
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     def _training_forwards(
-        self, model: nn.Module, batch: dict[str, Any]
+        self, model: nn.Module, inputs: Mapping[str, Any]
     ) -> tuple[Forward | None, Forward | None, list[int]]:
         """Forward of the annotated images, forward of the others, and the place of each image in the two joined."""
         explained = self._rows
+        batch = explained.draw_one_per_image(inputs)
         images = explained.annotated_images(batch) if self.guidance.guided else []
         count = len(batch[self.family.features])
-        needs = self.guidance.needs()
         if not images:
             return None, self._forward(model, batch, self.guidance.needs(annotated=False)), list(range(count))
+        needs = self.guidance.needs()
         costly = any(takes_backward(self.family, view, layer) for view, layer in reduced(needs, self.family))
         if len(images) == count or not costly or couples_images(model):
             return self._forward(model, explained.annotated_only(batch), needs), None, list(range(count))
@@ -208,8 +209,9 @@ class GuidedTrainer(EvaluationDataTrainer):
 
     def _evaluation_loss(self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
         # One forward of all annotated (image, class) pairs: images keep their order, so that processes can be joined.
-        batch = self._rows.annotated_only(inputs)
-        found = bool(self._rows.annotated_images(batch)) and (self.grounding is not None or bool(self.guidance.guided))
+        explained = self._rows
+        batch = explained.annotated_only(inputs)
+        found = bool(explained.annotated_images(batch)) and (self.grounding is not None or bool(self.guidance.guided))
         needs = self.guidance.needs(annotated=found)
         if found and self.grounding is not None:
             needs = needs | self.grounding.needs()
@@ -271,7 +273,7 @@ class GuidedTrainer(EvaluationDataTrainer):
         super()._set_signature_columns_if_needed()
         columns: list[str] = list(self._signature_columns)  # type: ignore[has-type]
         own = (column for collator in self._row_collators for column in collator.columns)
-        kept = (*KNOWN_COLUMNS, *own, *sorted(importance_columns(self.guidance)))
+        kept = (*KNOWN_COLUMNS, *own, *sorted(self._importance_columns))
         self._signature_columns = list(dict.fromkeys([*columns, *kept]))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:

@@ -4,23 +4,13 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTImageProcessor
 
-from hf_guidance import Grounding, Guidance, GuidanceArguments, GuidedTrainer, Term, dataset_builder
+from hf_guidance import Grounding, Guidance, GuidanceArguments, GuidedTrainer, Term
 from hf_guidance.attributions import BcosContribution
 from hf_guidance.models import BcosImageProcessor, BcosResNetConfig, BcosResNetForImageClassification
 from hf_guidance.objectives import Energy
 
 torch.set_num_threads(1)
 SIZES = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic", "num_labels": 2}
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    builder = dataset_builder(
-        "digits_on_photos", image_size=32, digit_size=16, train_size=48, validation_size=8, test_size=16,
-        cache_dir=str(tmp_path_factory.mktemp("digits")),
-    )  # fmt: skip
-    builder.download_and_prepare()
-    return builder.as_dataset()
 
 
 def trainer_of(digits, tmp_path, guidance, processor=None, **trainer):
