@@ -46,6 +46,7 @@ class Edit:
         keep: (copies, images or 1, *space or ones) on the device of ``original``, bool or of its dtype.
         fill: Broadcasts against ``original``.
         space: (height, width) or (objects,) of the layer.
+        family: The family with the layout of the layer.
     """
 
     at: str
@@ -53,10 +54,11 @@ class Edit:
     keep: Tensor
     fill: Tensor
     space: tuple[int, ...]
+    family: Family
 
-    def copies(self, family: Family, keep: Tensor) -> Tensor:
+    def copies(self, keep: Tensor) -> Tensor:
         """Make the edited copies for some of the masks in ``keep``."""
-        return family.blend(self.original, keep, self.fill, first=is_input(self.at))
+        return self.family.blend(self.original, keep, self.fill, first=is_input(self.at))
 
     @property
     def hard(self) -> bool:
@@ -167,7 +169,7 @@ def call_edits(
             with statistics_kept(module):
                 outputs = family.call_hard(module, inputs, _masks(parts), parts[0][0].fill, full)
         if outputs is None:
-            copies = [edit.copies(family, keep) for edit, keep in parts]
+            copies = [edit.copies(keep) for edit, keep in parts]
             joined = torch.cat(copies) if len(copies) > 1 else copies[0]
             outputs, found = _call_copies(module, family, inputs, edits[0].at, joined, full, layers, twice=twice)
             for layer, tensor in found.items():

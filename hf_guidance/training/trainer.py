@@ -128,7 +128,7 @@ class GuidedTrainer(EvaluationDataTrainer):
         needs = self.guidance.needs() | (self.grounding.needs() if self.grounding is not None else Needs())
         read = {name for view, at in reduced(needs, self.family) for name in (view.layer, at)}
         for layer in sorted(filter(is_module, read)):
-            self.family.path(layer, model)
+            self.family.layout(self.family.path(layer, model), model)
 
     def _forget_model(self) -> None:
         self._found_family = None
