@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hf_guidance.families.layout import Layout
+from hf_guidance.families.lineage import Lineage
 from hf_guidance.families.location import check_corners, corner_cells, layout_of, quarters, readings
 from hf_guidance.families.probe import Probe, Recorded
 from hf_guidance.families.stages import spread
 
 _CANCELS = 1e-4
-_AT_ONCE = 8  # modules whose outputs are held at the same time
+_NUMBERED = re.compile(r"\.\d+$")  # an entry of a list of modules: a block or a stage
 Found = dict[str, tuple[Layout, tuple[int, int]]]
 
 
@@ -28,25 +30,41 @@ def located(probe: Probe, paths: Sequence[str]) -> tuple[Found, dict[str, str]]:
     Returns:
         Path -> (layout, grid of places) of those whose layout was found, and path -> reason of the others.
     """
-    outputs = probe.outputs(paths, quarters(probe.base, probe.other))
+    found, reasons = _by_quarters(probe, paths)
+    wrong = _by_corners(probe, found)
+    return {path: place for path, place in found.items() if path not in wrong}, reasons | wrong
+
+
+def _by_quarters(probe: Probe, paths: Sequence[str]) -> tuple[Found, dict[str, str]]:
     found: Found = {}
-    reasons = {path: "it does not run in the forward pass, or puts out no tensor" for path in paths if path not in outputs}
-    for path, activation in outputs.items():
+    reasons = {path: "it does not run in the forward pass, or puts out no floating-point tensor" for path in paths}
+
+    def use(path: str, activation: Tensor) -> None:
         try:
             found[path] = layout_of(activation, probe.size)
+            reasons.pop(path, None)
         except ValueError as error:
             reasons[path] = str(error)
-    tokens = [path for path in found if outputs[path].dim() == 3]
-    for grid in {found[path][1] for path in tokens}:
-        of_grid = [path for path in tokens if found[path][1] == grid]
-        corners = probe.outputs(of_grid, corner_cells(probe.base, probe.other, grid))
-        for path in of_grid:
-            try:
-                check_corners(corners[path], *found[path])
-            except ValueError as error:
-                reasons[path] = str(error)
-                del found[path]
+
+    probe.each_output(paths, quarters(probe.base, probe.other), use)
     return found, reasons
+
+
+def _by_corners(probe: Probe, found: Found) -> dict[str, str]:
+    # Only of tokens, among which one too many or too few before them would shift all others.
+    reasons: dict[str, str] = {}
+
+    def use(path: str, activation: Tensor) -> None:
+        try:
+            if activation.dim() == 3:
+                check_corners(activation, *found[path])
+        except ValueError as error:
+            reasons[path] = str(error)
+
+    for grid in sorted({grid for layout, grid in found.values() if layout.channel_axis == -1}):
+        of_grid = [path for path in found if found[path][1] == grid]
+        probe.each_output(of_grid, corner_cells(probe.base, probe.other, grid), use)
+    return reasons
 
 
 def discover(probe: Probe, proposed: Sequence[str] = ()) -> tuple[dict[str, str], Found]:
@@ -68,68 +86,79 @@ def discover(probe: Probe, proposed: Sequence[str] = ()) -> tuple[dict[str, str]
         ValueError: The model cannot be called, or no layer qualifies.
     """
     logits, recorded = probe.everything()
-    candidates = qualified(probe, logits, recorded)
-    layers = spread(proposed) if proposed else {}
-    tensors = {r.path: r.tensor for r in recorded}
-    if layers and all(any(tensors.get(path) is c.tensor for c in candidates) for path in layers.values()):
+    candidates = qualified(logits, recorded, probe)
+    lineage = Lineage(logits, [c.tensor for c in candidates])
+    if layers := _accepted(probe, proposed, recorded, candidates, lineage):
         found, reasons = located(probe, list(layers.values()))
         if not reasons:
-            _check_single_stream(tensors[proposed[-1]], proposed[-1], candidates)
             return layers, found
-    found, final = _last(probe, candidates)
-    _check_single_stream(tensors[final], final, candidates)
-    earlier = candidates[: [candidate.path for candidate in candidates].index(final)]
-    ends = _ends(earlier, found[final][1], final, probe.size)
-    found |= located(probe, [path for path in ends if path not in found])[0]
-    layers = spread([*(path for path in ends if path in found), final])
+    found, reasons = _by_quarters(probe, [c.path for c in candidates])
+    final = _last(probe, candidates, lineage, found, reasons)
+    earlier = candidates[: [c.path for c in candidates].index(final)]
+    ends = _ends([c for c in earlier if c.path in found], final, {path: grid for path, (_, grid) in found.items()})
+    wrong = _by_corners(probe, {path: found[path] for path in ends})
+    layers = spread([*(path for path in ends if path not in wrong), final])
     return layers, {path: found[path] for path in layers.values()}
 
 
-def _last(probe: Probe, candidates: Sequence[Recorded]) -> tuple[Found, str]:
-    reasons: dict[str, str] = {}
-    for start in range(0, len(candidates), _AT_ONCE):
-        part = [candidate.path for candidate in candidates[::-1][start : start + _AT_ONCE]]
-        found, why = located(probe, part)
-        reasons |= why
-        final = next((path for path in part if path in found), None)
-        if final is not None:
-            return found, final
-    detail = "; ".join(f"{path}: {reason}" for path, reason in list(reasons.items())[:2])
-    raise ValueError("no module between the input and the logits has places" + (f" ({detail})" if detail else ""))
+def _accepted(
+    probe: Probe, proposed: Sequence[str], recorded: Sequence[Recorded], candidates: Sequence[Recorded], lineage: Lineage
+) -> dict[str, str]:
+    """Layers of the proposed stages, if all of them qualify; else none."""
+    layers = spread(proposed) if proposed else {}
+    tensors = {r.path: r.tensor for r in recorded}
+    numbers = [next((i for i, c in enumerate(candidates) if c.tensor is tensors.get(path)), None) for path in layers.values()]
+    whole = bool(numbers) and numbers[-1] is not None and lineage.beside(numbers[-1]) is None
+    return layers if whole and None not in numbers else {}
 
 
-def qualified(probe: Probe, logits: Tensor, recorded: Sequence[Recorded]) -> list[Recorded]:
-    """The recorded modules, in order, to whose places the gradient of the logits comes without cancelling.
+def _last(
+    probe: Probe, candidates: Sequence[Recorded], lineage: Lineage, found: Found, reasons: Mapping[str, str]
+) -> str:
+    """The last candidate whose layout is found and with which every other is in line."""
+    why: list[str] = []
+    for number in range(len(candidates))[::-1]:
+        path, other = candidates[number].path, lineage.beside(number)
+        if other is not None:
+            why.append(
+                f"{path!r}: the logits come from {candidates[other].path!r}, too, and neither is made from the other, so that a map "
+                "of one of them leaves out what the other sees"
+            )
+        elif path not in found:
+            why.append(f"{path!r}: {reasons[path]}")
+        elif wrong := _by_corners(probe, {path: found[path]}):
+            why.append(f"{path!r}: {wrong[path]}")
+        else:
+            return path
+    raise ValueError(
+        "no module has places through which all of the image reaches the logits" + "".join(f"; {reason}" for reason in why[:2])
+    )
 
-    Raises:
-        ValueError: The logits have no gradient at all, for example because all weights of the head are zero.
-    """
-    once = [r for r in recorded if r.calls == 1 and r.tensor.requires_grad and not _passes_on(probe.model, r.path)]
-    kept = [r for r in _outermost(once) if r.tensor._version == r.version and _may_have_places(r.tensor, probe.size)]
+
+def qualified(logits: Tensor, recorded: Sequence[Recorded], probe: Probe) -> list[Recorded]:
+    """The recorded modules, in order, to whose places the gradient of the logits comes without cancelling; one per tensor."""
+    kept = [r for r in recorded if r.calls == 1 and not r.passes_on and r.tensor._version == r.version]
+    kept = [r for r in kept if r.tensor.requires_grad and _may_have_places(r.tensor, probe.size)]
     weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)).to(logits)
     tensors = [r.tensor for r in kept]
     others = [tensor for r in kept for tensor in r.others if tensor.requires_grad]
     gradients = torch.autograd.grad((logits * weights).sum(), tensors + others, retain_graph=True, allow_unused=True)
     used = {id(tensor) for tensor, gradient in zip(others, gradients[len(tensors) :], strict=True) if _any(gradient)}
-    return [
-        r
-        for r, gradient in zip(kept, gradients, strict=False)
-        if _any(gradient) and _carries(r.tensor, gradient, probe.size) and not used & set(map(id, r.others))
-    ]
+    return _one_per_tensor(
+        [
+            r
+            for r, gradient in zip(kept, gradients, strict=False)
+            if gradient is not None and _carries(r.tensor, gradient, probe.size) and not used & set(map(id, r.others))
+        ]
+    )
 
 
-def _passes_on(model: nn.Module, path: str) -> bool:
-    module = model.get_submodule(path)
-    name = type(module).__name__
-    return isinstance(module, nn.Identity | nn.Linear) or "Drop" in name
-
-
-def _outermost(recorded: Sequence[Recorded]) -> list[Recorded]:
-    """One module for each tensor: of several that put out the same one, the first of those highest up."""
+def _one_per_tensor(recorded: Sequence[Recorded]) -> list[Recorded]:
+    """One module for each tensor, in order: that which puts it out alone before others, then that highest up."""
     best: dict[int, Recorded] = {}
     for r in recorded:
-        other = best.get(id(r.tensor))
-        if other is None or r.path.count(".") < other.path.count("."):
+        other = best.setdefault(id(r.tensor), r)
+        if (not r.alone, r.path.count(".")) < (not other.alone, other.path.count(".")):
             best[id(r.tensor)] = r
     return [r for r in recorded if best[id(r.tensor)] is r]
 
@@ -148,50 +177,23 @@ def _carries(tensor: Tensor, gradient: Tensor, size: tuple[int, int]) -> bool:
     for layout, grid in readings(tuple(tensor.shape), size):
         if min(grid) > 1:
             part = product[:, layout.prefix_tokens :] if tensor.dim() == 3 else product
-            channels = layout.channel_axis
-            summed, parts = part.sum(channels).abs().amax(), part.abs().sum(channels).amax()
+            summed = part.sum(layout.channel_axis).abs().amax()
+            parts = part.abs().sum(layout.channel_axis).amax()
             if float(summed) > _CANCELS * float(parts):
                 return True
     return False
 
 
-def _check_single_stream(last: Tensor, path: str, candidates: Sequence[Recorded]) -> None:
-    """Refuse a net whose logits come from two layers with places of which neither is made from the other."""
-    rest = [c for c in candidates if c.tensor is not last]
-    seed = torch.randn(last.shape, generator=torch.Generator().manual_seed(2)).to(last)
-    made_from = torch.autograd.grad((last * seed).sum(), [c.tensor for c in rest], retain_graph=True, allow_unused=True)
-    for candidate, before in zip(rest, made_from, strict=True):
-        if before is not None:
-            continue
-        (behind,) = torch.autograd.grad(candidate.tensor.sum(), last, retain_graph=True, allow_unused=True)
-        if behind is None:
-            raise ValueError(
-                f"the logits come from several branches with places, {candidate.path!r} and {path!r}, of which neither is made "
-                "from the other, so that a map of one of them leaves out what the other sees"
-            )
-
-
-def _ends(earlier: Sequence[Recorded], last: tuple[int, int], final: str, size: tuple[int, int]) -> list[str]:
-    sizes: dict[int, str] = {}
+def _ends(earlier: Sequence[Recorded], final: str, grids: Mapping[str, tuple[int, int]]) -> list[str]:
+    """The last layer of each size of map above the last one's, or else of each block; blocks and stages before others."""
+    sizes: dict[int, list[str]] = {}
     for candidate in earlier:
-        places = _places(candidate.tensor, size)
-        sizes.pop(places, None)
-        sizes[places] = candidate.path
-    bigger = [path for places, path in sizes.items() if places > last[0] * last[1]]
+        sizes.setdefault(math.prod(grids[candidate.path]), []).append(candidate.path)
+    bigger = [_block_or_last(paths) for places, paths in sizes.items() if places > math.prod(grids[final])]
     if len(bigger) >= 2:
-        return bigger[-3:]
-    blocks: dict[str, str] = {}
-    for candidate in earlier:
-        if (block := _block(candidate.path)) and block != _block(final):
-            blocks[block] = candidate.path
-    return list(blocks.values())
+        return [c.path for c in earlier if c.path in bigger[-3:]]
+    return [c.path for c in earlier if _NUMBERED.search(c.path) and not final.startswith(f"{c.path}.")]
 
 
-def _block(path: str) -> str:
-    found = re.match(r".*?\.\d+(?=\.|$)", path)
-    return found[0] if found else ""
-
-
-def _places(tensor: Tensor, size: tuple[int, int]) -> int:
-    grids = [grid for _, grid in readings(tuple(tensor.shape), size) if min(grid) > 1]
-    return min(height * width for height, width in grids)
+def _block_or_last(paths: Sequence[str]) -> str:
+    return next((path for path in reversed(paths) if _NUMBERED.search(path)), paths[-1])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from hf_guidance.common.eval_mode import evaluating
 from hf_guidance.families.stages import pair
@@ -24,6 +25,8 @@ class Recorded:
         path: The module's path.
         tensor: Its output, or the first tensor of several.
         others: The other floating-point tensors of its output.
+        alone: Whether the output is the tensor itself, and no container.
+        passes_on: Whether the module is of a kind whose output is no layer of its own: Identity, dropout, padding, Linear.
         calls: How often the module ran.
         version: The tensor's version when the module returned; a later one tells that it was overwritten in place.
     """
@@ -31,12 +34,16 @@ class Recorded:
     path: str
     tensor: Tensor
     others: list[Tensor] = field(default_factory=list)
+    alone: bool = True
+    passes_on: bool = False
     calls: int = 1
     version: int = 0
 
 
 class Probe:
-    """Calls a model in eval mode on images of noise that this class draws; the model and all generators stay as they were.
+    """Calls a model in eval mode on images of noise, with random parameters, so that what is found depends on the net alone.
+
+    The model and all generators stay as they were.
 
     Args:
         model: The unwrapped model; its forward takes ``pixel_values``.
@@ -54,21 +61,22 @@ class Probe:
         channels, self.size = image_shape(model)
         generator = torch.Generator().manual_seed(0)
         self.base, self.other = torch.randn(2, channels, *self.size, generator=generator)
+        self._state = _lively(model)
 
-    def outputs(self, paths: Iterable[str], images: Tensor) -> dict[str, Tensor]:
-        """The outputs of some modules, without a graph and on the host: path -> (images, ...).
+    def each_output(self, paths: Iterable[str], images: Tensor, use: Callable[[str, Tensor], None]) -> None:
+        """Hand the outputs of some modules to a function as they are made, so that they need not be held together.
+
+        Args:
+            paths: Module paths.
+            images: (images, channels, height, width).
+            use: Called with a path and that module's output, detached; of several tensors with the first.
 
         Raises:
-            ValueError: The model cannot be called, or a module does not run, or puts out no tensor.
+            ValueError: The model cannot be called.
         """
-        kept: dict[str, Tensor] = {}
-
-        def keep(recorded: Recorded) -> None:
-            kept[recorded.path] = recorded.tensor.detach().to("cpu", copy=True)
-
         with torch.no_grad():
-            self._call(images, {path: self.model.get_submodule(path) for path in paths}, keep)
-        return kept
+            modules = {path: self.model.get_submodule(path) for path in paths}
+            self._call(images, modules, lambda recorded: use(recorded.path, recorded.tensor.detach()))
 
     def everything(self) -> tuple[Tensor, list[Recorded]]:
         """Logits of the base image with their graph, and what each module put out, in the order in which they returned.
@@ -94,7 +102,8 @@ class Probe:
             def hook(module: nn.Module, args: Any, output: Any) -> None:
                 tensors = [tensor for tensor in tensors_of(output) if tensor.is_floating_point()]
                 if tensors:
-                    keep(Recorded(path, tensors[0], tensors[1:]))
+                    alone = isinstance(output, Tensor)
+                    keep(Recorded(path, tensors[0], tensors[1:], alone, _passes_on(module)))
 
             return hook
 
@@ -105,7 +114,8 @@ class Probe:
         try:
             with evaluating(self.model), torch.random.fork_rng(devices=_devices(first)):
                 torch.manual_seed(0)
-                return self.model(pixel_values=images, **self.arguments)
+                given = {"pixel_values": images, **self.arguments}
+                return functional_call(self.model, self._state, kwargs=given)
         except Exception as error:  # whatever a model of unknown kind raises, its layers stay unknown for that reason
             raise ValueError(
                 f"{type(self.model).__name__} cannot be called on images {tuple(images.shape)} alone: {type(error).__name__}: "
@@ -152,6 +162,33 @@ def image_shape(model: nn.Module) -> tuple[int, tuple[int, int]]:
     if config is None and first is not None:
         channels = first.in_channels
     return int(channels), pair(size or _DEFAULT_SIDE)
+
+
+def _passes_on(module: nn.Module) -> bool:
+    name = type(module).__name__
+    return isinstance(module, nn.Identity | nn.Linear) or "Drop" in name or "Pad" in name
+
+
+def _lively(model: nn.Module, seed: int = 0) -> dict[str, Tensor]:
+    """Random parameters for a model, of which none hides a path as 0 or 1e-6 does, and none makes activations vanish."""
+    generator = torch.Generator().manual_seed(seed)
+    state: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.is_floating_point():
+            continue
+        noise = torch.randn(parameter.shape, generator=generator)
+        if parameter.dim() > 1:
+            # Convolutions keep the variance (He et al., arXiv 1502.01852, eq. 10). Linear layers reduce it, so that what tokens
+            # have from their own place, through residual connections, outweighs what attention mixes in.
+            value = noise * ((2 if parameter.dim() > 2 else 0.5) / parameter[0].numel()) ** 0.5
+        else:
+            # Neither norms nor layer scale may hide a branch; a small layer scale keeps residual connections strong.
+            value = 0.1 * noise + (0.0 if "bias" in name else 1.0 if name.endswith("weight") else 0.3)
+        state[name] = value.to(parameter)
+    for name, buffer in model.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            state[name] = torch.full_like(buffer, float(name.endswith("var")))
+    return state
 
 
 def _devices(tensor: Tensor) -> list[int]:
