@@ -1,7 +1,7 @@
 """Families: what the library must know of an architecture.
 
-The layers of an image classifier are found by its structure (``structure.py``). An architecture about which more is known, or that
-takes other inputs, has a file with MODEL_TYPES and build(model), and a line here.
+The layers of an image classifier are found by its structure (``structure/``). An architecture of which more is known, or that takes
+other inputs, has a file with MODEL_TYPES and build(model), and a line here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hf_guidance.families import bcos_resnet, convnext, lxmert, resnet, swin, ti
 from hf_guidance.families.family import Family, FullCall
 from hf_guidance.families.layout import Layout
 from hf_guidance.families.region_family import RegionFamily
-from hf_guidance.families.structure import structured, takes_pixels
+from hf_guidance.families.structure.image_classifiers import structured, takes_pixels
 
 __all__ = ["ARCHITECTURES", "Family", "FullCall", "Layout", "RegionFamily", "family_of"]
 

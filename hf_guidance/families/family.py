@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hf_guidance.families.grid import tokens_to_grid
 from hf_guidance.families.layout import Layout
-from hf_guidance.families.places import places_of
+from hf_guidance.families.structure.places import places_of
 from hf_guidance.views.layers import choices, is_class_map
 
 

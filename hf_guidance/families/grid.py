@@ -32,13 +32,12 @@ def tokens_to_grid(
             f"{image_size[0]}x{image_size[1]}; choose a layer whose output keeps one token per patch."
         )
     patches = tokens[:, prefix:].transpose(1, 2)
-    return patches.unflatten(2, grid)
+    maps: Tensor = patches.unflatten(2, grid)
+    return maps
 
 
 @lru_cache
-def grid_of(
-    count: int, image_size: tuple[int, int], patch: tuple[int, int] | None = None
-) -> tuple[int, int] | None:
+def grid_of(count: int, image_size: tuple[int, int], patch: tuple[int, int] | None = None) -> tuple[int, int] | None:
     """The (height, width) in tokens of an image that is cut into ``count`` patches; None if there is no such grid.
 
     Patches cover the image, which is padded to whole patches (rounded up) or cut to them (rounded down).

@@ -10,13 +10,13 @@ from torch import nn
 from hf_guidance.families.family import Family
 from hf_guidance.families.layout import Layout
 from hf_guidance.families.stages import pair, plain_linear, spread
-from hf_guidance.families.structure import structured
+from hf_guidance.families.structure.image_classifiers import structured
 
 MODEL_TYPES = ("timm_wrapper",)
 
 
 def build(model: Any) -> Family:
-    """The layers that the kind of net suggests, if they have places where they should (``places.py``), else those that are found.
+    """The layers that the kind of net suggests, if they have places, else those that are found (``structure/``).
 
     Kinds are transformers by blocks, window transformers by stages, and CNNs by ``feature_info``. Only for ResNet and Swin
     themselves is it known that the head is a Linear layer on the mean.

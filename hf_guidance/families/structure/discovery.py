@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from hf_guidance.families.layout import Layout
-from hf_guidance.families.lineage import Lineage
-from hf_guidance.families.location import check_corners, corner_cells, layout_of, quarters, readings
-from hf_guidance.families.probe import Probe, Recorded
 from hf_guidance.families.stages import spread
+from hf_guidance.families.structure.lineage import Lineage
+from hf_guidance.families.structure.location import check_corners, corner_cells, layout_of, quarters, readings
+from hf_guidance.families.structure.probe import Probe, Recorded
 
 _CANCELS = 1e-4
 _NUMBERED = re.compile(r"\.\d+$")  # an entry of a list of modules: a block or a stage
@@ -37,7 +37,7 @@ def located(probe: Probe, paths: Sequence[str]) -> tuple[Found, dict[str, str]]:
 
 def _by_quarters(probe: Probe, paths: Sequence[str]) -> tuple[Found, dict[str, str]]:
     found: Found = {}
-    reasons = {path: "it does not run in the forward pass, or puts out no floating-point tensor" for path in paths}
+    reasons = dict.fromkeys(paths, "it does not run in the forward pass, or puts out no floating-point tensor")
 
     def use(path: str, activation: Tensor) -> None:
         try:
@@ -85,7 +85,7 @@ def discover(probe: Probe, proposed: Sequence[str] = ()) -> tuple[dict[str, str]
     Raises:
         ValueError: The model cannot be called, or no layer qualifies.
     """
-    logits, recorded = probe.everything()
+    logits, recorded = probe.graph()
     candidates = qualified(logits, recorded, probe)
     lineage = Lineage(logits, [c.tensor for c in candidates])
     if layers := _accepted(probe, proposed, recorded, candidates, lineage):
@@ -102,12 +102,18 @@ def discover(probe: Probe, proposed: Sequence[str] = ()) -> tuple[dict[str, str]
 
 
 def _accepted(
-    probe: Probe, proposed: Sequence[str], recorded: Sequence[Recorded], candidates: Sequence[Recorded], lineage: Lineage
+    probe: Probe,
+    proposed: Sequence[str],
+    recorded: Sequence[Recorded],
+    candidates: Sequence[Recorded],
+    lineage: Lineage,
 ) -> dict[str, str]:
     """Layers of the proposed stages, if all of them qualify; else none."""
     layers = spread(proposed) if proposed else {}
     tensors = {r.path: r.tensor for r in recorded}
-    numbers = [next((i for i, c in enumerate(candidates) if c.tensor is tensors.get(path)), None) for path in layers.values()]
+    numbers = [
+        next((i for i, c in enumerate(candidates) if c.tensor is tensors.get(path)), None) for path in layers.values()
+    ]
     whole = bool(numbers) and numbers[-1] is not None and lineage.beside(numbers[-1]) is None
     return layers if whole and None not in numbers else {}
 
@@ -121,8 +127,8 @@ def _last(
         path, other = candidates[number].path, lineage.beside(number)
         if other is not None:
             why.append(
-                f"{path!r}: the logits come from {candidates[other].path!r}, too, and neither is made from the other, so that a map "
-                "of one of them leaves out what the other sees"
+                f"{path!r}: the logits come from {candidates[other].path!r}, too, and neither is made from the other, so that a "
+                "map of one of them leaves out what the other sees"
             )
         elif path not in found:
             why.append(f"{path!r}: {reasons[path]}")
@@ -131,8 +137,27 @@ def _last(
         else:
             return path
     raise ValueError(
-        "no module has places through which all of the image reaches the logits" + "".join(f"; {reason}" for reason in why[:2])
+        "no module has places through which all of the image reaches the logits"
+        + "".join(f"; {reason}" for reason in why[:2])
     )
+
+
+def check_whole(probe: Probe, path: str) -> None:
+    """Check that a module runs once in a call and puts out one tensor with places, or others that do not reach the logits.
+
+    Raises:
+        ValueError: It runs more than once, so that only its last output would be read, or several outputs reach the logits.
+    """
+    logits, recorded = probe.graph([path])
+    for r in recorded:
+        if r.calls > 1:
+            raise ValueError(f"it runs {r.calls} times in a forward pass, so that one output is not all that it sees")
+        others = [t for t in r.others if t.requires_grad and t is not r.tensor and _may_have_places(t, probe.size)]
+        gradients = torch.autograd.grad(logits.sum(), others, allow_unused=True) if others else ()
+        if any(_any(gradient) for gradient in gradients):
+            raise ValueError(
+                f"it puts out {1 + len(others)} tensors with places (branches), and the logits are made of several"
+            )
 
 
 def qualified(logits: Tensor, recorded: Sequence[Recorded], probe: Probe) -> list[Recorded]:
@@ -142,6 +167,8 @@ def qualified(logits: Tensor, recorded: Sequence[Recorded], probe: Probe) -> lis
     weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)).to(logits)
     tensors = [r.tensor for r in kept]
     others = [tensor for r in kept for tensor in r.others if tensor.requires_grad]
+    if not tensors:
+        return []
     gradients = torch.autograd.grad((logits * weights).sum(), tensors + others, retain_graph=True, allow_unused=True)
     used = {id(tensor) for tensor, gradient in zip(others, gradients[len(tensors) :], strict=True) if _any(gradient)}
     return _one_per_tensor(

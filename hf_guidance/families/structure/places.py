@@ -8,10 +8,10 @@ from weakref import WeakKeyDictionary, ref
 
 from torch import nn
 
-from hf_guidance.families.discovery import discover, located
 from hf_guidance.families.layout import Layout
-from hf_guidance.families.patches import patch_of
-from hf_guidance.families.probe import Probe
+from hf_guidance.families.structure.discovery import check_whole, discover, located
+from hf_guidance.families.structure.patches import patch_of
+from hf_guidance.families.structure.probe import Probe
 
 WAY_OUT = "GuidedTrainer(family=Family(layers={'final': '<module path>'}, channel_axis=...))"
 
@@ -46,19 +46,20 @@ class Places:
             ValueError: It does not map to places in a known way; the message says why, and the way out.
         """
         if path not in self._layouts:
-            self._locate([path])
+            model = self._here()
+            try:
+                probe = Probe(model)
+                check_whole(probe, path)
+                found, reasons = located(probe, [path])
+                if reasons:
+                    raise ValueError(reasons[path])
+            except ValueError as error:
+                raise ValueError(
+                    f"layer {path!r} of {type(model).__name__} cannot be read: {error}. Choose another layer, or say how it is "
+                    f"laid out by {WAY_OUT}."
+                ) from error
+            self._keep(found, probe)
         return self._layouts[path]
-
-    def _locate(self, paths: Sequence[str]) -> None:
-        model = self._here()
-        probe = Probe(model)
-        found, reasons = located(probe, paths)
-        for path, reason in reasons.items():
-            raise ValueError(
-                f"layer {path!r} of {type(model).__name__} cannot be read: {reason}. Choose another layer, or say how it is "
-                f"laid out by {WAY_OUT}."
-            )
-        self._keep(found, probe)
 
     def _find(self) -> dict[str, str]:
         if self._layers is None:

@@ -78,8 +78,13 @@ class Probe:
             modules = {path: self.model.get_submodule(path) for path in paths}
             self._call(images, modules, lambda recorded: use(recorded.path, recorded.tensor.detach()))
 
-    def everything(self) -> tuple[Tensor, list[Recorded]]:
-        """Logits of the base image with their graph, and what each module put out, in the order in which they returned.
+    def graph(self, paths: Iterable[str] | None = None) -> tuple[Tensor, list[Recorded]]:
+        """Logits of the base image with their graph, and what modules put out, in the order in which they returned.
+
+        Tensors that do not depend on the image have no graph.
+
+        Args:
+            paths: Module paths; None for all modules.
 
         Raises:
             ValueError: The model cannot be called.
@@ -93,7 +98,8 @@ class Probe:
             found[recorded.path] = recorded
 
         with torch.enable_grad():
-            modules = {name: module for name, module in self.model.named_modules() if name}
+            every = (name for name, _ in self.model.named_modules() if name)
+            modules = {path: self.model.get_submodule(path) for path in (every if paths is None else paths)}
             logits = logits_of(self._call(self.base[None], modules, keep, leaf=True))
         return logits, list(found.values())
 
@@ -178,9 +184,10 @@ def _lively(model: nn.Module, seed: int = 0) -> dict[str, Tensor]:
             continue
         noise = torch.randn(parameter.shape, generator=generator)
         if parameter.dim() > 1:
-            # Convolutions keep the variance (He et al., arXiv 1502.01852, eq. 10). Linear layers reduce it, so that what tokens
-            # have from their own place, through residual connections, outweighs what attention mixes in.
-            value = noise * ((2 if parameter.dim() > 2 else 0.5) / parameter[0].numel()) ** 0.5
+            # Convolutions keep the variance (He et al., arXiv 1502.01852, eq. 10). Linear layers and convolutions of 1 x 1 reduce
+            # it, so that what places have of their own, through residual connections, outweighs what attention mixes in.
+            gain = 0.5 if parameter[0].numel() == parameter.shape[1] else 2
+            value = noise * (gain / parameter[0].numel()) ** 0.5
         else:
             # Neither norms nor layer scale may hide a branch; a small layer scale keeps residual connections strong.
             value = 0.1 * noise + (0.0 if "bias" in name else 1.0 if name.endswith("weight") else 0.3)

@@ -12,8 +12,7 @@ from hf_guidance.families.layout import Layout
 
 _MOST_PREFIX_TOKENS = 40
 _ROUNDING = 1
-# The mean of (excess change * side) / |excess change|: 0 if change has nothing to do with the side of the image, 2/3 if only the
-# changed quarter changes. Right readings measure above 0.4 in all of docs/models.md, wrong ones below 0.1 along one axis.
+# Of ``follows``, which is about 0 for a wrong reading and at most 2/3 for a right one.
 _FOLLOWS = 0.25
 
 
@@ -54,10 +53,10 @@ def readings(shape: tuple[int, ...], size: tuple[int, int]) -> Iterator[tuple[La
         size: (height, width) of the input in pixels.
     """
     if len(shape) == 4:
-        for layout, grid in ((Layout(1), shape[2:]), (Layout(-1), shape[1:3])):
+        for layout, (rows, columns) in ((Layout(1), shape[2:]), (Layout(-1), shape[1:3])):
             # As many rows to columns as the image has, up to what padding and rounding may add at each side.
-            if abs(grid[0] * size[1] - grid[1] * size[0]) <= _ROUNDING * sum(size):
-                yield layout, (grid[0], grid[1])
+            if abs(rows * size[1] - columns * size[0]) <= _ROUNDING * sum(size):
+                yield layout, (rows, columns)
     elif len(shape) == 3:
         for prefix in range(min(_MOST_PREFIX_TOKENS, shape[1])):
             grid = grid_of(shape[1] - prefix, size)
@@ -68,15 +67,16 @@ def readings(shape: tuple[int, ...], size: tuple[int, int]) -> Iterator[tuple[La
 def laid_out(activation: Tensor, layout: Layout, grid: tuple[int, int]) -> Tensor:
     """The activation as (images, channels, height, width)."""
     if activation.dim() == 3:
-        return activation[:, layout.prefix_tokens :].transpose(1, 2).unflatten(2, grid)
+        tokens: Tensor = activation[:, layout.prefix_tokens :].transpose(1, 2).unflatten(2, grid)
+        return tokens
     return activation if layout.channel_axis == 1 else activation.movedim(-1, 1)
 
 
 def follows(maps: Tensor) -> tuple[float, float]:
     """How well change follows the changed quarter from top to bottom, and from left to right.
 
-    With the change ``r_k(p) = |a_k(p) - a_0(p)|`` of place p when quarter k is changed, the excess is ``r_k(p) / mean_k r_k(p) - 1``,
-    so that neither the size of an activation nor what spreads to all places alike counts.
+    With the change ``r_k(p) = |a_k(p) - a_0(p)|`` of place p when quarter k is changed, the excess is
+    ``r_k(p) / mean_k r_k(p) - 1``, so that neither the size of an activation nor what spreads to all places alike counts.
 
     Args:
         maps: (5, channels, height, width), the activations of ``quarters``.

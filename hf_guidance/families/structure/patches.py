@@ -20,6 +20,8 @@ def patch_of(model: nn.Module, layout: Layout, grid: tuple[int, int], size: tupl
         grid: (height, width) of its places for images of ``size``.
         size: (height, width) in pixels.
     """
+    if grid == (1, 1):
+        return layout
     strided = [m for m in model.modules() if isinstance(m, nn.Conv2d) and max(m.stride) > 1]
     if not strided or not all(m.kernel_size == m.stride and not any(_padding(m)) for m in strided):
         return layout
@@ -31,4 +33,8 @@ def patch_of(model: nn.Module, layout: Layout, grid: tuple[int, int], size: tupl
 
 
 def _padding(convolution: nn.Conv2d) -> tuple[int, ...]:
-    return (1,) if convolution.padding == "same" else tuple(map(int, () if convolution.padding == "valid" else convolution.padding))
+    return (
+        (1,)
+        if convolution.padding == "same"
+        else tuple(map(int, () if convolution.padding == "valid" else convolution.padding))
+    )
