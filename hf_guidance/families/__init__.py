@@ -1,7 +1,7 @@
 """Families: what the library must know of an architecture.
 
-The layers of an image classifier are found by its structure (``structure/``). An architecture of which more is known, or that takes
-other inputs, has a file with MODEL_TYPES and build(model), and a line here.
+The layers of an image classifier are found by its structure (``structure/``). An architecture of which more is known, or
+that takes other inputs, has a file with MODEL_TYPES and build(model), and a line here.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ def test_layouts_are_found(how, layout):
     "how",
     [
         odd_nets.columns_of_tokens, odd_nets.windows_of_tokens, odd_nets.reversed_tokens, odd_nets.snake_of_tokens,
-        odd_nets.token_behind, lambda maps: maps.flip(2), lambda maps: maps.flip(3), lambda maps: maps.mean((2, 3), keepdim=True).expand_as(maps),
+        odd_nets.token_behind, lambda maps: maps.flip(2), lambda maps: maps.flip(3),
+        lambda maps: maps.mean((2, 3), keepdim=True).expand_as(maps),
     ],
 )  # fmt: skip
 def test_places_in_another_order_are_refused_with_the_reason_and_the_way_out(how):

@@ -127,8 +127,8 @@ def _last(
         path, other = candidates[number].path, lineage.beside(number)
         if other is not None:
             why.append(
-                f"{path!r}: the logits come from {candidates[other].path!r}, too, and neither is made from the other, so that a "
-                "map of one of them leaves out what the other sees"
+                f"{path!r}: the logits come from {candidates[other].path!r}, too, and neither is made from the other, so "
+                "that a map of one of them leaves out what the other sees"
             )
         elif path not in found:
             why.append(f"{path!r}: {reasons[path]}")

@@ -184,8 +184,8 @@ def _lively(model: nn.Module, seed: int = 0) -> dict[str, Tensor]:
             continue
         noise = torch.randn(parameter.shape, generator=generator)
         if parameter.dim() > 1:
-            # Convolutions keep the variance (He et al., arXiv 1502.01852, eq. 10). Linear layers and convolutions of 1 x 1 reduce
-            # it, so that what places have of their own, through residual connections, outweighs what attention mixes in.
+            # Convolutions keep the variance (He et al., arXiv 1502.01852, eq. 10). Linear layers and convolutions of 1 x 1
+            # reduce it, so that what places have of their own, through residual connections, outweighs what attention mixes in.
             gain = 0.5 if parameter[0].numel() == parameter.shape[1] else 2
             value = noise * (gain / parameter[0].numel()) ** 0.5
         else:
