@@ -104,7 +104,7 @@ def grey_levels(image: Image.Image, item: str) -> npt.NDArray[np.float64]:
     """A map or a mask of one channel as numbers in [0, 1], turned as EXIF says.
 
     Truth values are 0 and 1, 8 bit is divided by 255, 16 bit by 65535; floats must lie in [0, 1] as they are. A grey palette
-    stands for its greys. Colour modes pass where all channels are equal and nothing is transparent.
+    stands for its greys. Colour modes pass where all channels are equal and transparency says nothing else.
 
     Args:
         image: A PIL image.
@@ -183,9 +183,11 @@ def _one_channel(image: Image.Image, item: str) -> Image.Image:
         raise _colours(item, f"mode {image.mode!r}")
     if (pixels[..., :colours] != pixels[..., :1]).any():
         raise _colours(item, f"colours (mode {image.mode!r})")
-    if image.mode != "RGBX" and (pixels[..., colours:] != _EIGHT).any():
+    grey, alpha = pixels[..., 0], pixels[..., -1]
+    # Transparency must say the same as the grey: none at all, the grey itself, or where the grey is 0 anyway.
+    if image.mode in ("LA", "RGBA") and (alpha != grey).any() and grey[alpha != _EIGHT].any():
         raise _colours(item, "transparent pixels")
-    return Image.fromarray(np.ascontiguousarray(pixels[..., 0]))
+    return Image.fromarray(np.ascontiguousarray(grey))
 
 
 def _grey_palette(image: Image.Image) -> bool:
