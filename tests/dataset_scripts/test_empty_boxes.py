@@ -71,7 +71,7 @@ def test_empty_voc_boxes_keep_their_class_and_are_counted(one_based, tmp_path, p
 
 
 @pytest.mark.parametrize(
-    ("box", "reason"), [((9, 5, 2, 5), "box reversed"), (("x", 5, 2, 5), "box not finite"), ((1, 1, 99, 5), "outside")]
+    ("box", "reason"), [((9, 5, 2, 5), "box reversed"), (("x", 5, 2, 5), "box not finite"), ((50, 1, 99, 5), "outside")]
 )
 def test_other_bad_voc_boxes_are_still_refused(box, reason, tmp_path, prepare):
     root = make_voc(tmp_path / "raw", 1)
