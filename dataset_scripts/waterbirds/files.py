@@ -65,7 +65,7 @@ def read_rows(path: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def plain_id(text: str) -> str:
-    """An id without the fraction that spreadsheets give to whole numbers: 960.0 is 960."""
+    """An id or an index without the fraction that spreadsheets give to whole numbers: 960.0 is 960."""
     return re.sub(r"^(\d+)\.0+$", r"\1", text)
 
 

@@ -98,7 +98,7 @@ class WaterbirdsConfig(AnnotatedImageConfig):
 
 def index(line: dict[str, str], column: str, names: Sequence[str], item: str) -> int:
     """The number in a column: an index into names."""
-    value = line[column]
+    value = plain_id(line[column])
     if value not in map(str, range(len(names))):
         allowed = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
         raise InvalidAnnotation(f"unknown {column}", item, f"{column} is {value!r}; allowed: {allowed}.")

@@ -44,11 +44,13 @@ def id_text(value: Any) -> str:
     """The text of an id, so that ids name the same thing whether a file has them as text or as number: 3, 3.0 and "3" are "3".
 
     Args:
-        value: Text, which is kept but for blanks around it (so "03" is not "3"), or a whole number.
+        value: Text, which is kept but for blanks around it (so "03" is not "3"), or a whole number, of NumPy or torch too.
 
     Raises:
         ValueError: Anything else: a fraction, a truth value, None, an empty text, a list.
     """
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
     text = value.strip() if isinstance(value, str) else ""
     whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value // 1
     if not text and not whole:

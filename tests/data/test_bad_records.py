@@ -1,7 +1,9 @@
 """What counts as a bad record: raised with what it holds, or skipped and counted by kind; no mistake is skipped."""
 
 import datasets
+import numpy as np
 import pytest
+import torch
 
 from hf_guidance.data.builder_base import AnnotatedImageBuilder, InvalidAnnotation, id_text, shards
 
@@ -88,7 +90,18 @@ def test_a_build_of_nothing_but_bad_records_fails(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(3, "3"), (3.0, "3"), ("3", "3"), (" 03 ", "03"), ("a b", "a b"), (0, "0")]
+    ("value", "text"),
+    [
+        (3, "3"),
+        (3.0, "3"),
+        ("3", "3"),
+        (" 03 ", "03"),
+        ("a b", "a b"),
+        (0, "0"),
+        (np.int64(3), "3"),
+        (np.str_("3"), "3"),
+        (torch.tensor(3), "3"),
+    ],
 )
 def test_ids_as_text_or_number_are_the_same(value, text):
     assert id_text(value) == text

@@ -65,6 +65,7 @@ LOST = {
     "text for numbers": {"bbox": "1 2 3 4"},
     "crowd of text": {"iscrowd": "no"},
     "outline": {"segmentation": [[1, 2, 3]]},
+    "far outline": {"segmentation": [[1, 2, 1e12, 3, 4, 5]]},
 }
 
 

@@ -141,8 +141,8 @@ def test_masks_that_are_not_one_channel_are_refused_or_counted(case, tmp_path, p
 def test_names_of_other_systems(tmp_path, prepare):
     """Backslashes, and ids that a spreadsheet made numbers of."""
     root = make_waterbirds(tmp_path / "raw", 6)
-    lines = [f"{number}.0{rest}".replace("birds/", "birds\\") for number, rest in
-             ((line[0], line[1:]) for line in waterbirds_lines(6))]  # fmt: skip
+    fields = [line.split(",") for line in waterbirds_lines(6)]
+    lines = [",".join([f"{n}.0", name.replace("/", "\\"), f"{y}.0", *rest]) for n, name, y, *rest in fields]
     (root / "metadata.csv").write_text("\n".join([WATERBIRDS_HEADER, *lines]))
     for source in ("boxes", "masks"):
         splits, builder = prepare("waterbirds", data_dir=str(root), source=source)

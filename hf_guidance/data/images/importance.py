@@ -15,7 +15,7 @@ from PIL import Image
 
 from hf_guidance.common.checks import check_choice
 from hf_guidance.data.boxes import boxes_to_mask, dilate_boxes
-from hf_guidance.data.builder_base import InvalidAnnotation
+from hf_guidance.data.builder_base import InvalidAnnotation, id_text
 from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.data.images.controls import control_generator, moved_boxes, moved_mask
 from hf_guidance.data.images.objects import BBOX_FORMATS, object_boxes
@@ -110,7 +110,12 @@ class ImportanceReader:
 def _image_id(row: Mapping[str, Any], name: str) -> str:
     if row.get("image_id") is None:
         raise ValueError(f"{name} has no image_id, from which the control draws its places; add a column 'image_id'.")
-    return str(row["image_id"])
+    try:
+        return id_text(row["image_id"])
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: {error} The control draws its places from it; give text or a whole number."
+        ) from None
 
 
 def _filled_column(row: Mapping[str, Any], source: str, name: str) -> str | None:
