@@ -90,7 +90,7 @@ def _with_default(*_: Any) -> dict[Any, Any]:
 # Containers that pickles name by their constructors: by which, depends on the protocol.
 _CONTAINERS: dict[str, Any] = {
     "set": set, "frozenset": frozenset, "bytes": bytes, "bytearray": bytearray, "list": list, "dict": dict, "int": int,
-    "float": float, "str": str,
+    "long": int, "float": float, "str": str,
 }  # fmt: skip
 _ALLOWED: dict[tuple[str, str], Any] = {
     **{(module, name): kind for module in ("builtins", "__builtin__") for name, kind in _CONTAINERS.items()},

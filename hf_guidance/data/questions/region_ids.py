@@ -38,6 +38,14 @@ def image_key(image_id: Any) -> str:
     raise ValueError(f"{image_id!r} is no image id; allowed are text and whole numbers.")
 
 
+def shown_key(image_id: Any) -> str:
+    """`image_key`, or the text of what is no id, for lists of those that are not there."""
+    try:
+        return image_key(image_id)
+    except ValueError:
+        return repr(image_id)
+
+
 class UnknownImage(KeyError, ValueError):
     """No file has features of the image that was asked for."""
 

@@ -16,7 +16,7 @@ from hf_guidance.data.questions.region_files.opened import OpenedFile
 from hf_guidance.data.questions.region_files.recognition import layout_of
 from hf_guidance.data.questions.region_files.records import Reading
 from hf_guidance.data.questions.region_files.tsv import TsvFile
-from hf_guidance.data.questions.region_ids import Ids, Names, UnknownImage, ids_beside, image_key, rows_of
+from hf_guidance.data.questions.region_ids import Ids, Names, UnknownImage, ids_beside, image_key, rows_of, shown_key
 from hf_guidance.data.questions.region_objects import Objects, checked_objects
 
 __all__ = ["Objects", "RegionFeatures", "UnknownImage", "checked_objects"]
@@ -175,7 +175,8 @@ class RegionFeatures:
 
         Args:
             path: The folder or file.
-            dtype: Of numbers in base64 or bytes. None: float32, as published; bytes that do not look it are refused.
+            dtype: Of features in base64 or bytes; boxes there are floats of its byte order, of any size. None: float32, as
+                published; bytes that do not look it are refused.
             normalized: Boxes are in [0, 1]; by default they are pixels, or in [0, 1] where values have no image_h and image_w.
         """
         file = LmdbFile(path, Reading(dtype, normalized))
@@ -238,7 +239,7 @@ class RegionFeatures:
             >>> len(regions.missing(train["image_id"]))
             0
         """
-        return [str(image) for image in dict.fromkeys(image_ids) if image not in self]
+        return list(dict.fromkeys(shown_key(image) for image in image_ids if image not in self))
 
     def __repr__(self) -> str:
         return f"RegionFeatures({len(self)} images of {self._paths})"

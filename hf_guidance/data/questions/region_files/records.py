@@ -30,7 +30,8 @@ class Reading:
     """How the records of a file are read.
 
     Args:
-        dtype: Of features that are stored as bytes or base64. None: float32, as published, and refused if they do not look it.
+        dtype: Of features that are stored as bytes or base64; boxes are floats of its byte order, whose size their length
+            tells. None: float32, as published, and features that do not look it are refused.
         normalized: Boxes are in [0, 1], although the record gives the size of the image.
     """
 
@@ -137,10 +138,7 @@ def _box_numbers(content: bytes, count: int, features: Array | bytes, reading: R
                 "published; pass dtype=, the dtype in which the features were written, for example 'float64'."
             )
         return np.frombuffer(content, "<f4")
-    dtype = np.dtype(reading.dtype)
-    return np.frombuffer(
-        content, dtype if dtype.itemsize == size else np.dtype(f"f{size}").newbyteorder(dtype.byteorder)
-    )
+    return np.frombuffer(content, np.dtype(f"f{size}").newbyteorder(np.dtype(reading.dtype).byteorder))
 
 
 def _feature_numbers(content: bytes, count: int, boxes: Array, reading: Reading) -> Array:

@@ -16,7 +16,7 @@ _LXMERT = (
     "img_id", "img_h", "img_w", "objects_id", "objects_conf", "attrs_id", "attrs_conf", "num_boxes", "boxes", "features",
 )  # fmt: skip
 _KNOWN = (_BOTTOM_UP, (*_BOTTOM_UP, "cls_prob"), _LXMERT)
-_BUFFER = 1 << 20  # lines are several hundred thousand characters long
+_BUFFER = 1 << 18  # lines are several hundred thousand characters long
 
 
 class TsvFile(OpenedFile):
