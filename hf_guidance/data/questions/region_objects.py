@@ -47,4 +47,4 @@ def checked_objects(features: Any, boxes: Any, name: str) -> Objects:
 
 def _float32(value: Any, what: str) -> npt.NDArray[np.float32]:
     with np.errstate(over="ignore"):  # becomes infinity, which is refused
-        return real_numbers(value, what).astype(np.float32)
+        return real_numbers(value, what).astype(np.float32, copy=False)

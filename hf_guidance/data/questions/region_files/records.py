@@ -20,7 +20,7 @@ FIELDS = {
     "image_w": ("image_w", "img_w", "image_width", "width"),
 }
 """Each field and the names that published files give it."""
-_LOOK = 4096  # numbers that are looked at to tell float32 from something else
+_LOOK = 1024  # numbers that are looked at to tell float32 from something else
 _TINY, _HUGE = 1e-12, 1e8  # numbers outside are not those of features, but of bytes that are read wrong
 _HALF_RANGE = (1e-4, 64.0)  # where features in float16 lie
 
@@ -108,8 +108,10 @@ def decoded(value: str | bytes) -> bytes:
     content = value.encode("latin1", "replace") if isinstance(value, str) else bytes(value)
     if content[:2] in (b"b'", b'b"') and content[-1:] == content[1:2]:
         content = content[2:-1]
+    if content[76:77] in (b"\n", b"\r") or content[-1:] == b"\n":  # lines of 76 characters
+        content = content.translate(None, b"\r\n")
     try:
-        return base64.b64decode(content.translate(None, b"\r\n"), validate=True)
+        return base64.b64decode(content, validate=True)
     except binascii.Error as error:
         if isinstance(value, str):
             raise ValueError(
