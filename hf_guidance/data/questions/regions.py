@@ -35,6 +35,7 @@ class RegionFeatures:
     |---|---|---|
     | HDF5, padded | ``image_features`` (images, objects, dims), ``spatial_features``; ``num_boxes`` (images,) | `from_hdf5` |
     | HDF5, flat, 10 to 100 boxes | ``image_features`` (boxes, dims), ``spatial_features``, ``pos_boxes`` | `from_hdf5` |
+    | HDF5, rows of varying length | ``image_features``, ``spatial_features``, ``num_boxes``, each (images,) | `from_hdf5` |
     | HDF5, a group per image | ``features``, ``boxes``, ``num_boxes``, ``image_h``, ``image_w`` | `from_hdf5` |
     | GQA's objects | ``gqa_objects_info.json``; ``gqa_objects_<file>.h5``: ``features``, ``bboxes`` | `from_gqa` |
     | LMDB | a pickled dict per image: the same fields as a group | `from_lmdb` |
@@ -130,7 +131,7 @@ class RegionFeatures:
 
     @classmethod
     def from_hdf5(cls, path: PathLike, ids: Ids | None = None, normalized: bool = False) -> RegionFeatures:
-        """Read an HDF5 file of bottom-up features: padded, flat, or with a group per image.
+        """Read an HDF5 file of bottom-up features: padded, flat, of varying length, or with a group per image.
 
         ``spatial_features`` has 6 columns, xyxy, width and height in [0, 1]; or 7 and more: the first four are xyxy in
         pixels, and columns 5 and 6 the image's height and width. ``num_boxes`` (images,) says how many boxes of each image

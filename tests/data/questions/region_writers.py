@@ -44,7 +44,7 @@ def write_hdf5(folder, features, spatial, **others):
 
 
 def six_columns(boxes):
-    return np.concatenate([boxes, boxes[..., 2:] - boxes[..., :2]], 2)
+    return np.concatenate([boxes, boxes[..., 2:] - boxes[..., :2]], -1)
 
 
 def pixel_columns(boxes):
@@ -94,6 +94,19 @@ def write_flat(folder, features, boxes, name="train", ids=IDS, counts=(4, 2, 3),
     rows = {int(image_id): row for row, image_id in enumerate(ids)}
     (folder / f"{name}_imgid2idx.pkl").write_bytes(pickle.dumps(rows, protocol=2))
     return lambda: RegionFeatures.from_hdf5(folder / f"{name}.hdf5")
+
+
+def write_varying(folder, features, boxes, num_boxes=()):
+    """Rows of varying length, flattened."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "varying.h5", "w") as file:
+        for name, rows in (("image_features", features), ("spatial_features", [six_columns(each) for each in boxes])):
+            rows_of_name = file.create_dataset(name, (len(rows),), h5py.vlen_dtype(np.float32))
+            for index, row in enumerate(rows):
+                rows_of_name[index] = row.ravel()
+        if num_boxes is not None:
+            file["num_boxes"] = [len(each) for each in features] if len(num_boxes) == 0 else num_boxes
+    return lambda: RegionFeatures.from_hdf5(folder / "varying.h5", IDS)
 
 
 def write_groups(folder, features, boxes):

@@ -24,6 +24,7 @@ from region_writers import (
     write_lmdb,
     write_npz,
     write_tsv,
+    write_varying,
 )
 
 from hf_guidance.data.questions.regions import RegionFeatures
@@ -92,10 +93,10 @@ def test_read_in_workers_of_a_data_loader(layout, tmp_path):
 def test_adaptive_numbers_of_boxes(tmp_path):
     counts = (4, 2, 3)
     images = [FEATURES[row][:count] for row, count in enumerate(counts)], [BOXES[r][:c] for r, c in enumerate(counts)]
-    starts = np.cumsum([0, 4, 2])
     stores = [
         write_flat(tmp_path, FEATURES, BOXES)(),
         write_flat(tmp_path, FEATURES, BOXES, "numbers", pos_boxes=None, num_boxes=np.array(counts))(),
+        write_varying(tmp_path, *images)(),
         write_flat(tmp_path, FEATURES, BOXES, "ids", image_ids=np.array([b"7", b"42", b"9"]))(),
         write_tsv(tmp_path, tsv_lines(*images))(),
         write_npz(tmp_path, *images)(),
@@ -105,7 +106,6 @@ def test_adaptive_numbers_of_boxes(tmp_path):
         for row, (image, count) in enumerate(zip(IDS, counts, strict=True)):
             assert np.array_equal(store[image][0], FEATURES[row][:count])
             assert np.abs(store[image][1] - UNIT[row][:count]).max() < 1e-6
-    assert starts.tolist() == [0, 4, 6]
 
 
 def test_images_without_a_box_are_counted_and_missing(tmp_path):
@@ -148,6 +148,14 @@ def test_places_that_cannot_be_are_refused_at_opening(change, error, tmp_path):
     store = write_flat(tmp_path, FEATURES, BOXES, **change)
     with pytest.raises(ValueError, match=error):
         store()
+
+
+def test_rows_of_varying_length_need_fitting_numbers(tmp_path):
+    with pytest.raises(ValueError, match=r"image '42': 3 boxes are declared, but there are 20 numbers of features"):
+        write_varying(tmp_path, FEATURES, BOXES, num_boxes=[4, 3, 4])()["42"]
+    for counts in ([4, -3, 4], [4, 4], None):
+        with pytest.raises(ValueError, match="num_boxes"):
+            write_varying(tmp_path, FEATURES, BOXES, num_boxes=counts)()
 
 
 @pytest.mark.parametrize(

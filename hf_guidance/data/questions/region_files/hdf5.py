@@ -1,4 +1,4 @@
-"""Region features in HDF5: padded to one number of boxes, all boxes in one array, or a group per image."""
+"""Region features in HDF5: padded, all boxes in one array, rows of varying length, or a group per image."""
 
 from __future__ import annotations
 
@@ -45,8 +45,10 @@ def hdf5_file(path: Any, reading: Reading) -> ArraysFile | GroupsFile:
         names = sorted(content)
         arrays = [name for name in _ARRAYS if name in content]
         if arrays:
-            axes = len(getattr(content[arrays[0]], "shape", ()))
-            return FlatFile(path) if axes == 2 else PaddedFile(path)
+            first = content[arrays[0]]
+            if _varying(getattr(first, "dtype", None)) is not None:
+                return VaryingFile(path)
+            return FlatFile(path) if len(getattr(first, "shape", ())) == 2 else PaddedFile(path)
         if names and all(_is_group(content[name]) for name in names[:3]):
             return GroupsFile(path, reading)
     if {"features", "bboxes"} <= set(names):
@@ -67,11 +69,12 @@ class ArraysFile(OpenedFile):
         missing = [key for key in _ARRAYS if key not in self.handle]
         if missing:
             raise ValueError(
-                f"{self.path} has no {' and no '.join(missing)} but {sorted(self.handle)}; rename the data sets. "
-                f"{KNOWN_LAYOUTS.capitalize()}."
+                f"{self.path} has no {' and no '.join(missing)} but {sorted(self.handle)}; rename the data sets; "
+                f"{KNOWN_LAYOUTS}."
             )
         for key in _ARRAYS:
-            check_real(self.handle[key].dtype, f"{self.path}: {key}")
+            dtype = self.handle[key].dtype
+            check_real(dtype if _varying(dtype) is None else _varying(dtype), f"{self.path}: {key}")
 
     def open(self) -> Any:
         """Open the file, for reading."""
@@ -189,6 +192,33 @@ class FlatFile(ArraysFile):
         return self.objects(*present(features, spatial, None), row=row)
 
 
+class VaryingFile(ArraysFile):
+    """image_features (images,), spatial_features (images,) of rows of varying length, and num_boxes (images,)."""
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(path)
+        features, spatial = (self.handle[key].shape for key in _ARRAYS)
+        if len(features) != 1 or features != spatial or "num_boxes" not in self.handle:
+            raise self.shape_error("for rows of varying length are (images,) and (images,), with num_boxes (images,)")
+        self.images = int(features[0])
+        self.counts_of = box_counts(self.handle["num_boxes"][()], self.images, None, f"{self.path}: num_boxes")
+
+    def is_empty(self, row: int) -> bool:
+        """See the base."""
+        return not self.counts_of[row]
+
+    def read(self, row: int) -> tuple[Array, Array]:
+        """See the base."""
+        count = int(self.counts_of[row])
+        features, spatial = (self.part(key, row, row) for key in _ARRAYS)
+        if not features.size or features.size % count or spatial.size % count or spatial.size < count * PLAIN_COLUMNS:
+            raise ValueError(
+                f"{count} boxes are declared, but there are {features.size} numbers of features and {spatial.size} of "
+                "spatial_features; correct num_boxes."
+            )
+        return self.objects(*present(features.reshape(count, -1), spatial.reshape(count, -1), None), row=row)
+
+
 class GroupsFile(OpenedFile):
     """A group per image, named by its id: features, boxes, and num_boxes, image_h and image_w as data sets or attributes."""
 
@@ -231,6 +261,11 @@ class _Group(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._group) + len(self._group.attrs)
+
+
+def _varying(dtype: Any) -> Any:
+    # The dtype of the numbers in rows of varying length, else None.
+    return None if dtype is None else (dtype.metadata or {}).get("vlen")
 
 
 def _is_group(item: Any) -> bool:

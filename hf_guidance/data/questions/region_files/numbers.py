@@ -48,13 +48,13 @@ def whole_number(value: Any, what: str) -> int:
     return int(number.item())
 
 
-def box_counts(value: Any, images: int, places: int, what: str) -> npt.NDArray[np.int64]:
+def box_counts(value: Any, images: int, places: int | None, what: str) -> npt.NDArray[np.int64]:
     """How many boxes each image has, checked.
 
     Args:
         value: (images,), whole numbers of any dtype.
         images: How many there must be.
-        places: The largest number allowed.
+        places: The largest number allowed; None allows any.
         what: Names the numbers in errors.
 
     Raises:
@@ -63,11 +63,13 @@ def box_counts(value: Any, images: int, places: int, what: str) -> npt.NDArray[n
     counts = real_numbers(value, what)
     if counts.shape != (images,):
         raise ValueError(f"{what} has shape {counts.shape}; allowed is ({images},), one number per image.")
-    wrong = ~((counts >= 0) & (counts <= places) & (counts == np.floor(counts)))  # so that NaN is wrong too
+    most = np.iinfo(np.int64).max if places is None else places
+    wrong = ~((counts >= 0) & (counts <= most) & (counts == np.floor(counts)))  # so that NaN is wrong too
     if wrong.any():
         row = int(wrong.argmax())
+        held, limit = ("", "on") if places is None else (f", the file holds {places} places", f"to {places}")
         raise ValueError(
-            f"{what}, row {row}: {counts[row]} boxes are declared, the file holds {places} places; allowed are whole numbers "
-            f"from 0 to {places}. {int(wrong.sum())} of {images} rows are wrong; correct num_boxes."
+            f"{what}, row {row}: {counts[row]} boxes are declared{held}; allowed are whole numbers from 0 {limit}. "
+            f"{int(wrong.sum())} of {images} rows are wrong; correct num_boxes."
         )
     return counts.astype(np.int64)

@@ -16,7 +16,8 @@ from hf_guidance.data.questions.region_files.boxes import unit_boxes
 Array = npt.NDArray[Any]
 KNOWN_LAYOUTS = (
     "known layouts: HDF5 with image_features (images, objects, dims) and spatial_features, and num_boxes where images differ; "
-    "HDF5 with image_features (all boxes, dims), spatial_features and pos_boxes (images, 2); HDF5 with a group per image; "
+    "HDF5 with image_features (all boxes, dims), spatial_features and pos_boxes (images, 2); the same with rows of varying "
+    "length and num_boxes; HDF5 with a group per image; "
     "GQA's objects_info.json beside its HDF5 files with features and bboxes; LMDB of pickled dicts; bottom-up-attention TSV; "
     "a folder with one .npz per image; two .npy files (RegionFeatures.from_numpy)"
 )

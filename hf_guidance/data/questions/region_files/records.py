@@ -151,7 +151,7 @@ def _feature_numbers(content: bytes, count: int, boxes: Array, reading: Reading)
     if reading.dtype is None and not _like_float32(numbers[:_LOOK]):
         raise ValueError(
             f"{len(content)} bytes of features of {count} boxes do not look like float32, as which they are published "
-            f"(they begin {numbers[:4].tolist()}); pass dtype=, the dtype in which they were written, for example 'float64'."
+            f"(they begin {numbers[:4].tolist()}); pass dtype=, the dtype in which they were written, 'float32' if it is that."
         )
     return numbers
 
