@@ -37,6 +37,8 @@ def whole_number(value: Any, what: str) -> int:
     Raises:
         ValueError: Anything else.
     """
+    if type(value) is int and value >= 0:  # by far the most frequent: id maps have hundreds of thousands
+        return value
     given = value.decode("latin1") if isinstance(value, bytes) else value
     try:
         number = np.asarray(float(given) if isinstance(given, str) else given)
