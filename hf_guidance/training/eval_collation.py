@@ -27,6 +27,18 @@ class EvaluationDataTrainer(Trainer):
     def __init__(self, *args: Any, eval_data_collator: Any = None, **kwargs: Any) -> None:
         self.eval_data_collator = eval_data_collator
         super().__init__(*args, **kwargs)
+        self._check_rows()
+
+    def _check_rows(self) -> None:
+        # Before training, so that it does not end at the first batch with an unusable row.
+        held_out = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval_dataset": self.eval_dataset}
+        training = ("train_dataset", self.train_dataset, self.data_collator)
+        for name, rows, collator in (
+            training,
+            *((name, rows, self.eval_data_collator or self.data_collator) for name, rows in held_out.items()),
+        ):
+            if rows is not None and isinstance(collator, RowCollator):
+                collator.check_rows(rows, name)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Trainer's dataloader, with the collator for evaluation."""

@@ -25,6 +25,7 @@ from hf_guidance.data.columns import (
 )
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.importance import SOURCES, object_importance, question_generator
+from hf_guidance.data.questions.region_check import check_features
 from hf_guidance.data.questions.regions import Objects, checked_objects
 
 _RANDOM, _CONTROL = 0, 1
@@ -139,6 +140,11 @@ class QuestionCollator(RowCollator):
         true = replace(self, control_seed=None)
         true.counts = self.counts
         return true
+
+    def check_rows(self, rows: Any, name: str) -> None:
+        """Raise a ValueError, with their number, if images of a data set have no features in ``regions``."""
+        if self.regions is not None:
+            check_features(rows, self.regions, name)
 
     def _question(self, rows: Sequence[Mapping[str, Any]], names: list[str]) -> dict[str, Any]:
         for row, name in zip(rows, names, strict=True):
