@@ -43,7 +43,7 @@ class QuestionCollator(RowCollator):
     ``counts`` counts what is allowed but worth knowing, and the first case of each kind is logged (the counts are those of
     the process that collates; each worker of a DataLoader has its own):
 
-    - unknown words, and answers outside the vocabulary;
+    - unknown words, questions cut at ``max_length``, and answers outside the vocabulary;
     - questions without a label: their labels are all zero and their target is 0;
     - questions of batches without any answers though there is a vocabulary: such a batch has no labels, so no row is
       annotated, and a training step ends in an error that says so;
@@ -53,15 +53,20 @@ class QuestionCollator(RowCollator):
 
     Args:
         tokenizer: Called as ``tokenizer(questions, padding=..., truncation=True, max_length=..., return_tensors="pt")``.
-        answers: The classes. None for rows without answers, which can only be predicted.
-        regions: ``regions[image_id] -> (features, boxes)``, for example a `RegionFeatures`; None when rows hold both.
-        max_length: Tokens of a question; longer ones are cut, as the papers do. 14 for UpDn, 20 for LXMERT.
+        answers: The classes. None for rows without answers, which can only be predicted. The answers of a row are read by
+            `answer_texts`: a list of texts, or VQA's list of dicts.
+        regions: ``regions[image_id] -> (features, boxes)``, for example a `RegionFeatures`; None when rows hold both. Ids are
+            found whether they are text or numbers.
+        max_length: Tokens of a question; longer ones are cut, as the papers do, and counted. 14 is usual for UpDn, 20 for LXMERT.
+            None takes the tokenizer's ``model_max_length``, or 14 where the tokenizer sets none.
         source: Where importance comes from: "importance", "reference_boxes", "mask", or "auto": the first that a row has.
         seed: Seed of ``random_importance``: one uniform number in [0, 1) per box, the same for a question in every epoch.
         control_seed: When set, the importance values of a question are shuffled among its boxes, alike in every epoch: the
             right values at the wrong boxes, a control that guidance must beat. For training only: the trainer evaluates
             with ``for_evaluation()``, which does not shuffle.
-        padding: "max_length" (a question has the same tokens in every batch) or "longest" (pad to the batch's longest).
+        padding: "max_length" (a question has the same tokens in every batch) or "longest" (pad to the batch's longest). None
+            is "max_length", but "longest" where ``max_length`` is None and the tokenizer's own is above 64: text encoders allow
+            512 tokens and mask what is padding, so padding to it would cost much and change nothing.
 
     Returns:
         On call: ``input_ids`` and ``attention_mask`` (batch, length) int64, ``token_type_ids`` where the tokenizer gives
@@ -84,11 +89,11 @@ class QuestionCollator(RowCollator):
     tokenizer: Any
     answers: AnswerVocabulary | None = None
     regions: Any = None
-    max_length: int = 14
+    max_length: int | None = None
     source: str = "auto"
     seed: int = 0
     control_seed: int | None = None
-    padding: str = "max_length"
+    padding: str | None = None
     counts: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
