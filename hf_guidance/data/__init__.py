@@ -9,10 +9,12 @@ from hf_guidance.data.boxes import (
     resize_boxes,
 )
 from hf_guidance.data.builder_base import (
+    RECORD_ERRORS,
     AnnotatedImageBuilder,
     AnnotatedImageConfig,
     InvalidAnnotation,
     Report,
+    id_text,
     read_json,
     read_text,
     shards,
@@ -30,6 +32,7 @@ from hf_guidance.data.questions.regions import RegionFeatures, checked_objects
 from hf_guidance.data.splits import load_splits
 
 __all__ = [
+    "RECORD_ERRORS",
     "AnnotatedImageBuilder",
     "AnnotatedImageConfig",
     "AnswerVocabulary",
@@ -54,6 +57,7 @@ __all__ = [
     "dilate_boxes",
     "export_dataset",
     "id_sizes",
+    "id_text",
     "known_datasets",
     "load_splits",
     "normalize_answer",
