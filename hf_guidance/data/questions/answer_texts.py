@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_ALLOWED = "give a list with the text of each annotator's answer, such as ['red', 'red'], or VQA's [{'answer': 'red'}, ...]"
+_ALLOWED = (
+    "give a list with the text of each annotator's answer, such as ['red', 'red'], or VQA's [{'answer': 'red'}, ...]"
+)
 
 
 def answer_texts(given: Any, name: str = "") -> list[str]:

@@ -157,9 +157,7 @@ class AnswerVocabulary:
         check_choice("scoring", self.scoring, SCORINGS)
 
     @classmethod
-    def from_answers(
-        cls, answers: Iterable[Any], min_occurrence: int = 9, scoring: str = "auto"
-    ) -> AnswerVocabulary:
+    def from_answers(cls, answers: Iterable[Any], min_occurrence: int = 9, scoring: str = "auto") -> AnswerVocabulary:
         """Make a vocabulary of frequent answers, in order of appearance.
 
         An answer is kept if it is the commonest one of at least ``min_occurrence`` questions.
@@ -268,6 +266,8 @@ class AnswerVocabulary:
 
 def _each_question(answers: Iterable[Any]) -> Iterator[list[str]]:
     if isinstance(answers, str | Mapping):
-        raise ValueError(f"answers is a {type(answers).__name__}; give the answers of each question, one list per question.")
+        raise ValueError(
+            f"answers is a {type(answers).__name__}; give the answers of each question, one list per question."
+        )
     for number, given in enumerate(answers):
         yield answer_texts(given, f"question {number}")

@@ -88,11 +88,13 @@ def mean_of_maps(maps: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.uint8]:
     if len(sizes) > 1:
         raise ValueError(f"its {len(maps)} maps have sizes {sorted(sizes)}; give maps of one size.")
     if len(types) > 1:
-        raise ValueError(f"its {len(maps)} maps have values of types {sorted(types)}, so of different range; save them alike.")
+        raise ValueError(
+            f"its {len(maps)} maps have values of types {sorted(types)}, so of different range; save them alike."
+        )
     mean = np.mean(np.stack(maps).astype(np.float64), 0)
     if not np.isfinite(mean).all() or any((each < 0).any() for each in maps if each.dtype.kind in "if"):
         raise ValueError("its maps hold NaN, infinity or negative values; replace them, for example by 0.")
     peak = mean.max(initial=0)
     if peak > 255 or (mean % 1 != 0).any():
         mean = mean / peak * 255
-    return np.round(mean).astype(np.uint8)
+    return np.asarray(np.round(mean), np.uint8)
