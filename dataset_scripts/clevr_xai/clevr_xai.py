@@ -91,7 +91,8 @@ class ClevrXaiConfig(QuestionConfig):
 
     def scene_files(self) -> dict[str, str]:
         """Part -> scene file, where it exists."""
-        found = {part: find_scenes(self.base(LAYOUT), path) for part, path in self.question_files().items()}
+        files = self.question_files().items()
+        found = {part: find_scenes(self.base(LAYOUT), path, only=part in XAI) for part, path in files}
         return {part: path for part, path in found.items() if path is not None}
 
     def source(self) -> str:

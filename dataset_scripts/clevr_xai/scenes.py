@@ -36,13 +36,19 @@ def _extents() -> dict[str, tuple[float, float]]:
 EXTENTS = _extents()
 
 
-def find_scenes(base: str, questions: str) -> str | None:
-    """The scene file of a question file: CLEVR_train_scenes.json for CLEVR_train_questions.json, or else the only one."""
+def find_scenes(base: str, questions: str, only: bool) -> str | None:
+    """The scene file of a question file, None where there is none: CLEVR_train_scenes.json for CLEVR_train_questions.json.
+
+    Args:
+        base: The folder of the data; scene files are there, in its folder scenes, or beside the questions.
+        questions: The question file.
+        only: Take a scene file of another name too, where it is the only one.
+    """
     name = os.path.basename(questions).replace("questions", "scenes")
     folders = [os.path.dirname(questions), base, os.path.join(base, "scenes")]
     named = [os.path.join(folder, name) for folder in folders if os.path.isfile(os.path.join(folder, name))]
-    if named:
-        return named[0]
+    if named or not only:
+        return next(iter(named), None)
     paths = {path for folder in folders for path in glob.glob(os.path.join(glob.escape(folder), "*scenes.json"))}
     if len(paths) > 1:
         raise ValueError(f"{sorted(paths)}: several scene files for {questions}; name the one that it needs {name}.")
