@@ -10,10 +10,10 @@ from typing import Any
 import datasets
 from hf_guidance.dataset_scripts.clevr_xai.masks import read_mask
 from hf_guidance.dataset_scripts.clevr_xai.programs import KINDS, important_objects, step_name
-from hf_guidance.dataset_scripts.clevr_xai.scenes import OUTSIDE, SIZE, Scenes, find_scenes, object_box
+from hf_guidance.dataset_scripts.clevr_xai.scenes import SIZE, Scenes, find_scenes, object_box
 
 from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_json
-from hf_guidance.data.images.rows import verify_image
+from hf_guidance.data.images.pictures import verify_image
 from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features, question_row
 
 LAYOUT = "CLEVR-XAI_simple_questions.json, CLEVR-XAI_complex_questions.json, or CLEVR_train_questions.json (val, test)"
@@ -193,12 +193,12 @@ class ClevrXai(QuestionBuilder):
             try:
                 box, cut = object_box(scene["objects"][number], size, thing)
             except InvalidAnnotation as error:
-                if error.reason != OUTSIDE:
+                if error.reason != "box outside the image":
                     raise
-                self.count(error.reason, error.item)  # nothing to repair: no detected box can overlap it
+                self.count("object outside the image", error.item)  # no detected box can overlap it
                 continue
             if cut:
-                self.count("object clipped to the image", thing)
+                self.count(cut, thing)
             boxes.append(box)
         return boxes
 

@@ -4,8 +4,7 @@ import numpy as np
 from PIL import Image
 
 from hf_guidance.data.builder_base import InvalidAnnotation
-from hf_guidance.data.images.rows import verify_image
-from hf_guidance.data.questions.maps import read_map
+from hf_guidance.data.images.pictures import grey_levels, open_picture
 
 RELEASED = (
     128,
@@ -46,8 +45,4 @@ def _pixels(path: str, item: str) -> np.ndarray:
             return np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise InvalidAnnotation("unreadable or truncated mask", item, f"{path}: {error}.") from None
-    verify_image(path)
-    try:
-        return read_map(path)
-    except ValueError as error:
-        raise InvalidAnnotation("mask is not one channel", item, str(error)) from None
+    return grey_levels(open_picture(path), path)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_json
+from hf_guidance.data.images.box_checks import clipped_box
 
 SIZE = (480, 320)  # width and height of CLEVR's images
 RADII = {"large": 0.7, "small": 0.35}  # of CLEVR's properties.json, in units of the scene
 FOCAL = 35 / 32  # of the image's width: Blender's default lens of 35 mm on a sensor of 32 mm, which the base scene has
 TILT = math.radians(26)  # by which the camera looks down; it is jittered by some 3 degrees
-OUTSIDE = "object outside the image"
 
 
 def _extents() -> dict[str, tuple[float, float]]:
@@ -78,8 +78,8 @@ class Scenes:
         return None if index is None else self.by_index.get(id_text(index))
 
 
-def object_box(thing: Mapping[str, Any], size: tuple[int, int], item: str) -> tuple[list[float], bool]:
-    """The box of an object, derived from its place, size and shape, and whether it was cut at the edges of the image.
+def object_box(thing: Mapping[str, Any], size: tuple[int, int], item: str) -> tuple[list[float], str]:
+    """The box of an object, derived from its place, size and shape, and why it was cut; see `clipped_box`.
 
     ``pixel_coords`` holds the pixel of the object's centre and its depth. The camera maps a length r at depth d to
     ``FOCAL * width * r / d`` pixels. Half the box's width and height are that of the object's radius (`RADII`) times what its
@@ -105,11 +105,8 @@ def object_box(thing: Mapping[str, Any], size: tuple[int, int], item: str) -> tu
     pixels = FOCAL * size[0] * radius / depth
     half = (pixels * extent[0], pixels * extent[1])
     corners = (x - half[0], y - half[1], x + half[0], y + half[1])
-    if corners[0] >= size[0] or corners[1] >= size[1] or corners[2] <= 0 or corners[3] <= 0:
-        raise InvalidAnnotation(OUTSIDE, item, f"its centre is ({x:g}, {y:g}) in an image of {size[0]}x{size[1]}.")
-    shares = [edge / length for edge, length in zip(corners, (*size, *size), strict=True)]
-    inside = [min(max(share, 0.0), 1.0) for share in shares]
-    return [float(np.float32(share)) for share in inside], inside != shares
+    inside, cut = clipped_box(corners, size, item)
+    return [float(np.float32(edge / length)) for edge, length in zip(inside, (*size, *size), strict=True)], cut
 
 
 def _place(thing: Mapping[str, Any], item: str) -> tuple[float, float, float]:

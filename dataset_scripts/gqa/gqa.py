@@ -4,6 +4,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import datasets
 import numpy as np
 
 from hf_guidance.data.builder_base import RECORD_ERRORS, InvalidAnnotation, read_json
+from hf_guidance.data.images.box_checks import check_boxes, clipped_box
 from hf_guidance.data.questions.rows import (
     QuestionBuilder,
     QuestionConfig,
@@ -22,7 +24,11 @@ from hf_guidance.data.questions.rows import (
 
 LAYOUT = "train_balanced_questions.json (val, testdev) and train_sceneGraphs.json (val), or sceneGraphs.json"
 SPLITS = {"train": "train", "val": "validation", "testdev": "testdev", "test": "test"}
-OUTSIDE, EMPTY, CLIPPED = "object outside the image", "object without area", "object clipped to the image"
+OUTSIDE, EMPTY = "object outside the image", "object without area"
+_LEFT_OUT = {
+    "box outside the image": OUTSIDE,
+    "box of zero width or height": EMPTY,
+}  # no detected box can overlap these
 SHORT = 3  # digits: numbers of this length or shorter in a program are not object ids
 
 
@@ -31,27 +37,12 @@ def object_ids(program: Iterable[Mapping[str, Any]]) -> list[str]:
     return [number for step in program for number in re.findall(r"\d+", str(step.get("argument") or ""))]
 
 
-def object_box(entry: Mapping[str, Any], size: tuple[float, float], item: str) -> tuple[list[float], bool]:
-    """The box of an object in [0, 1], cut at the edges of the image, and whether anything was cut.
-
-    Raises:
-        InvalidAnnotation: The box is not finite, reversed, empty, or outside the image.
-    """
-    width, height = size
+def object_box(entry: Mapping[str, Any], size: tuple[float, float], item: str) -> tuple[list[float], str]:
+    """The box of an object in [0, 1], cut at the edges of the image, and why it was cut; see `clipped_box`."""
     x, y, w, h = (float(entry[key]) for key in "xywh")
-    message = f"its box is x {x:g}, y {y:g}, w {w:g}, h {h:g}, the image {width:g}x{height:g}."
-    if not all(map(math.isfinite, (x, y, w, h))):
-        raise InvalidAnnotation("object box not finite", item, message)
-    if w < 0 or h < 0:
-        raise InvalidAnnotation("object box reversed", item, message)
-    if w == 0 or h == 0:
-        raise InvalidAnnotation(EMPTY, item, message)
-    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
-        raise InvalidAnnotation(OUTSIDE, item, message)
-    corners = (x / width, y / height, (x + w) / width, (y + h) / height)
+    corners, cut = clipped_box((x, y, x + w, y + h), size, item)
     # rounded to the column's float32 here, so that streaming gives the same numbers
-    box = [float(np.float32(min(max(value, 0.0), 1.0))) for value in corners]
-    return box, x < 0 or y < 0 or x + w > width or y + h > height
+    return [float(np.float32(value / length)) for value, length in zip(corners, (*size, *size), strict=True)], cut
 
 
 def image_size(graph: Mapping[str, Any], item: str) -> tuple[float, float]:
@@ -61,24 +52,13 @@ def image_size(graph: Mapping[str, Any], item: str) -> tuple[float, float]:
         raise InvalidAnnotation(
             "image without size", item, f"its scene graph gives width {width:g}, height {height:g}."
         )
-    if width * height > 1 and are_relative(graph["objects"].values()):
-        message = f"all boxes of its scene graph lie in [0, 1] of {width:g}x{height:g} pixels; GQA's are in pixels."
-        raise InvalidAnnotation("boxes in [0, 1] instead of pixels", item, message)
-    return width, height
-
-
-def are_relative(objects: Iterable[Any]) -> bool:
-    """Whether boxes seem to be shares of the image: all lie in its first pixel, and not all are of whole numbers."""
-    fraction = False
-    for entry in objects:
-        try:
+    boxes = []
+    for entry in graph["objects"].values():
+        with suppress(*RECORD_ERRORS):  # refused where a question needs it
             x, y, w, h = (float(entry[key]) for key in "xywh")
-        except RECORD_ERRORS:  # refused where a question needs it
-            continue
-        if x + w > 1 or y + h > 1:
-            return False
-        fraction = fraction or any(value % 1 for value in (x, y, w, h))
-    return fraction
+            boxes.append((x, y, x + w, y + h))
+    check_boxes(boxes, (width, height), item)
+    return width, height
 
 
 @dataclass
@@ -176,13 +156,13 @@ class Gqa(QuestionBuilder):
             try:
                 box, cut = object_box(self._object(graph, number, thing), size, thing)
             except InvalidAnnotation as error:
-                if error.reason in (OUTSIDE, EMPTY):  # nothing to repair: no detected box can overlap it
-                    self.count(error.reason, error.item)
+                if error.reason in _LEFT_OUT:
+                    self.count(_LEFT_OUT[error.reason], error.item)
                 else:
                     self.problem(error)
                 continue
             if cut:
-                self.count(CLIPPED, thing)
+                self.count(cut, thing)
             boxes.append(box)
         return boxes
 
@@ -196,7 +176,7 @@ class Gqa(QuestionBuilder):
 
 def entries(path: str) -> dict[str, Any]:
     """The content of a file of questions or scene graphs: id -> entry."""
-    content = read_json(path)
+    content = read_json(path, unique_keys=True)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}; allowed: id -> entry, as GQA's files.")
     return content

@@ -12,8 +12,7 @@ import numpy as np
 from PIL import Image
 
 from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_json
-from hf_guidance.data.images.rows import verify_image
-from hf_guidance.data.questions.maps import mean_of_maps, read_map
+from hf_guidance.data.images.pictures import grey_levels, open_picture
 from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features, row_id
 from hf_guidance.data.questions.vqa_files import LAYOUT, VqaRecords, find_vqa_files, vqa_row
 from hf_guidance.data.safe_pickle import safe_load
@@ -68,7 +67,7 @@ class VqaHatConfig(QuestionConfig):
         path = os.path.join(self.base(LAYOUT), os.path.expanduser(str(self.hints)))
         if not os.path.isfile(path):
             raise ValueError(f"hints: {path} does not exist; pass a .json or .pkl file of question id -> scores.")
-        content = safe_load(path) if path.endswith((".pkl", ".pickle")) else read_json(path)
+        content = safe_load(path) if path.endswith((".pkl", ".pickle")) else read_json(path, unique_keys=True)
         if not isinstance(content, Mapping):
             raise ValueError(
                 f"hints: {path} holds a {type(content).__name__}; allowed: question id -> scores of boxes."
@@ -130,20 +129,25 @@ class VqaHat(QuestionBuilder):
 
 
 def mean_map(paths: list[str]) -> Image.Image:
-    """The mean of the annotators' maps, one channel of 8 bit."""
-    for path in paths:
-        verify_image(path)
-    try:
-        maps = [read_map(path) for path in paths]
-    except ValueError as error:
-        raise InvalidAnnotation("map of several channels", paths[0], str(error)) from None
-    if len({each.shape for each in maps}) > 1:
-        message = f"its {len(paths)} maps have sizes {sorted({each.shape[::-1] for each in maps})}."
-        raise InvalidAnnotation("maps of different size", paths[0], message)
-    try:
-        return Image.fromarray(mean_of_maps(maps))
-    except ValueError as error:
-        raise InvalidAnnotation("map without usable values", paths[0], str(error)) from None
+    """The mean of the annotators' maps, one channel of 8 bit; see `eight_bit`."""
+    maps = [grey_levels(open_picture(path), path) for path in paths]
+    sizes = {each.shape[::-1] for each in maps}
+    if len(sizes) > 1:
+        raise InvalidAnnotation(
+            "maps of different size", paths[0], f"its {len(paths)} maps have sizes {sorted(sizes)}."
+        )
+    return Image.fromarray(eight_bit(np.mean(maps, 0)))
+
+
+def eight_bit(levels: np.ndarray) -> np.ndarray:
+    """A map in [0, 1] as whole numbers up to 255, scaled to have 255 as its largest where it would otherwise be rounded.
+
+    The scale of a map does not matter (see `box_importance_from_map`); rounding a faint one would lose it.
+    """
+    values = levels * 255
+    if not np.allclose(values, np.round(values), rtol=0, atol=1e-9):
+        values = levels / levels.max() * 255
+    return np.round(values).astype(np.uint8)
 
 
 def box_scores(given: Any, item: str) -> list[float]:

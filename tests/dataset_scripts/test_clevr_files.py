@@ -231,7 +231,7 @@ def test_objects_at_the_edge_are_clipped_and_outside_counted(prepare, tmp_path):
     ((x0, y0, x1, y1),) = splits["train"][0]["reference_boxes"]
     pixels = 480 * 35 / 32 * 0.35 / 10
     assert np.allclose([x0, y0, x1, y1], [0, (160 - pixels) / 320, (2 + pixels) / 480, (160 + pixels) / 320])
-    assert builder.report["object clipped to the image"]["count"] == 2
+    assert builder.report["box partly outside the image, clipped"]["count"] == 2
     assert builder.report["object outside the image"]["count"] == 2
 
 

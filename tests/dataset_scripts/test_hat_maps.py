@@ -27,48 +27,47 @@ def test_vqa_hat_maps_with_and_without_an_annotators_number(prepare, tmp_path):
         prepare("vqa_hat", data_dir=str(raw), maps_dir="maps")
 
 
-@pytest.mark.parametrize("kind", ["16 bit", "grey in colour", "mean of votes"])
+RAMP = np.arange(1200).reshape(30, 40)
+PICTURES = {
+    "16 bit": [(RAMP * 50).astype(np.uint16)],  # clipped to 255, all but 5 pixels would be white
+    "faint 16 bit": [RAMP.astype(np.uint16)],  # of 255 levels only 5 would be left
+    "grey in colour": [np.repeat((RAMP // 5).astype(np.uint8)[..., None], 3, 2)],
+    "two depths": [(RAMP // 5).astype(np.uint8), ((RAMP // 5) * 257).astype(np.uint16)],
+    "votes": [400 * number <= RAMP for number in range(3)],  # a third would be 85 of 255
+    "faint votes": [(400 * number <= RAMP).astype(np.uint8) * 2 for number in range(3)],
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
 def test_vqa_hat_maps_keep_their_values(kind, prepare, tmp_path):
     raw = make_vqa_hat(tmp_path / "raw")
-    ramp = np.arange(1200).reshape(30, 40)
-    path = raw / "maps" / "1_1.png"
-    if kind == "16 bit":
-        Image.fromarray((ramp * 50).astype(np.uint16)).save(path)  # clipped to 255, all but 5 pixels would be white
-    elif kind == "grey in colour":
-        Image.fromarray((ramp // 5).astype(np.uint8)).convert("RGB").save(path)
-    else:
-        for number in range(3):
-            Image.fromarray((ramp >= 400 * number).astype(np.uint8)).save(raw / "maps" / f"1_{number + 1}.png")
-        ramp = ramp // 400 + 1
+    for number, pixels in enumerate(PICTURES[kind], start=1):
+        Image.fromarray(pixels).save(raw / "maps" / f"1_{number}.png")
     splits, _ = prepare("vqa_hat", data_dir=str(raw), maps_dir="maps")
     mask = np.asarray(splits["train"][0]["mask"]).astype(float)
-    assert np.allclose(mask / mask.max(), ramp / ramp.max(), atol=0.005)
+    expected = RAMP // 400 + 1 if "votes" in kind else RAMP
+    assert np.allclose(mask / mask.max(), expected / expected.max(), atol=0.006)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ("colour", r"1_1\.png: the picture has colours"),
-        ("depth", r"its 3 maps have values of types \['uint16', 'uint8'\]"),
-    ],
-)
-def test_vqa_hat_maps_that_are_refused_or_skipped(wrong, message, prepare, tmp_path):
+PIXELS = np.arange(3600).reshape(30, 40, 3)
+COLOURS = Image.fromarray((PIXELS * 7 % 256).astype(np.uint8))
+REFUSED = {
+    "colours": (COLOURS, "colours for one channel", "it has colours"),
+    "palette": (COLOURS.convert("P"), "colours for one channel", "a palette of colours"),
+    "range": (Image.fromarray((RAMP > 9).astype(np.uint8)), "map without a declared range", "its largest value is 1"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_vqa_hat_maps_that_are_refused_or_skipped(case, prepare, tmp_path):
+    picture, reason, message = REFUSED[case]
     raw = make_vqa_hat(tmp_path / "raw")
-    pixels = np.arange(3600).reshape(30, 40, 3)
-    if wrong == "colour":
-        Image.fromarray((pixels * 7 % 256).astype(np.uint8)).save(raw / "maps" / "1_1.png")
-    else:
-        Image.fromarray(pixels[..., 0].astype(np.uint16)).save(raw / "maps" / "5_2.png")
-    with pytest.raises(ValueError, match=message):
+    picture.save(raw / "maps" / "1_1.png")
+    with pytest.raises(ValueError, match=rf"1_1\.png: .*{message}"):
         prepare("vqa_hat", data_dir=str(raw), maps_dir="maps")
-    reason, split, kept = {
-        "colour": ("map of several channels", "train", ["3"]),
-        "depth": ("map without usable values", "validation", ["4"]),
-    }[wrong]
-    write_map(raw / "maps" / "4_1.png")
     splits, builder = prepare("vqa_hat", data_dir=str(raw), maps_dir="maps", invalid="skip")
-    assert ids(splits, split) == kept
-    assert builder.report[reason]["count"] == 1
+    assert ids(splits) == ["3"]
+    assert builder.report == {reason: {"count": 1, "examples": [str(raw / "maps" / "1_1.png")]}}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from PIL import Image
 from test_question_collator import BOXES, collator, row
 
 from hf_guidance.data.boxes import box_importance_from_map
-from hf_guidance.data.questions.maps import map_values, mean_of_maps, read_map
+from hf_guidance.data.questions.maps import map_values
 
 RAMP = np.add.outer(np.arange(6), np.arange(8)).astype(np.float64)  # 0 to 12
 EXPECTED = box_importance_from_map(torch.from_numpy(RAMP), torch.tensor(BOXES)).float()
@@ -108,54 +108,6 @@ def test_the_size_of_an_image_in_any_layout(image, unchecked):
     if not unchecked:
         with pytest.raises(ValueError, match="the map is 6x6, the image 80x60"):
             collate([row(mask=np.ones((6, 6)), image=image)])
-
-
-FILES = {
-    "L": Image.fromarray((RAMP * 20).astype(np.uint8)),
-    "RGB": Image.fromarray((RAMP * 20).astype(np.uint8)).convert("RGB"),
-    "RGBA": Image.fromarray((RAMP * 20).astype(np.uint8)).convert("RGBA"),
-    "LA": Image.fromarray((RAMP * 20).astype(np.uint8)).convert("LA"),
-    "P": Image.fromarray((RAMP * 20).astype(np.uint8)).convert("P"),
-}
-
-
-@pytest.mark.parametrize("mode", FILES)
-def test_grey_files_have_one_channel(mode, tmp_path):
-    FILES[mode].save(tmp_path / "map.png")
-    assert np.array_equal(read_map(tmp_path / "map.png"), RAMP * 20)
-
-
-def test_files_of_16_bit_keep_their_values(tmp_path):
-    PICTURES["16 bit"].save(tmp_path / "map.png")
-    assert np.array_equal(read_map(tmp_path / "map.png"), RAMP * 5000)
-    PICTURES["float in [0, 1]"].save(tmp_path / "map.tif")
-    assert np.array_equal(read_map(tmp_path / "map.tif"), (RAMP / 12).astype(np.float32))
-
-
-@pytest.mark.parametrize("mode", ["RGB", "P", "RGBA"])
-def test_colour_files_are_refused(mode, tmp_path):
-    Image.fromarray(jet).convert(mode).save(tmp_path / "map.png")
-    with pytest.raises(ValueError, match=rf"map\.png: the picture has colours or is transparent \(mode '{mode}'\)"):
-        read_map(tmp_path / "map.png")
-
-
-def test_the_mean_of_maps():
-    eight = [np.full((2, 2), value, np.uint8) for value in (40, 80, 120)]
-    assert mean_of_maps(eight).tolist() == [[80, 80], [80, 80]]
-    votes = [np.array([[1, 0, 0]], np.uint8), np.array([[1, 1, 0]], np.uint8), np.array([[1, 0, 0]], np.uint8)]
-    assert mean_of_maps(votes).tolist() == [[255, 85, 0]]  # rounded to 8 bit, a third would be nothing
-    assert mean_of_maps([np.array([[0, 30000, 60000]], np.uint16)]).tolist() == [[0, 128, 255]]
-    assert mean_of_maps([np.array([[0, 0.25, 0.5]], np.float32)]).tolist() == [[0, 128, 255]]
-    assert mean_of_maps([np.array([[0, 0.0]])]).tolist() == [[0, 0]]
-    assert mean_of_maps([np.array([[False, True]])]).tolist() == [[0, 1]]
-    for wrong, message in (
-        ([eight[0], np.zeros((2, 3), np.uint8)], r"sizes \[\(2, 2\), \(3, 2\)\]"),
-        ([eight[0], np.zeros((2, 2), np.uint16)], r"types \['uint16', 'uint8'\]"),
-        ([np.array([[np.nan]])], "NaN, infinity or negative"),
-        ([np.array([[-1.0, 2.0]])], "NaN, infinity or negative"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            mean_of_maps(wrong)
 
 
 def test_map_values_are_not_scaled():
