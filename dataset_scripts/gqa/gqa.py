@@ -56,6 +56,8 @@ def image_size(graph: Mapping[str, Any], item: str) -> tuple[float, float]:
     for entry in graph["objects"].values():
         with suppress(*RECORD_ERRORS):  # refused where a question needs it
             x, y, w, h = (float(entry[key]) for key in "xywh")
+            if x + w > 2 or y + h > 2:  # no share of the image: nothing more to check, as for all but broken graphs
+                return width, height
             boxes.append((x, y, x + w, y + h))
     check_boxes(boxes, (width, height), item)
     return width, height
