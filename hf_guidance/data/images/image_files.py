@@ -54,9 +54,13 @@ class FileIndex:
         Returns:
             Paths below the folder; several where the name is not enough to tell.
         """
-        near = self._by_base.get(posixpath.basename(name), [])
+        near = self.named(posixpath.basename(name))
         exact = [each for each in near if name in (each, posixpath.splitext(each)[0])]
         return exact or [each for each in near if self._ends(each, name)]
+
+    def named(self, base: str) -> list[str]:
+        """Files of this last part of a path, with or without its ending, in whatever folder."""
+        return self._by_base.get(base, [])
 
     def _ends(self, each: str, name: str) -> bool:
         path = posixpath.join(self.folder.replace(os.sep, "/"), each)
