@@ -94,7 +94,7 @@ def turned(mask: np.ndarray, path) -> None:
 
 GIF = [(0, 0, 0), (255, 255, 255)]
 SAVES = {
-    "16 bit": lambda path: Image.fromarray(inside() * np.uint16(65535)).save(path),
+    "16 bit": lambda path: Image.fromarray(np.where(inside(), 0x9000, 0x3000).astype(np.uint16)).save(path),
     "truth values": lambda path: Image.fromarray(inside()).save(path),
     "RGB": lambda path: Image.fromarray(inside() * np.uint8(255)).convert("RGB").save(path),
     "palette of greys": lambda path: Image.fromarray(inside() * np.uint8(255)).convert("P").save(path),

@@ -9,6 +9,7 @@
 | mask     | `Image()`, one channel, 8 bit, optional                    | see below and `class_mask`                   |
 | group    | `ClassLabel` or `Value("int64")`, optional                 | subgroup for worst-group accuracy            |
 
+Labels are those of the image: an object whose box was skipped is not in `objects`, but its class stays in `labels`.
 A mask pixel is 0 outside every object, 255 inside an object of unspecified class (a binary mask), and `1 + category`
 inside an object of that class. A binary 0/255 mask is therefore already in this format.
 """
