@@ -114,13 +114,7 @@ def changing_prior_split(
     """
     if not 0 < ood_share < 1 or words < 1:
         raise ValueError(f"ood_share={ood_share}, words={words}; allowed: a share between 0 and 1, at least one word.")
-    if len(questions) != len(answers):
-        raise ValueError(f"{len(questions)} questions and {len(answers)} answers; give one of each per row.")
-    _check_texts(questions)
-    single = [
-        answer if isinstance(answer, str) else _commonest(answer, f"row {number}")
-        for number, answer in enumerate(answers)
-    ]
+    single = _single_answers(questions, answers)
     groups = prior_groups(questions, single, words)
     texts = [_content_words(f"{question} {answer}") for question, answer in zip(questions, single, strict=True)]
     draws = np.random.default_rng(seed)
@@ -138,12 +132,19 @@ def changing_prior_split(
     return PriorShift(*parts)
 
 
-def _check_texts(questions: Sequence[Any]) -> None:
+def _single_answers(questions: Sequence[Any], answers: Sequence[Any]) -> list[str]:
+    """The one answer of each row, if the columns can be those of a data set."""
     if isinstance(questions, str):
         raise ValueError(f"questions is one text, {questions[:40]!r}; give one question per row.")
-    wrong = next((number for number, question in enumerate(questions) if not isinstance(question, str)), None)
-    if wrong is not None:
-        raise ValueError(f"the question of row {wrong} is {questions[wrong]!r}, not text; correct or drop the row.")
+    if len(questions) != len(answers):
+        raise ValueError(f"{len(questions)} questions and {len(answers)} answers; give one of each per row.")
+    for number, question in enumerate(questions):
+        if not isinstance(question, str):
+            raise ValueError(f"the question of row {number} is {question!r}, not text; correct or drop the row.")
+    return [
+        answer if isinstance(answer, str) else _commonest(answer, f"row {number}")
+        for number, answer in enumerate(answers)
+    ]
 
 
 def _commonest(answers: Any, name: str) -> str:
