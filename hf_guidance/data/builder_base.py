@@ -6,6 +6,7 @@ import logging
 import numbers
 import os
 import posixpath
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -68,13 +69,26 @@ def read_text(path: str) -> str:
         raise ValueError(f"{path}: this is not UTF-8 ({error}). Save it as UTF-8.") from None
 
 
-def read_json(path: str) -> Any:
-    """The content of a JSON file; a `ValueError` where it is not well-formed."""
+def read_json(path: str, unique_keys: bool = False) -> Any:
+    """The content of a JSON file; a `ValueError` where it is not well-formed.
+
+    Args:
+        path: The file, in UTF-8, UTF-16 or UTF-32, with or without byte order mark.
+        unique_keys: Refuse an object with a key twice, of which JSON keeps the last: for files whose keys are ids.
+    """
     try:
         with open(path, "rb") as file:
-            return json.loads(file.read())
+            return json.loads(file.read(), object_pairs_hook=_unique if unique_keys else None)
     except ValueError as error:
         raise ValueError(f"{path}: this is not well-formed JSON ({error}). Write the file again.") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice!r} is there twice")
+    return content
 
 
 class Report:
