@@ -12,6 +12,8 @@ from typing import Any
 import datasets
 from datasets.exceptions import DatasetGenerationError
 
+from hf_guidance.common.processes import forks_end_with_this_process
+
 __all__ = [
     "AnnotatedImageBuilder", "AnnotatedImageConfig", "InvalidAnnotation", "Report", "read_json", "read_text", "shards",
 ]  # fmt: skip
@@ -163,7 +165,8 @@ class AnnotatedImageBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[mis
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
         self._counted, self._preparing = Report(), True
         try:
-            super()._download_and_prepare(*args, **kwargs)
+            with forks_end_with_this_process():  # those of num_proc
+                super()._download_and_prepare(*args, **kwargs)
         finally:
             self._preparing = False
         files = self._fs.ls(self._output_dir, detail=False)
