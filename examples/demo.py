@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import datasets
+from workers import draw_no_bars, follow, map_seeds, say
+
+# isort: split
 import evaluate
 import numpy as np
 import torch
@@ -27,7 +29,6 @@ from transformers import (
     ViTImageProcessor,
     set_seed,
 )
-from workers import follow, map_seeds, say
 
 from hf_guidance import (
     Forward,
@@ -117,7 +118,7 @@ def accuracy(trainer: GuidedTrainer, dataset: Any) -> float:
 def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
     """All arms of one seed, by arm the measures; the first seed also leaves the picture and the guided model."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // min(options.seeds, os.cpu_count() or 1)))
-    datasets.disable_progress_bars()
+    draw_no_bars()
     set_seed(seed)
     processor = ViTImageProcessor(size={"height": SIDE, "width": SIDE})
     start = learn_digits(processor, seed, options.pretrain_epochs)

@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import datasets
+from workers import draw_no_bars, follow, map_seeds, say
+
+# isort: split
 import evaluate
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import HfArgumentParser, set_seed
-from workers import follow, map_seeds, say
 
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, dataset_builder, metric_path, recipes
 from hf_guidance.attributions import Gradient, PredictedLogit
@@ -130,7 +131,7 @@ def explanations(trainer: GuidedTrainer, rows: list[dict[str, Any]]) -> dict[str
 def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
     """All arms of one seed, by arm the measures; the first seed also leaves its VisFIS model."""
     torch.set_num_threads(1)
-    datasets.disable_progress_bars()
+    draw_no_bars()
     splits, results = load(seed, options.num_boxes), {}
     for arm in chosen_arms(options):
         started = time.time()

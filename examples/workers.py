@@ -1,6 +1,7 @@
 """One process a seed for the demos: a single bar shows all of them, and they end with the program, however it ends.
 
-Used alone, without `map_seeds`, `say` prints and `follow` silences a trainer.
+Import this before what takes long to load: workers watch their parent as soon as they have loaded it. Used alone, without
+`map_seeds`, `say` prints and `follow` silences a trainer.
 """
 
 import os
@@ -16,7 +17,12 @@ from tqdm import tqdm
 from hf_guidance.common.processes import end_with_parent
 
 BAR = "{percentage:3.0f}%|{bar}| {n:.1f}/{total} runs [{elapsed}<{remaining}]"
+_PARENT = "HF_GUIDANCE_PARENT"  # environment variable: of new workers, the process id of their parent
 _reports: Any = None  # in a worker: the queue to the parent, of lines of text and of parts of a run
+
+if _PARENT in os.environ:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the parent answers
+    end_with_parent(int(os.environ.pop(_PARENT)))
 
 
 def map_seeds(
@@ -36,11 +42,12 @@ def map_seeds(
     """
     context = get_context("spawn")
     reports = context.SimpleQueue()
-    begin = {"initializer": _begin, "initargs": (os.getpid(), reports)}
-    with ProcessPoolExecutor(workers, mp_context=context, **begin) as pool:
+    with ProcessPoolExecutor(workers, context, _report_to, (reports,)) as pool:
         before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         try:
+            os.environ[_PARENT] = str(os.getpid())
             futures = [pool.submit(function, seed, options) for seed in seeds]
+            del os.environ[_PARENT]
             _show(reports, futures, len(seeds) * runs)
         except BaseException:
             for child in active_children():
@@ -59,6 +66,15 @@ def say(text: str) -> None:
         _reports.put(text)
 
 
+def draw_no_bars() -> None:
+    """Stop the bars of datasets that are prepared and models that are saved: they would cross the bar of the parent."""
+    import datasets
+    from transformers.utils import logging
+
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()
+
+
 def follow(trainer: Any) -> None:
     """Let the training of a worker move the bar. The trainer has ``disable_tqdm``, and prints nothing from now on."""
     from transformers.trainer_callback import PrinterCallback, TrainerCallback
@@ -72,11 +88,9 @@ def follow(trainer: Any) -> None:
     trainer.add_callback(Steps())
 
 
-def _begin(parent: int, reports: Any) -> None:
+def _report_to(reports: Any) -> None:
     global _reports
     _reports = reports
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the parent answers
-    end_with_parent(parent)
 
 
 def _show(reports: Any, futures: Sequence["Future[Any]"], total: int) -> None:
