@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from multiprocessing import active_children, get_context
+from threading import RLock
 from typing import Any
 
 from tqdm import tqdm
@@ -91,6 +92,7 @@ def follow(trainer: Any) -> None:
 def _report_to(reports: Any) -> None:
     global _reports
     _reports = reports
+    tqdm.set_lock(RLock())  # else it makes a semaphore of the system, which a worker that is killed leaves behind
 
 
 def _show(reports: Any, futures: Sequence["Future[Any]"], total: int) -> None:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
+from tqdm import tqdm
 from workers import map_seeds, say
 
 if __name__ != "__main__" and sys.argv[2] == "load":
@@ -28,6 +29,7 @@ if __name__ != "__main__" and sys.argv[2] == "load":
         pass  # a new worker, which has not begun yet
 
 def work(seed, options):
+    tqdm(disable=True)  # as datasets do
     say(f"at work {seed}")
     if options == "fail" and seed == 1:
         raise KeyError("of seed 1")
@@ -68,7 +70,7 @@ def test_workers_end_with_the_program(command, mode, name):
         assert program.wait(15) == (128 + signal.SIGTERM if name == "SIGTERM" else -signal.Signals[name])
         assert left_after(children) == []
         if name == "SIGTERM":
-            assert program.stderr.read() == ""
+            assert program.stderr.read() == ""  # such as a warning of semaphores that are left
 
 
 def test_results_come_in_order_and_an_error_at_once(command):
