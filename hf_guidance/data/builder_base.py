@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import datasets
 from datasets.exceptions import DatasetGenerationError
 
+from hf_guidance.common.processes import forks_end_with_this_process
+
 __all__ = [
     "RECORD_ERRORS", "AnnotatedImageBuilder", "AnnotatedImageConfig", "InvalidAnnotation", "Report", "id_text", "read_json",
     "read_text", "shards",
@@ -236,7 +238,8 @@ class AnnotatedImageBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[mis
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
         self._counted, self._preparing = Report(), True
         try:
-            super()._download_and_prepare(*args, **kwargs)
+            with forks_end_with_this_process():  # those of num_proc
+                super()._download_and_prepare(*args, **kwargs)
         finally:
             self._preparing = False
         files = self._fs.ls(self._output_dir, detail=False)
