@@ -38,13 +38,14 @@ from hf_guidance.training.compatibility import (
 from hf_guidance.training.eval_collation import EvaluationDataTrainer
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
+from hf_guidance.training.whole_checkpoints import WholeCheckpointTrainer
 from hf_guidance.views import Needs
 from hf_guidance.views.layers import is_module
 
 logger = logging.get_logger(__name__)
 
 
-class GuidedTrainer(EvaluationDataTrainer):
+class GuidedTrainer(WholeCheckpointTrainer, EvaluationDataTrainer):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
     Takes everything Trainer takes. Differences: the guidance computes the loss; every log entry has ``loss/<term>`` and

@@ -1,0 +1,59 @@
+"""WholeCheckpointTrainer: a Trainer that loads checkpoints whole, or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import Trainer
+from transformers.utils import logging
+
+from hf_guidance.training.checkpoint_adapters import load_adapters, saves_adapters, trained_beside_adapters
+from hf_guidance.training.checkpoint_weights import load_weights, shown
+
+logger = logging.get_logger(__name__)
+
+
+class WholeCheckpointTrainer(Trainer):  # type: ignore[misc]
+    """Trainer whose resume and ``load_best_model_at_end`` leave no trained tensor at its initial value.
+
+    transformers' own loads the names of the file as they are, and only warns of those that do not fit: the trained blocks of
+    ViT, DeiT and Swin, which are written under earlier names, would be lost. Here names are converted as
+    ``from_pretrained`` does, and what is missing, left over or of another shape is a ValueError that names it.
+
+    Args:
+        *args: As for Trainer.
+        **kwargs: As for Trainer.
+    """
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if self._sharded():
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            self._load_whole(self.model if model is None else model, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        if self._sharded():
+            super()._load_best_model()
+        else:
+            logger.info(f"Loading the best model, of {self.state.best_model_checkpoint}.")
+            self._load_whole(self.model, self.state.best_model_checkpoint)
+
+    def _sharded(self) -> bool:
+        """Whether FSDP or DeepSpeed loads the model, by the names that it wrote."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    def _load_whole(self, model: Any, folder: str | Path) -> None:
+        if saves_adapters(model):
+            load_adapters(model, folder)
+        else:
+            load_weights(model, folder)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        if saves_adapters(self.model) and (lost := trained_beside_adapters(self.model)):
+            logger.warning_once(
+                f"{shown(lost)} is trained, but no part of an adapter: checkpoints and saved models do not hold it. Name its "
+                "module in modules_to_save of the adapter's config."
+            )
