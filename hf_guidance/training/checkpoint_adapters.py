@@ -1,17 +1,22 @@
-"""Loads the adapters (PEFT) of a checkpoint into a model: all that is trained, or an error that names the rest."""
+"""Saves and loads models with adapters (PEFT): all that training changes comes back, or an error names the rest."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-from transformers.utils import ADAPTER_SAFE_WEIGHTS_NAME, ADAPTER_WEIGHTS_NAME, is_peft_available
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from transformers.utils import ADAPTER_SAFE_WEIGHTS_NAME, ADAPTER_WEIGHTS_NAME, is_peft_available, logging
 
 from hf_guidance.training.checkpoint_weights import shown
 
-_PREFIX = "base_model.model."  # of the names in files, whether the model is wrapped or not
-_FIX = "name what is trained beside the adapter in modules_to_save of its config, and resume with the config of the run"
+logger = logging.get_logger(__name__)
+
+BESIDE = "beside_adapters.safetensors"
+_PREFIX = "base_model.model."  # of the names in PEFT's files, whether the model is wrapped or not
+_FIX = "Resume with the adapter config of the run"
 
 
 def saves_adapters(model: Any) -> bool:
@@ -23,8 +28,31 @@ def saves_adapters(model: Any) -> bool:
     return isinstance(model, PeftModel | PeftMixedModel) or bool(getattr(model, "_hf_peft_config_loaded", False))
 
 
+def save_beside(model: Any, folder: str | Path) -> None:
+    """Write what training changes but ``save_pretrained`` leaves out: trained parameters and buffers of no adapter.
+
+    BatchNorm's running statistics are such buffers. Only ``load_adapters`` reads the file, so there is a warning.
+
+    Args:
+        model: A model for which ``saves_adapters``.
+        folder: Where its adapters were written.
+    """
+    beside = _beside(model)
+    save_file({name: value.detach().cpu().clone() for name, value in beside.items()}, Path(folder) / BESIDE)
+    learning = {
+        f"{path}.running_mean" for path, module in model.named_modules() if isinstance(module, _BatchNorm) and module.training
+    }
+    lost = {name for name, value in beside.items() if isinstance(value, nn.Parameter)} | (learning & beside.keys())
+    if lost:
+        logger.warning_once(
+            f"{shown(lost)} change in training, but are no part of an adapter: this trainer's checkpoints hold them in {BESIDE}, "
+            "which PeftModel.from_pretrained does not read. Name their modules in modules_to_save of the adapter's config; "
+            "frozen_batch_norm=True keeps BatchNorm's statistics as they are."
+        )
+
+
 def load_adapters(model: Any, folder: str | Path) -> None:
-    """Load the adapters of a checkpoint into those of a model.
+    """Load the adapters of a checkpoint into those of a model, and what ``save_beside`` wrote.
 
     Args:
         model: A model for which ``saves_adapters``, with the adapters in place; filled in place.
@@ -38,22 +66,26 @@ def load_adapters(model: Any, folder: str | Path) -> None:
         place = _place_of(model, adapter, Path(folder))
         if place is not None:
             missing &= _load_adapter(model, adapter, place)
+    missing -= _load_beside(model, Path(folder) / BESIDE)
     if missing:
         raise ValueError(
             f"{folder} does not hold all that is trained of this {type(model).__name__}; missing: {shown(missing)}. {_FIX}."
         )
 
 
-def trained_beside_adapters(model: Any) -> list[str]:
-    """Names of trained parameters that ``save_pretrained`` does not write, since they are of no adapter."""
+def _beside(model: Any) -> dict[str, Tensor]:
     from peft import get_peft_model_state_dict
 
-    saved = {
+    written = {
         value.data_ptr()
         for adapter in model.peft_config
         for value in get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False).values()
     }
-    return [name for name, p in model.named_parameters() if p.requires_grad and p.data_ptr() not in saved]
+    return {
+        name: value
+        for name, value in model.state_dict(keep_vars=True).items()
+        if (value.requires_grad or not isinstance(value, nn.Parameter)) and value.data_ptr() not in written
+    }
 
 
 def _place_of(model: Any, adapter: str, folder: Path) -> Path | None:
@@ -66,7 +98,7 @@ def _place_of(model: Any, adapter: str, folder: Path) -> Path | None:
 
 
 def _load_adapter(model: nn.Module, adapter: str, place: Path) -> set[str]:
-    """Load one adapter; returns the names of the parameters that it does not fill."""
+    """Load one adapter; returns the names in the model's state dict that it does not fill."""
     from peft import load_peft_weights, set_peft_model_state_dict
 
     weights = load_peft_weights(str(place), device="cpu")
@@ -84,3 +116,19 @@ def _load_adapter(model: nn.Module, adapter: str, place: Path) -> set[str]:
             f"{_FIX}."
         )
     return set(result.missing_keys)
+
+
+def _load_beside(model: nn.Module, file: Path) -> set[str]:
+    """Load what was saved beside the adapters; returns its names."""
+    if not file.is_file():
+        if any(isinstance(module, _BatchNorm) for module in model.modules()):
+            logger.warning(f"{file} is missing: BatchNorm's running statistics stay those of the base model.")
+        return set()
+    saved, own = load_file(file), model.state_dict()
+    wrong = [name for name, value in saved.items() if name not in own or own[name].shape != value.shape]
+    if wrong:
+        raise ValueError(
+            f"{file} has tensors without a place in this {type(model).__name__}, or of another shape: {shown(wrong)}. {_FIX}."
+        )
+    model.load_state_dict(saved, strict=False)
+    return saved.keys()

@@ -9,8 +9,8 @@ from torch import nn
 from transformers import Trainer
 from transformers.utils import logging
 
-from hf_guidance.training.checkpoint_adapters import load_adapters, saves_adapters, trained_beside_adapters
-from hf_guidance.training.checkpoint_weights import load_weights, shown
+from hf_guidance.training.checkpoint_adapters import load_adapters, save_beside, saves_adapters
+from hf_guidance.training.checkpoint_weights import load_weights
 
 logger = logging.get_logger(__name__)
 
@@ -52,8 +52,5 @@ class WholeCheckpointTrainer(Trainer):  # type: ignore[misc]
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        if saves_adapters(self.model) and (lost := trained_beside_adapters(self.model)):
-            logger.warning_once(
-                f"{shown(lost)} is trained, but no part of an adapter: checkpoints and saved models do not hold it. Name its "
-                "module in modules_to_save of the adapter's config."
-            )
+        if self.args.should_save and saves_adapters(self.model):
+            save_beside(self.model, output_dir or self.args.output_dir)
