@@ -40,7 +40,9 @@ def save_beside(model: Any, folder: str | Path) -> None:
     beside = _beside(model)
     save_file({name: value.detach().cpu().clone() for name, value in beside.items()}, Path(folder) / BESIDE)
     learning = {
-        f"{path}.running_mean" for path, module in model.named_modules() if isinstance(module, _BatchNorm) and module.training
+        f"{path}.running_mean"
+        for path, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and module.training
     }
     lost = {name for name, value in beside.items() if isinstance(value, nn.Parameter)} | (learning & beside.keys())
     if lost:

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import Trainer
 from transformers.utils import logging
 
+from hf_guidance.training.best_model import BestModelWatch, settle_direction
 from hf_guidance.training.checkpoint_adapters import load_adapters, save_beside, saves_adapters
 from hf_guidance.training.checkpoint_weights import load_weights
 
@@ -22,10 +23,21 @@ class WholeCheckpointTrainer(Trainer):  # type: ignore[misc]
     ViT, DeiT and Swin, which are written under earlier names, would be lost. Here names are converted as
     ``from_pretrained`` does, and what is missing, left over or of another shape is a ValueError that names it.
 
+    The best model is the one that is best by the metric: ``greater_is_better`` is checked against it.
+
     Args:
         *args: As for Trainer.
         **kwargs: As for Trainer.
+
+    Raises:
+        ValueError: ``greater_is_better`` contradicts ``metric_for_best_model``; on loading, a checkpoint that does not fit.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        sets = self.eval_dataset if isinstance(self.eval_dataset, dict) else ()
+        settle_direction(self.args, sets)
+        self.add_callback(BestModelWatch)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if self._sharded():
