@@ -32,11 +32,11 @@ class GuidanceArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
-        metric = self.metric_for_best_model
+        metric, given = self.metric_for_best_model, self.greater_is_better  # type: ignore[has-type]
         wanted = None if metric is None else higher_is_better(metric)
-        if wanted is not None and self.greater_is_better not in (None, wanted):
-            raise ValueError(contradiction(metric, self.greater_is_better, wanted))
-        self.greater_is_better = self.greater_is_better if wanted is None else wanted
+        if wanted is not None and given not in (None, wanted):
+            raise ValueError(contradiction(metric, given, wanted))
+        self.greater_is_better = given if wanted is None else wanted
         super().__post_init__()
         if self.max_rows is not None and self.max_rows < 1:
             raise ValueError(f"max_rows={self.max_rows}: give at least 1, or None to run all copies at once.")

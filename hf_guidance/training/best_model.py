@@ -85,6 +85,6 @@ class BestModelWatch(TrainerCallback):  # type: ignore[misc]
         """Warn where the best model was asked for, but the metric was never a number."""
         if args.load_best_model_at_end and state.best_model_checkpoint is None and state.is_world_process_zero:
             logger.warning(
-                f"load_best_model_at_end: no evaluation gave {args.metric_for_best_model!r} as a number, so no checkpoint is the "
-                "best, and the model is that of the last step."
+                f"load_best_model_at_end: no evaluation gave {args.metric_for_best_model!r} as a number, so no checkpoint is "
+                "the best, and the model is that of the last step."
             )

@@ -47,7 +47,7 @@ def save_beside(model: Any, folder: str | Path) -> None:
     lost = {name for name, value in beside.items() if isinstance(value, nn.Parameter)} | (learning & beside.keys())
     if lost:
         logger.warning_once(
-            f"{shown(lost)} change in training, but are no part of an adapter: this trainer's checkpoints hold them in {BESIDE}, "
+            f"{shown(lost)} change in training, but are no part of an adapter: checkpoints hold them in {BESIDE}, "
             "which PeftModel.from_pretrained does not read. Name their modules in modules_to_save of the adapter's config; "
             "frozen_batch_norm=True keeps BatchNorm's statistics as they are."
         )
@@ -133,4 +133,4 @@ def _load_beside(model: nn.Module, file: Path) -> set[str]:
             f"{file} has tensors without a place in this {type(model).__name__}, or of another shape: {shown(wrong)}. {_FIX}."
         )
     model.load_state_dict(saved, strict=False)
-    return saved.keys()
+    return set(saved)

@@ -42,7 +42,8 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
 
     Raises:
         ValueError: No metrics, a name twice or one that is better when lower, bins that are not positive; in training: the
-            model cannot be saved, a metric is missing, there are no evaluations, or the front on disk has other metrics or bins.
+            model cannot be saved, a metric is missing, there are no evaluations, or the front on disk has other metrics or
+            bins.
 
     Requirements:
         ``eval_strategy``, and ``compute_metrics`` and ``grounding`` that give the metrics.

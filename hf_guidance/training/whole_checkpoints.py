@@ -1,12 +1,14 @@
-"""WholeCheckpointTrainer: a Trainer that loads checkpoints whole, or not at all."""
+"""WholeCheckpointTrainer: a Trainer that writes and loads checkpoints whole, or not at all."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
 from hf_guidance.training.best_model import BestModelWatch, settle_direction
@@ -21,7 +23,8 @@ class WholeCheckpointTrainer(Trainer):  # type: ignore[misc]
 
     transformers' own loads the names of the file as they are, and only warns of those that do not fit: the trained blocks of
     ViT, DeiT and Swin, which are written under earlier names, would be lost. Here names are converted as
-    ``from_pretrained`` does, and what is missing, left over or of another shape is a ValueError that names it.
+    ``from_pretrained`` does, and what is missing, left over or of another shape is a ValueError that names it. A checkpoint
+    that fails to be written leaves no incomplete folder.
 
     The best model is the one that is best by the metric: ``greater_is_better`` is checked against it.
 
@@ -66,3 +69,14 @@ class WholeCheckpointTrainer(Trainer):  # type: ignore[misc]
         super()._save(output_dir, state_dict)
         if self.args.should_save and saves_adapters(self.model):
             save_beside(self.model, output_dir or self.args.output_dir)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        new = not folder.exists()
+        try:
+            super()._save_checkpoint(model, trial)
+        except BaseException:
+            # For example a full disk: resuming must find the previous checkpoint, not a part of this one.
+            if new and self.args.should_save:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise

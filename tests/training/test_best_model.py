@@ -111,7 +111,8 @@ def test_no_best_model_is_said(trainer_of, model_of, monkeypatch):
     monkeypatch.setattr(best_model.logger, "warning", said.append)
     trainer = trainer_of(
         model_of(), Guidance(), eval_strategy="steps", save_strategy="steps", eval_steps=3, save_steps=3,
-        metric_for_best_model="mine", load_best_model_at_end=True, trainer={"compute_metrics": lambda _: {"mine": float("nan")}},
+        metric_for_best_model="mine", load_best_model_at_end=True,
+        trainer={"compute_metrics": lambda _: {"mine": float("nan")}},
     )  # fmt: skip
     trainer.train()
     assert any("no evaluation gave 'mine' as a number" in text for text in said)
