@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import IterableDataset
@@ -20,8 +21,8 @@ def refuse_unsupported(args: Any, model: nn.Module, accelerator: Any = None) -> 
     """Raise for settings under which second derivatives fail or are silently wrong.
 
     Raises:
-        ValueError: torch.compile, DataParallel, static-graph DDP, FSDP, DeepSpeed or reentrant checkpointing; the message
-            names the argument, the reason and the fix.
+        ValueError: torch.compile, DataParallel, static-graph DDP, FSDP, DeepSpeed, reentrant checkpointing or float16 weights;
+            the message names the argument, the reason and the fix.
     """
     state = getattr(accelerator, "state", None)  # what `accelerate launch` and its environment variables configured
     reasons = {
@@ -49,6 +50,11 @@ def refuse_unsupported(args: Any, model: nn.Module, accelerator: Any = None) -> 
             _reentrant_arguments(args) or _reentrant_model(model),
             "it supports no autograd.grad; set gradient_checkpointing_kwargs={'use_reentrant': False}, or at the model itself "
             "gradient_checkpointing_enable({'use_reentrant': False}), for timm set_reentrant_ckpt(False)",
+        ),
+        "a model with float16 weights": (
+            _half_weights(args, model),
+            "second derivatives overflow and small updates vanish; load it with dtype=torch.float32 and train with fp16=True "
+            "or bf16=True, or load it with dtype=torch.bfloat16",
         ),
     }
     for setting, (found, reason) in reasons.items():
@@ -97,6 +103,13 @@ def _reentrant_model(model: Any) -> bool:
     from timm.layers import use_reentrant_ckpt
 
     return bool(use_reentrant_ckpt())
+
+
+def _half_weights(args: Any, model: Any) -> bool:
+    # Frozen ones, below adapters in float32, are what autocast makes of any weights, and fp16=True scales the loss.
+    parameters = model.parameters() if isinstance(model, nn.Module) else ()
+    scaled = getattr(args, "fp16", False)
+    return any(p.dtype == torch.float16 and (p.requires_grad or not scaled) for p in parameters)
 
 
 def _compiled(model: nn.Module) -> bool:
