@@ -65,9 +65,9 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluationDataTrainer):
             GuidanceCollator for the model's ``problem_type``; without either, rows must hold ``pixel_values``.
 
     Raises:
-        ValueError: A setting under which second derivatives fail (torch.compile, DataParallel, static-graph DDP, FSDP),
-            an unknown model or layer, a training set without any annotation, ``compute_loss_func``, a guidance
-            that cannot be written to guidance.json.
+        ValueError: A setting under which second derivatives fail (torch.compile, DataParallel, static-graph DDP, FSDP,
+            reentrant checkpointing, float16 weights), an unknown model or layer, a training set without any annotation,
+            ``compute_loss_func``, a guidance that cannot be written to guidance.json.
 
     Example:
         >>> guidance = Guidance(energy=Term(Energy(GradCAM(layer="final")), weight=1.0, reduction="rows"))

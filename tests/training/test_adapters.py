@@ -11,7 +11,8 @@ from test_whole_checkpoints import SETTINGS, Weights, assert_equal, check_resume
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, Term
 from hf_guidance.attributions import GradCAM
 from hf_guidance.objectives import Energy
-from hf_guidance.training.checkpoint_adapters import load_adapters, save_beside
+from hf_guidance.training import checkpoint_adapters
+from hf_guidance.training.checkpoint_adapters import BESIDE, load_adapters, save_beside
 
 GUIDANCE = Guidance(energy=Term(Energy(GradCAM(layer="final")), 1.0, "rows"))
 TARGETS = {"vit": ["q_proj", "v_proj"], "resnet": ["convolution"], "swin": ["q_proj"]}
@@ -130,16 +131,42 @@ def half_wrapped():
     return model
 
 
-def test_what_is_trained_beside_the_adapter_is_resumed_too(tmp_path, caplog):
+def test_what_is_trained_beside_the_adapter_is_resumed_too(tmp_path):
     check_resume_and_best(lambda watch: trainer_of(half_wrapped(), tmp_path, watch), tmp_path)
 
 
-def test_what_is_trained_beside_the_adapter_is_said_and_not_lost(tmp_path):
+def test_what_is_trained_beside_the_adapter_is_not_lost(tmp_path):
     model = half_wrapped()
     model.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"missing: .*classifier.bias.*classifier.weight"):
         load_adapters(half_wrapped(), tmp_path)
     save_beside(model, tmp_path)
     load_adapters(half_wrapped(), tmp_path)
-    with pytest.raises(ValueError, match=r"without a place.*resnet.*running_mean|does not fit|without a place"):
-        load_adapters(wrapped("resnet"), tmp_path)
+    save_file({"unknown": torch.zeros(1)}, tmp_path / BESIDE)
+    with pytest.raises(ValueError, match=r"beside_adapters.safetensors has tensors without a place.*'unknown'"):
+        load_adapters(half_wrapped(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("build", "named"),
+    [
+        (half_wrapped, ["classifier.bias", "classifier.weight"]),
+        (lambda: wrapped("resnet").train(), ["embedder.normalization.running_mean"]),
+        (lambda: wrapped("resnet").eval(), []),
+        (lambda: wrapped("vit"), []),
+    ],
+)
+def test_what_only_the_trainer_reads_is_said(build, named, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(checkpoint_adapters.logger, "warning_once", said.append)
+    save_beside(build(), tmp_path)
+    assert len(said) == bool(named)
+    assert all(name in said[0] and "modules_to_save" in said[0] for name in named)
+
+
+def test_statistics_that_are_not_in_the_checkpoint_are_said(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(checkpoint_adapters.logger, "warning", said.append)
+    wrapped("resnet").save_pretrained(tmp_path)
+    load_adapters(wrapped("resnet"), tmp_path)
+    assert "running statistics stay those of the base model" in said[0]
