@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +202,9 @@ def smoothed(guidance: Guidance, factor: float) -> Guidance:
         )
     if task.objective.label_smoothing:
         return guidance
-    return Guidance({**guidance, "task": Term(TaskLoss(factor), task.weight, task.reduction)})
+    return Guidance(
+        {**guidance, "task": Term(replace(task.objective, label_smoothing=factor), task.weight, task.reduction)}
+    )
 
 
 def _reduced(term: Term, forwards: list[Forward], images: int) -> Tensor:

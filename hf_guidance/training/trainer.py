@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Trainer
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
+from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging
 
 from hf_guidance.data.annotated import can_be_judged, check_annotated
@@ -29,6 +28,7 @@ from hf_guidance.objectives import TaskLoss
 from hf_guidance.training.annotation_watch import AnnotationWatch
 from hf_guidance.training.arguments import StepOptions
 from hf_guidance.training.compatibility import (
+    RefuseAtStart,
     refuse_dispatched_batches,
     refuse_float_labels,
     refuse_unsupported,
@@ -38,13 +38,14 @@ from hf_guidance.training.compatibility import (
 from hf_guidance.training.eval_collation import EvaluationDataTrainer
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
+from hf_guidance.training.whole_checkpoints import WholeCheckpointTrainer
 from hf_guidance.views import Needs
 from hf_guidance.views.layers import is_module
 
 logger = logging.get_logger(__name__)
 
 
-class GuidedTrainer(EvaluationDataTrainer):
+class GuidedTrainer(WholeCheckpointTrainer, EvaluationDataTrainer):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
     Takes everything Trainer takes. Differences: the guidance computes the loss; every log entry has ``loss/<term>`` and
@@ -64,9 +65,9 @@ class GuidedTrainer(EvaluationDataTrainer):
             GuidanceCollator for the model's ``problem_type``; without either, rows must hold ``pixel_values``.
 
     Raises:
-        ValueError: A setting under which second derivatives fail (torch.compile, DataParallel, static-graph DDP, FSDP),
-            an unknown model or layer, a training set without any annotation, ``compute_loss_func``, a guidance
-            that cannot be written to guidance.json.
+        ValueError: A setting under which second derivatives fail (torch.compile, DataParallel, static-graph DDP, FSDP,
+            reentrant checkpointing, float16 weights), an unknown model or layer, a training set without any annotation,
+            ``compute_loss_func``, a guidance that cannot be written to guidance.json.
 
     Example:
         >>> guidance = Guidance(energy=Term(Energy(GradCAM(layer="final")), weight=1.0, reduction="rows"))
@@ -114,6 +115,7 @@ class GuidedTrainer(EvaluationDataTrainer):
     def _refuse(self) -> None:
         if self.guidance.differentiates:
             refuse_unsupported(self.args, self.model, self.accelerator)
+            self.add_callback(RefuseAtStart)
         collator = self.data_collator if isinstance(self.data_collator, RowCollator) else None
         if collator is not None:
             refuse_dispatched_batches(self.args, self.train_dataset)
@@ -286,14 +288,3 @@ class GuidedTrainer(EvaluationDataTrainer):
         super()._save(output_dir, state_dict)
         if self.args.should_save:  # every process gets here; only the one that made the folder writes
             self.guidance.save(output_dir or self.args.output_dir)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        new = not folder.exists()
-        try:
-            super()._save_checkpoint(model, trial)
-        except BaseException:
-            # For example a full disk: resuming must find the previous checkpoint, not a part of this one.
-            if new and self.args.should_save:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
