@@ -10,13 +10,14 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from hf_guidance.data.collator import RowCollator
+from hf_guidance.training.metric_columns import WithColumns, asked_columns
 
 
 class EvaluationDataTrainer(Trainer):
     """Trainer with a separate collator for evaluation and prediction.
 
     A model is measured by the annotations as they are, whatever it is trained with: by default, a RowCollator for training
-    is replaced by its ``for_evaluation()``.
+    is replaced by its ``for_evaluation()``. Columns that ``compute_metrics`` asks for travel beside the batches.
 
     Args:
         *args: As for Trainer.
@@ -40,11 +41,21 @@ class EvaluationDataTrainer(Trainer):
             loader: DataLoader[Any] = super().get_test_dataloader(test_dataset)
         return loader
 
+    @property
+    def asked_columns(self) -> tuple[str, ...]:
+        """Columns of the evaluated rows that ``compute_metrics`` is given in ``prediction.inputs``."""
+        return asked_columns(self.args, self.compute_metrics)
+
+    def _collator_for_evaluation(self) -> Any:
+        training: Any = self.data_collator  # type: ignore[has-type]
+        as_annotated = training.for_evaluation() if isinstance(training, RowCollator) else training
+        collator = self.eval_data_collator or as_annotated
+        return WithColumns(collator, self.asked_columns) if self.asked_columns else collator
+
     @contextmanager
     def _collating_for_evaluation(self) -> Iterator[None]:
         training: Any = self.data_collator  # type: ignore[has-type]
-        as_annotated = training.for_evaluation() if isinstance(training, RowCollator) else training
-        self.data_collator = self.eval_data_collator or as_annotated
+        self.data_collator = self._collator_for_evaluation()
         try:
             yield
         finally:
