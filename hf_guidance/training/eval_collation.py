@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch.utils.data import DataLoader
+import datasets
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer
 
 from hf_guidance.data.collator import RowCollator
@@ -30,13 +31,25 @@ class EvaluationDataTrainer(Trainer):
         super().__init__(*args, **kwargs)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
-        """Trainer's dataloader, with the collator for evaluation."""
+        """Trainer's dataloader, with the collator for evaluation.
+
+        Raises:
+            ValueError: A stream on several processes.
+        """
+        own: Any = self.eval_dataset  # type: ignore[has-type]
+        named = own[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
+        _refuse_stream(self.args, own if named is None else named)
         with self._collating_for_evaluation():
             loader: DataLoader[Any] = super().get_eval_dataloader(eval_dataset)
         return loader
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
-        """Trainer's dataloader, with the collator for evaluation."""
+        """Trainer's dataloader, with the collator for evaluation.
+
+        Raises:
+            ValueError: A stream on several processes.
+        """
+        _refuse_stream(self.args, test_dataset)
         with self._collating_for_evaluation():
             loader: DataLoader[Any] = super().get_test_dataloader(test_dataset)
         return loader
@@ -52,6 +65,15 @@ class EvaluationDataTrainer(Trainer):
         collator = self.eval_data_collator or as_annotated
         return WithColumns(collator, self.asked_columns) if self.asked_columns else collator
 
+    def _check_evaluation_sets(self) -> None:
+        """Raise now what would otherwise end training at the first evaluation: a stream, a column that the rows lack."""
+        given: Any = self.eval_dataset  # type: ignore[has-type]
+        for rows in given.values() if isinstance(given, dict) else [given]:
+            _refuse_stream(self.args, rows)
+            missing = isinstance(rows, datasets.Dataset) and set(self.asked_columns) - set(rows.column_names)
+            if missing and len(rows):
+                self._collator_for_evaluation()([rows[0]])  # the collator, or a transform of the rows, may make it
+
     @contextmanager
     def _collating_for_evaluation(self) -> Iterator[None]:
         training: Any = self.data_collator  # type: ignore[has-type]
@@ -60,3 +82,12 @@ class EvaluationDataTrainer(Trainer):
             yield
         finally:
             self.data_collator = training
+
+
+def _refuse_stream(args: Any, rows: Any) -> None:
+    if isinstance(rows, IterableDataset) and args.world_size > 1:
+        raise ValueError(
+            "a streaming dataset cannot be evaluated on several processes: it has no length, so rows that fill up the last "
+            "batch cannot be told from the others and would count twice. Give a dataset with a length, for example "
+            "datasets.Dataset.from_list(list(stream)), or evaluate in one process."
+        )

@@ -76,13 +76,16 @@ class EvaluatingTrainer(EvaluationDataTrainer):
             output.metrics.update({f"{prefix}_{name}": value for name, value in measured.items()})
         return output
 
+    @property
+    def _main_input(self) -> str:
+        return getattr(self.model, "main_input_name", "input_ids")  # as Trainer reads it
+
     @contextmanager
     def _columns_for_metrics(self) -> Iterator[None]:
         self._metric_columns.reset()
         given: Any = self.compute_metrics  # type: ignore[has-type]
         if self.asked_columns:
-            main_input = getattr(self.model, "main_input_name", "input_ids")
-            self.compute_metrics = self._metric_columns.given_to(given, main_input)
+            self.compute_metrics = self._metric_columns.given_to(given, self._main_input)
         try:
             yield
         finally:
@@ -98,6 +101,12 @@ class EvaluatingTrainer(EvaluationDataTrainer):
                 was computed without the guidance.
         """
         self._metric_columns.take(inputs, self._gather_items)
+        if "inputs" in self.args.include_for_metrics and self._main_input not in inputs:
+            raise ValueError(
+                f"include_for_metrics holds 'inputs', which is the column {self._main_input!r} of {type(self.model).__name__}, "
+                f"and the batch has {sorted(inputs)}; ask for columns by name: include_for_metrics="
+                f"[{self.family.features!r}]."
+            )
         if not self._has_labels(inputs):
             inputs = self._prepare_inputs(inputs)
             with torch.no_grad(), self.compute_loss_context_manager():

@@ -63,6 +63,8 @@ class GuidedTrainer(EvaluatingTrainer):
             of a RowCollator: without augmentation, and with annotations as they are, not moved, dilated or shuffled.
         **kwargs: As for Trainer. Without ``data_collator``, the ``processing_class`` (an image processor) becomes a
             GuidanceCollator for the model's ``problem_type``; without either, rows must hold ``pixel_values``.
+            ``compute_metrics`` finds columns of the rows in ``prediction.inputs[name]``: those that
+            ``include_for_metrics`` names beside Trainer's own two, and those that it names itself as its ``columns``.
 
     Raises:
         ValueError: A setting under which second derivatives fail (torch.compile, DataParallel, static-graph DDP, FSDP),
@@ -103,6 +105,7 @@ class GuidedTrainer(EvaluatingTrainer):
         self.model_accepts_loss_kwargs = False
         if given.get("data_collator") is None:
             self._collate_rows()
+        self._check_evaluation_sets()
         if self.args.label_smoothing_factor:
             self.guidance = smoothed(guidance, self.args.label_smoothing_factor)
         self._importance_columns = importance_columns(self.guidance)
