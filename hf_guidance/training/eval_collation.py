@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer
 
 from hf_guidance.data.collator import RowCollator
+from hf_guidance.data.images.transform_check import refuse_left_behind
 from hf_guidance.training.metric_columns import WithColumns, asked_columns
 
 
@@ -34,11 +35,11 @@ class EvaluationDataTrainer(Trainer):
         """Trainer's dataloader, with the collator for evaluation.
 
         Raises:
-            ValueError: A stream on several processes.
+            ValueError: A stream on several processes, or a transform of the rows that leaves boxes behind.
         """
         own: Any = self.eval_dataset  # type: ignore[has-type]
         named = own[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
-        _refuse_stream(self.args, own if named is None else named)
+        self._check_rows(own if named is None else named)
         with self._collating_for_evaluation():
             loader: DataLoader[Any] = super().get_eval_dataloader(eval_dataset)
         return loader
@@ -47,9 +48,9 @@ class EvaluationDataTrainer(Trainer):
         """Trainer's dataloader, with the collator for evaluation.
 
         Raises:
-            ValueError: A stream on several processes.
+            ValueError: A stream on several processes, or a transform of the rows that leaves boxes behind.
         """
-        _refuse_stream(self.args, test_dataset)
+        self._check_rows(test_dataset)
         with self._collating_for_evaluation():
             loader: DataLoader[Any] = super().get_test_dataloader(test_dataset)
         return loader
@@ -58,6 +59,11 @@ class EvaluationDataTrainer(Trainer):
     def asked_columns(self) -> tuple[str, ...]:
         """Columns of the evaluated rows that ``compute_metrics`` is given in ``prediction.inputs``."""
         return asked_columns(self.args, self.compute_metrics)
+
+    @property
+    def _row_collators(self) -> list[RowCollator]:
+        collators: list[Any] = [self.data_collator, self.eval_data_collator]  # type: ignore[has-type]
+        return [collator for collator in collators if isinstance(collator, RowCollator)]
 
     def _collator_for_evaluation(self) -> Any:
         training: Any = self.data_collator  # type: ignore[has-type]
@@ -69,10 +75,16 @@ class EvaluationDataTrainer(Trainer):
         """Raise now what would otherwise end training at the first evaluation: a stream, a column that the rows lack."""
         given: Any = self.eval_dataset  # type: ignore[has-type]
         for rows in given.values() if isinstance(given, dict) else [given]:
-            _refuse_stream(self.args, rows)
+            self._check_rows(rows)
             missing = isinstance(rows, datasets.Dataset) and set(self.asked_columns) - set(rows.column_names)
             if missing and len(rows):
                 self._collator_for_evaluation()([rows[0]])  # the collator, or a transform of the rows, may make it
+
+    def _check_rows(self, rows: Any) -> None:
+        _refuse_stream(self.args, rows)
+        collator = self.eval_data_collator or self.data_collator  # type: ignore[has-type]
+        if isinstance(collator, RowCollator):
+            refuse_left_behind(rows, collator.sources)
 
     @contextmanager
     def _collating_for_evaluation(self) -> Iterator[None]:

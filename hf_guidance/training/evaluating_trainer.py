@@ -12,13 +12,14 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from hf_guidance.evaluation.grounding import Grounding
 from hf_guidance.evaluation.term_scores import TermScores
-from hf_guidance.families import Family
+from hf_guidance.families import Family, family_of
 from hf_guidance.forward import ExplainedRows, Forward
 from hf_guidance.guidance import Guidance
 from hf_guidance.training.arguments import StepOptions
 from hf_guidance.training.eval_collation import EvaluationDataTrainer
 from hf_guidance.training.loss_watch import without_guidance
 from hf_guidance.training.metric_columns import MetricColumns
+from hf_guidance.training.unexplained import refuse_unexplained
 from hf_guidance.views import FULL, Needs
 from hf_guidance.views.layers import LOGITS
 
@@ -35,8 +36,11 @@ class EvaluatingTrainer(EvaluationDataTrainer):
 
     guidance: Guidance
     grounding: Grounding | None
+    _importance_columns: frozenset[str]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, family: Family | None = None, **kwargs: Any) -> None:
+        self._given_family = family
+        self._found_family: Family | None = None
         self._scores, self._metric_columns = TermScores(), MetricColumns()
         self._evaluating = False
         self._labelled: bool | None = None  # whether the batches of this evaluation so far have labels
@@ -49,11 +53,17 @@ class EvaluatingTrainer(EvaluationDataTrainer):
     @property
     def family(self) -> Family:
         """Inputs, outputs and layers of the model's architecture."""
-        raise NotImplementedError
+        if self._given_family is not None:
+            return self._given_family
+        if self._found_family is None:
+            self._found_family = family_of(self.accelerator.unwrap_model(self.model))
+        return self._found_family
 
     @property
     def _rows(self) -> ExplainedRows:
-        raise NotImplementedError
+        own = (column for collator in self._row_collators for column in collator.explained_row_columns)
+        measured = () if self.grounding is None else (self.grounding.importance,)
+        return ExplainedRows((*self._importance_columns, *own, *measured))
 
     def _forward(self, model: nn.Module, batch: Mapping[str, Any], needs: Needs) -> Forward:
         return Forward(model, self.family, batch, needs, max_rows=StepOptions.of(self.args).max_rows)
@@ -157,6 +167,8 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         needs = self.guidance.needs(annotated=found)
         if found and self.grounding is not None:
             needs = needs | self.grounding.needs()
+        if found:
+            refuse_unexplained(inputs, self.guidance, self.grounding)
         forward = self._forward(model, batch, needs)
         if self._evaluating:
             loss = self._scores.measure(self.guidance, forward, found, self._real_images(forward.images))

@@ -18,9 +18,10 @@ from hf_guidance.data.annotated import can_be_judged, check_annotated
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import KNOWN_COLUMNS
 from hf_guidance.data.default_collator import default_collator
+from hf_guidance.data.images.transform_check import refuse_left_behind
 from hf_guidance.evaluation.grounding import Grounding, default_grounding
-from hf_guidance.families import Family, family_of
-from hf_guidance.forward import ExplainedRows, Forward
+from hf_guidance.families import Family
+from hf_guidance.forward import Forward
 from hf_guidance.forward.batch_norm import couples_images, freeze
 from hf_guidance.forward.groups import inverse_permutation
 from hf_guidance.forward.shortcuts import reduced, takes_backward
@@ -39,6 +40,7 @@ from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
 from hf_guidance.training.loss_watch import LossWatch
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
+from hf_guidance.training.unexplained import refuse_unexplained
 from hf_guidance.views import Needs
 from hf_guidance.views.layers import is_module
 
@@ -48,10 +50,12 @@ logger = logging.get_logger(__name__)
 class GuidedTrainer(EvaluatingTrainer):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
-    Takes everything Trainer takes. Differences: the guidance computes the loss; every log entry has ``loss/<term>`` and
+    Takes everything Trainer takes. Differences: the guidance computes the loss, whatever labels the model's forward takes, and
+    a subclass with another task loss overrides ``task_loss`` (docs/from-trainer.md); every log entry has ``loss/<term>`` and
     ``undefined_share/<term>``; ``evaluate()`` adds the grounding metrics; checkpoints hold guidance.json; a checkpoint that
-    fails to be written leaves no incomplete folder. ``loss/<term>`` is an average over batches: a batch without annotated
-    explained rows counts as 0 for terms with reduction "batch" or "sum", and is left out for terms with "rows".
+    fails to be written leaves no incomplete folder. In training ``loss/<term>`` is an average over batches: a batch without
+    annotated explained rows counts as 0 for terms with reduction "batch" or "sum", and is left out for terms with "rows".
+    In evaluation it is over the set, every row once: see TermScores.
 
     Args:
         *args: As for Trainer.
@@ -68,8 +72,9 @@ class GuidedTrainer(EvaluatingTrainer):
 
     Raises:
         ValueError: A setting under which second derivatives fail (torch.compile, DataParallel, static-graph DDP, FSDP),
-            an unknown model or layer, a training set without any annotation, ``compute_loss_func``, a guidance
-            that cannot be written to guidance.json.
+            an unknown model or layer, a training set without any annotation, or with a transform that leaves boxes behind,
+            ``compute_loss_func``, a guidance that cannot be written to guidance.json, a column for ``compute_metrics`` that the
+            evaluation set lacks. In training, a loss that a subclass computes without the guidance.
 
     Example:
         >>> guidance = Guidance(energy=Term(Energy(GradCAM(layer="final")), weight=1.0, reduction="rows"))
@@ -95,11 +100,9 @@ class GuidedTrainer(EvaluatingTrainer):
         guidance = self._with_own_task(guidance)
         guidance.to_dict()  # raises now what would otherwise end training at the first checkpoint
         self.guidance = guidance
-        self._given_family = family
         self._train_log = TermLog()
         self._watch, self._checks = AnnotationWatch(), TermChecks()
-        self._found_family: Family | None = None
-        super().__init__(*args, eval_data_collator=eval_data_collator, **kwargs)
+        super().__init__(*args, family=family, eval_data_collator=eval_data_collator, **kwargs)
         self.grounding = grounding or default_grounding(guidance, lambda: self.family)
         # The loss is a mean over images; the Trainer must divide it by the accumulation steps itself.
         self.model_accepts_loss_kwargs = False
@@ -142,6 +145,7 @@ class GuidedTrainer(EvaluatingTrainer):
             rows = self.train_dataset
             if collator is not None:
                 check_annotated(rows, collator.sources)
+                refuse_left_behind(rows, collator.sources)
                 self._watch.known = can_be_judged(rows)
             self.add_callback(self._watch)
         model = self.accelerator.unwrap_model(self.model)
@@ -153,25 +157,6 @@ class GuidedTrainer(EvaluatingTrainer):
     def _forget_model(self) -> None:
         self._found_family = None
         self._checks.reset()
-
-    @property
-    def _row_collators(self) -> list[RowCollator]:
-        return [c for c in (self.data_collator, self.eval_data_collator) if isinstance(c, RowCollator)]
-
-    @property
-    def _rows(self) -> ExplainedRows:
-        own = (column for collator in self._row_collators for column in collator.explained_row_columns)
-        measured = () if self.grounding is None else (self.grounding.importance,)
-        return ExplainedRows((*self._importance_columns, *own, *measured))
-
-    @property
-    def family(self) -> Family:
-        """Inputs, outputs and layers of the model's architecture."""
-        if self._given_family is not None:
-            return self._given_family
-        if self._found_family is None:
-            self._found_family = family_of(self.accelerator.unwrap_model(self.model))
-        return self._found_family
 
     def compute_loss(
         self,
@@ -230,6 +215,8 @@ class GuidedTrainer(EvaluatingTrainer):
     ) -> tuple[Forward | None, Forward | None, list[int]]:
         """Forward of the annotated images, forward of the others, and the place of each image in the two joined."""
         explained = self._rows
+        if self.guidance.guided:
+            refuse_unexplained(inputs, self.guidance)
         batch = explained.draw_one_per_image(inputs)
         images = explained.annotated_images(batch) if self.guidance.guided else []
         count = len(batch[self.family.features])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from hf_guidance import Guidance, GuidedTrainer, Term, with_annotated_fraction
-from hf_guidance.attributions import InputXGradient
+from hf_guidance.attributions import GradCAM, InputXGradient
 from hf_guidance.objectives import AnswerLoss, Energy, TaskLoss
 
 ENERGY = Guidance(energy=Term(Energy(InputXGradient("input")), weight=2.0))
@@ -151,3 +156,18 @@ def test_label_smoothing_with_a_hook_is_refused(subclass_of):
         subclass_of(Weighted, label_smoothing_factor=0.1)
     smooth = Guidance(task=TaskLoss(label_smoothing=0.1))
     assert subclass_of(Weighted, smooth).guidance["task"].objective.given == smooth["task"].objective
+
+
+def test_the_examples_of_the_docs_run(subclass_of, model_of):
+    text = (Path(__file__).parents[2] / "docs" / "from-trainer.md").read_text()
+    names = {**globals(), "GradCAM": GradCAM, "dataclass": dataclass}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:2]:
+        exec(block, names)
+    torch.manual_seed(1)
+    distilling = partial(names["Distilling"], teacher=model_of("convnext"))
+    focal = subclass_of(GuidedTrainer, names["guidance"])
+    assert focal.guidance["task"].objective == names["FocalLoss"]()
+    assert 0 < focal.evaluate()["eval_loss/task"] < subclass_of(GuidedTrainer).evaluate()["eval_loss/task"]
+    trainer = subclass_of(distilling)
+    assert trainer.evaluate()["eval_loss/task"] > subclass_of(GuidedTrainer).evaluate()["eval_loss/task"]
+    assert trainer.train().global_step == 6
