@@ -40,7 +40,11 @@ def refuse_left_behind(rows: Any, sources: Sequence[str]) -> None:
     transform = _transform_of(rows)
     plain = rows.with_format(None) if transform is not None else None
     columns = [name for name in sources if plain is not None and name in plain.column_names]
-    if plain is None or isinstance(transform, JointTransform) or "image" not in plain.column_names or not columns:
+    if plain is None or "image" not in plain.column_names or not columns:
+        return
+    if isinstance(transform, JointTransform) and set(columns) <= set(
+        rows.format["columns"]
+    ):  # it moves all that it sees
         return
     annotated = (index for index, filled in enumerate(filled_rows(plain, columns)) if filled)
     with _generators_kept():

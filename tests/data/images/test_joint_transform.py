@@ -117,6 +117,13 @@ def test_pixels_of_another_size_than_their_boxes_are_refused(steps):
     assert random.getstate() == own
 
 
+def test_a_joint_transform_that_is_shown_the_image_alone_is_refused():
+    transform = JointTransform(v2.Compose([v2.Resize((10, 20)), *TENSOR]))
+    rows = rows_of().with_transform(transform, columns=["image"], output_all_columns=True)
+    with pytest.raises(ValueError, match=r"leaves \['mask', 'objects'\] as they were"):
+        refuse_left_behind(rows, SOURCES)
+
+
 def test_random_pixels_of_the_same_size_are_said(caplog):
     with caplog.at_level(logging.WARNING):
         refuse_left_behind(rows_of().with_transform(recipe(v1.RandomHorizontalFlip(0.5))), SOURCES)
