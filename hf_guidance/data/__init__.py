@@ -22,9 +22,11 @@ from hf_guidance.data.builder_base import (
 from hf_guidance.data.builders import dataset_builder, known_datasets
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.default_collator import default_collator
+from hf_guidance.data.explained_rows_collator import ExplainedRowsCollator
 from hf_guidance.data.export import export_dataset
 from hf_guidance.data.images.augmentation import RandomCropAndFlip
 from hf_guidance.data.images.collator import GuidanceCollator
+from hf_guidance.data.images.joint_transform import JointTransform
 from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, normalize_answer, soft_score
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split, id_sizes, prior_groups
@@ -37,8 +39,10 @@ __all__ = [
     "AnnotatedImageConfig",
     "AnswerVocabulary",
     "Coverage",
+    "ExplainedRowsCollator",
     "GuidanceCollator",
     "InvalidAnnotation",
+    "JointTransform",
     "PriorShift",
     "QuestionCollator",
     "RandomCropAndFlip",
