@@ -96,7 +96,7 @@ class CocoObjects(AnnotatedImageBuilder):
     released code of arXiv 2303.11932 sorts them, so that a share of annotated rows is drawn from the same order.
     """
 
-    VERSION = datasets.Version("1.1.0")  # 1.0.0 kept the order of the file with every preparation
+    VERSION = datasets.Version("1.2.0")  # since 1.1.0 in the order of ids, since 1.2.0 labels outlive skipped boxes
     BUILDER_CONFIG_CLASS = CocoObjectsConfig
 
     def _info(self) -> datasets.DatasetInfo:

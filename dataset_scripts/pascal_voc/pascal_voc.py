@@ -103,7 +103,7 @@ class PascalVocConfig(AnnotatedImageConfig):
 class PascalVoc(AnnotatedImageBuilder):
     """Images with VOC boxes, split as ImageSets/Main says."""
 
-    VERSION = datasets.Version("1.0.0")
+    VERSION = datasets.Version("1.1.0")  # 1.0.0 lost the labels of skipped boxes
     BUILDER_CONFIG_CLASS = PascalVocConfig
 
     def _info(self) -> datasets.DatasetInfo:

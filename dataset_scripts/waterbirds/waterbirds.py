@@ -141,7 +141,7 @@ def read_mask(path: str, size: tuple[int, int], item: str) -> np.ndarray:
 class Waterbirds(AnnotatedImageBuilder):
     """Objects on places, with group = 2 * y + place."""
 
-    VERSION = datasets.Version("1.0.0")
+    VERSION = datasets.Version("1.1.0")  # 1.0.0 left out boxes that leave the image
     BUILDER_CONFIG_CLASS = WaterbirdsConfig
 
     def _info(self) -> datasets.DatasetInfo:
