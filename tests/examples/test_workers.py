@@ -160,3 +160,10 @@ def test_a_trainer_of_a_demo_moves_the_bar_and_draws_none(workers, demo, monkeyp
     assert made["args"].disable_tqdm
     assert reports.get_nowait() == 0.25
     assert reports.empty()
+
+
+def test_arms_of_a_demo_are_known(workers):
+    demo = importlib.import_module("demo_vqa")
+    assert demo.chosen_arms(demo.DemoArguments(arms="visfis,hint")) == ["hint", "visfis"]
+    with pytest.raises(ValueError, match="--arms hint,visfiss: visfiss is unknown; give all, or some of"):
+        demo.chosen_arms(demo.DemoArguments(arms="hint,visfiss"))
