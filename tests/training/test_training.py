@@ -288,15 +288,3 @@ def test_rows_with_pixel_values_need_no_processor(trainer_of, model_of):
     ]
     trainer = trainer_of(model_of(), ENERGY, rows=rows, trainer={"processing_class": None, "eval_dataset": rows})
     assert trainer.train().global_step == 1
-
-
-def test_class_weights_are_the_same_under_gradient_accumulation(trainer_of, model_of):
-    weighted = Guidance(task=TaskLoss(class_weights=(0.2, 3.0)), **{"energy": ENERGY["energy"]})
-    big = trainer_of(model_of("convnext"), weighted, per_device_train_batch_size=16, optim="sgd")
-    small = trainer_of(
-        model_of("convnext"), weighted, per_device_train_batch_size=4, gradient_accumulation_steps=4, optim="sgd"
-    )
-    big.train()
-    small.train()
-    assert torch.allclose(weights(big.model), weights(small.model), atol=1e-6)
-    assert big.evaluate()["eval_loss/task"] == pytest.approx(small.evaluate()["eval_loss/task"], rel=1e-5)
