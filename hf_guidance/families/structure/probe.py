@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from hf_guidance.common.eval_mode import evaluating
 from hf_guidance.families.stages import pair
+from hf_guidance.families.structure.weights import random_weights
 
 _DEFAULT_SIDE = 224
 _CHANNELS = 3
@@ -61,7 +62,7 @@ class Probe:
         channels, self.size = image_shape(model)
         generator = torch.Generator().manual_seed(0)
         self.base, self.other = torch.randn(2, channels, *self.size, generator=generator)
-        self._state = _lively(model)
+        self._state = random_weights(model)
 
     def each_output(self, paths: Iterable[str], images: Tensor, use: Callable[[str, Tensor], None]) -> None:
         """Hand the outputs of some modules to a function as they are made, so that they need not be held together.
@@ -173,29 +174,6 @@ def image_shape(model: nn.Module) -> tuple[int, tuple[int, int]]:
 def _passes_on(module: nn.Module) -> bool:
     name = type(module).__name__
     return isinstance(module, nn.Identity | nn.Linear) or "Drop" in name or "Pad" in name
-
-
-def _lively(model: nn.Module, seed: int = 0) -> dict[str, Tensor]:
-    """Random parameters for a model, of which none hides a path as 0 or 1e-6 does, and none makes activations vanish."""
-    generator = torch.Generator().manual_seed(seed)
-    state: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        if not parameter.is_floating_point():
-            continue
-        noise = torch.randn(parameter.shape, generator=generator)
-        if parameter.dim() > 1:
-            # Convolutions keep the variance (He et al., arXiv 1502.01852, eq. 10). Linear layers and convolutions of 1 x 1
-            # reduce it, so that what places have of their own, through residual connections, outweighs what attention mixes in.
-            gain = 0.5 if parameter[0].numel() == parameter.shape[1] else 2
-            value = noise * (gain / parameter[0].numel()) ** 0.5
-        else:
-            # Neither norms nor layer scale may hide a branch; a small layer scale keeps residual connections strong.
-            value = 0.1 * noise + (0.0 if "bias" in name else 1.0 if name.endswith("weight") else 0.3)
-        state[name] = value.to(parameter)
-    for name, buffer in model.named_buffers():
-        if name.endswith(("running_mean", "running_var")):
-            state[name] = torch.full_like(buffer, float(name.endswith("var")))
-    return state
 
 
 def _devices(tensor: Tensor) -> list[int]:
