@@ -46,6 +46,24 @@ class Candidate:
 
 
 def images_of(candidate: Candidate, count: int, seed: int = 0) -> Tensor:
-    """Noise, (count, 3, height, width) float32."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, 3, *candidate.size, generator=generator)
+    """Images (count, 3, height, width) float32 of mean 0 and deviation 1."""
+    return clouds(count, candidate.size, seed)
+
+
+def clouds(count: int, size: tuple[int, int], seed: int) -> Tensor:
+    """Noise of all wavelengths, as in photographs.
+
+    Of plain noise, deep layers see its mean alone, the same everywhere; a net fitted to that takes any change for enormous.
+    """
+    return torch.stack([_cloud(size, torch.Generator().manual_seed(1000 * seed + index)) for index in range(count)])
+
+
+def _cloud(size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    total = torch.zeros(3, *size)
+    cell = max(size) // 2
+    while cell:
+        coarse = torch.randn(3, -(-size[0] // cell) + 1, -(-size[1] // cell) + 1, generator=generator)
+        fine = nn.functional.interpolate(coarse[None], scale_factor=cell, mode="bilinear")[0] if cell > 1 else coarse
+        total += fine[:, : size[0], : size[1]]
+        cell //= 2
+    return (total - total.mean()) / total.std()

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from every_model.candidate import clouds
+
 CELLS = 3  # the image is divided into CELLS x CELLS regions
-_FLOOR = 1  # of the mean change: below it places count as equally little changed
+_FLOOR = 1.0  # of the mean change: well below it places count as equally little changed
 
 
 @dataclass(frozen=True)
@@ -20,28 +22,30 @@ class Location:
         fit: Correlation, over regions and places, of the change with the region's share of the place; 1 is the best.
         rows: Correlation of the height at which the change lies with the height of the region.
         columns: The same along the width.
+        aside: How much better the fit is one place beside (a stride may put it half a place beside); 0 is the best.
     """
 
     hits: float
     fit: float
     rows: float
     columns: float
+    aside: float
 
     @property
     def right(self) -> bool:
-        """Whether the places lie where the regions do. Bounds are from the nets of tests/families/test_every_model.py."""
-        return self.hits >= 0.85 and min(self.rows, self.columns) >= 0.8 and self.fit >= 0.4
+        """Whether the places lie where the regions do."""
+        return self.hits > 0.75 and self.fit > 0.4 and min(self.rows, self.columns) > 0.8 and self.aside < 0.08
 
     def __str__(self) -> str:
-        return f"{self.hits:.2f} of regions found, fit {self.fit:.2f}, rows {self.rows:.2f}, columns {self.columns:.2f}"
+        figures = f"fit {self.fit:.2f}, rows {self.rows:.2f}, columns {self.columns:.2f}, aside {self.aside:.2f}"
+        return f"{self.hits:.2f} of regions found, {figures}"
 
 
-def disturbed(images: Tensor, seed: int = 7, strength: float = 3.0) -> Tensor:
-    """Copies of the images, each with strong noise in one region: (regions * images, channels, height, width)."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = strength * torch.randn(images.shape, generator=generator, dtype=images.dtype)
+def disturbed(images: Tensor, seed: int = 7, strength: float = 1.5) -> Tensor:
+    """Copies of the images, each with other content in one region: (regions * images, channels, height, width)."""
+    other = strength * clouds(len(images), (images.shape[-2], images.shape[-1]), seed).to(images.dtype)
     inside = regions(images.shape[-2], images.shape[-1])
-    return torch.cat([torch.where(region > 0.5, noise, images) for region in inside])
+    return torch.cat([torch.where(region > 0.5, other, images) for region in inside])
 
 
 def regions(height: int, width: int) -> Tensor:
@@ -69,24 +73,33 @@ def located(before: Tensor, after: Tensor) -> Location:
         The judgement. Changes are compared after their means over regions (what a place answers to anything) and over places
         (how strong a disturbance is) are divided out, because attention spreads every disturbance over all places.
     """
-    change = (after.unflatten(0, (-1, len(before))) - before).double().square().sum(2).mean(1).sqrt()
-    height, width = change.shape[1:]
-    inside = regions(height, width).double().flatten(1)
-    change = change.flatten(1)
-    largest = change.max()
-    if not largest.isfinite() or largest <= 0:
-        return Location(0.0, 0.0, 0.0, 0.0)
-    log = (change + _FLOOR * change.mean()).log()
-    relative = _centred(log)
-    by_cell = relative @ inside.T / inside.sum(1)
-    hits = (by_cell.argmax(1) == torch.arange(len(inside))).double().mean()
-    fit = _correlation(relative.flatten(), _centred(inside).flatten())
-    # Where along an axis the change lies: the mean over the other axis, weighted by what exceeds the mean of the axis.
-    grid = relative.unflatten(1, (height, width))
+    change = (after.unflatten(0, (-1, len(before))) - before).double().norm(dim=2)
+    height, width = change.shape[-2:]
+    mean = change.mean((0, 2, 3), keepdim=True)
+    if not bool(mean.isfinite().all() and (mean > 0).all()):
+        return Location(0.0, 0.0, 0.0, 0.0, 0.0)
+    relative = _centred((change / mean + _FLOOR).log().mean(1).flatten(1)).unflatten(1, (height, width))
+    inside = regions(height, width).double()
+    by_cell = torch.einsum("ahw,bhw->ab", relative, inside) / inside.sum((1, 2))
     truth = torch.arange(len(inside))
-    rows = _correlation(_middle(grid.mean(2)), truth // CELLS)
-    columns = _correlation(_middle(grid.mean(1)), truth % CELLS)
-    return Location(float(hits), float(fit), float(rows), float(columns))
+    fits = _fits(relative, _centred(inside.flatten(1)).unflatten(1, (height, width)))
+    return Location(
+        hits=float((by_cell.argmax(1) == truth).double().mean()),
+        fit=_correlation(relative, _centred(inside.flatten(1)).reshape(relative.shape)),
+        rows=_correlation(_middle(relative.mean(2)), truth // CELLS),
+        columns=_correlation(_middle(relative.mean(1)), truth % CELLS),
+        aside=max(fits.values()) - fits[0, 0],
+    )
+
+
+def _fits(relative: Tensor, inside: Tensor) -> dict[tuple[int, int], float]:
+    # Of the map without its border, moved by up to one place along each axis.
+    height, width = relative.shape[1:]
+    moves = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)] if min(height, width) > 4 else [(0, 0)]
+    return {
+        (y, x): _correlation(relative[:, 1 + y : height - 1 + y, 1 + x : width - 1 + x], inside[:, 1:-1, 1:-1])
+        for y, x in moves
+    }
 
 
 def _centred(values: Tensor) -> Tensor:
@@ -101,6 +114,6 @@ def _middle(profile: Tensor) -> Tensor:
 
 
 def _correlation(one: Tensor, other: Tensor) -> float:
-    one, other = (values.double() - values.double().mean() for values in (one, other))
+    one, other = (values.double().flatten() - values.double().mean() for values in (one, other))
     scale = one.norm() * other.norm()
     return float(one @ other / scale) if scale > 0 else 0.0

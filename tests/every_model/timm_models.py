@@ -18,7 +18,7 @@ from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 from every_model.candidate import CLASSES, Candidate
 
 TABLE = Path(__file__).with_name("timm_models.txt")
-_SIDE = 160  # of the images of models that take any size
+_ANY = (160, 192)  # (height, width) for models that take any size
 
 # Where even the smallest is large: the same architecture with fewer blocks and narrower.
 _BLOCKS = {"depth": 4, "embed_dim": 48, "num_heads": 4}
@@ -41,10 +41,11 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "tnt_s_legacy_patch16_224": {"depth": 4},
     "twins_svt_small": _STAGES | {"embed_dims": (16, 32, 64, 128)},
 }
-# Models that take other sizes than their own, but not ``_SIDE``, or whose last grid is too small then.
+# Models that take any size, but whose last grid is too small at ``_ANY``, or which must be square.
 _SIZES = {
-    "csatv2": 256, "deepseek_vit_412m": 168, "efficientvim_m1": 224, "efficientvim_m1_dist": 224,
-    "inception_resnet_v2": 224, "inception_v3": 224, "inception_v4": 224, "selecsls42": 224, "shvit_s1": 256,
+    "csatv2": (256, 320), "deepseek_vit_412m": (168, 210), "efficientvim_m1": (224, 288), "efficientvim_m1_dist": (224, 288),
+    "inception_resnet_v2": (192, 224), "inception_v3": (192, 224), "inception_v4": (192, 224), "selecsls42": (224, 288),
+    "shvit_s1": (256, 320),
 }  # fmt: skip
 
 
@@ -62,19 +63,17 @@ def candidate(name: str, module: str | None = None, **arguments: Any) -> Candida
         module: The module of timm that holds it.
         **arguments: Arguments of timm.create_model, beside those that make a large model small.
     """
-    side = arguments.get("img_size", _side(name))
     given = _ARGUMENTS.get(name, {}) | arguments
-    return Candidate("timm", module or timm.models.model_entrypoint(name).__module__.split(".")[-1], name, (side, side),
-                     partial(_wrapped, name, given))  # fmt: skip
+    module = module or timm.models.model_entrypoint(name).__module__.split(".")[-1]
+    return Candidate("timm", module, name, arguments.get("img_size", _size(name)), partial(_wrapped, name, given))
 
 
-def _side(name: str) -> int:
+def _size(name: str) -> tuple[int, int]:
     config = timm.get_pretrained_cfg(name)
     if name in _SIZES or config is None:
-        return _SIZES.get(name, _SIDE)
-    own: int = config.input_size[-1]
-    least = (config.min_input_size or (0,))[-1]
-    return own if config.fixed_input_size else max(least, min(own, _SIDE))
+        return _SIZES.get(name, _ANY)
+    own, least = config.input_size[1:], config.min_input_size or (0, 0, 0)
+    return own if config.fixed_input_size else (max(_ANY[0], least[1]), max(_ANY[1], least[2]))
 
 
 def _wrapped(name: str, arguments: dict[str, Any]) -> nn.Module:

@@ -14,14 +14,15 @@ from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, Gemma3TextConfi
 
 from every_model.candidate import CLASSES, Candidate, pixels_alone
 
-SIZE = (160, 160)
+SIZE = (160, 192)  # (height, width) for types whose size is not set by one number
+_SIDE = 160
 _PATCH = 16
 _SHRINK = 4
-_SIDE = SIZE[0] // _PATCH
+_GRID = _SIDE // _PATCH
 # Plain transformers, also as parts of models of images and text.
 _TOKENS = {
     "hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 48, "patch_size": _PATCH,
-    "projection_dim": 16, "num_patches": _SIDE**2,
+    "projection_dim": 16, "num_patches": _GRID**2,
 }  # fmt: skip
 _WIDTHS = ("hidden_sizes", "embed_dim", "embed_dims", "embedding_size", "groups_width", "neck_hidden_sizes")
 _DEPTHS = ("depths", "depth")
@@ -39,7 +40,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
         "stem_channels": [3, 8, 12], "stage_in_channels": [12, 32, 128, 256], "stage_mid_channels": [12, 24, 48, 96],
         "stage_out_channels": [32, 128, 256, 512],
     },
-    "imagegpt": {"n_embd": 24, "n_layer": 4, "n_head": 2, "n_positions": _SIDE**2, "vocab_size": 17},
+    "imagegpt": {"n_embd": 24, "n_layer": 4, "n_head": 2, "n_positions": _GRID**2, "vocab_size": 17},
     "mobilenet_v1": {"depth_multiplier": 0.25},
     "mobilenet_v2": {"depth_multiplier": 0.25},
     "mobilevitv2": {"width_multiplier": 0.5},
@@ -72,7 +73,7 @@ def candidates() -> list[Candidate]:
 
 def _candidate(config: type, model: type) -> Candidate:
     kind: str = config.model_type
-    size = _SIZES.get(model.__name__, SIZE)
+    size = _SIZES.get(model.__name__) or _size(config)
 
     def make() -> nn.Module:
         return model(_SPECIAL[kind]() if kind in _SPECIAL else small_config(config, image_size=size))
@@ -80,7 +81,14 @@ def _candidate(config: type, model: type) -> Candidate:
     return Candidate("transformers", kind, model.__name__, size, make, _COLUMNS.get(kind, pixels_alone))
 
 
-def small_config(config: type, image_size: tuple[int, int] = SIZE) -> Any:
+def _size(config: type) -> tuple[int, int]:
+    defaults = config()
+    vision = getattr(defaults, "vision_config", defaults)
+    square = isinstance(getattr(vision, "image_size", None), int) or config.model_type in _COLUMNS
+    return (_SIDE, _SIDE) if square else SIZE
+
+
+def small_config(config: type, image_size: tuple[int, int]) -> Any:
     """The default configuration of a type with its sizes cut down, for images of a size and ``CLASSES`` classes."""
     defaults = config().to_dict()
     staged = any(name in defaults for name in (*_DEPTHS, "hidden_sizes"))
@@ -126,7 +134,7 @@ def _patches(images: Tensor) -> dict[str, Tensor]:
 
 def _colours(images: Tensor) -> dict[str, Tensor]:
     """The columns of ImageGPT: each place as the number of its colour."""
-    small = nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), _SIDE).flatten(1)
+    small = nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), _GRID).flatten(1)
     return {"input_ids": (small * 40).round().long().clamp(-8, 8) + 8}
 
 
