@@ -151,7 +151,11 @@ class _Trial:
         batch = self.batch(images)
         with torch.no_grad():
             forward = Forward(self.model, family_of(self.model), batch, Needs((FULL, layer) for layer in layers))
-            return {layer: forward.activation(layer).detach() for layer in layers}
+            found = {layer: forward.activation(layer).detach() for layer in layers}
+        for activation in found.values():
+            if len(activation) != len(images):
+                raise Failed(f"the activation of {len(images)} images has shape {tuple(activation.shape)}")
+        return found
 
     def gradients(self, layers: list[str]) -> dict[str, Any]:
         methods = {layer: _method(layer) for layer in layers}

@@ -22,7 +22,8 @@ class Location:
         fit: Correlation, over regions and places, of the change with the region's share of the place; 1 is the best.
         rows: Correlation of the height at which the change lies with the height of the region.
         columns: The same along the width.
-        aside: How much better the fit is one place beside (a stride may put it half a place beside); 0 is the best.
+        aside: How much better the fit is one place beside, on maps of 7 places or more; 0 is the best. Strides put it up to
+            half a place beside.
     """
 
     hits: float
@@ -34,7 +35,7 @@ class Location:
     @property
     def right(self) -> bool:
         """Whether the places lie where the regions do."""
-        return self.hits > 0.75 and self.fit > 0.4 and min(self.rows, self.columns) > 0.8 and self.aside < 0.08
+        return self.hits > 0.5 and self.fit > 0.4 and min(self.rows, self.columns) > 0.8 and self.aside < 0.1
 
     def __str__(self) -> str:
         figures = f"fit {self.fit:.2f}, rows {self.rows:.2f}, columns {self.columns:.2f}, aside {self.aside:.2f}"
@@ -95,7 +96,7 @@ def located(before: Tensor, after: Tensor) -> Location:
 def _fits(relative: Tensor, inside: Tensor) -> dict[tuple[int, int], float]:
     # Of the map without its border, moved by up to one place along each axis.
     height, width = relative.shape[1:]
-    moves = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)] if min(height, width) > 4 else [(0, 0)]
+    moves = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)] if min(height, width) > 6 else [(0, 0)]
     return {
         (y, x): _correlation(relative[:, 1 + y : height - 1 + y, 1 + x : width - 1 + x], inside[:, 1:-1, 1:-1])
         for y, x in moves

@@ -43,10 +43,17 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 # Models that take any size, but whose last grid is too small at ``_ANY``, or which must be square.
 _SIZES = {
-    "csatv2": (256, 320), "deepseek_vit_412m": (168, 210), "efficientvim_m1": (224, 288), "efficientvim_m1_dist": (224, 288),
-    "inception_resnet_v2": (192, 224), "inception_v3": (192, 224), "inception_v4": (192, 224), "selecsls42": (224, 288),
+    "convmixer_768_32": (112, 140),
+    "csatv2": (256, 320),
+    "deepseek_vit_412m": (168, 210),
+    "efficientvim_m1": (224, 288),
+    "efficientvim_m1_dist": (224, 288),
+    "inception_resnet_v2": (192, 224),
+    "inception_v3": (192, 224),
+    "inception_v4": (192, 224),
+    "selecsls42": (224, 288),
     "shvit_s1": (256, 320),
-}  # fmt: skip
+}
 
 
 def candidates() -> list[Candidate]:

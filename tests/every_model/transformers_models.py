@@ -63,11 +63,12 @@ _SIZES = {
 
 
 def candidates() -> list[Candidate]:
-    """One for each class of each type, in the order of transformers."""
+    """One for each class of each type, in the order of transformers; models of this library are not among them."""
     return [
         _candidate(config, model)
         for config, classes in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING.items()
         for model in (classes if isinstance(classes, tuple) else (classes,))
+        if config.__module__.startswith("transformers.")
     ]
 
 

@@ -100,6 +100,7 @@ SPOILED = {
     "upside down": lambda maps: maps.flip(2),
     "mirrored": lambda maps: maps.flip(3),
     "moved by a third": lambda maps: maps.roll(4, 3),
+    "moved by a place": lambda maps: maps.flatten(2).roll(1, 2).reshape(maps.shape),
     "channels last": lambda maps: maps.movedim(1, -1),
     "rows alone": lambda maps: maps.mean(3, keepdim=True).expand_as(maps),
     "the same everywhere": lambda maps: maps.mean((2, 3), keepdim=True).expand_as(maps),
