@@ -31,7 +31,7 @@ from hf_guidance.views import FULL
 
 RIGHT, WRONG, REFUSED, CRASHED = "right", "WRONG", "refused", "crashed"
 LAYERS = ("input", "final", "path")
-_IMAGES = (1, 3)  # three where one is in doubt
+_IMAGES = (1, 4)  # four where one is in doubt
 _PACKAGE = str(Path(hf_guidance.__file__).parent)
 
 

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 _SPREAD = 0.1
 _ATTENTION = 0.2
+_OWN_PLACE = 3.0
 
 
 @torch.no_grad()
@@ -20,10 +21,12 @@ def open_every_path(model: nn.Module, seed: int = 1) -> None:
     get most of their weight in the middle of the kernel, as trained ones have, and attention adds little to its residual.
     """
     generator = torch.Generator().manual_seed(seed)
-    for parameter in model.parameters():
+    for name, parameter in model.named_parameters():
         if parameter.is_floating_point() and parameter.numel() and bool((parameter == parameter.flatten()[0]).all()):
             scale = _SPREAD if parameter.dim() < 2 else min(_SPREAD, (len(parameter) / parameter.numel()) ** 0.5)
             parameter.add_(scale * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
+        if name.endswith("attention_biases"):  # of LeViT and its kin, one for each distance, the first for no distance
+            parameter[:, 0] += _OWN_PLACE
     for module in model.modules():
         # A kernel as wide as its stride cuts the image into patches, all of which belong to their place.
         if isinstance(module, nn.Conv2d) and any(k > s for k, s in zip(module.kernel_size, module.stride, strict=True)):
