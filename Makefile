@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # Without bytecode every process compiles its imports anew, 20 seconds each; tests and examples start dozens.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-vqa test test-all lint rooms bench study clean
+.PHONY: demo demo-vqa test test-all lint rooms models bench study clean
 
 demo: $(VENV)/.installed
 	$(RUN) examples/demo.py
@@ -35,6 +35,10 @@ lint: $(VENV)/.installed
 # The picture of the rooms in docs/architecture.md, and the same as text.
 rooms: $(VENV)/.installed
 	$(RUN) tests/tools/draw_rooms.py docs/rooms.png
+
+# Every architecture of timm and transformers, judged: docs/models.md. Half an hour; with ARGS=--resume a run that was cut off.
+models: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python tests/tools/sweep_models.py $(ARGS)
 
 bench: $(VENV)/.installed
 	$(RUN) tests/bench/step_ratio.py
