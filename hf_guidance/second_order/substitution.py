@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from hf_guidance.second_order.batch_norm import FixedBatchNorm
@@ -24,12 +25,13 @@ from hf_guidance.second_order.training_batch_norm import TrainingBatchNorm
 def fast_double_backward(leaf: Tensor | None = None) -> Iterator[None]:
     """Run a forward pass whose gradients will be differentiated again.
 
-    Inside, convolution, LayerNorm, exact GELU, ReLU, hard sigmoid and BatchNorm become functions with the same values, whose
+    Inside, convolution, LayerNorm, exact GELU, ReLU, hard sigmoid, normalize and BatchNorm become functions with the same values, whose
     backward has a backward written by hand. Both are made of PyTorch's own kernels:
 
         d/dx:    dx = J(x, w)^T dy
         again:   for u at dx:  d dy = J u,  d w = d<u, dx>/dw,  d x = d<u, dx>/dx
 
+    Attention is computed from products and a softmax, since the fused kernels have no double backward.
     Where a substitute does not cover the arguments (other types, shapes, modes), the ordinary operation runs.
     Differentiate the outputs inside ``first_derivative``. Outside of it gradients are right too, but those that are
     differentiated again (``create_graph``) are only as fast as autograd's.
@@ -37,7 +39,7 @@ def fast_double_backward(leaf: Tensor | None = None) -> Iterator[None]:
     Args:
         leaf: The explained input. Outside ``first_derivative`` nobody reads its gradient, so it is not computed there.
     """
-    with _Substitution(leaf):
+    with _Substitution(leaf), sdpa_kernel(SDPBackend.MATH):
         yield
 
 
@@ -146,6 +148,15 @@ def _hard_sigmoid(leaf: Any, input: Any, inplace: bool = False) -> Tensor | None
     return y
 
 
+def _normalize(leaf: Any, input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None) -> Tensor | None:
+    # Of a vector of zeros, such as the padding of a window, the norm's own second derivative is NaN.
+    if p != 2.0 or out is not None or not (_plain(input) and input.requires_grad):
+        return None
+    square = input.square().sum(dim, keepdim=True)
+    least = torch.full_like(square, max(eps**2, torch.finfo(square.dtype).tiny))
+    return input / torch.where(square > least, square, least).sqrt()
+
+
 def _batch_norm(
     leaf: Any, input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
     training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
@@ -172,5 +183,6 @@ _SUBSTITUTES: dict[Any, Callable[..., Tensor | None]] = {
     F.gelu: _gelu,
     F.relu: _relu,
     F.hardsigmoid: _hard_sigmoid,
+    F.normalize: _normalize,
     F.batch_norm: _batch_norm,
 }

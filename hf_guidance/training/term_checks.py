@@ -172,14 +172,20 @@ def _head_is_zero(parameters: Iterable[Tensor], classes: int) -> bool:
     return any(p.dim() > 1 and len(p) == classes and not bool(p.any()) for p in parameters)
 
 
+def _offered(forward: Forward) -> list[str]:
+    try:
+        return choices(forward.family.layers)
+    except ValueError:  # only the input of this net is known
+        return choices({})
+
+
 def _check_layer(name: str, attribution: Attribution, forward: Forward) -> None:
     layer = attribution.layer
-    offered = choices(forward.family.layers)
     if not bool(forward.gradient(layer, attribution.target).any()):
         raise ValueError(
             f"term {name!r}: the gradient at layer {layer!r} is zero for every annotated row, so nothing that is seen "
             f"there reaches the explained logit (after the last block of a ViT only the class token does). Choose one of "
-            f"{offered}."
+            f"{_offered(forward)}."
         )
     if isinstance(attribution, InputXGradient | Gradient):
         parts = forward.gradient(layer, attribution.target)
@@ -192,5 +198,5 @@ def _check_layer(name: str, attribution: Attribution, forward: Forward) -> None:
         if bool((share < 1e-5).all()):
             raise ValueError(
                 f"term {name!r}: {type(attribution).__name__} cancels at layer {layer!r} (the map is below 1e-5 of its parts), "
-                f"as directly before a LayerNorm; choose the LayerNorm's output or one of {offered}."
+                f"as directly before a LayerNorm; choose the LayerNorm's output or one of {_offered(forward)}."
             )

@@ -221,3 +221,34 @@ def test_parameters_accumulate_once_per_backward():
     x = _random(2, 3, 5, 5)
     _explained_loss(_fast(layer), (x,)).backward()
     assert calls == [1]
+
+
+def test_fused_attention_has_a_double_backward():
+    torch.manual_seed(0)
+    inputs = [_random(1, 2, 5, 4) for _ in range(3)]
+
+    def composed(q, k, v):
+        return (q @ k.mT / 2).softmax(-1) @ v
+
+    ours, theirs = (
+        torch.autograd.grad(_explained_loss(run, inputs), inputs)
+        for run in (_fast(F.scaled_dot_product_attention), composed)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+    with pytest.raises(RuntimeError, match="is not implemented"):
+        torch.autograd.grad(_explained_loss(F.scaled_dot_product_attention, inputs), inputs)
+
+
+@pytest.mark.parametrize("dim", [-1, 1])
+def test_normalized_vectors_of_zeros_have_finite_second_derivatives(dim):
+    torch.manual_seed(0)
+    x = _random(3, 4, 5)
+    ours, theirs = (
+        torch.autograd.grad(_explained_loss(run, [x]), x)[0]
+        for run in (_fast(lambda x: F.normalize(x, dim=dim)), lambda x: F.normalize(x, dim=dim))
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+    zeros = torch.zeros(2, 4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.grad(_explained_loss(lambda x: F.normalize(x, dim=dim), [zeros]), zeros)[0].isnan().any()
+    fast = torch.autograd.grad(_explained_loss(_fast(lambda x: F.normalize(x, dim=dim)), [zeros]), zeros)[0]
+    assert torch.equal(fast, torch.zeros_like(fast))

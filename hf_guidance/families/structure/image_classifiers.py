@@ -12,6 +12,7 @@ from hf_guidance.families.family import Family
 from hf_guidance.families.structure.places import inner, places_of
 
 PIXELS = "pixel_values"
+_LOGITS = {"pp_lcnet": "last_hidden_state"}  # types whose outputs call the logits by another name
 
 
 def takes_pixels(model: Any) -> bool:
@@ -27,7 +28,13 @@ def structured(model: nn.Module, proposed: Sequence[str] = ()) -> Family:
         model: The model; its forward takes ``pixel_values``.
         proposed: Module paths of stages, taken as layers if they have places.
     """
-    return Family(layers=places_of(model, proposed).layers, layouts={}, inputs=_inputs(model))
+    model_type = getattr(getattr(model, "config", None), "model_type", "")
+    return Family(
+        layers=places_of(model, proposed).layers,
+        layouts={},
+        inputs=_inputs(model),
+        logits=_LOGITS.get(model_type, "logits"),
+    )
 
 
 def _inputs(model: nn.Module) -> tuple[str, ...]:
