@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Make hands SIGTERM on to what it runs, and a terminal sends its signals to both; by this, SIGKILL of make is SIGTERM to it.
+WITH_MAKE := $(shell setpriv --pdeathsig TERM true 2>/dev/null && echo setpriv --pdeathsig TERM)
+RUN := exec $(WITH_MAKE) $(BIN)/python
 # Tests and examples run offline.
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -11,16 +14,18 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: demo demo-vqa test test-all lint rooms models bench study clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python examples/demo.py
+	$(RUN) examples/demo.py
 
 demo-vqa: $(VENV)/.installed
-	$(BIN)/python examples/demo_vqa.py
+	$(RUN) examples/demo_vqa.py
+
+test test-all: export OMP_NUM_THREADS := 1
 
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -29,22 +34,22 @@ lint: $(VENV)/.installed
 
 # The picture of the rooms in docs/architecture.md, and the same as text.
 rooms: $(VENV)/.installed
-	$(BIN)/python tests/tools/draw_rooms.py docs/rooms.png
+	$(RUN) tests/tools/draw_rooms.py docs/rooms.png
 
 # Every architecture of timm and transformers, judged: docs/models.md. Half an hour; with ARGS=--resume a run that was cut off.
 models: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/tools/sweep_models.py $(ARGS)
 
 bench: $(VENV)/.installed
-	$(BIN)/python tests/bench/step_ratio.py
-	$(BIN)/python tests/bench/question_step.py
-	$(BIN)/python tests/bench/model_guidance.py
-	$(BIN)/python tests/bench/bcos_layer.py
+	$(RUN) tests/bench/step_ratio.py
+	$(RUN) tests/bench/question_step.py
+	$(RUN) tests/bench/model_guidance.py
+	$(RUN) tests/bench/bcos_layer.py
 
 # Real photographs; DATA is a folder with cards_voc, bccd_voc and nuts_on_places.
 study: $(VENV)/.installed
-	$(BIN)/python tests/studies/real_photos.py --data $(DATA)
-	$(BIN)/python tests/studies/model_guidance.py --data $(DATA)
+	$(RUN) tests/studies/real_photos.py --data $(DATA)
+	$(RUN) tests/studies/model_guidance.py --data $(DATA)
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -12,12 +12,13 @@ import os
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from workers import draw_no_bars, follow, map_seeds, say
+
+# isort: split
 import evaluate
 import numpy as np
 import torch
@@ -76,13 +77,14 @@ def train(model: Any, dataset: Any, guidance: Guidance, collator: GuidanceCollat
     args = GuidanceArguments(
         output_dir=os.path.join(tempfile.gettempdir(), "hf_guidance_demo"),
         per_device_train_batch_size=64, per_device_eval_batch_size=100,
-        save_strategy="no", report_to="none", logging_strategy="no", dataloader_pin_memory=torch.cuda.is_available(),
-        **settings,
+        save_strategy="no", report_to="none", logging_strategy="no", disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(), **settings,
     )  # fmt: skip
     trainer = GuidedTrainer(
         model=model, args=args, train_dataset=dataset, data_collator=collator, processing_class=collator.image_processor,
         guidance=guidance, grounding=Grounding(GradCAM(), metrics=("epg", "attribution_iou")),
     )  # fmt: skip
+    follow(trainer)
     trainer.train()
     return trainer
 
@@ -104,7 +106,7 @@ def learn_digits(processor: Any, seed: int, epochs: int) -> dict[str, torch.Tens
     plain = with_annotated_fraction(digits["train"], 0.0, seed)
     trainer = train(model, plain, Guidance(), collator, seed=seed, learning_rate=2e-3, num_train_epochs=epochs,
                     lr_scheduler_type="linear")  # fmt: skip
-    print(f"seed {seed} ten digits, unbiased: accuracy {accuracy(trainer, digits['test']):.3f}", flush=True)
+    say(f"seed {seed} ten digits, unbiased: accuracy {accuracy(trainer, digits['test']):.3f}")
     return {name: value.clone() for name, value in model.state_dict().items() if not name.startswith("classifier")}
 
 
@@ -116,6 +118,7 @@ def accuracy(trainer: GuidedTrainer, dataset: Any) -> float:
 def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
     """All arms of one seed, by arm the measures; the first seed also leaves the picture and the guided model."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // min(options.seeds, os.cpu_count() or 1)))
+    draw_no_bars()
     set_seed(seed)
     processor = ViTImageProcessor(size={"height": SIDE, "width": SIDE})
     start = learn_digits(processor, seed, options.pretrain_epochs)
@@ -132,7 +135,8 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
         trainer = train(model, some, Guidance() if arm == "unguided" else guided, chosen, seed=seed, learning_rate=1e-4,
                         num_train_epochs=options.epochs, lr_scheduler_type="constant")  # fmt: skip
         results[arm] = (trainer, *measure(trainer, biased["test"]))
-        print(f"seed {seed} {arm:9s}", {name: round(value, 3) for name, value in results[arm][1].items()}, flush=True)
+        rounded = {name: round(value, 3) for name, value in results[arm][1].items()}
+        say(f"seed {seed} {arm:9s} {rounded}")
     if seed == 0:
         draw(results, Path(options.output_dir) / "attributions.png")
         results["guided"][0].save_model(str(Path(options.output_dir) / "guided"))
@@ -164,8 +168,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # A seed a process: small models gain nothing from several threads.
     workers = min(options.seeds, os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        runs_of_seeds = list(pool.map(one_seed, range(options.seeds), [options] * options.seeds))
+    runs_of_seeds = map_seeds(one_seed, range(options.seeds), options, runs=1 + len(ARMS), workers=workers)
     measured = {arm: [runs[arm] for runs in runs_of_seeds] for arm in ARMS}
     table = {
         arm: {

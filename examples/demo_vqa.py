@@ -14,19 +14,18 @@ import os
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import datasets
+from workers import draw_no_bars, follow, map_seeds, say
+
+# isort: split
 import evaluate
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import HfArgumentParser, set_seed
-from transformers.trainer_callback import PrinterCallback
 
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, dataset_builder, metric_path, recipes
 from hf_guidance.attributions import Gradient, PredictedLogit
@@ -70,6 +69,16 @@ def guidances(options: DemoArguments) -> dict[str, Guidance]:
     }
 
 
+def chosen_arms(options: DemoArguments) -> list[str]:
+    known = list(guidances(options))
+    chosen = known if options.arms == "all" else options.arms.split(",")
+    if unknown := sorted(set(chosen) - set(known)):
+        raise ValueError(
+            f"--arms {options.arms}: {', '.join(unknown)} is unknown; give all, or some of {','.join(known)}."
+        )
+    return [arm for arm in known if arm in chosen]
+
+
 def load(seed: int, num_boxes: int) -> dict[str, list[dict[str, Any]]]:
     """Every split in memory."""
     builder = dataset_builder("shapes_vqa", seed=seed, num_boxes=num_boxes)
@@ -99,7 +108,7 @@ def train(splits: Any, guidance: Guidance, seed: int, options: DemoArguments) ->
         model=UpDnForQuestionAnswering(config), args=args, train_dataset=splits["train"], guidance=guidance,
         data_collator=QuestionCollator(tokenizer, answers), processing_class=tokenizer,
     )  # fmt: skip
-    trainer.remove_callback(PrinterCallback)
+    follow(trainer)
     trainer.train()
     return trainer
 
@@ -122,23 +131,19 @@ def explanations(trainer: GuidedTrainer, rows: list[dict[str, Any]]) -> dict[str
 def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
     """All arms of one seed, by arm the measures; the first seed also leaves its VisFIS model."""
     torch.set_num_threads(1)
-    datasets.disable_progress_bars()
+    draw_no_bars()
     splits, results = load(seed, options.num_boxes), {}
-    for arm, guidance in guidances(options).items():
-        if options.arms != "all" and arm not in options.arms.split(","):
-            continue
+    for arm in chosen_arms(options):
         started = time.time()
-        trainer = train(splits, guidance, seed, options)
+        trainer = train(splits, guidances(options)[arm], seed, options)
         measured = {"dev_accuracy": accuracy(trainer, splits["dev"])}
         if options.test:
             measured = {f"{name}_accuracy": accuracy(trainer, splits[f"test_{name}"]) for name in ("id", "ood")}
             explained = explanations(trainer, splits["test_id"])
             measured |= {name: explained[name] for name in METRICS if name in explained}
         results[arm] = measured
-        seconds = f"{time.time() - started:.0f} s"
-        print(
-            f"seed {seed} {arm:13s}", {name: round(value, 3) for name, value in measured.items()}, seconds, flush=True
-        )
+        rounded = {name: round(value, 3) for name, value in measured.items()}
+        say(f"seed {seed} {arm:13s} {rounded} {time.time() - started:.0f} s")
         if arm == "visfis" and seed == options.first_seed:
             trainer.save_model(str(Path(options.output_dir) / "visfis"))
     return results
@@ -166,16 +171,15 @@ def plot(table: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
 
 def main() -> None:
     (options,) = HfArgumentParser(DemoArguments).parse_args_into_dataclasses()
-    started, folder = time.time(), Path(options.output_dir)
+    started, folder, arms = time.time(), Path(options.output_dir), chosen_arms(options)
     folder.mkdir(parents=True, exist_ok=True)
     # A seed a process: small models gain nothing from several threads.
     workers = min(options.seeds, os.cpu_count() or 1, 2)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        runs_of_seeds = list(pool.map(one_seed, seeds, [options] * options.seeds))
+    runs_of_seeds = map_seeds(one_seed, seeds, options, runs=len(arms), workers=workers)
     names = METRICS if options.test else ("dev_accuracy",)
     table = {}
-    for arm in runs_of_seeds[0]:
+    for arm in arms:
         columns = {name: [runs[arm][name] for runs in runs_of_seeds] for name in names}
         table[arm] = {n: {"mean": float(np.mean(v)), "std": float(np.std(v))} for n, v in columns.items()}
     if options.test:

@@ -126,14 +126,16 @@ def main() -> None:
     collator = GuidanceCollator(
         processor, data.problem_type, len(names), data.source, control_seed=data.control_seed
     )  # which the trainer evaluates without
+    test = splits[data.eval_split]
+    grouped = data.problem_type == "single_label_classification" and "group" in test.column_names
     trainer = GuidedTrainer(
         model=model,
         args=args,
         train_dataset=train,
-        eval_dataset=splits[data.eval_split],
+        eval_dataset=test,
         data_collator=collator,
         processing_class=processor,
-        compute_metrics=classification_metrics(data.problem_type),
+        compute_metrics=classification_metrics(data.problem_type, group="group" if grouped else None),
         guidance=guidance,
         grounding=Grounding(attribution, metrics=("epg", "attribution_iou", "pointing_game")),
     )

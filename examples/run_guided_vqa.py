@@ -52,7 +52,9 @@ class DataArguments:
     dataset: str = field(default="shapes_vqa", metadata={"help": "A builder's name, a folder, or a Hub id."})
     data_dir: str | None = field(default=None, metadata={"help": "Raw files of the builder."})
     builder_config: str = field(default="{}", metadata={"help": "JSON with options of the builder."})
-    regions: str | None = field(default=None, metadata={"help": "Region features, if rows hold none: .h5, else LMDB."})
+    regions: list[str] | None = field(
+        default=None, metadata={"help": "Files of region features, if rows hold none; see RegionFeatures.open."}
+    )
     train_split: str = "train"
     eval_splits: list[str] = field(
         default_factory=lambda: ["test_id", "test_ood"], metadata={"help": "Evaluated before and after."}
@@ -70,11 +72,6 @@ class GuidanceChoice:
     recipe_options: str = field(default="{}", metadata={"help": 'JSON: {"dataset": "gqa", "variant": "official"}.'})
     guidance: str | None = field(default=None, metadata={"help": "Folder with a guidance.json, instead of a recipe."})
     random_supervision: bool = field(default=False, metadata={"help": "Random importance: the control."})
-
-
-def load_regions(path: str) -> RegionFeatures:
-    is_hdf5 = Path(path).suffix in (".h5", ".hdf5")
-    return RegionFeatures.from_hdf5(path) if is_hdf5 else RegionFeatures.from_lmdb(path)
 
 
 def chosen_guidance(choice: GuidanceChoice, model_type: str) -> Guidance:
@@ -133,10 +130,12 @@ def main() -> None:
     if missing:
         raise ValueError(f"{data.dataset} has no split {missing[0]!r}; it has {sorted(splits)}.")
     train = splits[data.train_split]
-    regions = load_regions(data.regions) if data.regions else None
+    regions = RegionFeatures.open(*data.regions) if data.regions else None
     tokenizer = word_tokenizer(train["question"], max_length=data.max_length)
     answers = AnswerVocabulary.from_answers(train["answers"], data.min_occurrence)
     collator = QuestionCollator(tokenizer, answers, regions, max_length=data.max_length, source=data.source)
+    for split in data.eval_splits:
+        collator.check_rows(splits[split], split)
     dims = collator([train[0]])["visual_feats"].shape[-1]
     trainer = GuidedTrainer(
         model=build_model(model_args, tokenizer, answers, dims),

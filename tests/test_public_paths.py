@@ -16,11 +16,12 @@ NAMES = {
     "hf_guidance.models": "BcosResNetForImageClassification XDNNResNetForImageClassification UpDnForQuestionAnswering",
     "hf_guidance.families": "Family RegionFamily family_of ARCHITECTURES",
     "hf_guidance.forward": "Forward Needs",
-    "hf_guidance.guidance": "Guidance Term GUIDANCE_FILE smoothed",
+    "hf_guidance.guidance": "Guidance Term TrainerTask GUIDANCE_FILE smoothed",
     "hf_guidance.recipes": "hint visfis scr model_guidance random_supervision task_only THRESHOLDS",
     "hf_guidance.second_order": "fast_double_backward first_derivative fixed_dynamic_weights",
     "hf_guidance.data": "boxes_to_mask box_importance_from_map box_importance_from_iou dilate_boxes resize_boxes "
     "AnswerVocabulary normalize_answer soft_score RegionFeatures changing_prior_split RandomCropAndFlip GuidanceCollator "
+    "ExplainedRowsCollator JointTransform "
     "QuestionCollator RowCollator dataset_builder known_datasets export_dataset annotated_indices with_annotated_fraction "
     "AnnotatedImageBuilder AnnotatedImageConfig InvalidAnnotation Report read_text read_json shards",
     "hf_guidance.data.images.rows": "annotated_image_features check_box class_mask verify_image ANY_CLASS",

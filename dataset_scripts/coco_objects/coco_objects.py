@@ -1,22 +1,50 @@
 """Builder for COCO instance annotations: boxes, and masks from polygons and RLE."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import datasets
 import numpy as np
-from hf_guidance.dataset_scripts.coco_objects.entries import check_annotation, check_image, id_order, is_id
-from hf_guidance.dataset_scripts.coco_objects.files import LAYOUT, cut, find_annotations, find_images, read_json
+from hf_guidance.dataset_scripts.coco_objects.entries import (
+    LEFT_OUT,
+    check_annotation,
+    check_image,
+    class_only,
+    corners,
+    id_order,
+    is_id,
+)
+from hf_guidance.dataset_scripts.coco_objects.files import (
+    LAYOUT,
+    ImageFiles,
+    cut,
+    find_annotations,
+    find_images,
+    read_json,
+)
 from hf_guidance.dataset_scripts.coco_objects.outlines import box_mask, paint, rasterise
 
-from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageConfig, InvalidAnnotation, shards
+from hf_guidance.data.builder_base import (
+    AnnotatedImageBuilder,
+    AnnotatedImageConfig,
+    InvalidAnnotation,
+    id_text,
+    shards,
+)
+from hf_guidance.data.images.box_checks import check_boxes, clipped_box
+from hf_guidance.data.images.pictures import is_turned
 from hf_guidance.data.images.preparation import PREPARATIONS, prepared_row
-from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features, check_box, verify_image
+from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features, verify_image
 
 EMPTY = "box of zero width or height"  # a reason of check_box
-ROUNDING = 1.0  # COCO rounds boxes to hundredths and lets them end up to a pixel outside the image
+FLAT = "outline of zero width or height, no box, its class kept"
+TURNED = (
+    " EXIF turns the photo, and it was annotated on its raw pixels: turn the annotations, or remove the orientation."
+)
+SWAPPED = " Width and height are swapped: turn the annotations, or correct the entry of the image."
 
 Record = tuple[dict[str, Any], list[dict[str, Any]]]  # an image and its annotations
 
@@ -68,7 +96,7 @@ class CocoObjects(AnnotatedImageBuilder):
     released code of arXiv 2303.11932 sorts them, so that a share of annotated rows is drawn from the same order.
     """
 
-    VERSION = datasets.Version("1.1.0")  # 1.0.0 kept the order of the file with every preparation
+    VERSION = datasets.Version("1.2.0")  # since 1.1.0 in the order of ids, since 1.2.0 labels outlive skipped boxes
     BUILDER_CONFIG_CLASS = CocoObjectsConfig
 
     def _info(self) -> datasets.DatasetInfo:
@@ -78,18 +106,18 @@ class CocoObjects(AnnotatedImageBuilder):
         names = list(self.config.names or known.values())
         if self.config.with_masks() and len(names) >= ANY_CLASS:
             raise ValueError(f"masks: {len(names)} classes; a mask holds at most {ANY_CLASS - 1}. Pass masks=False.")
-        self._indices = {category: names.index(name) for category, name in known.items() if name in names}
+        self._indices = {id_text(category): names.index(name) for category, name in known.items() if name in names}
         features = annotated_image_features(names, mask=self.config.with_masks())
         return datasets.DatasetInfo(description="Images with boxes and masks, from COCO.", features=features)
 
-    def _categories(self) -> dict[int, str]:
-        known: dict[int, str] = {}
+    def _categories(self) -> dict[Any, str]:
+        known: dict[str, tuple[Any, str]] = {}
         for path in self._files.values():
             for entry in read_json(path)["categories"]:
-                name = known.setdefault(entry["id"], entry["name"])
+                _, name = known.setdefault(id_text(entry["id"]), (entry["id"], entry["name"]))
                 if name != entry["name"]:
                     raise ValueError(f"{path}: category {entry['id']} is {entry['name']!r}, and elsewhere {name!r}.")
-        return dict(sorted(known.items(), key=lambda entry: id_order(entry[0])))
+        return dict(sorted(known.values(), key=lambda entry: id_order(entry[0])))
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         if self.config.split_file is not None and "train" not in self._files:
@@ -107,7 +135,9 @@ class CocoObjects(AnnotatedImageBuilder):
         if self.config.split_file is None or split != "train":
             return {split: records}
         images = [image for image, _ in records]
-        parts = cut(images, self.config.split_path())
+        parts, repeated = cut(images, self.config.split_path())
+        for name in repeated:
+            self.count("listed twice in the split file", name)
         twice = sorted((set(parts) & set(self._files)) - {"train"})
         if twice:
             raise ValueError(
@@ -123,7 +153,7 @@ class CocoObjects(AnnotatedImageBuilder):
         """Each image with its annotations."""
         content = read_json(path)
         records: list[Record] = []
-        known: dict[Any, Record] = {}
+        known: dict[str, Record] = {}
         for index, image in enumerate(content["images"]):
             record: Record = (image, [])
             try:
@@ -133,44 +163,58 @@ class CocoObjects(AnnotatedImageBuilder):
                 self.problem(error)
             if isinstance(image, dict) and is_id(image.get("id")):
                 # an image that is left out is known too, so that its objects are left out with it
-                known.setdefault(image["id"], record)
+                known.setdefault(id_text(image["id"]), record)
         for index, annotation in enumerate(content["annotations"]):
             try:
                 check_annotation(annotation, known, f"{path}, annotations[{index}]")
-                known[annotation["image_id"]][1].append(annotation)
             except InvalidAnnotation as error:
                 self.problem(error)
+                annotation = class_only(annotation, known)
+            if annotation is not None:
+                known[id_text(annotation["image_id"])][1].append(annotation)
+        self._count_twice(path, records, content["annotations"])
         if self.config.preparation != "as_is":
             records.sort(key=lambda record: id_order(record[0]["id"]))
         return records
 
+    def _count_twice(self, path: str, records: list[Record], annotations: list[Any]) -> None:
+        """Count what is listed twice but may be meant so: it is read as it is written."""
+        files = Counter(image["file_name"] for image, _ in records)
+        for name in (name for name, number in files.items() if number > 1):
+            self.count("file_name of several images, kept", f"{path}, {name}")
+        ids = [each["id"] for each in annotations if isinstance(each, dict) and is_id(each.get("id"))]
+        for name in (name for name, number in Counter(map(id_text, ids)).items() if number > 1):
+            self.count("annotation id twice, both kept", f"{path}, annotation {name}")
+
     def _generate_examples(self, records: list[tuple[Any, ...]], folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for image, annotations in (record for shard in records for record in shard):
-            try:
-                yield str(image["id"]), self._row(image, annotations, os.path.join(folder, image["file_name"]))
-            except InvalidAnnotation as error:
-                self.problem(error)
+        files = ImageFiles(folder)
+        for record in (record for shard in records for record in shard):
+            item = os.path.join(folder, record[0]["file_name"])
+            row = self.read(item, lambda record: self._row(*record, files.path(record[0]["file_name"])), record)
+            if row is not None:
+                yield row["image_id"], row
 
     def _row(self, image: dict[str, Any], annotations: list[dict[str, Any]], path: str) -> dict[str, Any]:
-        if not os.path.isfile(path):
-            raise InvalidAnnotation("box file without image", path, "it is annotated, but the file does not exist.")
         size = self._size(image, path)
-        objects, masks = [], []
-        for index, annotation in enumerate(annotations):
-            item = f"{path}, annotation {annotation.get('id', index)}"
-            if annotation.get("iscrowd") and self.config.crowd == "drop":
-                self.count("crowd object, dropped on request", item)
+        found = list(self._found(annotations, path))
+        check_boxes([box for _, _, _, box in found if box is not None], size, path, path)
+        labels, objects, masks, painted = set(), [], [], []
+        for annotation, item, category, box in found:
+            labels.add(category)
+            if box is None:
                 continue
             try:
-                entry, mask = self._object(annotation, size, item)
-                objects.append(entry)
-                masks.append(mask)
+                inside, mask = self._object(annotation, box, size, item)
             except InvalidAnnotation as error:
                 self.problem(error)
-        categories = [entry["category"] for entry in objects]
-        row = {"image": path, "image_id": str(image["id"]), "labels": sorted(set(categories)), "objects": objects}
+                continue
+            if inside is not None:
+                objects.append({"bbox": inside, "category": category})
+            masks.append(mask)
+            painted.append(category)
+        row = {"image": path, "image_id": id_text(image["id"]), "labels": sorted(labels), "objects": objects}
         if self.config.with_masks():
-            row["mask"] = paint(masks, categories, size)
+            row["mask"] = paint(masks, painted, size)
         return row if self.config.preparation == "as_is" else prepared_row(row, size, self.count)
 
     def _size(self, image: dict[str, Any], path: str) -> tuple[int, int]:
@@ -180,46 +224,58 @@ class CocoObjects(AnnotatedImageBuilder):
             self.count("size missing or 0, read from the image", path)
         elif written != actual:
             message = f"the annotation file says {written[0]}x{written[1]}, the image is {actual[0]}x{actual[1]}."
-            raise InvalidAnnotation("size of annotation and image differ", path, f"{message} Scale the annotations.")
+            message += " Scale the annotations." if written != actual[::-1] else TURNED if is_turned(path) else SWAPPED
+            raise InvalidAnnotation("size of annotation and image differ", path, message)
         return actual
 
-    def _object(
-        self, annotation: dict[str, Any], size: tuple[int, int], item: str
-    ) -> tuple[dict[str, Any], np.ndarray]:
-        category = self._indices.get(annotation.get("category_id"))
-        if category is None:
-            known = self.info.features["objects"].feature["category"].names
-            message = f"category {annotation.get('category_id')} is unknown; allowed: {', '.join(known)} (names)."
-            raise InvalidAnnotation("unknown class", item, message)
-        box = self._box(annotation, size, item)
-        if not self.config.with_masks():
-            return {"bbox": box, "category": category}, np.zeros(0, dtype=bool)
-        segmentation = annotation.get("segmentation")
-        whole = box_mask(box, size)
-        mask = rasterise(segmentation, size, item) if segmentation else whole
-        if whole.any() and not mask.any():
-            self.count("outline covers no pixel, box drawn instead", item)
-            mask = whole
-        return {"bbox": box, "category": category}, mask
+    def _found(
+        self, annotations: list[dict[str, Any]], path: str
+    ) -> Iterator[tuple[dict[str, Any], str, int, list[float] | None]]:
+        """Annotations of known classes: the entry, its name in errors, its class, and xyxy; None if only the class counts."""
+        for index, annotation in enumerate(annotations):
+            item = f"{path}, annotation {annotation.get('id', index)}"
+            if annotation.get("iscrowd") and self.config.crowd == "drop":
+                self.count("crowd object, dropped on request", item)
+                continue
+            given = annotation.get("category_id")
+            category = None if given is None else self._indices.get(id_text(given))
+            if category is None and LEFT_OUT in annotation:
+                continue
+            try:
+                if category is None:
+                    known = self.info.features["objects"].feature["category"].names
+                    message = f"category {given!r} is unknown; allowed: {', '.join(known)} (names)."
+                    raise InvalidAnnotation("unknown class", item, message)
+                yield annotation, item, category, None if LEFT_OUT in annotation else corners(annotation, item)
+            except InvalidAnnotation as error:
+                self.problem(error)
+                if category is not None:
+                    yield annotation, item, category, None
 
-    def _box(self, annotation: dict[str, Any], size: tuple[int, int], item: str) -> list[float]:
-        bbox = annotation.get("bbox")
-        if not bbox or len(bbox) != 4:
-            message = f"it has a class but bbox {bbox}; allowed: x, y, width, height."
-            raise InvalidAnnotation("label without box", item, message)
-        x, y, width, height = map(float, bbox)
-        box = [x, y, x + width, y + height]
-        limits = (*size, *size)
-        near = all(-ROUNDING < value < limit + ROUNDING for value, limit in zip(box, limits, strict=True))
-        if near and min(width, height) >= 0:  # clipping must not make a reversed box an empty one
-            clipped = [min(max(value, 0.0), float(limit)) for value, limit in zip(box, limits, strict=True)]
-            if clipped != box:
-                self.count("box less than a pixel outside the image, clipped", item)
-            box = clipped
+    def _object(
+        self, annotation: dict[str, Any], box: list[float], size: tuple[int, int], item: str
+    ) -> tuple[list[float] | None, np.ndarray]:
+        """The box inside the image, None for a flat outline; and its mask, empty without masks."""
+        segmentation = annotation.get("segmentation")
         try:
-            check_box(box, *size, item, " COCO boxes are x, y, width, height.")
+            inside, cut_off = clipped_box(box, size, item, " COCO boxes are x, y, width, height.")
+            if cut_off:
+                self.count(cut_off, item)
         except InvalidAnnotation as error:
-            # COCO 2014 has a few such boxes: the released code keeps their class, and no pixel is inside
-            if self.config.preparation == "as_is" or error.reason != EMPTY:
+            # COCO 2014 has two such boxes, of outlines without height: the released code keeps their class, and no pixel is
+            # inside
+            if error.reason != EMPTY or (self.config.preparation == "as_is" and not segmentation):
                 raise
-        return box
+            inside = box
+        flat = inside[0] == inside[2] or inside[1] == inside[3]
+        mask = np.zeros(0, dtype=bool)
+        if self.config.with_masks():
+            whole = box_mask(inside, size)
+            mask = rasterise(segmentation, size, item) if segmentation else whole
+            if whole.any() and not mask.any():
+                self.count("outline covers no pixel, box drawn instead", item)
+                mask = whole
+        if flat and self.config.preparation == "as_is":
+            self.count(FLAT, item)
+            return None, mask
+        return inside, mask

@@ -1,16 +1,20 @@
 """Where the files of COCO lie: annotation files, image folders, and lists that cut the training images in two."""
 
+import functools
 import glob
 import json
 import os
+import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hf_guidance.dataset_scripts.coco_objects.entries import CATEGORY, mistyped
+from hf_guidance.dataset_scripts.coco_objects.entries import CATEGORY, is_id, mistyped
 
-from hf_guidance.data.builder_base import read_text
+from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_text
+from hf_guidance.data.images.image_files import FileIndex, with_slashes
 
-SPLITS = {"train": "train", "val": "validation", "test": "test"}
+SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "trainval": "trainval"}
 LAYOUT = "instances*.json (or annotations/instances*.json) and images/"
 PARTS = "train2014_*_split.json"  # annotation files that cut train2014 in two, as the paper uses them
 
@@ -54,8 +58,19 @@ def paper_splits(files: dict[str, str], parts: dict[str, str]) -> dict[str, str]
 
 
 def split_of(path: str) -> str:
-    """instances_val2014.json -> validation; a name without a split is train."""
-    return next((split for key, split in SPLITS.items() if f"_{key}" in os.path.basename(path)), "train")
+    """instances_val2014.json -> validation; a name without a split is train. Names are matched whole, but for a year."""
+    name = os.path.splitext(os.path.basename(path))[0]
+    words = [
+        re.sub(r"\d{4}$", "", word) for word in re.split(r"[_.-]", name.lower().removeprefix("train2014_")) if word
+    ]
+    found = list(dict.fromkeys(SPLITS[word] for word in words if word in SPLITS))
+    near = [word for word in words if word not in SPLITS and re.search("^(train|val|test|dev)|(train|val)$", word)]
+    if len(found) > 1 or near:
+        raise ValueError(
+            f"{path}: its name says {found or 'no split'}, and {near} is like one; pass annotation_file={{split: file}}, or "
+            f"rename it with one of {', '.join(SPLITS)}, such as instances_train.json."
+        )
+    return found[0] if found else "train"
 
 
 def find_images(config: Any, split: str, annotation_file: str) -> str:
@@ -100,38 +115,97 @@ def read_json(path: str) -> dict[str, Any]:
     return content
 
 
-def read_split_file(path: str) -> dict[str, set[str]]:
-    """Split -> ids or file names of its images, as text."""
+def read_split_file(path: str) -> tuple[dict[str, set[str]], list[str]]:
+    """Split -> ids or file names of its images, as text; and what a list names twice."""
     content = parsed(path)
     lists = isinstance(content, dict) and content and all(isinstance(entries, list) for entries in content.values())
     if not lists:
         raise ValueError(f"split_file: {path} holds no lists by split; allowed: " + '{"train": [...], "val": [...]}.')
-    return {SPLITS.get(split, split): {str(entry) for entry in entries} for split, entries in content.items()}
+    wanted: dict[str, set[str]] = {}
+    twice = []
+    for name, entries in content.items():
+        split = SPLITS.get(name, name)
+        if split in wanted:
+            raise ValueError(f"split_file: {path} has two lists for {split}, the second as {name!r}; merge them.")
+        wanted[split] = set()
+        for entry in entries:
+            if not is_id(entry):
+                raise ValueError(f"split_file: {path} holds {entry!r:.60} in {name!r}; allowed: ids or file names.")
+            text = id_text(entry)
+            if text in wanted[split]:
+                twice.append(f"{text} in {name}")
+            wanted[split].add(text)
+    return wanted, twice
 
 
-def cut(images: Sequence[Mapping[str, Any]], path: str) -> dict[str, list[int]]:
-    """Split -> indices of the images that a split file lists for it, in their order; other images are in no split.
+def cut(images: Sequence[Mapping[str, Any]], path: str) -> tuple[dict[str, list[int]], list[str]]:
+    """The images that a split file lists.
 
     Args:
         images: entries of an instances file.
         path: the split file.
+
+    Returns:
+        Split -> indices of its images in their order, where other images are in no split; and what a list names twice.
     """
-    wanted = read_split_file(path)
-    known = [{str(image["id"]), image["file_name"], os.path.basename(image["file_name"])} for image in images]
-    unknown = sorted(set().union(*wanted.values()) - set().union(*known))
+    wanted, twice = read_split_file(path)
+    places: dict[str, set[int]] = {}
+    for index, image in enumerate(images):
+        file = image["file_name"]
+        for name in (id_text(image["id"]), file, with_slashes(file), posixpath.basename(with_slashes(file))):
+            places.setdefault(name, set()).add(index)
+    unknown = sorted(set().union(*wanted.values()) - set(places))
     if unknown:
         raise ValueError(
             f"split_file: {path} names {len(unknown)} images that the training annotations lack, such as {unknown[:3]}; "
             "allowed: ids, or file names with their extension."
         )
-    found = {
-        split: [index for index, names in enumerate(known) if names & entries] for split, entries in wanted.items()
-    }
+    several = sorted(name for name in set().union(*wanted.values()) if len(places[name]) > 1)
+    if several:
+        raise ValueError(
+            f"split_file: {path} names {several[0]}, which may be any of {len(places[several[0]])} images; name them by id."
+        )
+    found = {split: sorted({min(places[name]) for name in names}) for split, names in wanted.items()}
     seen: dict[int, str] = {}
     for split, indices in found.items():
-        twice = [index for index in indices if index in seen]
-        if twice:
-            image = images[twice[0]]["file_name"]
-            raise ValueError(f"split_file: {path} has {image} in {seen[twice[0]]} and in {split}; keep one of the two.")
+        both = [index for index in indices if index in seen]
+        if both:
+            image = images[both[0]]["file_name"]
+            raise ValueError(f"split_file: {path} has {image} in {seen[both[0]]} and in {split}; keep one of the two.")
         seen.update(dict.fromkeys(indices, split))
-    return found
+    return found, twice
+
+
+class ImageFiles:
+    """The image files of a folder, found by the ``file_name`` of an instances file.
+
+    Args:
+        folder: The folder of the images, which may have sub-folders.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    @functools.cached_property
+    def index(self) -> FileIndex:
+        """All files below the folder; read only where a name is not the path of a file."""
+        return FileIndex(self.folder)
+
+    def path(self, name: str) -> str:
+        """The path of a file: of just this name, or the one whose path ends with it; backslashes count as slashes.
+
+        Raises:
+            InvalidAnnotation: There is no such file, or several.
+        """
+        plain = os.path.join(self.folder, name)
+        for path in (plain, os.path.join(self.folder, with_slashes(name))):
+            if os.path.isfile(path):
+                return path
+        base = posixpath.basename(with_slashes(name))
+        found = [each for each in self.index.find(with_slashes(name)) if posixpath.basename(each) == base]
+        if len(found) == 1:
+            return self.index.path(found[0])
+        if found:
+            message = f"it may be any of {found[:3]} in {self.folder}; write the file_name with its folder."
+            raise InvalidAnnotation("several images of one name", plain, message)
+        raise InvalidAnnotation("box file without image", plain, "it is annotated, but the file does not exist.")

@@ -11,6 +11,8 @@ from pycocotools import mask as coco
 
 from hf_guidance.data.builder_base import InvalidAnnotation
 
+FAR = 100  # times the image's size: pycocotools walks along every edge, whatever its length
+
 
 def rasterise(segmentation: Any, size: tuple[int, int], item: str) -> np.ndarray:
     """Polygons or RLE -> (height, width) booleans, exactly as pycocotools draws them."""
@@ -23,8 +25,11 @@ def rasterise(segmentation: Any, size: tuple[int, int], item: str) -> np.ndarray
         for polygon in segmentation if isinstance(segmentation, list) else [segmentation]:
             # pycocotools takes four numbers for a box and crashes on two
             pairs = is_numbers(polygon) and len(polygon) >= 6 and len(polygon) % 2 == 0
-            if not pairs or not all(map(math.isfinite, polygon)):
-                message = f"polygon {polygon}; allowed: a list of x, y of at least three points, all finite."
+            near = pairs and all(abs(value) <= FAR * max(size) for value in polygon)  # NaN and infinity are not near
+            if not near:
+                message = (
+                    f"polygon {polygon}; allowed: a list of x, y of at least three points, finite and near the image."
+                )
                 raise InvalidAnnotation("malformed polygon", item, message)
         rle = coco.merge(coco.frPyObjects(segmentation, height, width))
     return np.asarray(coco.decode(rle), dtype=bool)

@@ -1,21 +1,34 @@
 """Builder for GQA: the boxes of the objects that a question's program points to."""
 
-import glob
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import datasets
 import numpy as np
 
-from hf_guidance.data.builder_base import InvalidAnnotation, read_json
-from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, question_features, question_row
+from hf_guidance.data.builder_base import RECORD_ERRORS, InvalidAnnotation, read_json
+from hf_guidance.data.images.box_checks import check_boxes, clipped_box
+from hf_guidance.data.questions.rows import (
+    QuestionBuilder,
+    QuestionConfig,
+    Record,
+    known_image,
+    question_features,
+    question_row,
+)
 
 LAYOUT = "train_balanced_questions.json (val, testdev) and train_sceneGraphs.json (val), or sceneGraphs.json"
 SPLITS = {"train": "train", "val": "validation", "testdev": "testdev", "test": "test"}
-OUTSIDE = "object outside the image"
+OUTSIDE, EMPTY = "object outside the image", "object without area"
+_LEFT_OUT = {
+    "box outside the image": OUTSIDE,
+    "box of zero width or height": EMPTY,
+}  # no detected box can overlap these
 SHORT = 3  # digits: numbers of this length or shorter in a program are not object ids
 
 
@@ -24,27 +37,30 @@ def object_ids(program: Iterable[Mapping[str, Any]]) -> list[str]:
     return [number for step in program for number in re.findall(r"\d+", str(step.get("argument") or ""))]
 
 
-def reference_boxes(
-    ids: Iterable[str], graph: Mapping[str, Any], item: str
-) -> Iterator[list[float] | InvalidAnnotation]:
-    """Yield the box of each object in [0, 1], clipped to the image, or an error for an object without such a box."""
+def object_box(entry: Mapping[str, Any], size: tuple[float, float], item: str) -> tuple[list[float], str]:
+    """The box of an object in [0, 1], cut at the edges of the image, and why it was cut; see `clipped_box`."""
+    x, y, w, h = (float(entry[key]) for key in "xywh")
+    corners, cut = clipped_box((x, y, x + w, y + h), size, item)
+    # rounded to the column's float32 here, so that streaming gives the same numbers
+    return [float(np.float32(value / length)) for value, length in zip(corners, (*size, *size), strict=True)], cut
+
+
+def image_size(graph: Mapping[str, Any], item: str) -> tuple[float, float]:
+    """Width and height of the image of a scene graph, in pixels, if its boxes are in pixels too."""
     width, height = float(graph["width"]), float(graph["height"])
-    for number in ids:
-        if len(number) <= SHORT:
-            continue
-        entry = graph["objects"].get(number)
-        if entry is None:
-            message = f"its program points to object {number}, which the scene graph does not hold."
-            yield InvalidAnnotation("program points to a missing object", f"{item}, object {number}", message)
-            continue
-        x, y, w, h = (float(entry[key]) for key in "xywh")
-        if x >= width or y >= height or x + w <= 0 or y + h <= 0:
-            message = f"its box, x {x:g}, y {y:g}, w {w:g}, h {h:g}, is outside the image, {width:g}x{height:g}."
-            yield InvalidAnnotation(OUTSIDE, f"{item}, object {number}", message)
-            continue
-        corners = (x / width, y / height, (x + w) / width, (y + h) / height)
-        # rounded to the column's float32 here, so that streaming gives the same numbers
-        yield [float(np.float32(min(max(value, 0.0), 1.0))) for value in corners]
+    if not (0 < width < math.inf and 0 < height < math.inf):
+        raise InvalidAnnotation(
+            "image without size", item, f"its scene graph gives width {width:g}, height {height:g}."
+        )
+    boxes = []
+    for entry in graph["objects"].values():
+        with suppress(*RECORD_ERRORS):  # refused where a question needs it
+            x, y, w, h = (float(entry[key]) for key in "xywh")
+            if x + w > 2 or y + h > 2:  # no share of the image: nothing more to check, as for all but broken graphs
+                return width, height
+            boxes.append((x, y, x + w, y + h))
+    check_boxes(boxes, (width, height), item)
+    return width, height
 
 
 @dataclass
@@ -52,24 +68,29 @@ class GqaConfig(QuestionConfig):
     """Options of the builder; the README explains each."""
 
     def question_files(self) -> dict[str, str]:
-        """Split -> question file."""
+        """Split -> question file; of a split's files the balanced one, else all questions."""
         base = self.base(LAYOUT)
         found: dict[str, str] = {}
-        for inner in ("", "questions", "questions1.2"):
+        for ending in ("balanced_questions", "all_questions", "questions"):
             for name, split in SPLITS.items():
-                for ending in ("balanced_questions", "all_questions", "questions"):
-                    path = os.path.join(base, inner, f"{name}_{ending}.json")
-                    if os.path.isfile(path):
-                        found.setdefault(split, path)
+                paths = [
+                    os.path.join(base, inner, f"{name}_{ending}.json") for inner in ("", "questions", "questions1.2")
+                ]
+                paths = [path for path in paths if os.path.isfile(path)]
+                if len(paths) > 1 and split not in found:
+                    raise ValueError(f"{paths[0]} and {paths[1]} are both of split {split}; keep one of them.")
+                if paths:
+                    found.setdefault(split, paths[0])
         if not found:
             raise ValueError(f"data_dir: no question file in {base}; allowed: a folder with {LAYOUT}.")
-        return found
+        return {split: found[split] for split in SPLITS.values() if split in found}
 
     def graph_files(self) -> list[str]:
         """Every scene graph file."""
-        base = glob.escape(self.base(LAYOUT))
-        patterns = [os.path.join(base, inner, "*sceneGraphs.json") for inner in ("", "sceneGraphs")]
-        return [path for pattern in patterns for path in sorted(glob.glob(pattern))]
+        base = self.base(LAYOUT)
+        names = [f"{name}_sceneGraphs.json" for name in SPLITS] + ["sceneGraphs.json"]
+        paths = [os.path.join(base, inner, name) for inner in ("", "sceneGraphs") for name in names]
+        return [path for path in paths if os.path.isfile(path)]
 
     def raw_files(self) -> tuple[list[str], list[str]]:
         return [*self.question_files().values(), *self.graph_files()], []
@@ -87,24 +108,39 @@ class Gqa(QuestionBuilder):
             description="Questions about images with the boxes that matter, from GQA.", features=features
         )
 
-    def records(self) -> Mapping[str, Iterable[Any]]:
-        graphs = {image: graph for path in self.config.graph_files() for image, graph in read_json(path).items()}
-        return {
-            split: [
-                (number, question, graphs.get(str(question.get("imageId"))), f"{path}, question {number}")
-                for number, question in read_json(path).items()
-            ]
-            for split, path in self.config.question_files().items()
-        }
+    def records(self) -> Mapping[str, Iterable[Record]]:
+        graphs: dict[str, Any] = {}
+        for path in self.config.graph_files():
+            for image, graph in entries(path).items():
+                if graphs.setdefault(image, graph) != graph:
+                    raise ValueError(
+                        f"{path}: image {image} has another scene graph in another file; keep one of them."
+                    )
+        return {split: self._asked(path, graphs) for split, path in self.config.question_files().items()}
 
-    def row(self, record: Any) -> dict[str, Any]:
-        number, question, graph, item = record
-        types = question.get("types") or {}
+    def _asked(self, path: str, graphs: Mapping[str, Any]) -> list[Record]:
+        questions = entries(path)
+        # test questions are published without answers; elsewhere a question without one is a fault
+        answered = any(
+            isinstance(question, dict) and question.get("answer") is not None for question in questions.values()
+        )
+        records = []
+        for number, question in questions.items():
+            image = known_image(question.get("imageId")) if isinstance(question, dict) else None
+            records.append((f"{path}, question {number}", (number, question, graphs.get(image or ""), answered)))
+        return records
+
+    def row(self, item: str, record: Any) -> dict[str, Any]:
+        number, question, graph, answered = record
         entry = {"question_id": number, "image_id": question.get("imageId"), "question": question.get("question")}
-        answers = [question["answer"]] if question.get("answer") is not None else []
-        boxes = self._boxes(question.get("semantic") or [], graph, item)
-        entry["question_type"] = types.get("structural")
-        return question_row(entry, answers, item, reference_boxes=boxes)
+        entry["question_type"] = (question.get("types") or {}).get("structural")
+        answer = question.get("answer")
+        if answered and answer is None:
+            raise InvalidAnnotation(
+                "question without answer", item, "it has no answer, other questions of the file have."
+            )
+        row = question_row(entry, [] if answer is None else [answer], item)
+        return {**row, "reference_boxes": self._boxes(question.get("semantic") or [], graph, item)}
 
     def _boxes(self, program: Any, graph: Any, item: str) -> list[list[float]] | None:
         ids = object_ids(program)
@@ -114,12 +150,35 @@ class Gqa(QuestionBuilder):
         if graph is None:
             self.count("image without scene graph", item)
             return None
-        boxes = []
-        for found in reference_boxes(ids, graph, item):
-            if not isinstance(found, InvalidAnnotation):
-                boxes.append(found)
-            elif found.reason == OUTSIDE:  # nothing to repair: no detected box can overlap it
-                self.count(found.reason, found.item)
-            else:
-                self.problem(found)
+        size, boxes = image_size(graph, item), []
+        for number in ids:
+            if len(number) <= SHORT:
+                continue
+            thing = f"{item}, object {number}"
+            try:
+                box, cut = object_box(self._object(graph, number, thing), size, thing)
+            except InvalidAnnotation as error:
+                if error.reason in _LEFT_OUT:
+                    self.count(_LEFT_OUT[error.reason], error.item)
+                else:
+                    self.problem(error)
+                continue
+            if cut:
+                self.count(cut, thing)
+            boxes.append(box)
         return boxes
+
+    def _object(self, graph: Mapping[str, Any], number: str, item: str) -> Mapping[str, Any]:
+        entry: Mapping[str, Any] | None = graph["objects"].get(number)
+        if entry is None:
+            message = f"its program points to object {number}, which the scene graph does not hold."
+            raise InvalidAnnotation("program points to a missing object", item, message)
+        return entry
+
+
+def entries(path: str) -> dict[str, Any]:
+    """The content of a file of questions or scene graphs: id -> entry."""
+    content = read_json(path, unique_keys=True)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}; allowed: id -> entry, as GQA's files.")
+    return content

@@ -1,14 +1,17 @@
 """Builder for folders laid out like PASCAL VOC 2007, with any set of classes."""
 
+import glob
 import math
 import os
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import datasets
 import numpy as np
+from hf_guidance.dataset_scripts.pascal_voc.annotations import corners, number, parse, text
+from hf_guidance.dataset_scripts.pascal_voc.files import LISTS, VocFiles, find_root, stem_of
 from PIL import Image
 
 from hf_guidance.data.builder_base import (
@@ -18,99 +21,58 @@ from hf_guidance.data.builder_base import (
     read_text,
     shards,
 )
+from hf_guidance.data.images.box_checks import check_boxes, clipped_box
+from hf_guidance.data.images.image_files import stem, with_slashes
+from hf_guidance.data.images.pictures import class_numbers, is_turned, open_picture
 from hf_guidance.data.images.preparation import PREPARATIONS, prepared_row
-from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features, check_box, verify_image
+from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features, verify_image
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SPLITS = {"train": "train", "val": "validation", "test": "test", "trainval": "trainval"}
-SEGMENTATIONS = "SegmentationClass"
 VOID = 255  # pixels of VOC's segmentations that belong to no class: the rims of objects
 EMPTY = "box of zero width or height"  # a reason of check_box
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
+FROM_ZERO = "box begins at 0 in a file that counts from 1, clipped (one_based=False?)"
+TURNED = (
+    " EXIF turns the photo, and the annotation was drawn on its raw pixels: turn the boxes, or remove the orientation."
+)
+SWAPPED = " Width and height are swapped: turn the boxes, or correct <size>."
 ONE_BASED_HINT = " Boxes that count from 0 need one_based=False."
 
 
-def find_root(data_dir: str | None) -> str:
-    """The folder that holds Annotations/: data_dir itself or a VOC20xx folder inside it."""
-    layout = "Annotations/*.xml, JPEGImages/ and ImageSets/Main/{train,val,test}.txt"
-    if data_dir is None:
-        raise ValueError(f"data_dir: got None; pass the folder that holds {layout}.")
-    base = os.path.abspath(os.path.expanduser(data_dir))
-    parents = [folder for folder in (base, os.path.join(base, "VOCdevkit")) if os.path.isdir(folder)]
-    inner = [os.path.join(folder, name) for folder in parents for name in sorted(os.listdir(folder)) if "VOC" in name]
-    found = [folder for folder in [base, *inner] if os.path.isdir(os.path.join(folder, "Annotations"))]
-    if not found:
-        raise ValueError(f"data_dir: no Annotations folder in {base}; allowed: a folder that holds {layout}.")
-    if len(found) > 1 and found[0] != base:
-        raise ValueError(f"data_dir: {base} holds several data sets; pass one of {', '.join(found)}.")
-    return found[0]
-
-
-def files_in(folder: str, extensions: Sequence[str]) -> list[str]:
-    """Names of the files in a folder with these extensions, upper or lower case; empty if there is no folder."""
-    if not os.path.isdir(folder):
-        return []
-    return sorted(name for name in os.listdir(folder) if name.lower().endswith(tuple(extensions)))
-
-
-def parse(path: str) -> ElementTree.Element:
-    """The root of an annotation file."""
-    try:
-        with open(path, "rb") as file:
-            return ElementTree.fromstring(file.read())
-    except (ElementTree.ParseError, UnicodeError, ValueError, LookupError) as error:
-        raise InvalidAnnotation("malformed XML", path, f"this is not well-formed XML ({error}).") from None
-
-
-def text(element: ElementTree.Element, tag: str) -> str:
-    """The stripped text of a child, empty where there is none."""
-    return (element.findtext(tag) or "").strip()
-
-
-def number(element: ElementTree.Element, tag: str) -> float:
-    """The number in a child, NaN where there is none."""
-    try:
-        return float(text(element, tag))
-    except ValueError:
-        return math.nan
-
-
 def read_box(
-    element: ElementTree.Element, size: tuple[int, int], one_based: bool, item: str, empty: bool = False
-) -> list[float]:
-    """The box of an <object>, 0-based and half-open; ``empty`` says whether it may have no width or height."""
-    box = element.find("bndbox")
-    if box is None:
-        raise InvalidAnnotation("label without box", item, "the object has a name but no <bndbox>.")
-    corners = [number(box, tag) for tag in CORNERS]
-    hint = ONE_BASED_HINT if one_based else ""
+    written: Sequence[float], size: tuple[int, int], one_based: bool, item: str, empty: bool = False
+) -> tuple[list[float], str]:
+    """A box as it is written -> 0-based and half-open, inside the image, and the reason to count it, if it was cut.
+
+    ``empty`` says whether it may have no width or height.
+    """
+    box = list(written)
     # by VOC's definition equal corners are one pixel wide, but in practice they are a click without a drag: they stay empty
-    if one_based and corners[0] < corners[2] and corners[1] < corners[3]:
-        corners = [corners[0] - 1, corners[1] - 1, *corners[2:]]
+    if one_based and box[0] < box[2] and box[1] < box[3]:
+        box = [box[0] - 1, box[1] - 1, *box[2:]]
     try:
-        check_box(corners, *size, item, hint)
+        clipped, cut = clipped_box(box, size, item, ONE_BASED_HINT if one_based else "")
     except InvalidAnnotation as error:
         if not empty or error.reason != EMPTY:
             raise
-    return corners
+        return box, ""
+    return clipped, FROM_ZERO if cut and one_based and 0 <= min(written[:2]) < 1 else cut
 
 
 def read_segmentation(path: str, size: tuple[int, int], classes: int) -> Image.Image:
     """A class mask (see hf_guidance.data.images.rows): VOC counts classes from 1 too, and its void pixels become 0."""
-    actual = verify_image(path)
-    if actual != size:
-        message = f"it is {actual[0]}x{actual[1]}, the image {size[0]}x{size[1]}."
+    picture = open_picture(path)
+    if picture.size != size:
+        message = f"it is {picture.width}x{picture.height}, the image {size[0]}x{size[1]}."
         raise InvalidAnnotation("size of segmentation and image differ", path, message)
-    with Image.open(path) as image:
-        mask = np.asarray(image)
-    if mask.ndim != 2 or mask.dtype != np.uint8:
-        message = "allowed: one number per pixel (mode 'P' or 'L'), not colours."
+    mask = class_numbers(picture, path) if len(picture.getbands()) == 1 else np.zeros(1)
+    if mask.dtype.kind not in "iu" or mask.min() < 0:
+        message = f"it has mode {picture.mode!r}; allowed: one whole number per pixel (mode 'P' or 'L'), not colours."
         raise InvalidAnnotation("malformed segmentation", path, message)
     mask = np.where(mask == VOID, 0, mask)
     if mask.max() > classes:
         message = f"it holds {mask.max()}; allowed: 0 (nothing), 1 to {classes} (1 + class) and {VOID} (void)."
         raise InvalidAnnotation("malformed segmentation", path, message)
-    return Image.fromarray(mask)
+    return Image.fromarray(mask.astype(np.uint8))
 
 
 @dataclass
@@ -131,51 +93,45 @@ class PascalVocConfig(AnnotatedImageConfig):
         self.check_choice("preparation", PREPARATIONS)
 
     def raw_files(self) -> tuple[list[str], list[str]]:
-        root = find_root(self.data_dir)
-        folders = {
-            name: os.path.join(root, name) for name in ("Annotations", "ImageSets/Main", "JPEGImages", SEGMENTATIONS)
-        }
-        paths = {
-            name: [os.path.join(folder, file) for file in files_in(folder, (".xml", ".txt", *IMAGE_EXTENSIONS))]
-            for name, folder in folders.items()
-        }
-        outlines = paths[SEGMENTATIONS] if self.segmentations else []
-        return paths["Annotations"] + paths["ImageSets/Main"], paths["JPEGImages"] + outlines
+        files = VocFiles(find_root(self.data_dir))
+        annotations = [files.annotations.path(name) for name in files.annotations.names]
+        lists = glob.glob(os.path.join(glob.escape(files.root), LISTS, "*.txt"))
+        indices = [files.images, files.outlines] if self.segmentations else [files.images]
+        return annotations + lists, [index.path(name) for index in indices for name in index.names]
 
 
 class PascalVoc(AnnotatedImageBuilder):
     """Images with VOC boxes, split as ImageSets/Main says."""
 
-    VERSION = datasets.Version("1.0.0")
+    VERSION = datasets.Version("1.1.0")  # 1.0.0 lost the labels of skipped boxes
     BUILDER_CONFIG_CLASS = PascalVocConfig
 
     def _info(self) -> datasets.DatasetInfo:
-        self._root = find_root(self.config.data_dir)
+        self._files = VocFiles(find_root(self.config.data_dir))
         names = self.config.names or self._names_in_files()
         if not names:
-            raise ValueError(f"{self._root}: no object in any annotation file; pass names=[...] if that is intended.")
+            raise ValueError(
+                f"{self._files.root}: no object in any annotation file; pass names=[...] if that is intended."
+            )
         if self.config.segmentations and len(names) >= ANY_CLASS:
             raise ValueError(f"segmentations: {len(names)} classes; a mask holds at most {ANY_CLASS - 1}.")
         features = annotated_image_features(names, mask=self.config.segmentations)
         return datasets.DatasetInfo(description="Images with boxes, read from a PASCAL VOC folder.", features=features)
 
-    def _path(self, *parts: str) -> str:
-        return os.path.join(self._root, *parts)
-
     def _names_in_files(self) -> list[str]:
         names = set()
-        for file in files_in(self._path("Annotations"), (".xml",)):
+        for file in self._files.annotations.names:
             try:
-                root = parse(self._path("Annotations", file))
+                root = parse(self._files.annotations.path(file))
             except InvalidAnnotation:
                 continue  # raised or counted when its row is read
-            names |= {text(element, "name") for element in root.iter("object")}
+            names |= {text(element, "name") for element in root.findall("object")}
         return sorted(names - {""})
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         listed: dict[str, list[str]] = {}
         for file, split in SPLITS.items():
-            path = self._path("ImageSets", "Main", f"{file}.txt")
+            path = os.path.join(self._files.root, LISTS, f"{file}.txt")
             if os.path.isfile(path):
                 ids = self._read_split(path)
                 if ids:
@@ -184,12 +140,14 @@ class PascalVoc(AnnotatedImageBuilder):
                     self.count("empty split file", path)
         if self.config.preparation != "as_is" and len(listed) > 1:
             listed.pop("trainval", None)  # the paper keeps train and val apart, and trainval holds their images again
-        annotated = {os.path.splitext(name)[0] for name in files_in(self._path("Annotations"), (".xml",))}
-        pictured = {os.path.splitext(name)[0] for name in files_in(self._path("JPEGImages"), IMAGE_EXTENSIONS)}
-        listed = listed or {"train": sorted(annotated | pictured)}
+        known = self._files.ids()
+        listed = listed or {"train": known}
         used = {image_id for ids in listed.values() for image_id in ids}
-        for image_id in sorted((annotated | pictured) - used):
-            self.count("in no split file", image_id)
+        # an id may be listed without its folder
+        used |= {stem_of(name) for image_id in used for name in self._files.annotations.find(image_id)}
+        for image_id in known:
+            if image_id not in used:
+                self.count("in no split file", image_id)
         return [
             datasets.SplitGenerator(name=split, gen_kwargs={"id_shards": shards(ids)}) for split, ids in listed.items()
         ]
@@ -198,64 +156,45 @@ class PascalVoc(AnnotatedImageBuilder):
         lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
         ids: dict[str, None] = {}
         for line in lines:
-            stem, extension = os.path.splitext(line)
-            image_id = stem if extension.lower() in IMAGE_EXTENSIONS else line
+            image_id = stem(with_slashes(line))
             if image_id in ids:
                 self.count("listed twice in a split file", f"{image_id} in {path}")
             ids[image_id] = None
         return list(ids)
 
     def _generate_examples(self, id_shards: list[tuple[str, ...]]) -> Iterator[tuple[str, dict[str, Any]]]:
-        images: dict[str, list[str]] = {}
-        for name in files_in(self._path("JPEGImages"), IMAGE_EXTENSIONS):
-            images.setdefault(os.path.splitext(name)[0], []).append(name)
         for image_id in (image_id for shard in id_shards for image_id in shard):
-            try:
-                yield image_id, self._row(image_id, images)
-            except InvalidAnnotation as error:
-                self.problem(error)
+            row = self.read(image_id, self._row, image_id)
+            if row is not None:
+                yield image_id, row
 
-    def _row(self, image_id: str, images: dict[str, list[str]]) -> dict[str, Any]:
-        path = self._path("Annotations", f"{image_id}.xml")
-        if not os.path.isfile(path):
-            message = f"a split file or an image names it, but there is no annotation file {path}."
-            raise InvalidAnnotation("label without box", image_id, message)
+    def _row(self, image_id: str) -> dict[str, Any]:
+        annotation = self._files.annotation(image_id)
+        path = self._files.annotations.path(annotation)
         root = parse(path)
-        image = self._image(image_id, text(root, "filename"), images)
+        image = self._files.image(annotation, text(root, "filename"))
         size = self._size(root, image, path)
-        objects = list(self._objects(root, size, path))
-        labels = sorted({entry["category"] for entry in objects})
+        labels, objects = self._objects(root, size, image, path)
         row = {"image": image, "image_id": image_id, "labels": labels, "objects": objects}
         if self.config.segmentations:
-            row["mask"] = self._segmentation(image_id, size)
+            row["mask"] = self._segmentation(self._files.outline(annotation), size)
         if self.config.preparation == "as_is":
             return row
         # the released code resizes the numbers of the file, which count from 1, as if they counted from 0
         return prepared_row(row, size, self.count, offset=1 if self.config.one_based else 0)
 
-    def _segmentation(self, image_id: str, size: tuple[int, int]) -> Image.Image | None:
+    def _segmentation(self, path: str | None, size: tuple[int, int]) -> Image.Image | None:
         """The class mask of an image, or None: most images of VOC have none."""
-        path = self._path(SEGMENTATIONS, f"{image_id}.png")
         try:
-            classes = len(self.info.features["objects"].feature["category"].names)
-            return read_segmentation(path, size, classes) if os.path.isfile(path) else None
+            return None if path is None else read_segmentation(path, size, len(self._names()))
         except InvalidAnnotation as error:
             self.problem(error)
             return None
 
-    def _image(self, image_id: str, filename: str, images: dict[str, list[str]]) -> str:
-        """The image file of an id; the XML's filename is used only where the id does not decide."""
-        stem = os.path.splitext(os.path.basename(filename.replace("\\", "/")))[0]
-        found = images.get(image_id) or images.get(stem) or images.get(filename) or []
-        if len(found) > 1:
-            found = [name for name in found if name == filename] or found
-        if len(found) == 1:
-            return self._path("JPEGImages", found[0])
-        reason = "several images of one name" if found else "box file without image"
-        message = f"JPEGImages holds {found or 'no image'} for it; allowed: one, {' or '.join(IMAGE_EXTENSIONS)}."
-        raise InvalidAnnotation(reason, self._path("Annotations", f"{image_id}.xml"), message)
+    def _names(self) -> list[str]:
+        return list(self.info.features["objects"].feature["category"].names)
 
-    def _size(self, root: ElementTree.Element, image: str, path: str) -> tuple[int, int]:
+    def _size(self, root: Element, image: str, path: str) -> tuple[int, int]:
         actual = verify_image(image)
         element = root.find("size")
         written = (math.nan, math.nan) if element is None else (number(element, "width"), number(element, "height"))
@@ -263,11 +202,17 @@ class PascalVoc(AnnotatedImageBuilder):
             self.count("size missing or 0, read from the image", path)
         elif written != actual:
             message = f"it says the image is {written[0]:g}x{written[1]:g}, but {image} is {actual[0]}x{actual[1]}."
-            raise InvalidAnnotation("size of annotation and image differ", path, f"{message} Scale the boxes.")
+            message += " Scale the boxes." if written != actual[::-1] else TURNED if is_turned(image) else SWAPPED
+            raise InvalidAnnotation("size of annotation and image differ", path, message)
         return actual
 
-    def _objects(self, root: ElementTree.Element, size: tuple[int, int], path: str) -> Iterator[dict[str, Any]]:
-        names = self.info.features["objects"].feature["category"].names
+    def _objects(
+        self, root: Element, size: tuple[int, int], image: str, path: str
+    ) -> tuple[list[int], list[dict[str, Any]]]:
+        """The classes of an image, also those whose box cannot be used, and its boxes."""
+        names = self._names()
+        labels: set[int] = set()
+        found: list[tuple[str, int, list[float]]] = []
         for index, element in enumerate(root.findall("object")):
             item = f"{path}, object {index}"
             dropped = [flag for flag in ("difficult", "truncated") if self._drops(element, flag)]
@@ -279,11 +224,24 @@ class PascalVoc(AnnotatedImageBuilder):
                 if name not in names:
                     message = f"class {name!r} is unknown; allowed: {', '.join(names)} (option names)."
                     raise InvalidAnnotation("unknown class", item, message)
-                prepared = self.config.preparation != "as_is"  # the released code keeps the class of an empty box
-                box = read_box(element, size, self.config.one_based, item, empty=prepared)
-                yield {"bbox": box, "category": names.index(name)}
+                labels.add(names.index(name))
+                found.append((item, names.index(name), corners(element, item)))
             except InvalidAnnotation as error:
                 self.problem(error)
+        check_boxes([box for _, _, box in found], size, path, image)
+        return sorted(labels), list(self._boxes(found, size))
 
-    def _drops(self, element: ElementTree.Element, flag: str) -> bool:
+    def _boxes(self, found: list[tuple[str, int, list[float]]], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
+        prepared = self.config.preparation != "as_is"  # the released code keeps the class of an empty box
+        for item, category, written in found:
+            try:
+                box, cut = read_box(written, size, self.config.one_based, item, empty=prepared)
+            except InvalidAnnotation as error:
+                self.problem(error)
+                continue
+            if cut:
+                self.count(cut, item)
+            yield {"bbox": box, "category": category}
+
+    def _drops(self, element: Element, flag: str) -> bool:
         return getattr(self.config, flag) == "drop" and number(element, flag) == 1

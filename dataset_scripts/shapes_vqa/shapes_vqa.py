@@ -13,7 +13,7 @@ from hf_guidance.dataset_scripts.shapes_vqa.regions import iou, make_regions
 from hf_guidance.dataset_scripts.shapes_vqa.scenes import CELLS, SIDE, Thing, draw, sample_scene
 from PIL import Image
 
-from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, question_features, question_row
+from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features, question_row
 
 DESCRIPTION = (
     "Compositional questions with programs about scenes of coloured shapes, noisy box features with distractors, exact "
@@ -117,15 +117,18 @@ class ShapesVqa(QuestionBuilder):
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(description=DESCRIPTION, license="cc0-1.0", features=shapes_features(self.config))
 
-    def records(self) -> dict[str, list[tuple[str, int]]]:
-        """Split and number of every row."""
+    def records(self) -> dict[str, list[Record]]:
+        """Split and number of every row, after its name."""
         sizes = {split: getattr(self.config, f"{split}_size") for split in SPLITS}
-        return {split: [(split, number) for number in range(size)] for split, size in sizes.items() if size}
+        return {
+            split: [(f"{split}-{number:06d}", (split, number)) for number in range(size)]
+            for split, size in sizes.items()
+            if size
+        }
 
-    def row(self, record: tuple[str, int]) -> dict[str, Any]:
+    def row(self, name: str, record: tuple[str, int]) -> dict[str, Any]:
         """A question, its scene and its boxes."""
         split, number = record
-        name = f"{split}-{number:06d}"
         # a generator per row: the same rows in any number of processes
         rng = np.random.default_rng([self.config.seed, SPLITS.index(split), number])
         kind, question, things = self._sample(split, rng)

@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 
 from hf_guidance.data.builder_base import InvalidAnnotation, read_json
-from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, question_features
+from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features, row_id
 from hf_guidance.data.questions.vqa_files import Pair, VqaRecords, find_vqa_files, vqa_row
 
 COCO = {"train": "train2014", "validation": "val2014"}
@@ -45,9 +45,9 @@ class VqaCpConfig(QuestionConfig):
         """Split -> question ids."""
         given = self.question_ids
         content = read_json(os.path.expanduser(given)) if isinstance(given, str) else given
-        if not isinstance(content, Mapping) or not all(isinstance(ids, list) for ids in content.values()):
+        if not isinstance(content, Mapping) or not all(isinstance(ids, list | tuple) for ids in content.values()):
             raise ValueError("question_ids: allowed: {'train': [ids], 'test': [ids]}, or the path of such a JSON file.")
-        return dict(content)
+        return {split: list(ids) for split, ids in content.items()}
 
     def raw_files(self) -> tuple[list[str], list[str]]:
         paths = [path for pair in self.pairs().values() for path in pair if path]
@@ -64,7 +64,7 @@ class VqaCp(QuestionBuilder):
         features = datasets.Features({**question_features(), "coco_split": datasets.Value("string")})
         return datasets.DatasetInfo(description="Questions about images, split as VQA-CP.", features=features)
 
-    def records(self) -> Mapping[str, Iterable[Any]]:
+    def records(self) -> Mapping[str, Iterable[Record]]:
         splits = {}
         rebuild = self.config.question_ids is not None
         for split, pair in self.config.pairs().items():
@@ -75,29 +75,46 @@ class VqaCp(QuestionBuilder):
             splits[split] = list(source)
             for problem in source.problems:
                 self.problem(problem)
+            if pair[1] is None and not any(answers for _, (_, answers) in splits[split]):
+                self.count("question file without annotations", pair[0])
         return self._rebuilt(splits) if rebuild else splits
 
-    def _rebuilt(self, splits: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        known: dict[str, list[Any]] = {}
+    def _rebuilt(self, splits: Mapping[str, list[Record]]) -> dict[str, list[Record]]:
+        known: dict[str, list[Record]] = {}
         for split, records in splits.items():
-            for entry, answers, item in records:
-                record = ({**entry, "coco_split": COCO.get(split, split)}, answers, item)
-                known.setdefault(str(entry["question_id"]), []).append(record)
-        rebuilt: dict[str, list[Any]] = {}
+            for item, (entry, answers) in records:
+                record = ({**entry, "coco_split": COCO.get(split, split)}, answers)
+                known.setdefault(row_id(entry["question_id"], "question_id", item), []).append((item, record))
+        rebuilt: dict[str, list[Record]] = {}
+        listed: dict[str, str] = {}  # question -> the split that lists it
         for split, ids in self.config.wanted().items():
             rebuilt[split] = []
-            for number in dict.fromkeys(map(str, ids)):
-                found = known.get(number, [])
-                if len(found) == 1:
-                    rebuilt[split].append(found[0])
-                    continue
-                reason = "listed question is missing"
-                message = "question_ids lists it, the annotated VQA v2 files in data_dir do not hold it."
-                if found:
-                    reason = "listed question is in two splits"
-                    message = f"question_ids lists it, and data_dir holds it {len(found)} times: {[each[2] for each in found]}."
-                self.problem(InvalidAnnotation(reason, f"question {number}", message))
+            for place, given in enumerate(ids):
+                try:
+                    number = row_id(given, "question_ids", f"question_ids, {split}, number {place}")
+                    if listed.get(number) == split:
+                        self.count("question listed twice", f"question_ids, {split}, question {number}")
+                        continue
+                    rebuilt[split].append(_listed(number, known.get(number, []), split, listed))
+                except InvalidAnnotation as error:
+                    self.problem(error)
         return rebuilt
 
-    def row(self, record: Any) -> dict[str, Any]:
-        return vqa_row(record, coco_split=str(record[0].get("coco_split") or ""))
+    def row(self, item: str, record: Any) -> dict[str, Any]:
+        return vqa_row(item, record, coco_split=str(record[0].get("coco_split") or ""))
+
+
+def _listed(number: str, found: list[Record], split: str, listed: dict[str, str]) -> Record:
+    item = f"question {number}"
+    before = listed.setdefault(number, split)
+    if before != split:
+        raise InvalidAnnotation(
+            "question is listed for two splits", item, f"question_ids lists it in {before} and {split}."
+        )
+    if not found:
+        message = "question_ids lists it, the annotated VQA v2 files in data_dir do not hold it."
+        raise InvalidAnnotation("listed question is missing", item, message)
+    if len(found) > 1:
+        message = f"question_ids lists it, and data_dir holds it {len(found)} times: {[each[0] for each in found]}."
+        raise InvalidAnnotation("listed question is in two splits", item, message)
+    return found[0]

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,13 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from hf_guidance.data.builder_base import InvalidAnnotation, read_json
-from hf_guidance.data.images.rows import verify_image
-from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, question_features
+from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_json
+from hf_guidance.data.images.pictures import grey_levels, open_picture
+from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features, row_id
 from hf_guidance.data.questions.vqa_files import LAYOUT, VqaRecords, find_vqa_files, vqa_row
 from hf_guidance.data.safe_pickle import safe_load
+
+MAP = re.compile(r"(?P<question>\d+)(?:_(?P<annotator>\d+))?\.png", re.IGNORECASE)
 
 
 @dataclass
@@ -31,29 +34,51 @@ class VqaHatConfig(QuestionConfig):
 
     def maps(self) -> dict[str, list[str]]:
         """Question id -> its maps, one per annotator."""
-        base = self.base(LAYOUT)
-        folder = os.path.join(base, os.path.expanduser(self.maps_dir or ""))
-        paths = glob.glob(os.path.join(glob.escape(folder), "**", "*_*.png"), recursive=True)
-        found: dict[str, list[str]] = {}
-        for path in sorted(paths):
-            number = os.path.basename(path).partition("_")[0]
-            if number.isdigit():
-                found.setdefault(number, []).append(path)
+        found: dict[str, dict[str | None, str]] = {}
+        for path in self.pictures():
+            match = MAP.fullmatch(os.path.basename(path))
+            if match is None:
+                continue
+            maps = found.setdefault(id_text(int(match["question"])), {})
+            if match["annotator"] in maps or (maps and None in (match["annotator"], *maps)):
+                raise ValueError(
+                    f"maps_dir: {path} and {next(iter(maps.values()))} are both of question {match['question']}; keep one map "
+                    "per annotator, or one for all of them."
+                )
+            maps[match["annotator"]] = path
         if not found:
-            raise ValueError(f"maps_dir: no {{question_id}}_*.png in {folder}; pass maps_dir or hints.")
-        return found
+            raise ValueError(
+                f"maps_dir: no {{question_id}}_{{annotator}}.png or {{question_id}}.png in {self.folder()}; pass maps_dir or "
+                "hints."
+            )
+        return {number: list(maps.values()) for number, maps in found.items()}
+
+    def folder(self) -> str:
+        """The folder of the maps."""
+        return os.path.join(self.base(LAYOUT), os.path.expanduser(self.maps_dir or ""))
+
+    def pictures(self) -> list[str]:
+        """Every .png file in the folder of the maps."""
+        paths = glob.glob(os.path.join(glob.escape(self.folder()), "**", "*.*"), recursive=True)
+        return sorted(path for path in paths if path.lower().endswith(".png"))
 
     def scores(self) -> dict[str, Any]:
         """Question id -> one score per box."""
         path = os.path.join(self.base(LAYOUT), os.path.expanduser(str(self.hints)))
         if not os.path.isfile(path):
             raise ValueError(f"hints: {path} does not exist; pass a .json or .pkl file of question id -> scores.")
-        content = safe_load(path) if path.endswith((".pkl", ".pickle")) else read_json(path)
+        content = safe_load(path) if path.endswith((".pkl", ".pickle")) else read_json(path, unique_keys=True)
         if not isinstance(content, Mapping):
             raise ValueError(
                 f"hints: {path} holds a {type(content).__name__}; allowed: question id -> scores of boxes."
             )
-        return {str(number): scores for number, scores in content.items()}
+        found: dict[str, Any] = {}
+        for given, scores in content.items():
+            number = row_id(given, "question id", f"hints: {path}")
+            if number in found:
+                raise ValueError(f"hints: {path} has question {number} twice, as text and as number; keep one.")
+            found[number] = scores
+        return found
 
     def raw_files(self) -> tuple[list[str], list[str]]:
         paths = [path for pair in find_vqa_files(self.base(LAYOUT)).values() for path in pair if path]
@@ -73,41 +98,66 @@ class VqaHat(QuestionBuilder):
         description = "Questions about images with human attention, from VQA v2 and VQA-HAT."
         return datasets.DatasetInfo(description=description, features=question_features(column))
 
-    def records(self) -> Mapping[str, Iterable[Any]]:
+    def records(self) -> Mapping[str, Iterable[Record]]:
         known = self.config.maps() if self.config.hints is None else self.config.scores()
         unused, splits = dict(known), {}
         for split, pair in find_vqa_files(self.config.base(LAYOUT)).items():
             source = VqaRecords(pair)
-            records = [(record, known.get(str(record[0].get("question_id")))) for record in source]
+            kept = []
+            for item, question in source:
+                number = row_id(question[0]["question_id"], "question_id", item)
+                unused.pop(number, None)
+                if known.get(number) is not None:
+                    kept.append((item, (question, known[number])))
             for problem in source.problems:
                 self.problem(problem)
-            kept = [entry for entry in records if entry[1] is not None]
-            for record, _ in kept:
-                unused.pop(str(record[0]["question_id"]), None)
             if kept:
                 splits[split] = kept
         for number in unused:
             self.count("attention without question", f"question {number}")
+        if self.config.maps_dir is not None:
+            for path in self.config.pictures():
+                if not MAP.fullmatch(os.path.basename(path)):
+                    self.count("picture whose name is no question's", path)
         return splits
 
-    def row(self, record: Any) -> dict[str, Any]:
+    def row(self, item: str, record: Any) -> dict[str, Any]:
         question, attention = record
         if self.config.hints is None:
-            return vqa_row(question, mask=mean_map(attention))
-        scores = np.asarray(attention, np.float32).reshape(-1)
-        if not ((scores >= 0) & (scores <= 1)).all():
-            raise InvalidAnnotation("score outside [0, 1]", question[2], f"its scores are {scores.tolist()}.")
-        return vqa_row(question, importance=scores.tolist())
+            return vqa_row(item, question, mask=mean_map(attention))
+        return vqa_row(item, question, importance=box_scores(attention, item))
 
 
 def mean_map(paths: list[str]) -> Image.Image:
-    """The mean of the annotators' maps, one channel of 8 bit."""
-    sizes = {verify_image(path) for path in paths}
+    """The mean of the annotators' maps, one channel of 8 bit; see `eight_bit`."""
+    maps = [grey_levels(open_picture(path), path) for path in paths]
+    sizes = {each.shape[::-1] for each in maps}
     if len(sizes) > 1:
-        message = f"its {len(paths)} maps have sizes {sorted(sizes)}."
-        raise InvalidAnnotation("maps of different size", paths[0], message)
-    pixels = []
-    for path in paths:
-        with Image.open(path) as image:
-            pixels.append(np.asarray(image.convert("L"), np.float64))
-    return Image.fromarray(np.round(np.mean(pixels, 0)).astype(np.uint8))
+        raise InvalidAnnotation(
+            "maps of different size", paths[0], f"its {len(paths)} maps have sizes {sorted(sizes)}."
+        )
+    return Image.fromarray(eight_bit(np.mean(maps, 0)))
+
+
+def eight_bit(levels: np.ndarray) -> np.ndarray:
+    """A map in [0, 1] as whole numbers up to 255, scaled to have 255 as its largest where it would otherwise be rounded.
+
+    The scale of a map does not matter (see `box_importance_from_map`); rounding a faint one would lose it.
+    """
+    values = levels * 255
+    if not np.allclose(values, np.round(values), rtol=0, atol=1e-9):
+        values = levels / levels.max() * 255
+    return np.round(values).astype(np.uint8)
+
+
+def box_scores(given: Any, item: str) -> list[float]:
+    """The scores of a question's boxes: one number in [0, 1] per box, also as a column."""
+    try:
+        scores = np.asarray(given, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidAnnotation("scores are not numbers", item, f"its scores are {given!r:.60} ({error}).") from None
+    if not scores.size or scores.shape not in ((scores.size,), (scores.size, 1)):
+        raise InvalidAnnotation("scores are not one per box", item, f"its scores have shape {scores.shape}.")
+    if not ((scores >= 0) & (scores <= 1)).all():  # written so that NaN is refused too
+        raise InvalidAnnotation("score outside [0, 1]", item, f"its scores are {scores.ravel().tolist()}.")
+    return [float(score) for score in scores.ravel().astype(np.float32)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import datasets
 
-from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, question_features
+from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features
 from hf_guidance.data.questions.vqa_files import LAYOUT, VqaRecords, find_vqa_files, vqa_row
 
 
@@ -28,7 +28,7 @@ class VqaV2(QuestionBuilder):
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(description="Questions about images, from VQA v2.", features=question_features())
 
-    def records(self) -> Mapping[str, Iterable[Any]]:
+    def records(self) -> Mapping[str, Iterable[Record]]:
         splits = {}
         for split, pair in find_vqa_files(self.config.base(LAYOUT)).items():
             source = VqaRecords(pair)
@@ -37,5 +37,5 @@ class VqaV2(QuestionBuilder):
                 self.problem(problem)
         return splits
 
-    def row(self, record: Any) -> dict[str, Any]:
-        return vqa_row(record)
+    def row(self, item: str, record: Any) -> dict[str, Any]:
+        return vqa_row(item, record)

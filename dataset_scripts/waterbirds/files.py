@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ def read_metadata(path: str) -> list[Line]:
     for number, values in rows[1:]:
         padded = [value.strip() for value in values] + [""] * (len(header) - len(values))
         columns = {column: value for column, value in zip(header, padded, strict=False) if column}
+        columns["img_id"] = plain_id(columns["img_id"])
         count = f"it has {len(values)} fields, the header {len(header)}; quote values that hold a comma."
         fault = "" if len(values) == len(header) else count
         lines.append(Line(number, columns, fault))
@@ -60,6 +62,11 @@ def read_rows(path: str) -> Iterator[tuple[int, list[str]]]:
             f"{path}, line {number}: this is not well-formed csv ({error}). A value that begins with a quote ends with "
             "one; close the quote, or take it away."
         ) from None
+
+
+def plain_id(text: str) -> str:
+    """An id or an index without the fraction that spreadsheets give to whole numbers: 960.0 is 960."""
+    return re.sub(r"^(\d+)\.0+$", r"\1", text)
 
 
 def read_box_lines(path: str) -> list[tuple[int, list[str]]]:

@@ -8,18 +8,20 @@ from typing import Any
 
 import datasets
 import numpy as np
-from hf_guidance.dataset_scripts.waterbirds.files import Line, read_box_lines, read_metadata
+from hf_guidance.dataset_scripts.waterbirds.files import Line, plain_id, read_box_lines, read_metadata
 from PIL import Image
 
 from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageConfig, InvalidAnnotation, shards
-from hf_guidance.data.images.rows import annotated_image_features, check_box, verify_image
+from hf_guidance.data.images.box_checks import check_boxes, clipped_box
+from hf_guidance.data.images.image_files import with_slashes
+from hf_guidance.data.images.pictures import grey_levels, open_picture
+from hf_guidance.data.images.rows import annotated_image_features, verify_image
 
 SPLITS = ("train", "validation", "test")  # as metadata.csv numbers them
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 BOX_FILES = ("bounding_boxes.txt", os.path.join("CUB_200_2011", "bounding_boxes.txt"))
 MASK_FOLDERS = ("segmentations", "masks")
-ROUNDING = 1.0  # boxes of CUB may end up to a pixel outside the image
-INSIDE = 128  # masks of CUB are averages over annotators: a pixel is inside from about one half on
+INSIDE = 128 / 255  # masks of CUB are averages over annotators: a pixel is inside from about one half on
 
 
 @dataclass
@@ -52,6 +54,11 @@ class WaterbirdsConfig(AnnotatedImageConfig):
         base = os.path.abspath(os.path.expanduser(self.data_dir))
         return os.path.join(base, *(os.path.expanduser(part) for part in parts))
 
+    def image_path(self, name: str) -> str:
+        """The path of a file that metadata.csv names; backslashes are slashes where there is no file of just this name."""
+        path = self.path(name)
+        return path if os.path.isfile(path) else self.path(with_slashes(name))
+
     def box_path(self, header: Sequence[str]) -> str | None:
         """The file of the boxes; None where the columns of metadata.csv hold them."""
         if self.boxes_file is None and set(CORNERS) <= set(header):
@@ -68,7 +75,7 @@ class WaterbirdsConfig(AnnotatedImageConfig):
     def mask_path(self, line: dict[str, str]) -> str:
         """The mask of a line of metadata.csv: its column mask_filename, or the same name in a folder of masks."""
         if self.mask_dir is None and "mask_filename" in line:
-            return self.path(line["mask_filename"]) if line["mask_filename"] else ""
+            return self.image_path(line["mask_filename"]) if line["mask_filename"] else ""
         folders = [self.path(name) for name in (MASK_FOLDERS if self.mask_dir is None else (self.mask_dir,))]
         folder = next((path for path in folders if os.path.isdir(path)), None)
         if folder is None:
@@ -76,12 +83,12 @@ class WaterbirdsConfig(AnnotatedImageConfig):
                 f"mask_dir: none of {folders} is a folder, and {self.path(self.metadata_file)} has no column "
                 "mask_filename; pass mask_dir='...' (CUB-200-2011's segmentations), or source='boxes'."
             )
-        return os.path.join(folder, os.path.splitext(line["img_filename"])[0] + ".png")
+        return os.path.join(folder, os.path.splitext(with_slashes(line["img_filename"]))[0] + ".png")
 
     def raw_files(self) -> tuple[list[str], list[str]]:
         path = self.path(self.metadata_file)
         lines = [line.columns for line in read_metadata(path)]
-        annotations, images = [path], [self.path(line["img_filename"]) for line in lines]
+        annotations, images = [path], [self.image_path(line["img_filename"]) for line in lines]
         if self.source == "masks":
             images += [self.mask_path(line) for line in lines]
         elif (boxes := self.box_path(list(lines[0]))) is not None:
@@ -91,7 +98,7 @@ class WaterbirdsConfig(AnnotatedImageConfig):
 
 def index(line: dict[str, str], column: str, names: Sequence[str], item: str) -> int:
     """The number in a column: an index into names."""
-    value = line[column]
+    value = plain_id(line[column])
     if value not in map(str, range(len(names))):
         allowed = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
         raise InvalidAnnotation(f"unknown {column}", item, f"{column} is {value!r}; allowed: {allowed}.")
@@ -121,20 +128,20 @@ def read_mask(path: str, size: tuple[int, int], item: str) -> np.ndarray:
     """(height, width) booleans: where the object is."""
     if not os.path.isfile(path):
         raise InvalidAnnotation("label without mask", item, f"there is no mask {path or 'in column mask_filename'}.")
-    if verify_image(path) != size:
-        message = f"mask {path} is {verify_image(path)}, the image {size} (width, height)."
+    picture = open_picture(path)
+    if picture.size != size:
+        message = f"mask {path} is {picture.size}, the image {size} (width, height)."
         raise InvalidAnnotation("size of mask and image differ", item, message)
-    with Image.open(path) as image:
-        mask = np.asarray(image.convert("L")) >= INSIDE
+    mask = grey_levels(picture, path) >= INSIDE
     if not mask.any():
-        raise InvalidAnnotation("empty mask", item, f"mask {path} holds no pixel of {INSIDE} or more.")
-    return mask
+        raise InvalidAnnotation("empty mask", item, f"mask {path} holds no pixel of 128 (of 255) or more.")
+    return np.asarray(mask)
 
 
 class Waterbirds(AnnotatedImageBuilder):
     """Objects on places, with group = 2 * y + place."""
 
-    VERSION = datasets.Version("1.0.0")
+    VERSION = datasets.Version("1.1.0")  # 1.0.0 left out boxes that leave the image
     BUILDER_CONFIG_CLASS = WaterbirdsConfig
 
     def _info(self) -> datasets.DatasetInfo:
@@ -163,13 +170,10 @@ class Waterbirds(AnnotatedImageBuilder):
         for line in lines:
             columns = line.columns
             item = f"{path}, line {line.number} (img_id {columns['img_id']})"
-            try:
-                split, record = self._record(line, item)
-                if record["image_id"] in seen:
-                    raise InvalidAnnotation("image id twice", item, "an earlier line has the same img_id.")
-            except InvalidAnnotation as error:
-                self.problem(error)
+            found = self.read(item, lambda line, item=item: self._record(line, item, seen), line)
+            if found is None:
                 continue
+            split, record = found
             seen.add(record["image_id"])
             rows = records.setdefault(split, [])
             if split == "validation" and self.config.validation == "matched" and record["y"] != record["place"]:
@@ -184,15 +188,17 @@ class Waterbirds(AnnotatedImageBuilder):
             rows.append(record)
         return {split: records[split] for split in SPLITS if split in records}
 
-    def _record(self, line: Line, item: str) -> tuple[str, dict[str, Any]]:
-        """The split of a line, and the record of its row without box and mask."""
+    def _record(self, line: Line, item: str, seen: set[str]) -> tuple[str, dict[str, Any]]:
+        """The split of a line, and the record of its row without box and mask; ``seen`` are the ids of earlier lines."""
         columns = line.columns
         if line.fault:
             raise InvalidAnnotation("line with too few or too many fields", item, line.fault)
         if not columns["img_id"] or not columns["img_filename"]:
             raise InvalidAnnotation("line without img_id or img_filename", item, f"got {columns}.")
+        if columns["img_id"] in seen:
+            raise InvalidAnnotation("image id twice", item, "an earlier line has the same img_id.")
         y, place = (index(columns, *pair, item) for pair in (("y", self.config.names), ("place", self.config.places)))
-        image = self.config.path(columns["img_filename"])
+        image = self.config.image_path(columns["img_filename"])
         record = {"image_id": columns["img_id"], "image": image, "y": y, "place": place, "item": item}
         return SPLITS[index(columns, "split", SPLITS, item)], record
 
@@ -203,8 +209,9 @@ class Waterbirds(AnnotatedImageBuilder):
             return None
         boxes: dict[str, list[str]] = {}
         for number, fields in read_box_lines(path):
-            if len(fields) == 5 and fields[0] not in boxes:
-                boxes[fields[0]] = fields[1:]
+            number_or_text = plain_id(fields[0])
+            if len(fields) == 5 and number_or_text not in boxes:
+                boxes[number_or_text] = fields[1:]
                 continue
             message = f"got {' '.join(fields)!r}; allowed: id x y width height, each id once."
             self.problem(InvalidAnnotation("malformed line of the box file", f"{path}, line {number}", message))
@@ -212,10 +219,9 @@ class Waterbirds(AnnotatedImageBuilder):
 
     def _generate_examples(self, records: list[tuple[Any, ...]]) -> Iterator[tuple[str, dict[str, Any]]]:
         for record in (record for shard in records for record in shard):
-            try:
-                yield record["image_id"], self._row(record)
-            except InvalidAnnotation as error:
-                self.problem(error)
+            row = self.read(record["item"], self._row, record)
+            if row is not None:
+                yield record["image_id"], row
 
     def _row(self, record: dict[str, Any]) -> dict[str, Any]:
         if not os.path.isfile(record["image"]):
@@ -251,11 +257,10 @@ class Waterbirds(AnnotatedImageBuilder):
             return [float(edge) for edge in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)], mask
         x, y, right, bottom = numbers(record.get("corners", record.get("corner_and_size")), item)
         box = [x, y, right, bottom] if "corners" in record else [x, y, x + right, y + bottom]
-        limits = (*size, *size)
-        if all(-ROUNDING < value < limit + ROUNDING for value, limit in zip(box, limits, strict=True)):
-            clipped = [min(max(value, 0.0), float(limit)) for value, limit in zip(box, limits, strict=True)]
-            if clipped != box:
-                self.count("box less than a pixel outside the image, clipped", item)
-            box = clipped
-        check_box(box, *size, item, " CUB's boxes are x, y, width, height; those of metadata.csv are corners.")
+        check_boxes([box], size, item, record["image"])
+        box, cut = clipped_box(
+            box, size, item, " CUB's boxes are x, y, width, height; those of metadata.csv are corners."
+        )
+        if cut:
+            self.count(cut, item)
         return box, box_mask(box, size)

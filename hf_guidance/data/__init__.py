@@ -9,10 +9,12 @@ from hf_guidance.data.boxes import (
     resize_boxes,
 )
 from hf_guidance.data.builder_base import (
+    RECORD_ERRORS,
     AnnotatedImageBuilder,
     AnnotatedImageConfig,
     InvalidAnnotation,
     Report,
+    id_text,
     read_json,
     read_text,
     shards,
@@ -20,9 +22,11 @@ from hf_guidance.data.builder_base import (
 from hf_guidance.data.builders import dataset_builder, known_datasets
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.default_collator import default_collator
+from hf_guidance.data.explained_rows_collator import ExplainedRowsCollator
 from hf_guidance.data.export import export_dataset
 from hf_guidance.data.images.augmentation import RandomCropAndFlip
 from hf_guidance.data.images.collator import GuidanceCollator
+from hf_guidance.data.images.joint_transform import JointTransform
 from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, normalize_answer, soft_score
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split, id_sizes, prior_groups
@@ -30,12 +34,15 @@ from hf_guidance.data.questions.regions import RegionFeatures, checked_objects
 from hf_guidance.data.splits import load_splits
 
 __all__ = [
+    "RECORD_ERRORS",
     "AnnotatedImageBuilder",
     "AnnotatedImageConfig",
     "AnswerVocabulary",
     "Coverage",
+    "ExplainedRowsCollator",
     "GuidanceCollator",
     "InvalidAnnotation",
+    "JointTransform",
     "PriorShift",
     "QuestionCollator",
     "RandomCropAndFlip",
@@ -54,6 +61,7 @@ __all__ = [
     "dilate_boxes",
     "export_dataset",
     "id_sizes",
+    "id_text",
     "known_datasets",
     "load_splits",
     "normalize_answer",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -189,12 +190,9 @@ def _double(values: Any) -> Tensor:
 
 def _relative_boxes(boxes: Tensor | Sequence[Sequence[float]], name: str) -> Tensor:
     # An array or tensor keeps its dtype; half precision, which cannot hold every size of an image, becomes float32.
-    boxes = torch.tensor(boxes) if hasattr(boxes, "__array__") and not isinstance(boxes, Tensor) else boxes
-    boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32)) if isinstance(boxes, Tensor) else _double(boxes)
-    if boxes.numel() == 0:
-        boxes = boxes.reshape(0, 4)
-    if boxes.dim() != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"{name} have shape {tuple(boxes.shape)}; give (n, 4) as xmin, ymin, xmax, ymax in [0, 1].")
+    listed = not isinstance(boxes, Tensor) and not hasattr(boxes, "__array__")
+    boxes = _four_columns(boxes, torch.float64 if listed else None, name, "xmin, ymin, xmax, ymax in [0, 1]")
+    boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
     # Written so that NaN is refused too.
     right = (boxes >= 0).all(1) & (boxes <= 1).all(1) & (boxes[:, :2] <= boxes[:, 2:]).all(1)
     if not right.all():
@@ -207,13 +205,30 @@ def _relative_boxes(boxes: Tensor | Sequence[Sequence[float]], name: str) -> Ten
 
 
 def _checked_boxes(boxes: Tensor | Sequence[Sequence[float]], height: int, width: int) -> Tensor:
-    boxes = torch.as_tensor(boxes)
-    if boxes.numel() == 0:
-        boxes = boxes.reshape(0, 4)
-    if boxes.dim() != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"boxes have shape {tuple(boxes.shape)}; expected (n, 4) as xmin, ymin, xmax, ymax in pixels.")
+    boxes = _four_columns(boxes, None, "boxes", "xmin, ymin, xmax, ymax in pixels")
     if height < 1 or width < 1:
         raise ValueError(f"the size {height}x{width} is not positive; give the image's height and width in pixels.")
     if boxes.is_floating_point() and not torch.isfinite(boxes).all():
         raise ValueError("boxes hold NaN or infinity; correct or drop those rows.")
     return boxes
+
+
+def _four_columns(boxes: Any, dtype: torch.dtype | None, name: str, meaning: str) -> Tensor:
+    expected = f"expected (n, 4) as {meaning}"
+    try:
+        if hasattr(boxes, "__array__") and not isinstance(boxes, Tensor):
+            array = np.asarray(boxes)
+            boxes = array.astype(array.dtype.newbyteorder("="))  # torch takes no other order of bytes
+        # A copy, so that arrays that cannot be written to are taken without a warning.
+        tensor = boxes if isinstance(boxes, Tensor) else torch.tensor(boxes, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} are no array of numbers ({error}); {expected}, every box with four numbers."
+        ) from None
+    if tensor.dtype == torch.bool or tensor.is_complex():
+        raise ValueError(f"{name} hold {tensor.dtype}, not real numbers; {expected}.")
+    if tensor.shape == (0,):  # an empty list
+        tensor = tensor.reshape(0, 4)
+    if tensor.dim() != 2 or tensor.shape[1] != 4:
+        raise ValueError(f"{name} have shape {tuple(tensor.shape)}; {expected}.")
+    return tensor

@@ -3,20 +3,32 @@
 import hashlib
 import json
 import logging
+import numbers
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import datasets
 from datasets.exceptions import DatasetGenerationError
 
+from hf_guidance.common.processes import forks_end_with_this_process
+
 __all__ = [
-    "AnnotatedImageBuilder", "AnnotatedImageConfig", "InvalidAnnotation", "Report", "read_json", "read_text", "shards",
+    "RECORD_ERRORS", "AnnotatedImageBuilder", "AnnotatedImageConfig", "InvalidAnnotation", "Report", "id_text", "read_json",
+    "read_text", "shards",
 ]  # fmt: skip
 
+RECORD_ERRORS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What reading a raw record raises where the record has another form: a missing field, a list for a dict, a text for a
+number. All else (OSError, MemoryError, NameError, AssertionError, RuntimeError, ...) is a fault of the machine or of the
+program: it is never skipped."""
 _REPORT = "report.json"
+_SHOWN = 160  # characters of a malformed record that the error quotes
+_Record = TypeVar("_Record")
+_Read = TypeVar("_Read")
 _logger = logging.getLogger(__name__)
 
 
@@ -31,6 +43,24 @@ class InvalidAnnotation(ValueError):
         return f"{self.item}: {self.message} Fix it, or pass invalid='skip' to leave it out and count it."
 
 
+def id_text(value: Any) -> str:
+    """The text of an id, so that ids name the same thing whether a file has them as text or as number: 3, 3.0 and "3" are "3".
+
+    Args:
+        value: Text, which is kept but for blanks around it (so "03" is not "3"), or a whole number, of NumPy or torch too.
+
+    Raises:
+        ValueError: Anything else: a fraction, a truth value, None, an empty text, a list.
+    """
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
+    text = value.strip() if isinstance(value, str) else ""
+    whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value // 1
+    if not text and not whole:
+        raise ValueError(f"the id {value!r:.60} is neither text nor a whole number.")
+    return text or str(int(value))
+
+
 def read_text(path: str) -> str:
     """The text of a file, without the byte order mark of some editors; a `ValueError` where it is not UTF-8."""
     with open(path, "rb") as file:
@@ -41,13 +71,26 @@ def read_text(path: str) -> str:
         raise ValueError(f"{path}: this is not UTF-8 ({error}). Save it as UTF-8.") from None
 
 
-def read_json(path: str) -> Any:
-    """The content of a JSON file; a `ValueError` where it is not well-formed."""
+def read_json(path: str, unique_keys: bool = False) -> Any:
+    """The content of a JSON file; a `ValueError` where it is not well-formed.
+
+    Args:
+        path: The file, in UTF-8, UTF-16 or UTF-32, with or without byte order mark.
+        unique_keys: Refuse an object with a key twice, of which JSON keeps the last: for files whose keys are ids.
+    """
     try:
         with open(path, "rb") as file:
-            return json.loads(file.read())
+            return json.loads(file.read(), object_pairs_hook=_unique if unique_keys else None)
     except ValueError as error:
         raise ValueError(f"{path}: this is not well-formed JSON ({error}). Write the file again.") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice!r} is there twice")
+    return content
 
 
 class Report:
@@ -120,7 +163,8 @@ class AnnotatedImageConfig(datasets.BuilderConfig):  # type: ignore[misc]
 class AnnotatedImageBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[misc]
     """A builder that counts what it leaves out or repairs, in one process or several, and keeps the count in the cache.
 
-    Subclasses yield rows, call `problem` with each `InvalidAnnotation`, and `count` what they repair.
+    Subclasses yield rows, read every record by `read`, and `count` what they repair. Where a bad part of a record leaves the
+    rest of it usable, they catch its `InvalidAnnotation` themselves and hand it to `problem`.
     """
 
     BUILDER_CONFIG_CLASS = AnnotatedImageConfig
@@ -144,6 +188,37 @@ class AnnotatedImageBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[mis
             raise error
         self.count(error.reason, error.item)
 
+    def read(self, item: str, make: Callable[[_Record], _Read], record: _Record) -> _Read | None:
+        """What ``make(record)`` returns; None where the record is bad, which is raised, or with invalid="skip" counted.
+
+        Bad is an `InvalidAnnotation`, counted under its own reason and item, and whatever else of `RECORD_ERRORS` comes up,
+        counted as "malformed record" with the kind of error. The first of each kind is logged with its traceback, so that
+        a mistake in a builder does not pass for bad data.
+
+        Args:
+            item: Names the record: its file and its place or id there.
+            make: Reads the record; never returns None.
+            record: The raw record, which the error quotes.
+        """
+        try:
+            return make(record)
+        except InvalidAnnotation as error:
+            self.problem(error)
+        except RECORD_ERRORS as error:
+            self._malformed(item, record, error)
+        return None
+
+    def _malformed(self, item: str, record: Any, error: Exception) -> None:
+        kind = type(error).__name__
+        reason = f"malformed record ({kind})"
+        said = f"it has no {error.args[0]!r}" if isinstance(error, KeyError) and error.args else f"{kind}: {error}"
+        wrong = InvalidAnnotation(reason, item, f"the record cannot be read ({said}); it is {record!r:.{_SHOWN}}.")
+        if self.config.invalid == "raise":
+            raise wrong from error
+        if reason not in self._counted.items:
+            _logger.warning("%s left out: %s", self.name, wrong, exc_info=error)
+        self.problem(wrong)
+
     def count(self, reason: str, item: str) -> None:
         """Count an item; while streaming, the first one of each reason is logged at once."""
         if self._counted.add(reason, item) and not self._preparing:
@@ -163,7 +238,8 @@ class AnnotatedImageBuilder(datasets.GeneratorBasedBuilder):  # type: ignore[mis
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
         self._counted, self._preparing = Report(), True
         try:
-            super()._download_and_prepare(*args, **kwargs)
+            with forks_end_with_this_process():  # those of num_proc
+                super()._download_and_prepare(*args, **kwargs)
         finally:
             self._preparing = False
         files = self._fs.ls(self._output_dir, detail=False)

@@ -32,6 +32,14 @@ class RowCollator:
         """Collate rows of a dataset into the batch that a guided step reads."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(rows).")
 
+    def check_rows(self, rows: Any, name: str) -> None:
+        """Called by the trainer with each data set that it is given: raise a ValueError that names what cannot be collated.
+
+        Args:
+            rows: The data set.
+            name: What the trainer calls it, for the error.
+        """
+
     def for_evaluation(self) -> Self:
         """The collator for evaluation: annotations unchanged, neither moved, shuffled, dilated nor augmented."""
         return self

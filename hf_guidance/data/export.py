@@ -11,6 +11,7 @@ import datasets
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from hf_guidance.common.processes import forks_end_with_this_process
 from hf_guidance.common.whole_file import whole_folder
 
 
@@ -31,7 +32,7 @@ def export_dataset(
         builder: any builder; it need not be prepared, and is not changed.
         folder: where to write.
         overwrite: replace a folder that is not empty.
-        num_proc: number of processes.
+        num_proc: number of processes; they end with this one, however it ends.
         max_shard_size: size of one Parquet file before compression.
 
     Returns:
@@ -47,7 +48,7 @@ def export_dataset(
     target = Path(folder).expanduser().absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())) and not overwrite:
         raise ValueError(f"folder: {target} is not empty; pass overwrite=True or another folder.")
-    with whole_folder(target) as draft:
+    with whole_folder(target) as draft, forks_end_with_this_process():
         writer = deepcopy(builder)  # a copy, because preparing changes where a builder looks for its data
         raw = draft.parent / "raw"
         writer.download_and_prepare(str(raw), file_format="parquet", num_proc=num_proc, max_shard_size=max_shard_size)

@@ -14,7 +14,8 @@ import numpy as np
 def safe_load(path: str | os.PathLike[str]) -> Any:
     """Read a pickle file of plain data, as data sets use for id maps.
 
-    Reading a pickle can call any function. Here only the functions that rebuild bytes, numpy scalars and arrays can be called.
+    Reading a pickle can call any function. Here only those that rebuild plain containers, bytes, numpy
+    scalars and arrays can be called. An OrderedDict or defaultdict is read as a dict.
 
     Args:
         path: The file. Pickles of Python 2 are read as Latin-1.
@@ -78,7 +79,23 @@ def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: str) -> Any:
     return np.ndarray(shape, dtype, bytes(buffer), order="F" if order == "F" else "C")
 
 
+def _ordered(pairs: Any = ()) -> dict[Any, Any]:
+    return dict(pairs)
+
+
+def _with_default(*_: Any) -> dict[Any, Any]:
+    return {}  # the entries follow; what a missing key would give is code, and left out
+
+
+# Containers that pickles name by their constructors: by which, depends on the protocol.
+_CONTAINERS: dict[str, Any] = {
+    "set": set, "frozenset": frozenset, "bytes": bytes, "bytearray": bytearray, "list": list, "dict": dict, "int": int,
+    "long": int, "float": float, "str": str,
+}  # fmt: skip
 _ALLOWED: dict[tuple[str, str], Any] = {
+    **{(module, name): kind for module in ("builtins", "__builtin__") for name, kind in _CONTAINERS.items()},
+    ("collections", "OrderedDict"): _ordered,
+    ("collections", "defaultdict"): _with_default,
     ("numpy", "dtype"): _dtype,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,

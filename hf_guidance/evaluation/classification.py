@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score
+
+from hf_guidance.common.checks import check_choice
+from hf_guidance.data.images.labels import PROBLEM_TYPES
+from hf_guidance.evaluation.metric_modules import metric_path
 
 
 def micro_scores(
@@ -135,7 +140,9 @@ def best_threshold(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     return float((best.min() + best.max()) / 2)
 
 
-def classification_metrics(problem_type: str) -> Callable[[Any], dict[str, float]]:
+def classification_metrics(
+    problem_type: str, group: str | None = None, train_group_counts: Mapping[Any, float] | None = None
+) -> ClassificationMetrics:
     """Make a ``compute_metrics``: accuracy for single-label tasks, micro-F1 and mAP for multi-label tasks.
 
     mAP is NaN where no image has a label, so that evaluating such a split does not end training.
@@ -143,16 +150,74 @@ def classification_metrics(problem_type: str) -> Callable[[Any], dict[str, float
 
     Args:
         problem_type: "single_label_classification" or "multi_label_classification".
-    """
+        group: Column of the evaluated rows with the subgroup of each, numbers or text, for single-label tasks: adds
+            "worst_group_accuracy" and "mean_group_accuracy". GuidedTrainer hands the column over.
+        train_group_counts: ``{group: training rows}``; adds "adjusted_accuracy", the groups weighted by it.
 
-    def compute(prediction: Any) -> dict[str, float]:
+    Raises:
+        ValueError: Unknown problem type; ``group`` with a multi-label task; ``train_group_counts`` without ``group``. On call,
+            the column was not handed over.
+
+    Example:
+        >>> args = GuidanceArguments(..., eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True,
+        ...                          metric_for_best_model="eval_worst_group_accuracy")
+        >>> metrics = classification_metrics("single_label_classification", group="group")
+        >>> trainer = GuidedTrainer(model, args, compute_metrics=metrics, ...)
+    """
+    return ClassificationMetrics(problem_type, group, train_group_counts)
+
+
+@dataclass(frozen=True)
+class ClassificationMetrics:
+    """A ``compute_metrics``; see ``classification_metrics``."""
+
+    problem_type: str
+    group: str | None = None
+    train_group_counts: Mapping[Any, float] | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("problem_type", self.problem_type, PROBLEM_TYPES)
+        if self.group is not None and self.problem_type != "single_label_classification":
+            raise ValueError(
+                f"group={self.group!r} with {self.problem_type}: group accuracy needs one label per image; leave group out, or "
+                "compute the groups' F1 in a function of your own, which include_for_metrics=[...] gives any column."
+            )
+        if self.group is None and self.train_group_counts is not None:
+            raise ValueError("train_group_counts weights groups; name their column too, for example group='group'.")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the evaluated rows that are read; GuidedTrainer hands them over."""
+        return () if self.group is None else (self.group,)
+
+    def __call__(self, prediction: Any) -> dict[str, float]:
+        """Metrics of an EvalPrediction."""
         logits, labels = prediction.predictions, prediction.label_ids
-        if problem_type == "single_label_classification":
-            return {"accuracy": float((logits.argmax(-1) == labels).mean())}
+        if self.problem_type == "single_label_classification":
+            predicted = logits.argmax(-1)
+            return {"accuracy": float((predicted == labels).mean())} | self._of_groups(prediction, predicted)
         found = mean_average_precision(logits, labels) if np.any(labels) else float("nan")
         return {"f1": micro_f1(logits, labels), "map": found}
 
-    return compute
+    def _of_groups(self, prediction: Any, predicted: npt.NDArray[Any]) -> dict[str, float]:
+        if self.group is None:
+            return {}
+        inputs = getattr(prediction, "inputs", None)
+        if not isinstance(inputs, Mapping) or self.group not in inputs:
+            raise ValueError(
+                f"the column {self.group!r} was not handed over: prediction.inputs is a {type(inputs).__name__}. GuidedTrainer "
+                "hands it over with this object as compute_metrics; inside a function of your own, set "
+                f"include_for_metrics=[{self.group!r}]."
+            )
+        import evaluate  # imported here: it takes seconds, and only groups need it
+
+        metric = evaluate.load(metric_path("group_accuracy"), keep_in_memory=True)
+        counts = self.train_group_counts
+        found = metric.compute(
+            predictions=predicted, references=prediction.label_ids, groups=inputs[self.group], train_group_counts=counts
+        )
+        names = ("worst_group_accuracy", "mean_group_accuracy", *([] if counts is None else ["adjusted_accuracy"]))
+        return {name: float(found[name]) for name in names}
 
 
 def _checked(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:

@@ -14,7 +14,7 @@ from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, RANDOM_IMPORTANCE, R
 from hf_guidance.evaluation.metric_modules import metric_path
 from hf_guidance.families import Family
 from hf_guidance.forward import Forward
-from hf_guidance.forward.maps import resize_maps
+from hf_guidance.forward.maps import onto_image
 from hf_guidance.guidance import Guidance
 from hf_guidance.views import Needs
 
@@ -99,7 +99,8 @@ class Grounding:
         importance = forward.importance(self.importance)
         maps = forward.attribution(self.attribution)
         if maps.dim() > 2:
-            maps = resize_maps(maps, (importance.shape[-2], importance.shape[-1]))
+            size = (importance.shape[-2], importance.shape[-1])
+            maps = onto_image(maps, size, forward.seen(tuple(maps.shape[-2:])))
         real = forward.real_places(tuple(maps.shape[1:]))
         places = [slice(None)] * forward.images if real is None else list(real.cpu().numpy())
         pairs = zip(forward.row, maps.detach().cpu().numpy(), importance.cpu().numpy(), strict=True)

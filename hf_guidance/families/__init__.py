@@ -1,33 +1,44 @@
-"""Families: one file per architecture. A new architecture needs a file with MODEL_TYPES and build(model), and a line here."""
+"""Families: what the library must know of an architecture.
+
+The layers of an image classifier are found by its structure (``structure/``). An architecture of which more is known, or
+that takes other inputs, has a file with MODEL_TYPES and build(model), and a line here.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from hf_guidance.families import bcos_resnet, convnext, lxmert, resnet, swin, timm, updn, vit, xdnn_resnet
 from hf_guidance.families.family import Family, FullCall
+from hf_guidance.families.layout import Layout
 from hf_guidance.families.region_family import RegionFamily
+from hf_guidance.families.structure.image_classifiers import structured, takes_pixels
 
-__all__ = ["ARCHITECTURES", "Family", "FullCall", "RegionFamily", "family_of"]
+__all__ = ["ARCHITECTURES", "Family", "FullCall", "Layout", "RegionFamily", "family_of"]
 
 ARCHITECTURES = (resnet, convnext, vit, swin, timm, updn, lxmert, xdnn_resnet, bcos_resnet)
 
 
 def family_of(model: Any) -> Family:
-    """Find the family of a model by its ``config.model_type``.
+    """Find the family of a model by its ``config.model_type``, or by its structure if that is of another type.
 
     Args:
-        model: A transformers model, or a wrapper with the model at ``.module``.
+        model: A model of transformers, or another that takes ``pixel_values``, or a wrapper with the model at ``.module``.
 
     Raises:
-        ValueError: No family is for this model type; the message names the known ones.
+        ValueError: The model is of no known type and takes no images; the message names the known types. The layers of a
+            model of another type are found when one is read, which raises ValueError, too, if there are none.
     """
     model = getattr(model, "module", model)
     model_type = getattr(getattr(model, "config", None), "model_type", None)
     for architecture in ARCHITECTURES:
         if model_type in architecture.MODEL_TYPES:
-            family: Family = architecture.build(model)
-            return family
+            with suppress(AttributeError):  # a model of this type with another head than that for classification
+                family: Family = architecture.build(model)
+                return family
+    if takes_pixels(model):
+        return structured(model)
     known = sorted(name for architecture in ARCHITECTURES for name in architecture.MODEL_TYPES)
     raise ValueError(
         f"model type {model_type!r} ({type(model).__name__}) has no family; known are {known}. For another model pass "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hf_guidance.families.family import Family
+from hf_guidance.families.layout import Layout
 from hf_guidance.families.stages import spread
 
 MODEL_TYPES = ("bcos_resnet",)
@@ -16,4 +17,5 @@ def build(model: Any) -> Family:
     ``biases`` stays None: because of the 1e-6 in the lengths of patches, the operations are not exactly positively homogeneous.
     """
     stages = [f"stages.{i}" for i in range(len(model.stages))]
-    return Family(layers=spread(stages), class_map="classifier")
+    layouts = dict.fromkeys([*stages, "classifier"], Layout())
+    return Family(layers=spread(stages), layouts=layouts, class_map="classifier")

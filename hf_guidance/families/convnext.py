@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hf_guidance.families.family import Family
+from hf_guidance.families.layout import Layout
 from hf_guidance.families.stages import spread
 
 MODEL_TYPES = ("convnext", "convnextv2")
@@ -20,4 +21,8 @@ def build(model: Any) -> Family:
     base = model.config.model_type
     last = len(getattr(model, base).encoder.stages) - 1
     normed = [f"{base}.encoder.stages.{i}.downsampling_layer.0" for i in range(1, last + 1)]
-    return Family(layers=spread([*normed, f"{base}.encoder.stages.{last}"]))
+    paths = [*normed, f"{base}.encoder.stages.{last}"]
+    # The LayerNorm comes before the convolution that makes patches of twice the side.
+    side = model.config.patch_size
+    layouts = {path: Layout(patch=(side * 2**i, side * 2**i)) for i, path in enumerate(paths)}
+    return Family(layers=spread(paths), layouts=layouts)

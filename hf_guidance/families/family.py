@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hf_guidance.families.grid import tokens_to_grid
+from hf_guidance.families.layout import Layout
+from hf_guidance.families.structure.places import places_of
 from hf_guidance.views.layers import choices, is_class_map
 
 
@@ -36,9 +38,13 @@ class Family:
         features: Name of the input that attributions at layer "input" explain.
         inputs: Batch columns that the model's forward takes.
         logits: Name of the output that holds the logits.
-        channel_axis: 1 for (images, channels, height, width); -1 if layers put channels last, in tokens
-            (images, tokens, channels) or maps (images, height, width, channels).
-        prefix_tokens: Leading tokens without a place in the image.
+        channel_axis: Of every layer that ``layouts`` does not name; see Layout.
+        prefix_tokens: Likewise.
+        patch: Likewise.
+        layouts: Module path -> how its output maps to places. None if the three fields above hold for all layers, as in a
+            family by hand. With a mapping, the layout of a module that it does not name is found by changing parts of an
+            input (``location.py``), or refused.
+        arguments: Further arguments of every call of the model, such as ``{"interpolate_pos_encoding": True}``.
         pooled_linear: Path of the head, if it is a Linear layer on the plain spatial mean of the layer "final". The gradient
             there is then a row of the head's weight matrix (CAM, arXiv 1512.04150). None for other heads.
         places: Batch column (images, *space) that is zero where a place is padding; None if no place is padding.
@@ -57,6 +63,9 @@ class Family:
     logits: str = "logits"
     channel_axis: int = 1
     prefix_tokens: int = 0
+    patch: tuple[int, int] | None = None
+    layouts: Mapping[str, Layout] | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     pooled_linear: str | None = None
     places: str | None = None
     shared: tuple[str, ...] = ()
@@ -80,12 +89,38 @@ class Family:
         if layer in self.layers:
             return self.layers[layer]
         names = [name for name, _ in model.named_modules() if name]
-        if layer in names:
+        # PEFT's wrapper finds the modules of the model inside by their own paths, but lists them with a prefix.
+        if layer in names or f"base_model.model.{layer}" in names:
             return layer
         close = difflib.get_close_matches(layer, names, n=5, cutoff=0.4)
         raise ValueError(
             f"layer={layer!r} is neither one of {choices(self.layers)} nor a module of {type(model).__name__}"
             + (f"; the nearest module paths are {close}." if close else "; list them with model.named_modules().")
+        )
+
+    def layout(self, path: str, model: nn.Module) -> Layout:
+        """How the output of a module maps to places.
+
+        Args:
+            path: Module path, as ``path`` gives it.
+            model: The unwrapped model.
+
+        Raises:
+            ValueError: It is not known and cannot be found; the message says why, and the way out.
+        """
+        if self.layouts is None:
+            return Layout(self.channel_axis, self.prefix_tokens, self.patch)
+        return self.layouts[path] if path in self.layouts else places_of(model).layout(path)
+
+    def of_layer(self, path: str, model: nn.Module) -> Family:
+        """This family with the layout of one module in the fields ``channel_axis``, ``prefix_tokens`` and ``patch``.
+
+        Raises:
+            ValueError: As ``layout``.
+        """
+        found = self.layout(path, model)
+        return replace(
+            self, channel_axis=found.channel_axis, prefix_tokens=found.prefix_tokens, patch=found.patch, layouts=None
         )
 
     def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullCall) -> Any:
@@ -166,7 +201,7 @@ class Family:
         if activation.dim() == 2:
             return activation
         if activation.dim() == 3 and image_size is not None:
-            return tokens_to_grid(activation, self.prefix_tokens, image_size)
+            return tokens_to_grid(activation, self.prefix_tokens, image_size, self.patch)
         if activation.dim() == 4:
             return activation if self.channel_axis == 1 else activation.movedim(-1, 1)
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from hf_guidance.families.family import Family
+from hf_guidance.families.layout import Layout
 from hf_guidance.families.stages import plain_linear, spread
 
 MODEL_TYPES = ("resnet",)
@@ -17,4 +18,6 @@ def build(model: Any) -> Family:
     stages = [f"resnet.encoder.stages.{i}" for i in range(len(model.resnet.encoder.stages))]
     head = model.classifier
     plain = type(head) is nn.Sequential and len(head) == 2 and type(head[0]) is nn.Flatten and plain_linear(head[1])
-    return Family(layers=spread(stages), pooled_linear="classifier.1" if plain else None)
+    return Family(
+        layers=spread(stages), layouts=dict.fromkeys(stages, Layout()), pooled_linear="classifier.1" if plain else None
+    )

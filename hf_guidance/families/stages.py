@@ -1,8 +1,8 @@
-"""Symbolic layers from a model's stages or blocks, and whether a head is a plain Linear."""
+"""What families read off a model: symbolic layers from stages or blocks, whether a head is a plain Linear, sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -27,6 +27,15 @@ def spread(paths: Sequence[str]) -> dict[str, str]:
     positions = [round(len(paths) * (i + 1) / count) - 1 for i in range(count)]
     names = [*(f"mid{i + 1}" for i in range(count - 1)), FINAL]
     return {name: paths[position] for name, position in zip(names, positions, strict=True)}
+
+
+def pair(size: Any) -> tuple[int, int]:
+    """(height, width) of a size in a configuration: one number, a pair, or a mapping with "height" and "width"."""
+    if isinstance(size, Mapping):
+        side = size.get("shortest_edge")
+        size = (size.get("height", side), size.get("width", side))
+    height, width = (size, size) if isinstance(size, int | float) else (size[0], size[-1])
+    return int(height), int(width)
 
 
 def plain_linear(head: Any) -> bool:

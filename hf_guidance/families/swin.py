@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hf_guidance.families.family import Family
-from hf_guidance.families.stages import plain_linear, spread
+from hf_guidance.families.layout import Layout
+from hf_guidance.families.stages import pair, plain_linear, spread
 
 MODEL_TYPES = ("swin",)
 
@@ -15,4 +16,7 @@ def build(model: Any) -> Family:
     stages = model.swin.encoder.layers
     paths = [f"swin.encoder.layers.{i}.blocks.{len(s.blocks) - 1}.layernorm_before" for i, s in enumerate(stages)]
     head = "classifier" if plain_linear(model.classifier) else None
-    return Family(layers=spread([*paths[:-1], "swin.layernorm"]), channel_axis=-1, pooled_linear=head)
+    paths[-1] = "swin.layernorm"
+    height, width = pair(model.config.patch_size)
+    layouts = {path: Layout(-1, patch=(height * 2**i, width * 2**i)) for i, path in enumerate(paths)}
+    return Family(layers=spread(paths), channel_axis=-1, layouts=layouts, pooled_linear=head)

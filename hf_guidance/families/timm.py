@@ -8,51 +8,55 @@ from typing import Any
 from torch import nn
 
 from hf_guidance.families.family import Family
-from hf_guidance.families.stages import plain_linear, spread
+from hf_guidance.families.layout import Layout
+from hf_guidance.families.stages import pair, plain_linear, spread
+from hf_guidance.families.structure.image_classifiers import structured
 
 MODEL_TYPES = ("timm_wrapper",)
 
 
 def build(model: Any) -> Family:
-    """Read the layers off the timm model: transformers by blocks, window transformers and CNNs by stages.
+    """The layers that the kind of net suggests, if they have places, else those that are found (``structure/``).
 
-    Raises:
-        ValueError: The timm model has neither blocks nor a list of stages.
+    Kinds are transformers by blocks, window transformers by stages, and CNNs by ``feature_info``. Only for ResNet and Swin
+    themselves is it known that the head is a Linear layer on the mean.
     """
     net = model.timm_model
-    if hasattr(net, "blocks") and hasattr(net, "num_prefix_tokens"):
-        return _tokens(net)
-    if getattr(net, "output_fmt", None) == "NHWC" and hasattr(net, "layers"):
-        return _windows(net)
-    return _stages(net)
+    if _has(net, "blocks") and hasattr(net, "num_prefix_tokens"):
+        # The output of the first LayerNorm of each block, for the reasons in families/vit.py.
+        return structured(model, [f"timm_model.blocks.{i}.norm1" for i in range(len(net.blocks))])
+    if type(net).__name__ == "SwinTransformer":
+        return _swin(net)
+    if type(net).__name__ == "ResNet":
+        return _resnet(net)
+    return structured(model, _stages(net))
 
 
-def _tokens(net: Any) -> Family:
-    # The output of the first LayerNorm of each block, for the reasons in families/vit.py.
-    blocks = [f"timm_model.blocks.{i}.norm1" for i in range(len(net.blocks))]
-    return Family(layers=spread(blocks), channel_axis=-1, prefix_tokens=net.num_prefix_tokens)
+def _has(module: Any, name: str) -> bool:
+    return isinstance(getattr(module, name, None), nn.Sequential | nn.ModuleList)
 
 
-def _windows(net: Any) -> Family:
+def _swin(net: Any) -> Family:
     paths = [f"timm_model.layers.{i}.blocks.{len(stage.blocks) - 1}.norm1" for i, stage in enumerate(net.layers)]
+    paths[-1] = "timm_model.norm"
     plain = _is_mean(net.head.global_pool) and net.head.drop.p == 0 and plain_linear(net.head.fc)
+    height, width = pair(net.patch_embed.patch_size)
+    layouts = {path: Layout(-1, patch=(height * 2**i, width * 2**i)) for i, path in enumerate(paths)}
     head = "timm_model.head.fc" if plain else None
-    return Family(layers=spread([*paths[:-1], "timm_model.norm"]), channel_axis=-1, pooled_linear=head)
+    return Family(layers=spread(paths), channel_axis=-1, layouts=layouts, pooled_linear=head)
 
 
-def _stages(net: Any) -> Family:
+def _resnet(net: Any) -> Family:
+    paths = _stages(net)
+    plain = _is_mean(net.global_pool) and not net.drop_rate and plain_linear(net.fc)
+    layouts = dict.fromkeys(paths, Layout())
+    return Family(layers=spread(paths), layouts=layouts, pooled_linear="timm_model.fc" if plain else None)
+
+
+def _stages(net: Any) -> list[str]:
     stems = ("act1", "bn1", "stem", "conv_stem")
-    stages = [info["module"] for info in getattr(net, "feature_info", []) if info["module"] not in stems]
-    if not stages:
-        raise ValueError(
-            f"timm's {type(net).__name__} lists no stages in feature_info; pass GuidedTrainer(family=Family(layers=...)) "
-            "with the module paths of this model."
-        )
-    stages = [_behind_norm(net, stage, following) for stage, following in pairwise([*stages, None])]
-    plain = type(net).__name__ == "ResNet" and _is_mean(net.global_pool) and not net.drop_rate and plain_linear(net.fc)
-    return Family(
-        layers=spread([f"timm_model.{stage}" for stage in stages]), pooled_linear="timm_model.fc" if plain else None
-    )
+    stages = [info["module"] for info in getattr(net, "feature_info", None) or [] if info["module"] not in stems]
+    return [f"timm_model.{_behind_norm(net, stage, following)}" for stage, following in pairwise([*stages, None])]
 
 
 def _behind_norm(net: Any, stage: str, following: str | None) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hf_guidance.families.family import Family
-from hf_guidance.families.stages import spread
+from hf_guidance.families.layout import Layout
+from hf_guidance.families.stages import pair, spread
 
 MODEL_TYPES = ("vit", "deit")
 
@@ -18,4 +19,11 @@ def build(model: Any) -> Family:
     """
     base = model.config.model_type
     blocks = [f"{base}.layers.{i}.layernorm_before" for i in range(len(getattr(model, base).layers))]
-    return Family(layers=spread(blocks), channel_axis=-1, prefix_tokens=2 if base == "deit" else 1)
+    layout = Layout(-1, 2 if base == "deit" else 1, pair(model.config.patch_size))
+    return Family(
+        layers=spread(blocks),
+        channel_axis=-1,
+        prefix_tokens=layout.prefix_tokens,
+        patch=layout.patch,
+        layouts=dict.fromkeys(blocks, layout),
+    )

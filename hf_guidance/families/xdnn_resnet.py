@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from hf_guidance.families.family import Family
+from hf_guidance.families.layout import Layout
 from hf_guidance.families.stages import plain_linear, spread
 from hf_guidance.models.xdnn_resnet.modeling import XDNNBlock, XDNNConvolution, XDNNStem
 
@@ -26,7 +27,8 @@ def build(model: Any) -> Family:
     """
     stages = [f"stages.{i}" for i in range(len(model.stages))]
     head = "classifier" if plain_linear(model.classifier) else None
-    return Family(layers=spread(stages), pooled_linear=head, biases=tuple(_biased(model)))
+    layouts = dict.fromkeys(stages, Layout())
+    return Family(layers=spread(stages), layouts=layouts, pooled_linear=head, biases=tuple(_biased(model)))
 
 
 def _biased(model: nn.Module) -> Iterator[str]:

@@ -15,6 +15,7 @@ from hf_guidance.families.family import FullCall, repeated
 from hf_guidance.forward.batch_norm import statistics_kept
 from hf_guidance.forward.capture import captured
 from hf_guidance.forward.groups import inverse_permutation
+from hf_guidance.forward.input_dtype import inputs_cast
 from hf_guidance.second_order import fast_double_backward
 from hf_guidance.views.layers import is_attention, is_input, is_module
 
@@ -46,6 +47,7 @@ class Edit:
         keep: (copies, images or 1, *space or ones) on the device of ``original``, bool or of its dtype.
         fill: Broadcasts against ``original``.
         space: (height, width) or (objects,) of the layer.
+        family: The family with the layout of the layer.
     """
 
     at: str
@@ -53,10 +55,11 @@ class Edit:
     keep: Tensor
     fill: Tensor
     space: tuple[int, ...]
+    family: Family
 
-    def copies(self, family: Family, keep: Tensor) -> Tensor:
+    def copies(self, keep: Tensor) -> Tensor:
         """Make the edited copies for some of the masks in ``keep``."""
-        return family.blend(self.original, keep, self.fill, first=is_input(self.at))
+        return self.family.blend(self.original, keep, self.fill, first=is_input(self.at))
 
     @property
     def hard(self) -> bool:
@@ -99,7 +102,7 @@ def call_full(
         inputs = inputs | family.attention_inputs
     shared = family.shared if share else ()
     quick = fast_double_backward(leaf) if differentiate and twice else nullcontext()
-    with captured(module, dict.fromkeys([*paths.values(), *shared])) as recorded, quick:
+    with captured(module, dict.fromkeys([*paths.values(), *shared])) as recorded, quick, inputs_cast(module):
         outputs = model(**inputs)
     raw = {layer: [recorded[path]] for layer, path in paths.items()}
     raw |= {layer: [inputs[family.features]] for layer in layers if is_input(layer)}
@@ -164,10 +167,10 @@ def call_edits(
     for parts in _cut(edits, total if max_rows is None else max(1, max_rows // images)):
         outputs = None
         if not layers and all(is_input(edit.at) and edit.hard for edit, _ in parts):
-            with statistics_kept(module):
+            with statistics_kept(module), inputs_cast(module):
                 outputs = family.call_hard(module, inputs, _masks(parts), parts[0][0].fill, full)
         if outputs is None:
-            copies = [edit.copies(family, keep) for edit, keep in parts]
+            copies = [edit.copies(keep) for edit, keep in parts]
             joined = torch.cat(copies) if len(copies) > 1 else copies[0]
             outputs, found = _call_copies(module, family, inputs, edits[0].at, joined, full, layers, twice=twice)
             for layer, tensor in found.items():
@@ -218,7 +221,8 @@ def _call_copies(
     if not is_input(at):
         edits[family.path(at, module)] = lambda output: copies
     quick = fast_double_backward(leaf) if layers and twice else nullcontext()
-    with captured(module, edits) as recorded, quick, statistics_kept(module), _checkpointing_off(module, at):
+    calling = captured(module, edits)
+    with calling as recorded, quick, statistics_kept(module), _checkpointing_off(module, at), inputs_cast(module):
         if is_input(at) and not edits:
             outputs = family.call(module, inputs, copies, full)
         else:

@@ -66,6 +66,7 @@ class Forward(BatchColumns):
         self.create_graph = torch.is_grad_enabled()
         self._module: nn.Module = getattr(model, "module", model)
         self._max_rows = max_rows
+        self._families: dict[str, Family] = {}
         layers = layers_by_view(reduced(Needs(needs), family))
         backward = any(takes_backward(family, FULL, layer) for layer in layers[FULL])
         # Without second derivatives, images need not take part in the backwards of images with more explained rows.
@@ -154,7 +155,8 @@ class Forward(BatchColumns):
         return self._calls[view]
 
     def _inputs(self) -> dict[str, Any]:
-        return {name: self.batch[name] for name in self.family.inputs if name in self.batch}
+        given = {name: self.batch[name] for name in self.family.inputs if name in self.batch}
+        return given | dict(self.family.arguments)
 
     def _of_images(self, raw: list[Tensor]) -> Tensor:
         if self._groups is None:
@@ -165,7 +167,18 @@ class Forward(BatchColumns):
     def _to_space(self, layer: str, raw: Tensor) -> Tensor:
         if is_attention(layer):
             return raw
-        return self.family.canonical(raw) if is_input(layer) else self.family.spatial(raw, self._image_size)
+        if is_input(layer):
+            return self.family.canonical(raw)
+        family = self._of_layer(layer)
+        activation = family.spatial(raw, self._image_size)
+        self._note_seen(family, activation)
+        return activation
+
+    def _of_layer(self, layer: str) -> Family:
+        if layer not in self._families:
+            found = self.family.of_layer(self.family.path(layer, self._module), self._module)
+            self._families[layer] = found
+        return self._families[layer]
 
     def _call_views(self, layers: Mapping[View, list[str]]) -> None:
         edits = {view: self._edit(view) for view in layers}  # drawn in one order, however calls are stacked
@@ -203,10 +216,11 @@ class Forward(BatchColumns):
             raw = self._from_space(view.layer, fill, original) if fill.dim() else fill
         # First to the dtype of the blend, then to the device: some devices have no float64.
         keep = (drawn if drawn.dtype == torch.bool else drawn.to(original.dtype)).to(original.device)
-        return Edit(view.layer, original, keep, raw, space), fill, drawn
+        family = self.family if is_input(view.layer) else self._of_layer(view.layer)
+        return Edit(view.layer, original, keep, raw, space, family), fill, drawn
 
     def _from_space(self, layer: str, values: Tensor, like: Tensor) -> Tensor:
-        return self.family.as_features(values) if is_input(layer) else self.family.raw(values, like)
+        return self.family.as_features(values) if is_input(layer) else self._of_layer(layer).raw(values, like)
 
     def _gradient(self, layer: str, target: ExplainedScore, view: View, fixed_weights: bool) -> Tensor:
         if not takes_backward(self.family, view, layer):

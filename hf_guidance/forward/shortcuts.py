@@ -21,8 +21,8 @@ def is_straight(view: View, family: Family) -> bool:
     layers do: if f is one branch of a residual block, the other branch does not shrink with it.
     """
     midpoints = isinstance(view.keep, Path) and not view.keep.random
-    whole = is_a_whole_cut(view.layer, family.layers)
-    return family.biases == () and whole and midpoints and view.replace == zeros
+    straight = family.biases == () and midpoints and view.replace == zeros
+    return straight and is_a_whole_cut(view.layer, family.layers)
 
 
 def reduced(needs: Needs, family: Family) -> Needs:

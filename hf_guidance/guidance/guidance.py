@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hf_guidance.common.checks import check_choice
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.forward import Forward
 from hf_guidance.guidance.serialization import from_plain, to_plain
+from hf_guidance.guidance.trainer_task import TrainerTask
 from hf_guidance.objectives import AttributionObjective, Objective, TaskLoss
 from hf_guidance.views import Needs
 from hf_guidance.views.layers import is_recorded
@@ -163,7 +164,7 @@ class Guidance(Mapping[str, Term]):
         """
         if not isinstance(plain, Mapping):
             raise ValueError(f"a guidance is an object of term name to term, not {type(plain).__name__}.")
-        extra = {"Term": Term} | dict(types or {})
+        extra = {"Term": Term, "TrainerTask": TrainerTask} | dict(types or {})
         return cls({name: from_plain(term, name, extra) for name, term in plain.items()})
 
     def save(self, folder: str | Path) -> None:
@@ -202,16 +203,30 @@ def smoothed(guidance: Guidance, factor: float) -> Guidance:
         )
     if task.objective.label_smoothing:
         return guidance
-    return Guidance({**guidance, "task": Term(TaskLoss(factor), task.weight, task.reduction)})
+    return Guidance(
+        {**guidance, "task": Term(replace(task.objective, label_smoothing=factor), task.weight, task.reduction)}
+    )
+
+
+def counted(objective: Objective, forward: Forward) -> tuple[Tensor, Tensor]:
+    """The loss of every row times how much the row counts, and how much it counts: (rows,) each, both 0 where it does not."""
+    rows = objective.rows(forward)
+    # torch.where, because 0 * NaN is NaN: a row that does not count must not reach the sum.
+    return torch.where(rows > 0, rows * objective(forward), 0), rows
+
+
+def undefined(objective: AttributionObjective, forward: Forward) -> Tensor:
+    """1 for annotated rows whose map has no positive entry, else 0, (rows,)."""
+    maps = forward.attribution(objective.attribution).detach().flatten(1)
+    return (maps.clamp_min(0).sum(1) < 1e-7) * forward.annotated
 
 
 def _reduced(term: Term, forwards: list[Forward], images: int) -> Tensor:
     total = torch.zeros((), device=forwards[0].logits().device)
     count = torch.zeros((), device=total.device)
     for forward in forwards:
-        rows = term.objective.rows(forward)
-        # torch.where, because 0 * NaN is NaN: a row that does not count must not reach the sum.
-        total = total + torch.where(rows > 0, rows * term.objective(forward), 0).sum()
+        values, rows = counted(term.objective, forward)
+        total = total + values.sum()
         count = count + rows.sum()
     if term.reduction == "batch":
         return total / images
@@ -220,7 +235,4 @@ def _reduced(term: Term, forwards: list[Forward], images: int) -> Tensor:
 
 def _undefined_share(objective: Objective, forward: Forward) -> Tensor:
     assert isinstance(objective, AttributionObjective)
-    maps = forward.attribution(objective.attribution).detach().flatten(1)
-    undefined = maps.clamp_min(0).sum(1) < 1e-7
-    rows = forward.annotated
-    return (undefined * rows).sum() / rows.sum().clamp_min(1)
+    return undefined(objective, forward).sum() / forward.annotated.sum().clamp_min(1)

@@ -11,7 +11,7 @@ from hf_guidance.attributions import Attribution, InputXGradient
 from hf_guidance.common.checks import check_choice
 from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.forward import Forward
-from hf_guidance.forward.maps import resize_maps
+from hf_guidance.forward.maps import onto_image
 from hf_guidance.objectives.normalizations import Identity, Normalization
 from hf_guidance.views import Needs
 
@@ -94,7 +94,8 @@ class AttributionObjective(Objective):
             importance = forward.importance(self.importance, _space(attribution))
         else:
             importance = forward.importance(self.importance)
-            attribution = resize_maps(attribution, (importance.shape[-2], importance.shape[-1]))
+            size = (importance.shape[-2], importance.shape[-1])
+            attribution = onto_image(attribution, size, forward.seen(_space(attribution)))
         importance = importance.to(attribution.dtype)
         return attribution, importance if attribution.dim() < 4 else importance[:, None].expand_as(attribution)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +24,20 @@ class TaskLoss(Objective):
     The dtype of the column ``labels`` decides which; the collator chooses it by the model's ``problem_type``. Every image
     counts, annotated or not. The mean over images equals the loss of transformers' image classification heads.
 
+    With class weights w the loss of image i is ``w[y_i] * -log softmax(f(x_i))[y_i]``, what torch's cross_entropy gives with
+    ``weight=w, reduction="none"``, label smoothing included. The term "task" sums it over the images of an update and divides
+    by their number, in training and in evaluation: the same under gradient accumulation and on several processes. torch's
+    mean divides by the summed weights of the batch instead, and depends on the split; the two agree on average where the mean
+    weight of a training image is 1, as with the weights of the example.
+
     Args:
         label_smoothing: Share of the target spread over all classes, in [0, 1); integer labels only.
+        class_weights: One weight per class, finite and >= 0, in the order of the logits; integer labels only. A list or an
+            array of one axis becomes a tuple.
 
     Raises:
-        ValueError: ``label_smoothing`` outside [0, 1); on call, ``label_smoothing`` with multi-hot labels.
+        ValueError: ``label_smoothing`` outside [0, 1); ``class_weights`` that are not such numbers, or all 0; on call, either
+            of them with multi-hot labels, or another number of weights than the model has classes.
 
     Columns:
         labels: (images,) int64 classes, or (images, classes) floating point in [0, 1], multi-hot.
@@ -39,13 +50,21 @@ class TaskLoss(Objective):
         Rao, Böhle, Parchami-Araghi and Schiele, "Studying How to Efficiently and Effectively Guide Models with
         Explanations" (first version: "Using Explanations to Guide Models"), ICCV 2023, arXiv 2303.11932, L_class of eq. 1,
         which is the multi-hot form.
+
+    Example:
+        >>> count = np.bincount(train["label"], minlength=model.config.num_labels)
+        >>> balanced = TaskLoss(class_weights=count.sum() / (len(count) * count))  # a rare class counts more
+        >>> guidance = Guidance(task=balanced, energy=Energy(GradCAM()))
     """
 
     label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing={self.label_smoothing} is outside [0, 1).")
+        if self.class_weights is not None:
+            object.__setattr__(self, "class_weights", _checked(self.class_weights))
 
     def needs(self) -> Needs:
         """The logits of the full input."""
@@ -59,10 +78,47 @@ class TaskLoss(Objective):
         """The loss of every image, (images,)."""
         logits, labels = full_precision(forward.logits()), forward.column("labels")
         if labels.is_floating_point():
-            if self.label_smoothing:
-                raise ValueError(
-                    f"label_smoothing={self.label_smoothing} with multi-hot labels: only integer labels (single-label "
-                    "classification) can be smoothed; set label_smoothing_factor=0, or give TaskLoss() without it."
-                )
+            self._refuse_multi_hot()
             return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none").mean(1)
-        return F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.label_smoothing)
+        weights = self._weights(logits)
+        return F.cross_entropy(logits, labels, weights, reduction="none", label_smoothing=self.label_smoothing)
+
+    def _weights(self, logits: Tensor) -> Tensor | None:
+        if self.class_weights is None:
+            return None
+        if len(self.class_weights) != logits.shape[-1]:
+            raise ValueError(
+                f"TaskLoss has {len(self.class_weights)} class_weights, but the model has {logits.shape[-1]} classes: give one "
+                "weight per class, in the order of config.id2label."
+            )
+        return logits.new_tensor(self.class_weights)
+
+    def _refuse_multi_hot(self) -> None:
+        if self.label_smoothing:
+            raise ValueError(
+                f"label_smoothing={self.label_smoothing} with multi-hot labels: only integer labels (single-label "
+                "classification) can be smoothed; set label_smoothing_factor=0, or give TaskLoss() without it."
+            )
+        if self.class_weights is not None:
+            raise ValueError(
+                "class_weights with multi-hot labels could mean the weight of a class or of its positives (pos_weight of "
+                "torch.nn.BCEWithLogitsLoss), so only integer labels can be weighted; write the loss as an Objective, and pass "
+                "Guidance(task=...)."
+            )
+
+
+def _checked(given: Any) -> tuple[float, ...]:
+    told = f"TaskLoss(class_weights={given!r}): "
+    if isinstance(given, str | bytes | dict | set | frozenset) or not hasattr(given, "__iter__"):
+        raise ValueError(f"{told}give one number per class in the order of the logits, as a tuple, a list or an array.")
+    try:
+        weights = tuple(float(weight) for weight in given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{told}give numbers, one per class: {error}.") from error
+    if wrong := [weight for weight in weights if not (math.isfinite(weight) and weight >= 0)]:
+        raise ValueError(
+            f"{told}{wrong[0]} is not finite and >= 0; a class without images has no weight to count: give it 0 or 1."
+        )
+    if not any(weights):
+        raise ValueError(f"{told}no weight is above 0, so that nothing would be learned.")
+    return weights

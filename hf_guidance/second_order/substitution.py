@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from hf_guidance.second_order.batch_norm import FixedBatchNorm
 from hf_guidance.second_order.convolution import Convolution, Geometry
 from hf_guidance.second_order.gelu import Gelu
+from hf_guidance.second_order.hard_sigmoid import HardSigmoid
 from hf_guidance.second_order.layer_norm import LayerNorm
 from hf_guidance.second_order.relu import Relu
 from hf_guidance.second_order.training_batch_norm import TrainingBatchNorm
@@ -23,8 +24,8 @@ from hf_guidance.second_order.training_batch_norm import TrainingBatchNorm
 def fast_double_backward(leaf: Tensor | None = None) -> Iterator[None]:
     """Run a forward pass whose gradients will be differentiated again.
 
-    Inside, convolution, LayerNorm, exact GELU, ReLU and BatchNorm become functions with the same values, whose backward
-    has a backward written by hand. Both are made of PyTorch's own kernels:
+    Inside, convolution, LayerNorm, exact GELU, ReLU, hard sigmoid and BatchNorm become functions with the same values, whose
+    backward has a backward written by hand. Both are made of PyTorch's own kernels:
 
         d/dx:    dx = J(x, w)^T dy
         again:   for u at dx:  d dy = J u,  d w = d<u, dx>/dw,  d x = d<u, dx>/dx
@@ -137,6 +138,14 @@ def _relu(leaf: Any, input: Any, inplace: bool = False) -> Tensor | None:
     return y
 
 
+def _hard_sigmoid(leaf: Any, input: Any, inplace: bool = False) -> Tensor | None:
+    # Under gradient checkpointing, too, since the ordinary one cannot be differentiated again at all.
+    if not (_plain(input) and input.requires_grad) or (inplace and (input.is_leaf or input._is_view())):
+        return None
+    y: Tensor = HardSigmoid.apply(input, inplace)
+    return y
+
+
 def _batch_norm(
     leaf: Any, input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
     training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
@@ -162,5 +171,6 @@ _SUBSTITUTES: dict[Any, Callable[..., Tensor | None]] = {
     F.layer_norm: _layer_norm,
     F.gelu: _gelu,
     F.relu: _relu,
+    F.hardsigmoid: _hard_sigmoid,
     F.batch_norm: _batch_norm,
 }

@@ -7,13 +7,18 @@ from typing import Any
 
 from transformers import TrainingArguments
 
+from hf_guidance.training.best_model import contradiction, higher_is_better
+
 
 @dataclass
 class GuidanceArguments(TrainingArguments):
     """TrainingArguments with the scalar options of guidance; the terms are a Guidance, passed to the trainer.
 
+    ``greater_is_better`` follows ``metric_for_best_model`` where that is a metric of this library, as "eval_epg" or
+    "eval_loss/energy".
+
     Raises:
-        ValueError: ``max_rows`` is below 1.
+        ValueError: ``max_rows`` is below 1, or ``greater_is_better`` contradicts ``metric_for_best_model``.
     """
 
     frozen_batch_norm: bool = field(
@@ -27,6 +32,11 @@ class GuidanceArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        metric, given = self.metric_for_best_model, self.greater_is_better  # type: ignore[has-type]
+        wanted = None if metric is None else higher_is_better(metric)
+        if wanted is not None and given not in (None, wanted):
+            raise ValueError(contradiction(metric, given, wanted))
+        self.greater_is_better = given if wanted is None else wanted
         super().__post_init__()
         if self.max_rows is not None and self.max_rows < 1:
             raise ValueError(f"max_rows={self.max_rows}: give at least 1, or None to run all copies at once.")

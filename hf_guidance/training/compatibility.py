@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import IterableDataset
+from transformers import TrainerCallback
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -17,11 +21,10 @@ def refuse_unsupported(args: Any, model: nn.Module, accelerator: Any = None) -> 
     """Raise for settings under which second derivatives fail or are silently wrong.
 
     Raises:
-        ValueError: torch.compile, DataParallel, static-graph DDP, FSDP, DeepSpeed or reentrant checkpointing; the message
-            names the argument, the reason and the fix.
+        ValueError: torch.compile, DataParallel, static-graph DDP, FSDP, DeepSpeed, reentrant checkpointing or float16 weights;
+            the message names the argument, the reason and the fix.
     """
     state = getattr(accelerator, "state", None)  # what `accelerate launch` and its environment variables configured
-    kwargs = getattr(args, "gradient_checkpointing_kwargs", None) or {}
     reasons = {
         "torch_compile=True (or a compiled model)": (
             getattr(args, "torch_compile", False) or _compiled(model) or _dynamo(state),
@@ -44,13 +47,69 @@ def refuse_unsupported(args: Any, model: nn.Module, accelerator: Any = None) -> 
             "its backward hooks do not see the second derivative; use DistributedDataParallel",
         ),
         "reentrant gradient checkpointing": (
-            getattr(args, "gradient_checkpointing", False) and kwargs.get("use_reentrant", False),
-            "it supports no autograd.grad; set gradient_checkpointing_kwargs={'use_reentrant': False}",
+            _reentrant_arguments(args) or _reentrant_model(model),
+            "it supports no autograd.grad; set gradient_checkpointing_kwargs={'use_reentrant': False}, or at the model itself "
+            "gradient_checkpointing_enable({'use_reentrant': False}), for timm set_reentrant_ckpt(False)",
+        ),
+        "a model with float16 weights": (
+            _half_weights(args, model),
+            "second derivatives overflow and small updates vanish; load it with dtype=torch.float32 and train with fp16=True "
+            "or bf16=True, or load it with dtype=torch.bfloat16",
         ),
     }
     for setting, (found, reason) in reasons.items():
         if found:
             raise ValueError(f"{setting} does not work with guidance on attributions: {reason}.")
+
+
+class RefuseAtStart(TrainerCallback):  # type: ignore[misc]
+    """Looks at the model again when training starts: it may be a new one of model_init, or have been changed since."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Raise for a model under which second derivatives fail.
+
+        Raises:
+            ValueError: As ``refuse_unsupported``.
+        """
+        refuse_unsupported(args, model)
+
+
+def _reentrant_arguments(args: Any) -> bool:
+    # transformers 5.24 has a second name for each; the older one mirrors it.
+    on = getattr(args, "gradient_checkpointing", False) or getattr(args, "activation_checkpointing", False)
+    given = [getattr(args, f"{name}_checkpointing_kwargs", None) or {} for name in ("gradient", "activation")]
+    own = {
+        "every_n_layers",
+        "offload",
+    }  # read by transformers, which sets use_reentrant=False where nothing else is given
+    return bool(on) and any(_reentrant(kwargs) for kwargs in given if kwargs.keys() - own)
+
+
+def _reentrant(kwargs: Any) -> bool:
+    chosen = kwargs.get("use_reentrant")
+    return chosen is None or bool(chosen)  # torch takes None as True
+
+
+def _reentrant_model(model: Any) -> bool:
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    functions = [
+        getattr(m, "_gradient_checkpointing_func", None) for m in modules if getattr(m, "gradient_checkpointing", False)
+    ]
+    partials = [function.keywords for function in functions if isinstance(function, functools.partial)]
+    if any(map(_reentrant, partials)) or checkpoint in functions:
+        return True
+    if not any(getattr(module, "grad_checkpointing", False) for module in modules):
+        return False
+    from timm.layers import use_reentrant_ckpt
+
+    return bool(use_reentrant_ckpt())
+
+
+def _half_weights(args: Any, model: Any) -> bool:
+    # Frozen ones, below adapters in float32, are what autocast makes of any weights, and fp16=True scales the loss.
+    parameters = model.parameters() if isinstance(model, nn.Module) else ()
+    scaled = getattr(args, "fp16", False)
+    return any(p.dtype == torch.float16 and (p.requires_grad or not scaled) for p in parameters)
 
 
 def _compiled(model: nn.Module) -> bool:

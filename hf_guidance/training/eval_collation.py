@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch.utils.data import DataLoader
+import datasets
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer
 
 from hf_guidance.data.collator import RowCollator
+from hf_guidance.data.images.transform_check import refuse_left_behind
+from hf_guidance.training.metric_columns import WithColumns, asked_columns
 
 
 class EvaluationDataTrainer(Trainer):
     """Trainer with a separate collator for evaluation and prediction.
 
     A model is measured by the annotations as they are, whatever it is trained with: by default, a RowCollator for training
-    is replaced by its ``for_evaluation()``.
+    is replaced by its ``for_evaluation()``. Columns that ``compute_metrics`` asks for travel beside the batches.
 
     Args:
         *args: As for Trainer.
@@ -27,25 +30,88 @@ class EvaluationDataTrainer(Trainer):
     def __init__(self, *args: Any, eval_data_collator: Any = None, **kwargs: Any) -> None:
         self.eval_data_collator = eval_data_collator
         super().__init__(*args, **kwargs)
+        self._check_usable()
+
+    def _check_usable(self) -> None:
+        # Before training, so that it does not end at the first batch with an unusable row.
+        held_out = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval_dataset": self.eval_dataset}
+        training = ("train_dataset", self.train_dataset, self.data_collator)
+        for name, rows, collator in (
+            training,
+            *((name, rows, self.eval_data_collator or self.data_collator) for name, rows in held_out.items()),
+        ):
+            if rows is not None and isinstance(collator, RowCollator):
+                collator.check_rows(rows, name)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
-        """Trainer's dataloader, with the collator for evaluation."""
+        """Trainer's dataloader, with the collator for evaluation.
+
+        Raises:
+            ValueError: A stream on several processes, or a transform of the rows that leaves boxes behind.
+        """
+        own: Any = self.eval_dataset  # type: ignore[has-type]
+        named = own[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
+        self._check_rows(own if named is None else named)
         with self._collating_for_evaluation():
             loader: DataLoader[Any] = super().get_eval_dataloader(eval_dataset)
         return loader
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
-        """Trainer's dataloader, with the collator for evaluation."""
+        """Trainer's dataloader, with the collator for evaluation.
+
+        Raises:
+            ValueError: A stream on several processes, or a transform of the rows that leaves boxes behind.
+        """
+        self._check_rows(test_dataset)
         with self._collating_for_evaluation():
             loader: DataLoader[Any] = super().get_test_dataloader(test_dataset)
         return loader
 
+    @property
+    def asked_columns(self) -> tuple[str, ...]:
+        """Columns of the evaluated rows that ``compute_metrics`` is given in ``prediction.inputs``."""
+        return asked_columns(self.args, self.compute_metrics)
+
+    @property
+    def _row_collators(self) -> list[RowCollator]:
+        collators: list[Any] = [self.data_collator, self.eval_data_collator]  # type: ignore[has-type]
+        return [collator for collator in collators if isinstance(collator, RowCollator)]
+
+    def _collator_for_evaluation(self) -> Any:
+        training: Any = self.data_collator  # type: ignore[has-type]
+        as_annotated = training.for_evaluation() if isinstance(training, RowCollator) else training
+        collator = self.eval_data_collator or as_annotated
+        return WithColumns(collator, self.asked_columns) if self.asked_columns else collator
+
+    def _check_evaluation_sets(self) -> None:
+        """Raise now what would otherwise end training at the first evaluation: a stream, a column that the rows lack."""
+        given: Any = self.eval_dataset  # type: ignore[has-type]
+        for rows in given.values() if isinstance(given, dict) else [given]:
+            self._check_rows(rows)
+            missing = isinstance(rows, datasets.Dataset) and set(self.asked_columns) - set(rows.column_names)
+            if missing and len(rows):
+                self._collator_for_evaluation()([rows[0]])  # the collator, or a transform of the rows, may make it
+
+    def _check_rows(self, rows: Any) -> None:
+        _refuse_stream(self.args, rows)
+        collator = self.eval_data_collator or self.data_collator  # type: ignore[has-type]
+        if isinstance(collator, RowCollator):
+            refuse_left_behind(rows, collator.sources)
+
     @contextmanager
     def _collating_for_evaluation(self) -> Iterator[None]:
         training: Any = self.data_collator  # type: ignore[has-type]
-        as_annotated = training.for_evaluation() if isinstance(training, RowCollator) else training
-        self.data_collator = self.eval_data_collator or as_annotated
+        self.data_collator = self._collator_for_evaluation()
         try:
             yield
         finally:
             self.data_collator = training
+
+
+def _refuse_stream(args: Any, rows: Any) -> None:
+    if isinstance(rows, IterableDataset) and args.world_size > 1:
+        raise ValueError(
+            "a streaming dataset cannot be evaluated on several processes: it has no length, so rows that fill up the last "
+            "batch cannot be told from the others and would count twice. Give a dataset with a length, for example "
+            "datasets.Dataset.from_list(list(stream)), or evaluate in one process."
+        )

@@ -17,6 +17,7 @@ from hf_guidance.common.whole_file import whole_file
 from hf_guidance.evaluation.analysis.pareto import Bins, ParetoFront, pareto_indices
 from hf_guidance.evaluation.analysis.pareto_record import RECORD, bins_of, front_of, place_of, read_record
 from hf_guidance.guidance import Guidance
+from hf_guidance.training.best_model import higher_is_better
 
 logger = logging.get_logger(__name__)
 
@@ -40,8 +41,9 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
         guidance: Saved as guidance.json with each model.
 
     Raises:
-        ValueError: No metrics or a name twice, bins that are not positive; in training: the model cannot be saved, a
-            metric is missing, there are no evaluations, or the front on disk has other metrics or bins.
+        ValueError: No metrics, a name twice or one that is better when lower, bins that are not positive; in training: the
+            model cannot be saved, a metric is missing, there are no evaluations, or the front on disk has other metrics or
+            bins.
 
     Requirements:
         ``eval_strategy``, and ``compute_metrics`` and ``grounding`` that give the metrics.
@@ -58,6 +60,10 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
         self.metrics = tuple(metrics)
         if isinstance(metrics, str) or not self.metrics or len(set(self.metrics)) < len(self.metrics):
             raise ValueError(f"metrics={metrics!r}; give a tuple of different names, such as {METRICS}.")
+        if lower := [name for name in self.metrics if higher_is_better(name) is False]:
+            raise ValueError(
+                f"metrics: {lower} are better when lower, but a front keeps what is larger; leave them out."
+            )
         if guidance is not None and not isinstance(guidance, Guidance):
             raise ValueError(
                 f"guidance={guidance!r} is a {type(guidance).__name__}; give the trainer's Guidance, or None."

@@ -1,4 +1,4 @@
-"""TermLog: averages what steps report between two log entries, without waiting for the device in between."""
+"""TermLog: averages what training steps report between two log entries, without waiting for the device in between."""
 
 from __future__ import annotations
 
@@ -10,22 +10,18 @@ from torch import Tensor
 
 
 class TermLog:
-    """Weighted averages of scalars by name, each over the steps that reported it."""
+    """Averages of scalars by name, each over the steps that reported it."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
 
-    def add(self, entries: Mapping[str, Tensor], weight: float = 1.0) -> None:
-        """Add the scalars of one step, with its share of the average."""
+    def add(self, entries: Mapping[str, Tensor]) -> None:
+        """Add the scalars of one step."""
         for name, value in entries.items():
-            value = value.detach().float() * weight
+            value = value.detach().float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0.0) + weight
-
-    def reset(self) -> None:
-        """Forget what was added."""
-        self._sums, self._counts = {}, {}
+            self._counts[name] = self._counts.get(name, 0) + 1
 
     def pop(self, names: list[str], accelerator: Any) -> dict[str, float]:
         """Averages of the reported scalars over steps and processes since the last call, by name.
@@ -38,5 +34,5 @@ class TermLog:
         sums = torch.stack([self._sums.get(name, zero) for name in names]) if names else zero[None]
         counts = torch.tensor([float(self._counts.get(name, 0)) for name in names] or [0.0], device=accelerator.device)
         both = accelerator.reduce(torch.stack([sums, counts]), reduction="sum").tolist()
-        self.reset()
+        self._sums, self._counts = {}, {}
         return {name: total / count for name, total, count in zip(names, *both, strict=False) if count}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,46 +10,52 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Trainer
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 from transformers.utils import logging
 
 from hf_guidance.data.annotated import can_be_judged, check_annotated
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import KNOWN_COLUMNS
 from hf_guidance.data.default_collator import default_collator
+from hf_guidance.data.images.transform_check import refuse_left_behind
 from hf_guidance.evaluation.grounding import Grounding, default_grounding
-from hf_guidance.families import Family, family_of
-from hf_guidance.forward import ExplainedRows, Forward
+from hf_guidance.families import Family
+from hf_guidance.forward import Forward
 from hf_guidance.forward.batch_norm import couples_images, freeze
 from hf_guidance.forward.groups import inverse_permutation
 from hf_guidance.forward.shortcuts import reduced, takes_backward
-from hf_guidance.guidance import GUIDANCE_FILE, Guidance, importance_columns, smoothed
+from hf_guidance.guidance import GUIDANCE_FILE, Guidance, Term, TrainerTask, importance_columns, smoothed
 from hf_guidance.objectives import TaskLoss
 from hf_guidance.training.annotation_watch import AnnotationWatch
 from hf_guidance.training.arguments import StepOptions
 from hf_guidance.training.compatibility import (
+    RefuseAtStart,
     refuse_dispatched_batches,
     refuse_float_labels,
     refuse_unsupported,
     use_differentiable_attention,
     warn_of_reductions,
 )
-from hf_guidance.training.eval_collation import EvaluationDataTrainer
+from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
+from hf_guidance.training.loss_watch import LossWatch
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
+from hf_guidance.training.unexplained import refuse_unexplained
+from hf_guidance.training.whole_checkpoints import WholeCheckpointTrainer
 from hf_guidance.views import Needs
 from hf_guidance.views.layers import is_module
 
 logger = logging.get_logger(__name__)
 
 
-class GuidedTrainer(EvaluationDataTrainer):
+class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
-    Takes everything Trainer takes. Differences: the guidance computes the loss; every log entry has ``loss/<term>`` and
+    Takes everything Trainer takes. Differences: the guidance computes the loss, whatever labels the model's forward takes, and
+    a subclass with another task loss overrides ``task_loss`` (docs/from-trainer.md); every log entry has ``loss/<term>`` and
     ``undefined_share/<term>``; ``evaluate()`` adds the grounding metrics; checkpoints hold guidance.json; a checkpoint that
-    fails to be written leaves no incomplete folder. ``loss/<term>`` is an average over batches: a batch without annotated
-    explained rows counts as 0 for terms with reduction "batch" or "sum", and is left out for terms with "rows".
+    fails to be written leaves no incomplete folder. In training ``loss/<term>`` is an average over batches: a batch without
+    annotated explained rows counts as 0 for terms with reduction "batch" or "sum", and is left out for terms with "rows".
+    In evaluation it is over the set, every row once: see TermScores.
 
     Args:
         *args: As for Trainer.
@@ -60,13 +65,19 @@ class GuidedTrainer(EvaluationDataTrainer):
             first term on attributions.
         eval_data_collator: Collator for evaluation and prediction. By default ``data_collator``, or the ``for_evaluation()``
             of a RowCollator: without augmentation, and with annotations as they are, not moved, dilated or shuffled.
+        model_arguments: Further arguments of every call of the model, such as ``{"interpolate_pos_encoding": True}`` for a ViT
+            on images of another size than it was made for.
         **kwargs: As for Trainer. Without ``data_collator``, the ``processing_class`` (an image processor) becomes a
             GuidanceCollator for the model's ``problem_type``; without either, rows must hold ``pixel_values``.
+            ``compute_metrics`` finds columns of the rows in ``prediction.inputs[name]``: those that
+            ``include_for_metrics`` names beside Trainer's own two, and those that it names itself as its ``columns``.
 
     Raises:
-        ValueError: A setting under which second derivatives fail (torch.compile, DataParallel, static-graph DDP, FSDP),
-            an unknown model or layer, a training set without any annotation, ``compute_loss_func``, a guidance
-            that cannot be written to guidance.json.
+        ValueError: A setting under which second derivatives fail (torch.compile, DataParallel, static-graph DDP, FSDP,
+            reentrant checkpointing, float16 weights), an unknown model or layer, a training set without any annotation, or with
+            a transform that leaves boxes behind, ``compute_loss_func``, a guidance that cannot be written to guidance.json, a
+            column for ``compute_metrics`` that the evaluation set lacks. In training, a loss that a subclass computes without
+            the guidance.
 
     Example:
         >>> guidance = Guidance(energy=Term(Energy(GradCAM(layer="final")), weight=1.0, reduction="rows"))
@@ -81,31 +92,48 @@ class GuidedTrainer(EvaluationDataTrainer):
         family: Family | None = None,
         grounding: Grounding | None = None,
         eval_data_collator: Any = None,
+        model_arguments: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         given = inspect.signature(Trainer.__init__).bind_partial(None, *args, **kwargs).arguments
         if given.get("compute_loss_func") is not None:
             raise ValueError(
-                "compute_loss_func is not used: write the loss as an Objective and pass Guidance(task=...)."
+                "compute_loss_func is not used: override task_loss(self, forward) in a subclass of GuidedTrainer, or write "
+                "the loss as an Objective and pass Guidance(task=...)."
             )
+        guidance = self._with_own_task(guidance)
         guidance.to_dict()  # raises now what would otherwise end training at the first checkpoint
         self.guidance = guidance
-        self._given_family = family
-        self._train_log, self._eval_log = TermLog(), TermLog()
-        self._evaluating = False
+        self._train_log = TermLog()
         self._watch, self._checks = AnnotationWatch(), TermChecks()
-        self._found_family: Family | None = None
-        super().__init__(*args, eval_data_collator=eval_data_collator, **kwargs)
+        own = {"family": family, "eval_data_collator": eval_data_collator, "model_arguments": model_arguments}
+        super().__init__(*args, **own, **kwargs)
         self.grounding = grounding or default_grounding(guidance, lambda: self.family)
         # The loss is a mean over images; the Trainer must divide it by the accumulation steps itself.
         self.model_accepts_loss_kwargs = False
         if given.get("data_collator") is None:
             self._collate_rows()
+        self._check_evaluation_sets()
         if self.args.label_smoothing_factor:
             self.guidance = smoothed(guidance, self.args.label_smoothing_factor)
         self._importance_columns = importance_columns(self.guidance)
+        self._loss_watch = LossWatch(self)
+        self.add_callback(self._loss_watch)
         self._refuse()
         self._prepare_for_gradients(self.model)
+
+    def _with_own_task(self, guidance: Guidance) -> Guidance:
+        task, name = guidance["task"], type(self).__name__
+        read = task.objective if isinstance(task.objective, TrainerTask) else None  # of a guidance.json
+        if type(self).task_loss is not GuidedTrainer.task_loss:
+            own = TrainerTask(name, read.given if read else task.objective).of(self.task_loss)
+            return Guidance({**guidance, "task": Term(own, task.weight, task.reduction)})
+        if read:
+            raise ValueError(
+                f"the task of the guidance is the method {read.trainer}.task_loss, which {name} does not override; train with "
+                "that class, or give Guidance(task=...) an Objective."
+            )
+        return guidance
 
     def _collate_rows(self) -> None:
         if self._given_family is None or self._given_family.images:
@@ -114,6 +142,7 @@ class GuidedTrainer(EvaluationDataTrainer):
     def _refuse(self) -> None:
         if self.guidance.differentiates:
             refuse_unsupported(self.args, self.model, self.accelerator)
+            self.add_callback(RefuseAtStart)
         collator = self.data_collator if isinstance(self.data_collator, RowCollator) else None
         if collator is not None:
             refuse_dispatched_batches(self.args, self.train_dataset)
@@ -122,36 +151,18 @@ class GuidedTrainer(EvaluationDataTrainer):
             rows = self.train_dataset
             if collator is not None:
                 check_annotated(rows, collator.sources)
+                refuse_left_behind(rows, collator.sources)
                 self._watch.known = can_be_judged(rows)
             self.add_callback(self._watch)
         model = self.accelerator.unwrap_model(self.model)
         needs = self.guidance.needs() | (self.grounding.needs() if self.grounding is not None else Needs())
         read = {name for view, at in reduced(needs, self.family) for name in (view.layer, at)}
         for layer in sorted(filter(is_module, read)):
-            self.family.path(layer, model)
+            self.family.layout(self.family.path(layer, model), model)
 
     def _forget_model(self) -> None:
         self._found_family = None
         self._checks.reset()
-
-    @property
-    def _row_collators(self) -> list[RowCollator]:
-        return [c for c in (self.data_collator, self.eval_data_collator) if isinstance(c, RowCollator)]
-
-    @property
-    def _rows(self) -> ExplainedRows:
-        own = (column for collator in self._row_collators for column in collator.explained_row_columns)
-        measured = () if self.grounding is None else (self.grounding.importance,)
-        return ExplainedRows((*self._importance_columns, *own, *measured))
-
-    @property
-    def family(self) -> Family:
-        """Inputs, outputs and layers of the model's architecture."""
-        if self._given_family is not None:
-            return self._given_family
-        if self._found_family is None:
-            self._found_family = family_of(self.accelerator.unwrap_model(self.model))
-        return self._found_family
 
     def compute_loss(
         self,
@@ -160,11 +171,15 @@ class GuidedTrainer(EvaluationDataTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The guidance loss of one batch; see Trainer.compute_loss. Outputs are {"loss", "logits"}."""
+        """The guidance loss of one batch; see Trainer.compute_loss. Outputs are {"loss", "logits"}.
+
+        A subclass may add to its result, but must call it; another loss of the task goes into ``task_loss``.
+        """
         if isinstance(self.guidance["task"].objective, TaskLoss):
             refuse_float_labels(self.model, inputs.get("labels"))
         if not model.training:
             return self._evaluation_loss(model, inputs, return_outputs)
+        self._loss_watch.computed = True
         if StepOptions.of(self.args).frozen_batch_norm:
             freeze(model)
         annotated, rest, order = self._training_forwards(model, inputs)
@@ -178,19 +193,36 @@ class GuidedTrainer(EvaluationDataTrainer):
         logits = torch.cat([forward.logits() for forward in (annotated, rest) if forward is not None])
         return loss, {"loss": loss, "logits": logits[order]}
 
-    def prediction_step(
-        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
-    ) -> Any:
-        """Trainer's step; a batch without labels, which has no loss, is cut to the columns that the model takes."""
-        if "labels" not in inputs and self._row_collators:
-            inputs = {name: inputs[name] for name in self.family.inputs if name in inputs}
-        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+    def task_loss(self, forward: Forward) -> Tensor:
+        """The task loss of every image: override it where you would override ``Trainer.compute_loss``.
+
+        Runs in training and in evaluation, on all images, annotated or not; the terms of the guidance are added to it. In
+        guidance.json the task is then a TrainerTask with the name of the class.
+
+        Args:
+            forward: ``forward.logits()`` is (images, classes); ``forward.column(name)`` a column of the collated batch,
+                such as "labels" or "pixel_values".
+
+        Returns:
+            (images,), as ``reduction="none"`` gives; by default the task of the Guidance.
+
+        Example:
+            >>> class Distilling(GuidedTrainer):
+            ...     def task_loss(self, forward):
+            ...         with torch.no_grad():
+            ...             taught = teacher(forward.column("pixel_values")).logits.softmax(-1)
+            ...         return super().task_loss(forward) + F.cross_entropy(forward.logits(), taught, reduction="none")
+        """
+        task = self.guidance["task"].objective
+        return (task.given if isinstance(task, TrainerTask) else task)(forward)
 
     def _training_forwards(
         self, model: nn.Module, inputs: Mapping[str, Any]
     ) -> tuple[Forward | None, Forward | None, list[int]]:
         """Forward of the annotated images, forward of the others, and the place of each image in the two joined."""
         explained = self._rows
+        if self.guidance.guided:
+            refuse_unexplained(inputs, self.guidance)
         batch = explained.draw_one_per_image(inputs)
         images = explained.annotated_images(batch) if self.guidance.guided else []
         count = len(batch[self.family.features])
@@ -206,47 +238,6 @@ class GuidedTrainer(EvaluationDataTrainer):
         inner = getattr(model, "module", model)
         rest = self._forward(inner, explained.take_images(batch, others), self.guidance.needs(annotated=False))
         return annotated, rest, inverse_permutation([*images, *others])
-
-    def _evaluation_loss(self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
-        # One forward of all annotated (image, class) pairs: images keep their order, so that processes can be joined.
-        explained = self._rows
-        batch = explained.annotated_only(inputs)
-        found = bool(explained.annotated_images(batch)) and (self.grounding is not None or bool(self.guidance.guided))
-        needs = self.guidance.needs(annotated=found)
-        if found and self.grounding is not None:
-            needs = needs | self.grounding.needs()
-        forward = self._forward(model, batch, needs)
-        loss, logs = self.guidance(forward, None) if found else self.guidance(None, forward)
-        if self._evaluating:
-            self._eval_log.add(logs, weight=forward.images)
-        if self._evaluating and self.grounding is not None:
-            gather = self._gather_by_image if self.args.world_size > 1 else None
-            self.grounding.add(forward if found else None, inputs, forward.images, gather)
-        return (loss, {"loss": loss, "logits": forward.logits()}) if return_outputs else loss
-
-    def _forward(self, model: nn.Module, batch: Mapping[str, Any], needs: Needs) -> Forward:
-        return Forward(model, self.family, batch, needs, max_rows=StepOptions.of(self.args).max_rows)
-
-    def _gather_by_image(self, items: list[Any]) -> list[Any]:
-        gathered: list[Any] = self.accelerator.gather_for_metrics(items, use_gather_object=True)
-        return gathered
-
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        """Trainer's loop, with the losses of the terms and the grounding metrics added to its metrics."""
-        self._eval_log.reset()
-        if self.grounding is not None:
-            self.grounding.reset()
-        self._evaluating = True
-        try:
-            output = super().evaluation_loop(*args, **kwargs)
-        finally:
-            self._evaluating = False
-        prefix = kwargs.get("metric_key_prefix", "eval")
-        measured = self._eval_log.pop(self._log_names(), self.accelerator)
-        measured |= self.grounding.compute() if self.grounding is not None else {}
-        if output.metrics is not None:
-            output.metrics.update({f"{prefix}_{name}": value for name, value in measured.items()})
-        return output
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's log, with ``loss/<term>`` and ``undefined_share/<term>`` added to training entries."""
@@ -273,7 +264,7 @@ class GuidedTrainer(EvaluationDataTrainer):
         super()._set_signature_columns_if_needed()
         columns: list[str] = list(self._signature_columns)  # type: ignore[has-type]
         own = (column for collator in self._row_collators for column in collator.columns)
-        kept = (*KNOWN_COLUMNS, *own, *sorted(self._importance_columns))
+        kept = (*KNOWN_COLUMNS, *own, *sorted(self._importance_columns), *self.asked_columns)
         self._signature_columns = list(dict.fromkeys([*columns, *kept]))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
@@ -286,14 +277,3 @@ class GuidedTrainer(EvaluationDataTrainer):
         super()._save(output_dir, state_dict)
         if self.args.should_save:  # every process gets here; only the one that made the folder writes
             self.guidance.save(output_dir or self.args.output_dir)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        new = not folder.exists()
-        try:
-            super()._save_checkpoint(model, trial)
-        except BaseException:
-            # For example a full disk: resuming must find the previous checkpoint, not a part of this one.
-            if new and self.args.should_save:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise

@@ -57,7 +57,7 @@ def is_differentiated(layer: str) -> bool:
 
 def is_a_whole_cut(layer: str, paths: Mapping[str, str]) -> bool:
     """Whether the logits are known to depend on the input through this layer only: the input and the named layers."""
-    return layer in (INPUT, *paths, *paths.values())
+    return layer == INPUT or layer in (*paths, *paths.values())
 
 
 def choices(paths: Mapping[str, str]) -> list[str]:

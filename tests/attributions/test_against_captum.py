@@ -23,6 +23,11 @@ def ours(name, method, **batch):
     return forward.attribution(method).detach()
 
 
+def spatial(name, layer, activation):
+    family, model = tiny_family(name), tiny_model(name)
+    return family.of_layer(family.layers[layer], model).spatial(activation, SIZE)
+
+
 def layer_module(name, layer):
     return tiny_model(name).get_submodule(tiny_family(name).layers[layer])
 
@@ -50,7 +55,7 @@ def test_input_x_gradient_at_layers(name, layer):
     batch = make_batch()
     module = layer_module(name, layer)
     theirs = LayerGradientXActivation(logits_of(name), module).attribute(batch["pixel_values"], target=batch["target"])
-    theirs = tiny_family(name).spatial(theirs, SIZE).sum(1)
+    theirs = spatial(name, layer, theirs).sum(1)
     assert relative_error(ours(name, InputXGradient(layer=layer)), theirs.detach()) < EXACT
 
 
@@ -80,4 +85,4 @@ def test_integrated_gradients_at_layers(name, layer):
     handle.remove()
     baseline = at_zero[0].detach()
     method = IntegratedGradients(layer=layer, steps=4, baseline=lambda features, importance: baseline)
-    assert relative_error(ours(name, method), tiny_family(name).spatial(theirs, SIZE).sum(1).detach()) < EXACT
+    assert relative_error(ours(name, method), spatial(name, layer, theirs).sum(1).detach()) < EXACT

@@ -96,6 +96,9 @@ def test_odd_maps_and_masks_are_finite(cls, attribution, importance):
         def importance(self, column, space=None):
             return masks[importance]
 
+        def seen(self, space):
+            return (1.0, 1.0)
+
         def real_places(self, space):
             return None
 

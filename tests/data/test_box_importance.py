@@ -123,3 +123,15 @@ def test_wrong_maps(pixels):
         box_importance_from_map(pixels, [[0, 0, 1, 1]])
     with pytest.raises(ValueError, match="one channel"):
         box_importance_from_map(torch.ones(2, 2, 3), [[0, 0, 1, 1]])
+
+
+@pytest.mark.parametrize(
+    "boxes", [np.zeros((0, 5)), np.zeros((2, 0)), [[]], [[0, 0, 1]], [[0, 0, 1, 1], [0]], [0, 0, 1, 1]]
+)
+def test_boxes_of_another_shape(boxes):
+    for call in (
+        lambda: box_importance_from_map(torch.ones(4, 4), boxes),
+        lambda: box_importance_from_iou([[0, 0, 1, 1]], boxes),
+    ):
+        with pytest.raises(ValueError, match=r"boxes (have shape|are no array of numbers).*\(n, 4\) as xmin"):
+            call()

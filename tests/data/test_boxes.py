@@ -50,11 +50,33 @@ def test_upper_edges_are_exclusive_and_empty_boxes_cover_nothing():
         (torch.tensor([[0, 0, float("nan"), 1]]), (4, 4), "NaN or infinity"),
         (torch.tensor([[0, 0, float("inf"), 1]]), (4, 4), "NaN or infinity"),
         (torch.zeros(1, 4), (0, 4), "0x4 is not positive"),
+        (torch.zeros(0, 5), (4, 4), r"shape \(0, 5\).*\(n, 4\)"),
+        (np.zeros((3, 0)), (4, 4), r"shape \(3, 0\).*\(n, 4\)"),
+        ([[]], (4, 4), r"shape \(1, 0\).*\(n, 4\)"),
+        (np.zeros((1, 2, 4)), (4, 4), r"shape \(1, 2, 4\)"),
+        ([[0, 0, 1, 1], [0, 0, 1]], (4, 4), r"no array of numbers .*\(n, 4\)"),
+        ([[0, 0, 1, None]], (4, 4), "no array of numbers"),
+        ([["0", "0", "1", "1"]], (4, 4), "no array of numbers"),
+        (np.array([[0, 0, 1, 1]], object), (4, 4), "no array of numbers"),
+        (np.ones((1, 4), bool), (4, 4), r"torch\.bool, not real numbers"),
     ],
 )
-def test_wrong_boxes_are_named(boxes, size, message):
+@pytest.mark.parametrize("called", ["mask", "resize", "dilate"])
+def test_wrong_boxes_are_named(boxes, size, message, called):
+    calls = {
+        "mask": lambda: boxes_to_mask(boxes, *size),
+        "resize": lambda: resize_boxes(boxes, (4, 4), size),
+        "dilate": lambda: dilate_boxes(boxes, 0.1, *size),
+    }
     with pytest.raises(ValueError, match=message):
-        boxes_to_mask(boxes, *size)
+        calls[called]()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float16, ">f4", np.float64])
+def test_arrays_of_any_type_of_number_are_boxes(dtype):
+    boxes = np.array([[1, 0, 3, 2]]).astype(dtype)
+    boxes.setflags(write=False)
+    assert boxes_to_mask(boxes, 3, 4).tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("fraction", ["0.0", "0.1", "0.25", "0.5"])

@@ -208,8 +208,8 @@ def pictured(**fields):
 
 # what is done to the folder, the reason it is counted under, what the error must say, whether image 0 stays
 BAD = {
-    "outside": (annotated(bbox=[30, 3, 11.5, 4]), "box outside the image", r"0\.jpg, annotation 0: .*xmax <= 40", True),
-    "before": (annotated(bbox=[-3, 3, 10, 4]), "box outside the image", "x, y, width, height", True),
+    "outside": (annotated(bbox=[42, 3, 11.5, 4]), "box outside the image", r"0\.jpg, annotation 0: .*xmax <= 40", True),
+    "before": (annotated(bbox=[-13, 3, 10, 4]), "box outside the image", "x, y, width, height", True),
     "zero width": (annotated(bbox=[3, 3, 0, 4]), "box of zero width or height", "xmin < xmax", True),
     "reversed": (annotated(bbox=[9, 3, -4, 4]), "box reversed", "xmin < xmax", True),
     "nan": (annotated(bbox=[float("nan"), 3, 4, 4]), "box not finite", "annotation 0", True),

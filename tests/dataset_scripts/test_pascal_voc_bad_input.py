@@ -18,8 +18,8 @@ def truncate(root):
 
 # what is done to the folder, the reason it is counted under, what the error must say, the objects that stay (None: no row)
 BAD = {
-    "outside": (replace(voc_object(box=(1, 1, 41, 30))), "box outside the image", r"xmax <= 40", 1),
-    "before": (replace(voc_object(box=(0, 0, 5, 5))), "box outside the image", r"one_based=False", 1),
+    "outside": (replace(voc_object(box=(42, 1, 60, 30))), "box outside the image", r"xmax <= 40", 1),
+    "before": (replace(voc_object(box=(-9, 2, 0, 5))), "box outside the image", r"one_based=False", 1),
     "reversed": (replace(voc_object(box=(10, 1, 4, 5))), "box reversed", r"xmin < xmax", 1),
     "by one": (replace(voc_object(box=(10, 1, 9, 5))), "box reversed", r"xmin < xmax", 1),
     "width": (replace(voc_object(box=(10, 1, 10, 5))), "box of zero width or height", r"xmin < xmax", 1),

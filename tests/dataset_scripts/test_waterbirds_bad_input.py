@@ -89,8 +89,9 @@ BAD = {
     "infinite": (edit_box("1 4 5 inf 12"), "box not finite", "line 2", True),
     "empty": (edit_box("1 4 5 0 12"), "box of zero width or height", "x, y, width, height", True),
     "negative": (edit_box("1 14 5 -3 12"), "box reversed", "line 2", True),
-    "outside": (edit_box("1 4 5 40 12"), "box outside the image", "xmax <= 40", True),
-    "before": (edit_box("1 -2 5 10 12"), "box outside the image", "line 2", True),
+    "outside": (edit_box("1 41 5 40 12"), "box outside the image", "xmax <= 40", True),
+    "before": (edit_box("1 -12 5 10 12"), "box outside the image", "line 2", True),
+    "shares": (edit_box("1 0.1 0.2 0.3 0.4"), "boxes in [0, 1]", r"line 2 .*multiply x by the image's width, 40", True),
 }
 
 

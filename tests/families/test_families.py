@@ -49,7 +49,8 @@ def test_activations_lie_where_their_pixels_are(name):
     def at(layer, images):
         with captured(model, {family.layers[layer]: None}) as recorded, torch.no_grad():
             model(pixel_values=images)
-        return family.spatial(recorded[family.layers[layer]], SIZE)
+        path = family.layers[layer]
+        return family.of_layer(path, model).spatial(recorded[path], SIZE)
 
     difference = (at("mid1", changed) - at("mid1", pixels)).abs().sum(1)[0]
     height, width = difference.shape

@@ -68,3 +68,9 @@ def test_a_vocabulary_larger_than_the_embedding(glove):
         load_glove(tiny_updn(), glove(LINES), [f"w{i}" for i in range(12)])
     with pytest.raises(ValueError, match="has 0 words"):
         load_glove(tiny_updn(), glove(LINES), [])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_word(glove):
+    model = tiny_updn()
+    assert load_glove(model, glove(LINES, "utf-8-sig"), ["red"]) == 1
+    assert model.words.weight[0].tolist() == [1, 2, 3, 4, 5]

@@ -51,6 +51,9 @@ class Given:
     def importance(self, column, space=None):
         return self.batch[column]
 
+    def seen(self, space):
+        return (1.0, 1.0)
+
     def logits(self, view=FULL):
         return self._logits[view] if view == FULL else self._logits[view][None]
 

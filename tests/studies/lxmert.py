@@ -6,15 +6,15 @@ found on the dev split of seed 100, which the table does not use. The settings o
 """
 
 import json
-import subprocess
-import sys
+import os
 import tempfile
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
+from scripts import run_script
 from studies.questions_common import TASK, Table
 
-SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "run_guided_vqa.py"
 TRAIN_SIZE = 4800
 CONFIG = {"l_layers": 1, "x_layers": 1, "r_layers": 1, "initializer_range": 0.1}
 COMMON = ("--model_type", "lxmert", "--model_config", json.dumps(CONFIG), "--num_train_epochs", "20",
@@ -37,19 +37,8 @@ def run(output: Path, seeds: list[int]) -> None:
             if table.has(arm, seed):
                 continue
             started = time.time()
-            with tempfile.TemporaryDirectory() as folder:
-                command = [
-                    sys.executable,
-                    str(SCRIPT),
-                    *COMMON,
-                    *options,
-                    *data,
-                    "--seed",
-                    str(seed),
-                    "--output_dir",
-                    folder,
-                ]
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+                run_script("run_guided_vqa", *COMMON, *options, *data, "--seed", str(seed), "--output_dir", folder)
                 after = json.loads((Path(folder) / "results.json").read_text())["after"]
             inside, outside = after["test_id"], after["test_ood"]
             scores = {"id_accuracy": inside["vqa_accuracy"], "ood_accuracy": outside["vqa_accuracy"]}

@@ -10,7 +10,6 @@ weights of a loss that with the highest EPG on validation is shown; findings abo
 
 import argparse
 import csv
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +18,10 @@ from typing import Any
 
 import numpy as np
 import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 SETS = ("digits", "cards")
@@ -166,7 +169,6 @@ class Findings:
 
 def run_grid(name: str, data: Path, seeds: Sequence[int], output: Path) -> list[Row]:
     """The grid of a set, its finished rows included."""
-    script = ROOT / "examples" / "run_model_guidance.py"
     options = yaml.safe_load((ROOT / "examples" / "model_guidance" / f"{name}.yaml").read_text())
     options |= {"output_dir": str(output / name), "seeds": list(seeds)}
     if name == "cards":
@@ -174,7 +176,7 @@ def run_grid(name: str, data: Path, seeds: Sequence[int], output: Path) -> list[
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump(options, file)
         file.flush()
-        subprocess.run([sys.executable, str(script), file.name], check=True)
+        run_script("run_model_guidance", file.name)
     with (output / name / "grid.csv").open(newline="") as stream:
         return [numbers(row) for row in csv.DictReader(stream)]
 

@@ -60,7 +60,7 @@ def model_of():
 def trainer_of(digits, processor, tmp_path):
     """A GuidedTrainer for the digits; keywords go to the arguments, `trainer` to the trainer."""
 
-    def make(model, guidance, trainer=None, rows=None, **settings):
+    def make(model, guidance, trainer=None, rows=None, cls=GuidedTrainer, **settings):
         defaults = {
             "output_dir": str(tmp_path / "out"), "per_device_train_batch_size": 8, "learning_rate": 1e-3,
             "report_to": "none", "save_strategy": "no", "logging_steps": 1, "num_train_epochs": 1, "use_cpu": True,
@@ -71,6 +71,6 @@ def trainer_of(digits, processor, tmp_path):
             "train_dataset": digits["train"] if rows is None else rows, "eval_dataset": digits["test"],
             "processing_class": processor, "guidance": guidance,
         } | (trainer or {})  # fmt: skip
-        return GuidedTrainer(model=model, args=args, **keywords)
+        return cls(model=model, args=args, **keywords)
 
     return make

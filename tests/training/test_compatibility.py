@@ -51,6 +51,9 @@ def said():
             {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}},
             "reentrant.*'use_reentrant': False",
         ),
+        ({"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": None}}, "reentrant"),
+        ({"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"preserve_rng_state": True}}, "reentrant"),
+        ({"activation_checkpointing": True, "activation_checkpointing_kwargs": {"use_reentrant": True}}, "reentrant"),
     ],
 )
 def test_settings_that_fail_are_refused_with_the_reason(setting, message):
@@ -73,6 +76,8 @@ def test_models_that_fail_are_refused():
         {"fsdp": []},
         {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}},
         {"gradient_checkpointing": False, "gradient_checkpointing_kwargs": {"use_reentrant": True}},
+        {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"every_n_layers": 2, "offload": True}},
+        {"activation_checkpointing": True, "activation_checkpointing_kwargs": {"use_reentrant": False, "debug": True}},
     ],
 )
 def test_settings_that_work_pass(setting):

@@ -29,7 +29,8 @@ def free_port() -> int:
 def runs(tmp_path_factory):
     """Folders of the runs on one process and on two; each holds a folder for each kind of model."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+    path = os.pathsep.join(map(str, (HERE, HERE.parents[1])))  # this checkout, whatever is installed
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     script = str(HERE / "distributed_training.py")
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
     for command in ([script, "8", str(one)], [*launcher, script, "4", str(two)]):
@@ -56,6 +57,33 @@ def test_two_processes_equal_one(kind, runs, model_of):
         assert together["metrics"][name] == pytest.approx(alone["metrics"][name], rel=1e-3), name
     for first, second in zip(alone["logs"], together["logs"], strict=True):
         assert second["loss/energy"] == pytest.approx(first["loss/energy"], rel=1e-3, abs=1e-6)
+
+
+NAMES = ("loss", "loss/task", "loss/energy", "loss/rrr", "undefined_share/energy", "undefined_share/rrr", "epg",
+         "accuracy", "worst_group_accuracy", "mean_group_accuracy")  # fmt: skip
+
+
+@pytest.mark.parametrize("reduction", ["batch", "rows", "sum"])
+@pytest.mark.parametrize("batch", [2, 4])
+def test_every_row_counts_once_in_evaluation(runs, reduction, batch):
+    """11 rows on two processes: rows that fill up the last batch are unlike the others, and must not be measured twice."""
+    alone, together = (torch.load(folder / "evaluated.pt", weights_only=False) for folder in runs)
+    # A mean over rows does not depend on the batches; a sum over a batch does.
+    others = (2, 4) if reduction != "sum" else (batch,)
+    found = together[reduction, batch]
+    for expected in (alone[reduction, other] for other in others):
+        for prefix in ("eval", "test"):
+            for name in NAMES:
+                one, two = (figures[prefix][f"{prefix}_{name}"] for figures in (expected, found))
+                assert two == pytest.approx(one, rel=1e-5), (prefix, name)
+        assert found["given"] == expected["given"]
+        assert torch.allclose(found["logits"], expected["logits"], atol=1e-5)
+    assert found["given"][0] == ([f"g{index % 3}" for index in range(11)], 11)
+    total = (
+        found["eval"]["eval_loss/task"] + 2 * found["eval"]["eval_loss/energy"] + 0.5 * found["eval"]["eval_loss/rrr"]
+    )
+    assert found["eval"]["eval_loss"] == pytest.approx(total, rel=1e-5)
+    assert found["eval"]["eval_undefined_share/energy"] == pytest.approx(1 / 9, rel=1e-6)
 
 
 def test_only_the_process_that_saves_writes_the_guidance(trainer_of, model_of, tmp_path, monkeypatch):

@@ -67,3 +67,16 @@ def test_pairs_without_annotation_are_left_out_or_count_as_zero(trainer_of, mode
         Grounding(GradCAM(), unannotated="skip")
     with pytest.raises(ValueError, match=r"attribution='gradcam' is a str; give an attribution, as GradCAM\(\)"):
         Grounding("gradcam")
+
+
+def test_a_stream_on_several_processes_is_not_evaluated(trainer_of, model_of, digits, monkeypatch):
+    stream = digits["test"].to_iterable_dataset()
+    trainer = trainer_of(model_of(), ENERGY, {"eval_dataset": {"stream": stream, "rows": digits["test"]}})
+    assert trainer.evaluate(stream)["eval_epg"] == trainer.evaluate(digits["test"])["eval_epg"]
+    monkeypatch.setattr(type(trainer.args), "world_size", 2)
+    for refused in (
+        lambda: trainer.evaluate(stream), lambda: trainer.evaluate("stream"), lambda: trainer.predict(stream),
+        lambda: trainer_of(model_of(), ENERGY, {"eval_dataset": stream}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="streaming dataset cannot be evaluated on several processes"):
+            refused()

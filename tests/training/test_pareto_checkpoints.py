@@ -265,6 +265,10 @@ def test_other_metrics_and_bins_than_on_disk(tmp_path):
         (lambda folder: ParetoCheckpoints(()), r"metrics=\(\); give a tuple of different names"),
         (lambda folder: ParetoCheckpoints("eval_f1"), "metrics='eval_f1'"),
         (lambda folder: ParetoCheckpoints(("a", "a")), "different names"),
+        (
+            lambda folder: ParetoCheckpoints(("eval_f1", "eval_loss/energy")),
+            r"'eval_loss/energy'\] are better when lower",
+        ),
         (lambda folder: ParetoCheckpoints(bins=0), "bins=0; give one positive number"),
         (lambda folder: ParetoCheckpoints(bins=(0.1, 0.1)), "2 bins for 3 metrics"),
         (

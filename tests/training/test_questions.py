@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from hf_guidance import AnswerVocabulary, Guidance, GuidanceArguments, GuidedTrainer, QuestionCollator, recipes
+from hf_guidance import (
+    AnswerVocabulary,
+    Guidance,
+    GuidanceArguments,
+    GuidedTrainer,
+    QuestionCollator,
+    RegionFeatures,
+    recipes,
+)
 from hf_guidance import attributions as every
 from hf_guidance.attributions import Attribution, Gradient, SoftLabelLogits
 from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
@@ -85,6 +93,24 @@ def test_random_supervision_is_measured_by_the_true_importance(tmp_path):
     guidance = recipes.random_supervision(recipes.visfis())
     trainer = trainer_of(guidance, rows(random_importance), tmp_path)
     assert trainer.grounding.importance == "importance"
+
+
+@pytest.mark.parametrize("held_out", [None, "eval_dataset", "unseen"])
+def test_images_without_features_are_counted_when_the_trainer_is_made(held_out, tmp_path):
+    data = rows(random_importance)
+    np.save(tmp_path / "features.npy", np.stack([row.pop("features") for row in data]))
+    np.save(tmp_path / "boxes.npy", np.stack([row.pop("boxes") for row in data]))
+    regions = RegionFeatures.from_numpy(tmp_path / "features.npy", tmp_path / "boxes.npy", range(10))
+    guidance = Guidance(task=AnswerLoss(), align=Alignment(Gradient(target=SoftLabelLogits())))
+    more = [*data, *({**data[0], "image_id": image} for image in ("a", "b", "b"))]
+    trainer_of(guidance, data, tmp_path, regions=regions).train()
+    sets = {"train_dataset": data, "eval_dataset": {"seen": data, "unseen": more} if held_out == "unseen" else more}
+    if held_out is None:
+        sets = {"train_dataset": more}
+    trainer = trainer_of(guidance, data, tmp_path, regions=regions)
+    error = rf"{held_out or 'train_dataset'}: 2 of 12 images have no features in .* \(first: \['a', 'b'\]\)"
+    with pytest.raises(ValueError, match=error):
+        GuidedTrainer(trainer.model, trainer.args, data_collator=trainer.data_collator, guidance=guidance, **sets)
 
 
 def test_rows_without_answers_are_predicted(tmp_path):

@@ -12,11 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.data.builder_base import InvalidAnnotation
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import ANNOTATED, IMAGE_COLUMNS, IMAGE_SOURCES, IMPORTANCE, ROW, SLOT, TARGET
 from hf_guidance.data.images.hard_masks import is_hard, sharpened
 from hf_guidance.data.images.importance import ImportanceReader
-from hf_guidance.data.images.labels import PROBLEM_TYPES, row_labels
+from hf_guidance.data.images.labels import PROBLEM_TYPES, no_labels, row_labels
+from hf_guidance.data.images.pictures import rgb
 
 
 @dataclass
@@ -48,6 +50,9 @@ class GuidanceCollator(RowCollator):
         box_dilation: Grow every box by ``int(box_dilation * size)`` pixels of its image on each side, >= 0: the study of
             annotation quality of arXiv 2303.11932, section 5.4. For training only, and for boxes only. Boxes grow before
             a control moves them. The trainer evaluates with ``for_evaluation()``, which neither grows nor moves them.
+        bbox_format: What the numbers of boxes in column ``objects`` are: "xyxy" (xmin, ymin, xmax, ymax), as every builder of
+            this library writes them, or "xywh" (xmin, ymin, width, height), as COCO and most ``imagefolder`` sets of the
+            Hub have them. Boxes are in pixels of the image as it is decoded, EXIF rotation applied.
 
     Returns:
         On call: ``pixel_values`` (images, channels, height, width) float32; ``labels`` (images,) int64 or (images,
@@ -71,6 +76,7 @@ class GuidanceCollator(RowCollator):
     transform: Callable[[Any, Any], tuple[Any, Any]] | None = None
     control_seed: int | None = None
     box_dilation: float = 0.0
+    bbox_format: str = "xyxy"
 
     def __post_init__(self) -> None:
         check_choice("problem_type", self.problem_type, PROBLEM_TYPES)
@@ -81,7 +87,7 @@ class GuidanceCollator(RowCollator):
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collate; see the class."""
-        if all(row.get("labels", row.get("label")) is None for row in rows):  # unlabelled rows can only be predicted
+        if all(no_labels(row, self._name(row, i)) for i, row in enumerate(rows)):  # such rows can only be predicted
             return {
                 "pixel_values": self._pixels([self._image(row, self._name(row, i))[0] for i, row in enumerate(rows)])
             }
@@ -117,7 +123,7 @@ class GuidanceCollator(RowCollator):
         return replace(self, transform=None, control_seed=None, box_dilation=0.0)
 
     def _reader(self) -> ImportanceReader:
-        return ImportanceReader(self.source, self.num_labels, self.control_seed, self.box_dilation)
+        return ImportanceReader(self.source, self.num_labels, self.control_seed, self.box_dilation, self.bbox_format)
 
     @staticmethod
     def _name(row: Mapping[str, Any], index: int) -> str:
@@ -141,9 +147,11 @@ class GuidanceCollator(RowCollator):
                 "(and decode files by `cast_column('image', datasets.Image())`), or give pixel_values."
             )
         try:
-            image = value.convert("RGB")
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"{name}: the image cannot be read ({error}); replace or leave out the file.") from error
+            image = rgb(value, name)
+        except InvalidAnnotation as error:  # str(error) gives advice on building a dataset, which does not apply here
+            raise ValueError(
+                f"{name}: the image cannot be read: {error.message} Replace or leave out the file."
+            ) from error
         return image, (image.height, image.width)
 
     def _augment(self, image: Any, stack: Tensor) -> tuple[Any, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -12,17 +11,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 
 from hf_guidance.common.checks import check_choice
 from hf_guidance.data.boxes import boxes_to_mask, dilate_boxes
-from hf_guidance.data.builder_base import InvalidAnnotation
+from hf_guidance.data.builder_base import InvalidAnnotation, id_text
 from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.data.images.controls import control_generator, moved_boxes, moved_mask
-from hf_guidance.data.images.rows import ANY_CLASS, check_box, class_mask
+from hf_guidance.data.images.objects import BBOX_FORMATS, object_boxes
+from hf_guidance.data.images.pictures import class_numbers, grey_levels
+from hf_guidance.data.images.rows import ANY_CLASS, class_mask
 
 SOURCES = ("auto", "importance", "mask", "boxes")
 _COLUMN = {"importance": IMPORTANCE, "mask": "mask", "boxes": "objects"}
-_OBJECT = "an object is {'bbox': [xmin, ymin, xmax, ymax], 'category': label index}"
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,22 @@ class ImportanceReader:
         num_labels: Number of classes, to check masks and categories; None does not check their upper end.
         control_seed: Moves every box, or the mask, to a random place (see `hf_guidance.data.images.controls`); None does not.
         dilation: Grows every box on each side by this share of its width and height (see `dilate_boxes`).
+        bbox_format: What the numbers of a box are: "xyxy" (xmin, ymin, xmax, ymax) or "xywh" (xmin, ymin, width, height).
 
     Raises:
-        ValueError: The source is unknown; or the dilation is not a number, negative or infinite, or the source has no boxes.
+        ValueError: The source or the format is unknown; or the dilation is not a number, negative or infinite, or the source
+            has no boxes.
     """
 
     source: str = "auto"
     num_labels: int | None = None
     control_seed: int | None = None
     dilation: float = 0.0
+    bbox_format: str = "xyxy"
 
     def __post_init__(self) -> None:
         check_choice("source", self.source, SOURCES)
+        check_choice("bbox_format", self.bbox_format, BBOX_FORMATS)
         if not isinstance(self.dilation, Real) or not 0 <= self.dilation < math.inf:
             raise ValueError(
                 f"box_dilation={self.dilation!r}: allowed is a share of the box, 0 or more; 0.25 grows it by a quarter."
@@ -69,9 +74,10 @@ class ImportanceReader:
             (height, width) uint8, 255 for importance 1. All zero where the row has no importance for the class.
 
         Raises:
-            ValueError: The chosen column is missing or not of the image's size; a map has NaN or values outside [0, 1]; a mask
-                has NaN or values without a class; an object is malformed, of unknown class, or its box is outside the
-                image, reversed or empty; a control has no ``image_id``; there is a dilation, but importance is not from boxes.
+            ValueError: The chosen column is missing or not of the image's size; a map has colours, NaN or values outside [0, 1]
+                (a PIL image is scaled by the range of its mode); a mask has colours, NaN or values without a class; an object
+                is malformed, of unknown class, or its box is outside the image, reversed or empty; all boxes lie in [0, 1]; a
+                control has no ``image_id``; there is a dilation, but importance is not from boxes.
         """
         seed = self.control_seed
         generator = None if seed is None else control_generator(seed, _image_id(row, name), target)
@@ -88,14 +94,13 @@ class ImportanceReader:
                 f"{name} takes its importance from column {column!r}, and box_dilation={self.dilation} grows boxes only; "
                 "pass source='boxes', or box_dilation=0.0."
             )
-        values = _array(row[column], size, f"{name}: {column}")
+        values = _array(row[column], size, column, name)
         pixels = _from_mask(values, target, self.num_labels, name) if column == "mask" else _from_map(values, name)
         return pixels if generator is None else moved_mask(pixels, generator)
 
     def _boxes(self, value: Any, size: tuple[int, int], target: int, name: str) -> list[list[float]]:
         boxes: list[list[float]] = []
-        for number, entry in enumerate(_objects(value, name)):
-            category, (x0, y0, x1, y1) = _checked(entry, size, self.num_labels, f"{name}, object {number}")
+        for category, (x0, y0, x1, y1) in object_boxes(value, size, self.num_labels, self.bbox_format, name):
             if category == target:
                 # Every pixel that the box touches, so that a box smaller than a pixel does not vanish.
                 boxes.append([math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)])
@@ -105,7 +110,12 @@ class ImportanceReader:
 def _image_id(row: Mapping[str, Any], name: str) -> str:
     if row.get("image_id") is None:
         raise ValueError(f"{name} has no image_id, from which the control draws its places; add a column 'image_id'.")
-    return str(row["image_id"])
+    try:
+        return id_text(row["image_id"])
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: {error} The control draws its places from it; give text or a whole number."
+        ) from None
 
 
 def _filled_column(row: Mapping[str, Any], source: str, name: str) -> str | None:
@@ -118,9 +128,15 @@ def _filled_column(row: Mapping[str, Any], source: str, name: str) -> str | None
     return None if row[_COLUMN[source]] is None else _COLUMN[source]
 
 
-def _array(value: Any, size: tuple[int, int], item: str) -> npt.NDArray[Any]:
+def _array(value: Any, size: tuple[int, int], column: str, name: str) -> npt.NDArray[Any]:
+    item = f"{name}: {column}"
     try:
-        values = np.asarray(value)
+        if isinstance(value, Image.Image):
+            values = class_numbers(value, item) if column == "mask" else grey_levels(value, item)
+        else:
+            values = np.asarray(value)
+    except InvalidAnnotation as error:  # str(error) gives advice on building a dataset, which does not apply here
+        raise ValueError(f"{item} cannot be read: {error.message}") from None
     except (OSError, SyntaxError, TypeError, ValueError) as error:
         raise ValueError(f"{item} cannot be read ({error}); give a one-channel image or (height, width).") from error
     if values.shape != size:
@@ -160,53 +176,9 @@ def _grown(boxes: list[list[float]], size: tuple[int, int], dilation: float) -> 
     return torch.cat([grown[:, :2].minimum(given[:, :2]), grown[:, 2:].maximum(given[:, 2:])], 1).tolist()
 
 
-def _objects(value: Any, name: str) -> list[Any]:
-    if not isinstance(value, Mapping):
-        if isinstance(value, str) or not hasattr(value, "__iter__"):
-            raise ValueError(f"{name}: objects is a {type(value).__name__}; give a list, where {_OBJECT}.")
-        return list(value)
-    # A dict of lists, as older versions of `datasets` give.
-    missing = [key for key in ("bbox", "category") if key not in value]
-    if missing:
-        raise ValueError(f"{name}: objects has no {missing[0]!r} but {sorted(value)}; rename or add it: {_OBJECT}.")
-    boxes, categories = ([] if value[key] is None else list(value[key]) for key in ("bbox", "category"))
-    if len(boxes) != len(categories):
-        raise ValueError(
-            f"{name}: objects has {len(boxes)} in 'bbox' and {len(categories)} in 'category'; give one category per box."
-        )
-    return [{"bbox": box, "category": category} for box, category in zip(boxes, categories, strict=True)]
-
-
-def _checked(entry: Any, size: tuple[int, int], num_labels: int | None, item: str) -> tuple[int, list[float]]:
-    keys = sorted(map(str, entry)) if isinstance(entry, Mapping) else type(entry).__name__
-    missing = [key for key in ("bbox", "category") if key not in keys]
-    if missing or not isinstance(entry, Mapping):
-        raise ValueError(f"{item} has no {missing[0]!r} but {keys}; rename or add it: {_OBJECT}.")
-    try:
-        category = operator.index(entry["category"])
-    except TypeError:
-        category = -1
-    if category < 0 or (num_labels is not None and category >= num_labels):
-        allowed = "from 0" if num_labels is None else f"0 to {num_labels - 1}"
-        raise ValueError(
-            f"{item} has category {entry['category']!r}, allowed is a label index, {allowed}; turn names into indices "
-            "(ClassLabel.str2int), and drop objects of classes that the model does not know."
-        )
-    try:
-        box = [float(v) for v in entry["bbox"]]
-    except (TypeError, ValueError):
-        box = []
-    if len(box) != 4:
-        raise ValueError(f"{item} has bbox {entry['bbox']!r}; correct the row or drop the box: {_OBJECT}.")
-    try:
-        check_box(box, size[1], size[0], item)
-    except InvalidAnnotation as error:  # str(error) gives advice on building a dataset, which does not apply here
-        raise ValueError(f"{item}: {error.message} Correct the row or drop the box.") from None
-    return category, box
-
-
 def _from_map(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
     low, high = float(values.min(initial=0)), float(values.max(initial=0))
     if low < 0 or high > 1:
-        raise ValueError(f"{name}: importance in [{low:g}, {high:g}], allowed is [0, 1]; divide it (by 255?) first.")
+        full = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 255
+        raise ValueError(f"{name}: importance in [{low:g}, {high:g}], allowed is [0, 1]; divide it (by {full}?) first.")
     return np.round(values * 255).astype(np.uint8)

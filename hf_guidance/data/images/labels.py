@@ -6,7 +6,35 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
+from hf_guidance.data.columns import IMAGE_SOURCES
+
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification")
+
+
+def no_labels(row: Mapping[str, Any], name: str) -> bool:
+    """Whether a row has neither ``labels`` nor ``label``, so that it can only be predicted.
+
+    Args:
+        row: The row.
+        name: Names the row in errors.
+
+    Raises:
+        ValueError: The row has no labels, but importance (objects, a mask or a map), which then belongs to no class.
+    """
+    if row.get("labels", row.get("label")) is not None:
+        return False
+    held = [column for column in IMAGE_SOURCES if _filled(row.get(column))]
+    if not held:
+        return True
+    fix = "add the classes of each image as a column of label indices"
+    if "objects" in held:
+        lists = isinstance(row["objects"], Mapping)
+        each = "row['objects']['category']" if lists else "(entry['category'] for entry in row['objects'])"
+        fix += f": dataset.map(lambda row: {{'labels': sorted(set({each}))}})"
+    raise ValueError(
+        f"{name} has {held[0]!r} but no 'labels', so nothing says which classes to train and to explain; {fix}. To predict "
+        f"only, remove the column {held[0]!r}."
+    )
 
 
 def row_labels(row: Mapping[str, Any], name: str, problem_type: str, num_labels: int | None) -> list[int]:
@@ -25,9 +53,9 @@ def row_labels(row: Mapping[str, Any], name: str, problem_type: str, num_labels:
         ValueError: There is no label column; labels are not class indices, or hold a class twice (as 0/1 entries per class do);
             one label is required and there are none or several; a class is outside [0, num_labels).
     """
-    value = row.get("labels", row.get("label"))
-    if value is None:
+    if no_labels(row, name):
         raise ValueError(f"{name} has neither 'labels' nor 'label'; its columns are {sorted(row)}.")
+    value = row.get("labels", row.get("label"))
     labels = sorted(_indices(value, name))
     if problem_type == "single_label_classification" and len(labels) != 1:
         raise ValueError(
@@ -38,6 +66,13 @@ def row_labels(row: Mapping[str, Any], name: str, problem_type: str, num_labels:
     if wrong:
         raise ValueError(f"{name} has class {wrong[0]}, the model knows 0 to {(num_labels or 0) - 1}; set num_labels.")
     return labels
+
+
+def _filled(value: Any) -> bool:
+    # Objects are a list of dicts or a dict of lists; a mask or a map is filled where there is one.
+    if isinstance(value, Mapping):
+        return any(len(entries) for entries in value.values() if entries is not None)
+    return len(value) > 0 if isinstance(value, list | tuple) else value is not None
 
 
 def _indices(value: Any, name: str) -> list[int]:

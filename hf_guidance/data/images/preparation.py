@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from hf_guidance.data.boxes import resize_boxes
+from hf_guidance.data.images.pictures import open_picture, rgb
 
 __all__ = ["PREPARATIONS", "SIDE", "prepared_boxes", "prepared_row"]
 
@@ -73,8 +74,7 @@ def prepared_row(
 
 
 def _prepared_image(path: str | os.PathLike[str]) -> dict[str, Any]:
-    with Image.open(path) as image:
-        resized = ImageOps.exif_transpose(image).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    resized = rgb(open_picture(path), str(path)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
     resized.save(buffer, "PNG", compress_level=1)  # PNG is lossless: the model trains on exactly these pixels
     return {"path": None, "bytes": buffer.getvalue()}

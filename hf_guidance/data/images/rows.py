@@ -9,28 +9,26 @@
 | mask     | `Image()`, one channel, 8 bit, optional                    | see below and `class_mask`                   |
 | group    | `ClassLabel` or `Value("int64")`, optional                 | subgroup for worst-group accuracy            |
 
+Labels are those of the image: an object whose box was skipped is not in `objects`, but its class stays in `labels`.
 A mask pixel is 0 outside every object, 255 inside an object of unspecified class (a binary mask), and `1 + category`
 inside an object of that class. A binary 0/255 mask is therefore already in this format.
 """
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Sequence
 from typing import Any, cast
 
 import datasets
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from hf_guidance.data.builder_base import InvalidAnnotation
+from hf_guidance.data.images.box_checks import check_box
+from hf_guidance.data.images.pictures import verify_image
 
 __all__ = ["ANY_CLASS", "annotated_image_features", "check_box", "class_mask", "verify_image"]
 
 ANY_CLASS = 255
-_ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 def annotated_image_features(
@@ -87,57 +85,3 @@ def class_mask(mask: npt.ArrayLike, category: int) -> npt.NDArray[np.bool_]:
     """
     pixels = np.asarray(mask)
     return cast(npt.NDArray[np.bool_], (pixels == ANY_CLASS) | (pixels == category + 1))
-
-
-def check_box(box: Sequence[float], width: int, height: int, item: str, hint: str = "") -> None:
-    """Check one xyxy box (pixels, 0-based, half-open) against the size of its image.
-
-    Args:
-        box: xmin, ymin, xmax, ymax.
-        width: width of the image in pixels.
-        height: height of the image in pixels.
-        item: names the image and the object in the error.
-        hint: the usual cause of such a box, for the error.
-
-    Raises:
-        InvalidAnnotation: (a `ValueError`) for a box that is not finite, reversed, empty, or not inside the image.
-    """
-    x0, y0, x1, y1 = box
-    if not all(map(math.isfinite, box)):
-        reason = "box not finite"
-    elif x1 < x0 or y1 < y0:
-        reason = "box reversed"
-    elif x1 == x0 or y1 == y0:
-        reason = "box of zero width or height"
-    elif x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-        reason = "box outside the image"
-    else:
-        return
-    allowed = f"0 <= xmin < xmax <= {width} and 0 <= ymin < ymax <= {height}"
-    got = ", ".join(f"{value:g}" for value in box)
-    message = f"{reason}: ({got}) as xyxy, 0-based and half-open; allowed: {allowed}.{hint}"
-    raise InvalidAnnotation(reason, item, message)
-
-
-def verify_image(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Read an image file to its end and return its size as `datasets` decodes it (EXIF rotation applied).
-
-    Args:
-        path: the file.
-
-    Returns:
-        (width, height) in pixels.
-
-    Raises:
-        InvalidAnnotation: (a `ValueError`) when the file is unreadable or truncated.
-    """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            rotated = image.getexif().get(0x0112) in _ROTATED
-            image.draft("L", (1, 1))  # JPEG: reads every byte, but skips most of the arithmetic
-            image.load()
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        message = f"the image is unreadable or truncated ({error})."
-        raise InvalidAnnotation("unreadable or truncated image", str(path), message) from None
-    return (height, width) if rotated else (width, height)

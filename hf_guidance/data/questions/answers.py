@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.data.questions.answer_texts import answer_texts
 
 SCORINGS = ("auto", "soft", "one")
 _SCORES = (0.0, 0.3, 0.6, 0.9, 1.0)
@@ -119,6 +120,8 @@ class Coverage:
 class AnswerVocabulary:
     """The answers that a classifier can give, and the soft scores of a question's answers.
 
+    The answers of a question are read by `answer_texts`: a list of texts, or VQA's list of dicts.
+
     Args:
         answers: The answer of each class, in the order of their labels.
         scoring: "soft" is VQA's score by the number of annotators; "one" gives every listed answer 1.0 (data sets with
@@ -127,7 +130,7 @@ class AnswerVocabulary:
             normalises them first.
 
     Raises:
-        ValueError: No answer, an answer twice or empty, an unknown scoring.
+        ValueError: No answer, an answer twice or empty, answers that are not a list of texts, an unknown scoring.
 
     Example:
         >>> vocabulary = AnswerVocabulary(("yes", "no", "2"))
@@ -140,7 +143,12 @@ class AnswerVocabulary:
     raw: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "answers", tuple(self.answers))
+        if isinstance(self.answers, Mapping):
+            raise ValueError(
+                f"answers is a dict of {len(self.answers)}; give the answers in the order of their labels, for example "
+                "tuple(sorted(label2id, key=label2id.get))."
+            )
+        object.__setattr__(self, "answers", tuple(answer_texts(self.answers, "the classes")))
         wrong = [answer for answer, count in Counter(self.answers).items() if count > 1 or not answer]
         if not self.answers or wrong:
             raise ValueError(
@@ -149,24 +157,22 @@ class AnswerVocabulary:
         check_choice("scoring", self.scoring, SCORINGS)
 
     @classmethod
-    def from_answers(
-        cls, answers: Iterable[Sequence[str]], min_occurrence: int = 9, scoring: str = "auto"
-    ) -> AnswerVocabulary:
+    def from_answers(cls, answers: Iterable[Any], min_occurrence: int = 9, scoring: str = "auto") -> AnswerVocabulary:
         """Make a vocabulary of frequent answers, in order of appearance.
 
         An answer is kept if it is the commonest one of at least ``min_occurrence`` questions.
 
         Args:
-            answers: The raw answers of each question, for example ``dataset["answers"]``.
+            answers: The raw answers of each question, for example ``dataset["answers"]``; see `answer_texts`.
             min_occurrence: Number of questions; 9 in VQA v2's usual preparation, 1 keeps every commonest answer.
             scoring: See the class.
 
         Raises:
-            ValueError: No answer is the commonest one of so many questions.
+            ValueError: No answer is the commonest one of so many questions; or the answers of a question are not texts.
         """
         commonest: Counter[str] = Counter()
-        for given in answers:
-            counts = Counter(normalize_answer(answer) for answer in given)
+        for given in _each_question(answers):
+            counts = Counter(map(normalize_answer, given))
             counts.pop("", None)
             commonest.update(answer for answer, _ in counts.most_common(1))
         kept = tuple(answer for answer, count in commonest.items() if count >= min_occurrence)
@@ -190,15 +196,19 @@ class AnswerVocabulary:
         """Label -> answer, for a model's config."""
         return dict(enumerate(self.answers))
 
-    def encode(self, answers: Sequence[str]) -> npt.NDArray[np.float32]:
+    def encode(self, answers: Any) -> npt.NDArray[np.float32]:
         """Soft scores of a question's answers.
 
         Args:
-            answers: Raw answers, one per annotator.
+            answers: Raw answers, one per annotator; see `answer_texts`.
 
         Returns:
             (classes,) float32 in [0, 1]; all zero where no answer is in the vocabulary (see `unmatched`).
+
+        Raises:
+            ValueError: The answers are not texts.
         """
+        answers = answer_texts(answers)
         scores = np.zeros(len(self.answers), np.float32)
         soft = self.scoring == "soft" or (self.scoring == "auto" and len(answers) > 1)
         for answer, count in Counter(map(self._looked_up, answers)).items():
@@ -207,19 +217,22 @@ class AnswerVocabulary:
                 scores[label] = soft_score(count) if soft else 1.0
         return scores
 
-    def unmatched(self, answers: Sequence[str]) -> list[str]:
+    def unmatched(self, answers: Any) -> list[str]:
         """The raw answers that are not in the vocabulary."""
-        return [answer for answer in answers if self._looked_up(answer) not in self.label2id]
+        return [answer for answer in answer_texts(answers) if self._looked_up(answer) not in self.label2id]
 
-    def coverage(self, answers: Iterable[Sequence[str]]) -> Coverage:
+    def coverage(self, answers: Iterable[Any]) -> Coverage:
         """Count the questions and answers that the vocabulary does not cover.
 
         Args:
-            answers: The raw answers of each question.
+            answers: The raw answers of each question; see `answer_texts`.
+
+        Raises:
+            ValueError: The answers of a question are not texts.
         """
         questions = without = 0
         lacking: Counter[str] = Counter()
-        for given in answers:
+        for given in _each_question(answers):
             missing = self.unmatched(given)
             questions, without = questions + 1, without + (len(missing) == len(given))
             lacking.update(self._looked_up(answer) for answer in missing)
@@ -241,11 +254,20 @@ class AnswerVocabulary:
             ValueError: The file is not such a JSON file.
         """
         try:
-            content: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-            if isinstance(content["answers"], str):
-                raise TypeError("answers is text")
-            return cls(tuple(map(str, content["answers"])), content["scoring"], bool(content["raw"]))
-        except (UnicodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+            content: Any = json.loads(Path(path).read_bytes())  # bytes: any UTF, with or without byte order mark
+            if not isinstance(content["raw"], bool):
+                raise TypeError(f"raw is {content['raw']!r}")
+            return cls(content["answers"], content["scoring"], content["raw"])
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is not an answer vocabulary ({error!r}); write it with AnswerVocabulary.save."
             ) from None
+
+
+def _each_question(answers: Iterable[Any]) -> Iterator[list[str]]:
+    if isinstance(answers, str | Mapping):
+        raise ValueError(
+            f"answers is a {type(answers).__name__}; give the answers of each question, one list per question."
+        )
+    for number, given in enumerate(answers):
+        yield answer_texts(given, f"question {number}")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.data.builder_base import id_text
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import (
     ANNOTATED,
@@ -23,9 +24,12 @@ from hf_guidance.data.columns import (
     RANDOM_IMPORTANCE,
     TARGET,
 )
+from hf_guidance.data.questions.answer_texts import answer_texts
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.importance import SOURCES, object_importance, question_generator
+from hf_guidance.data.questions.region_check import check_features
 from hf_guidance.data.questions.regions import Objects, checked_objects
+from hf_guidance.data.questions.tokens import cut_questions, token_options
 
 _RANDOM, _CONTROL = 0, 1
 _LOOK = 64  # after so many questions without a single label, the vocabulary is taken to be that of other data
@@ -43,7 +47,7 @@ class QuestionCollator(RowCollator):
     ``counts`` counts what is allowed but worth knowing, and the first case of each kind is logged (the counts are those of
     the process that collates; each worker of a DataLoader has its own):
 
-    - unknown words, and answers outside the vocabulary;
+    - unknown words, questions cut at ``max_length``, and answers outside the vocabulary;
     - questions without a label: their labels are all zero and their target is 0;
     - questions of batches without any answers though there is a vocabulary: such a batch has no labels, so no row is
       annotated, and a training step ends in an error that says so;
@@ -53,15 +57,20 @@ class QuestionCollator(RowCollator):
 
     Args:
         tokenizer: Called as ``tokenizer(questions, padding=..., truncation=True, max_length=..., return_tensors="pt")``.
-        answers: The classes. None for rows without answers, which can only be predicted.
-        regions: ``regions[image_id] -> (features, boxes)``, for example a `RegionFeatures`; None when rows hold both.
-        max_length: Tokens of a question; longer ones are cut, as the papers do. 14 for UpDn, 20 for LXMERT.
+        answers: The classes. None for rows without answers, which can only be predicted. The answers of a row are read by
+            `answer_texts`: a list of texts, or VQA's list of dicts.
+        regions: ``regions[image_id] -> (features, boxes)``, for example a `RegionFeatures`; None when rows hold both. Ids are
+            found whether they are text or numbers.
+        max_length: Tokens of a question; longer ones are cut, as the papers do, and counted. 14 is usual for UpDn, 20 for
+            LXMERT. None takes the tokenizer's ``model_max_length``, or 14 where the tokenizer sets none.
         source: Where importance comes from: "importance", "reference_boxes", "mask", or "auto": the first that a row has.
         seed: Seed of ``random_importance``: one uniform number in [0, 1) per box, the same for a question in every epoch.
         control_seed: When set, the importance values of a question are shuffled among its boxes, alike in every epoch: the
             right values at the wrong boxes, a control that guidance must beat. For training only: the trainer evaluates
             with ``for_evaluation()``, which does not shuffle.
-        padding: "max_length" (a question has the same tokens in every batch) or "longest" (pad to the batch's longest).
+        padding: "max_length" (a question has the same tokens in every batch) or "longest" (pad to the batch's longest). None
+            is "max_length", but "longest" where ``max_length`` is None and the tokenizer's own is above 64: text encoders allow
+            512 tokens and mask what is padding, so padding to it would cost much and change nothing.
 
     Returns:
         On call: ``input_ids`` and ``attention_mask`` (batch, length) int64, ``token_type_ids`` where the tokenizer gives
@@ -84,18 +93,18 @@ class QuestionCollator(RowCollator):
     tokenizer: Any
     answers: AnswerVocabulary | None = None
     regions: Any = None
-    max_length: int = 14
+    max_length: int | None = None
     source: str = "auto"
     seed: int = 0
     control_seed: int | None = None
-    padding: str = "max_length"
+    padding: str | None = None
     counts: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_choice("source", self.source, SOURCES)
-        check_choice("padding", self.padding, ("max_length", "longest"))
-        if self.max_length < 1:
-            raise ValueError(f"max_length={self.max_length} leaves no token; give at least 1, for example 14.")
+        if self.padding is not None:
+            check_choice("padding", self.padding, ("max_length", "longest"))
+        self.max_length, self.padding = token_options(self.tokenizer, self.max_length, self.padding)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collate; see the class."""
@@ -126,7 +135,7 @@ class QuestionCollator(RowCollator):
         batch[IMPORTANCE] = _padded(importance)
         batch[RANDOM_IMPORTANCE] = _padded(
             [
-                question_generator(self.seed, str(row.get("question_id")), _RANDOM).random(len(boxes), np.float32)
+                question_generator(self.seed, id_text(row["question_id"]), _RANDOM).random(len(boxes), np.float32)
                 for row, (_, boxes) in zip(rows, objects, strict=True)
             ]
         )
@@ -140,6 +149,11 @@ class QuestionCollator(RowCollator):
         true.counts = self.counts
         return true
 
+    def check_rows(self, rows: Any, name: str) -> None:
+        """Raise a ValueError, with their number, if images of a data set have no features in ``regions``."""
+        if self.regions is not None:
+            check_features(rows, self.regions, name)
+
     def _question(self, rows: Sequence[Mapping[str, Any]], names: list[str]) -> dict[str, Any]:
         for row, name in zip(rows, names, strict=True):
             if not isinstance(row.get("question"), str) or not row["question"].strip():
@@ -150,8 +164,10 @@ class QuestionCollator(RowCollator):
                 raise ValueError(
                     f"{name} has no question_id, from which random importance is drawn; add one, unique per question."
                 )
+            _id(row["question_id"], f"{name}, question_id")
+        questions = [row["question"] for row in rows]
         encoded = self.tokenizer(
-            [row["question"] for row in rows],
+            questions,
             padding=self.padding,
             truncation=True,
             max_length=self.max_length,
@@ -161,12 +177,16 @@ class QuestionCollator(RowCollator):
         silent = (batch["attention_mask"] == 0).all(1)
         if silent.any():
             index = int(silent.int().argmax())
-            raise ValueError(f"{names[index]}: {rows[index]['question']!r} holds no word. Leave the row out.")
+            raise ValueError(f"{names[index]}: {questions[index]!r} holds no word. Leave the row out.")
         unknown_id = getattr(self.tokenizer, "unk_token_id", None)
         if unknown_id is not None:
             unknown = (batch["input_ids"] == unknown_id) & (batch["attention_mask"] == 1)
             index = int(unknown.any(1).int().argmax())
-            self._count("unknown words", int(unknown.sum()), f"{names[index]}: {rows[index]['question']!r}")
+            self._count("unknown words", int(unknown.sum()), f"{names[index]}: {questions[index]!r}")
+        cut = cut_questions(self.tokenizer, questions, batch["attention_mask"], int(self.max_length or 0))
+        if cut:
+            share = f"{len(cut)} of this batch's {len(rows)} have more than {self.max_length} tokens"
+            self._count("questions cut at max_length", len(cut), f"{names[cut[0]]}: {questions[cut[0]]!r} ({share})")
         return batch
 
     def _objects(self, row: Mapping[str, Any], name: str) -> Objects:
@@ -179,26 +199,34 @@ class QuestionCollator(RowCollator):
         elif row.get("image_id") is None:
             raise ValueError(f"{name} has no image_id, by which its features are looked up; add it.")
         else:
-            try:
-                features, boxes = self.regions[row["image_id"]]
-            except (KeyError, ValueError) as error:
-                text = error.args[0] if error.args else error
-                raise ValueError(f"{name}: no image features. {text}") from None
+            features, boxes = self._looked_up(row["image_id"], name)
         return checked_objects(features, boxes, name)
+
+    def _looked_up(self, image_id: Any, name: str) -> Objects:
+        text = _id(image_id, f"{name}, image_id")
+        # A mapping may have text or numbers as keys.
+        keys = (text, int(text)) if text.isdecimal() and str(int(text)) == text else (text,)
+        said = ""
+        for key in keys:
+            try:
+                found: Objects = self.regions[key]
+            except (KeyError, ValueError) as error:
+                said = said or str(error.args[0] if error.args else error)
+            else:
+                return found
+        raise ValueError(f"{name}: no image features. {said}")
 
     def _labels(self, rows: Sequence[Mapping[str, Any]], names: list[str]) -> Tensor:
         if self.answers is None:
             raise ValueError("rows have answers but the collator no vocabulary; pass answers=AnswerVocabulary(...).")
         labels = np.zeros((len(rows), len(self.answers)), np.float32)
         for index, (row, name) in enumerate(zip(rows, names, strict=True)):
-            given = row.get("answers") or []
-            if isinstance(given, str):
-                raise ValueError(f"{name}: answers is the text {given!r}; give a list, one answer per annotator.")
+            given = answer_texts(row.get("answers"), name)
             labels[index] = self.answers.encode(given)
             missing = self.answers.unmatched(given)
             self._count("answers outside the vocabulary", len(missing), f"{name}: {missing}")
             without = int(not labels[index].any())
-            self._count("questions without a label", without, f"{name}: answers {list(given)}")
+            self._count("questions without a label", without, f"{name}: answers {given}")
         self.counts["questions"] += len(rows)
         if self.counts["questions"] >= _LOOK and self.counts["questions"] == self.counts["questions without a label"]:
             raise ValueError(
@@ -217,7 +245,7 @@ class QuestionCollator(RowCollator):
             return np.zeros(len(boxes), np.float32)
         if self.control_seed is None:
             return scores
-        return question_generator(self.control_seed, str(row["question_id"]), _CONTROL).permutation(scores)
+        return question_generator(self.control_seed, id_text(row["question_id"]), _CONTROL).permutation(scores)
 
     def _count(self, reason: str, number: int, item: str) -> None:
         if not number:
@@ -225,6 +253,13 @@ class QuestionCollator(RowCollator):
         if reason not in self.counts:
             _logger.warning("%s, first in %s. All are counted in collator.counts.", reason, item)
         self.counts[reason] += number
+
+
+def _id(value: Any, item: str) -> str:
+    try:
+        return id_text(value)
+    except ValueError as error:
+        raise ValueError(f"{item}: {error}") from None
 
 
 def _padded(values: list[npt.NDArray[Any]]) -> Tensor:

@@ -12,8 +12,11 @@ import torch
 
 from hf_guidance.data.boxes import box_importance_from_iou, box_importance_from_map
 from hf_guidance.data.columns import IMPORTANCE
+from hf_guidance.data.questions.maps import map_values
 
 SOURCES = ("auto", "importance", "reference_boxes", "mask")
+ROUNDING = 1e-4  # so far outside [0, 1] may a relative box end that was divided in float32
+_CHANNELS = (1, 3, 4)
 
 
 def object_importance(
@@ -32,14 +35,15 @@ def object_importance(
             (an attention map or a mask, see `box_importance_from_map`), or "auto": the first that the row has.
         name: Names the row in errors.
         count: Called as ``count("map not checked against an image", 1, name)`` for a map whose row has no image (PIL, or
-            an array (height, width, ...)) to compare its aspect ratio with.
+            (height, width), (height, width, channels) or (channels, height, width)) to compare its aspect ratio with.
 
     Returns:
         (objects,) float32 in [0, 1], or None where the row has no importance.
 
     Raises:
-        ValueError: The chosen column is missing; importance is not one number per box, is NaN or outside [0, 1]; a reference
-            box is wrong; a map has several channels, a palette, or not the image's aspect ratio.
+        ValueError: The chosen column is missing; importance is not one number per box, is NaN or outside [0, 1]; reference
+            boxes are not (n, 4), NaN, reversed or outside [0, 1]; a map has several channels, a palette, NaN, negative values,
+            or not the image's aspect ratio.
     """
     if source == "auto":
         column = next((present for present in SOURCES[1:] if row.get(present) is not None), None)
@@ -53,21 +57,22 @@ def object_importance(
         return _given(row[column], len(boxes), name)
     try:
         if column == "reference_boxes":
-            references = torch.as_tensor(np.asarray(row[column], np.float64))
-            scores = box_importance_from_iou(torch.as_tensor(boxes), references)
+            scores = box_importance_from_iou(torch.as_tensor(boxes), _references(row[column]))
         else:
             size = _image_size(row.get("image"))
             if size is None and count is not None:
                 count("map not checked against an image", 1, name)
-            pixels = torch.from_numpy(_map(row[column], size))
-            scores = box_importance_from_map(pixels, torch.as_tensor(boxes))
+            pixels = map_values(row[column])
+            if size is not None:
+                _check_aspect((pixels.shape[0], pixels.shape[1]), size)
+            scores = box_importance_from_map(torch.from_numpy(pixels), torch.as_tensor(boxes))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}, {column}: {error}") from None
     return scores.numpy().astype(np.float32)
 
 
 def _given(value: Any, count: int, name: str) -> npt.NDArray[np.float32]:
-    scores = np.asarray(value, np.float32)
+    scores = _numbers(value, f"{name}: importance").astype(np.float32)
     if scores.shape != (count,):
         raise ValueError(f"{name}: importance has shape {scores.shape} for {count} boxes; give one number per box.")
     if not ((scores >= 0) & (scores <= 1)).all():  # written so that NaN is refused too
@@ -76,36 +81,54 @@ def _given(value: Any, count: int, name: str) -> npt.NDArray[np.float32]:
     return scores
 
 
+def _references(value: Any) -> torch.Tensor:
+    boxes = _numbers(value, "the boxes").astype(np.float64)
+    if boxes.shape != (0,) and (boxes.ndim != 2 or boxes.shape[1] != 4):
+        raise ValueError(f"reference_boxes have shape {boxes.shape}; give (n, 4) as xmin, ymin, xmax, ymax in [0, 1].")
+    rounded = boxes.clip(0, 1)
+    # A quotient of pixels that was rounded may end a little outside; more is no rounding.
+    return torch.from_numpy(np.where(abs(rounded - boxes) <= ROUNDING, rounded, boxes))
+
+
+def _numbers(value: Any, item: str) -> npt.NDArray[Any]:
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().double()
+    try:
+        numbers = np.asarray(value)
+        if numbers.dtype == object:  # None among numbers becomes NaN, which is refused with its place
+            numbers = numbers.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{item} cannot be read as numbers ({error}); give numbers.") from None
+    if numbers.dtype.kind not in "biuf":
+        raise ValueError(f"{item} are {numbers.dtype}, not numbers; give numbers.")
+    return numbers
+
+
 def _image_size(image: Any) -> tuple[int, int] | None:
     # (height, width), or None where there is no image to read it from.
-    if isinstance(image, np.ndarray):
-        return (image.shape[0], image.shape[1]) if image.ndim > 1 else None
+    shape = getattr(image, "shape", None)
+    if shape is not None:
+        return _array_size(tuple(map(int, shape)))
     size = getattr(image, "size", None)
     return (size[1], size[0]) if isinstance(size, tuple) else None
 
 
-def _map(value: Any, size: tuple[int, int] | None) -> npt.NDArray[np.float64]:
-    if getattr(value, "mode", None) == "P":
+def _array_size(shape: tuple[int, ...]) -> tuple[int, int] | None:
+    if len(shape) == 2:
+        return (shape[0], shape[1])
+    if len(shape) != 3 or (shape[0] in _CHANNELS) == (shape[2] in _CHANNELS):
+        return None  # neither axis is of channels, or both could be
+    return (shape[0], shape[1]) if shape[2] in _CHANNELS else (shape[1], shape[2])
+
+
+def _check_aspect(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    (rows, columns), (height, width) = shape, size
+    # A resized copy may be off by up to one of its pixels, because sizes are whole numbers.
+    if abs(columns - rows * width / height) > 1 and abs(rows - columns * height / width) > 1:
         raise ValueError(
-            "it is a palette image (mode 'P'), whose pixels are indices of colours; give one channel of values, for example "
-            "by `.convert('L')`."
+            f"the map is {columns}x{rows}, the image {width}x{height}: not the same aspect ratio, so boxes would lie "
+            "elsewhere on it. Resize the map to the image."
         )
-    try:
-        pixels = np.asarray(value)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"the image cannot be read ({error}); replace the file.") from None
-    if pixels.ndim != 2:
-        raise ValueError(f"it has shape {pixels.shape}; give one channel, for example by `.convert('L')`.")
-    if size is not None:
-        height, width = size
-        rows, columns = pixels.shape
-        # A resized copy may be off by up to one of its pixels, because sizes are whole numbers.
-        if abs(columns - rows * width / height) > 1 and abs(rows - columns * height / width) > 1:
-            raise ValueError(
-                f"the map is {columns}x{rows}, the image {width}x{height}: not the same aspect ratio, so boxes would lie "
-                "elsewhere on it. Resize the map to the image."
-            )
-    return pixels.astype(np.float64)
 
 
 def question_generator(seed: int, question_id: str, use: int) -> np.random.Generator:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_guidance.data.questions.answer_texts import answer_texts
 from hf_guidance.data.questions.answers import normalize_answer
 
 _WORD = re.compile(r"[a-z0-9']+")
@@ -72,7 +73,7 @@ def id_sizes(count: int) -> tuple[int, int, int]:
 
 def changing_prior_split(
     questions: Sequence[str],
-    answers: Sequence[str] | Sequence[Sequence[str]],
+    answers: Sequence[Any],
     *,
     words: int = 3,
     soft: bool = True,
@@ -90,7 +91,8 @@ def changing_prior_split(
 
     Args:
         questions: The question of each row.
-        answers: The answer of each row, or the answers of all its annotators, of which the commonest, normalised, is taken.
+        answers: The answer of each row as text, or the answers of all its annotators (see `answer_texts`), of which the
+            commonest, normalised, is taken.
         words: Number of first words that make a group; the paper says "the first few", the released code takes 3.
         soft: Cut each visited group 20 : 80 and draw with equal probability which part is OOD, as the paper describes; a
             group chosen for ID is cut too. False moves whole groups, as the released code is configured: no group is then in
@@ -103,7 +105,8 @@ def changing_prior_split(
         Indices of each part.
 
     Raises:
-        ValueError: No rows, columns of different length, a share outside (0, 1), or too few groups to fill each part.
+        ValueError: No rows, columns of different length, a question or answer that is not text, a share outside (0, 1), or
+            too few groups to fill each part.
 
     Example:
         >>> split = changing_prior_split(dataset["question"], dataset["answers"], seed=7)
@@ -111,9 +114,7 @@ def changing_prior_split(
     """
     if not 0 < ood_share < 1 or words < 1:
         raise ValueError(f"ood_share={ood_share}, words={words}; allowed: a share between 0 and 1, at least one word.")
-    if len(questions) != len(answers):
-        raise ValueError(f"{len(questions)} questions and {len(answers)} answers; give one of each per row.")
-    single = [answer if isinstance(answer, str) else _commonest(answer) for answer in answers]
+    single = _single_answers(questions, answers)
     groups = prior_groups(questions, single, words)
     texts = [_content_words(f"{question} {answer}") for question, answer in zip(questions, single, strict=True)]
     draws = np.random.default_rng(seed)
@@ -131,8 +132,23 @@ def changing_prior_split(
     return PriorShift(*parts)
 
 
-def _commonest(answers: Sequence[str]) -> str:
-    counts = Counter(map(normalize_answer, answers))
+def _single_answers(questions: Sequence[Any], answers: Sequence[Any]) -> list[str]:
+    """The one answer of each row, if the columns can be those of a data set."""
+    if isinstance(questions, str):
+        raise ValueError(f"questions is one text, {questions[:40]!r}; give one question per row.")
+    if len(questions) != len(answers):
+        raise ValueError(f"{len(questions)} questions and {len(answers)} answers; give one of each per row.")
+    for number, question in enumerate(questions):
+        if not isinstance(question, str):
+            raise ValueError(f"the question of row {number} is {question!r}, not text; correct or drop the row.")
+    return [
+        answer if isinstance(answer, str) else _commonest(answer, f"row {number}")
+        for number, answer in enumerate(answers)
+    ]
+
+
+def _commonest(answers: Any, name: str) -> str:
+    counts = Counter(map(normalize_answer, answer_texts(answers, name)))
     return counts.most_common(1)[0][0] if counts else ""
 
 

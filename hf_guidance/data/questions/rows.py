@@ -19,13 +19,24 @@ A row without importance has None in its column. `QuestionCollator` reads these 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import datasets
 
-from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageConfig, InvalidAnnotation, shards
+from hf_guidance.data.builder_base import (
+    AnnotatedImageBuilder,
+    AnnotatedImageConfig,
+    InvalidAnnotation,
+    id_text,
+    shards,
+)
+from hf_guidance.data.questions.answer_texts import answer_texts
+
+Record = tuple[str, Any]
+"""What names a raw record in errors, and the record."""
 
 _OPTIONAL: dict[str, Any] = {
     "image": datasets.Image(),
@@ -57,29 +68,51 @@ def question_features(*optional: str) -> datasets.Features:
     return datasets.Features({**columns, **types, **{name: _OPTIONAL[name] for name in optional}})
 
 
-def question_row(entry: Mapping[str, Any], answers: Sequence[str], item: str, **columns: Any) -> dict[str, Any]:
+def question_row(entry: Mapping[str, Any], answers: Any, item: str, **columns: Any) -> dict[str, Any]:
     """Make a row and check it.
 
     Args:
-        entry: A raw question: question_id, image_id, question, and question_type and answer_type where known.
-        answers: Raw answers.
+        entry: A raw question: question_id, image_id, question, and question_type and answer_type where known. Ids are text or
+            whole numbers.
+        answers: Raw answers; see `answer_texts`.
         item: Names the question in errors.
         columns: Further columns of the row.
 
     Raises:
-        InvalidAnnotation: (a `ValueError`) for a missing id, an empty question, or an answer that is not text.
+        InvalidAnnotation: (a `ValueError`) for an id that is missing or no id, a question that is empty or not text, or answers
+            that are not texts.
     """
     missing = [key for key in ("question_id", "image_id", "question") if entry.get(key) is None]
     if missing:
         raise InvalidAnnotation("question without id, image or text", item, f"it has no {', '.join(missing)}.")
-    question = str(entry["question"]).strip()
-    if not question:
+    question = entry["question"]
+    if not isinstance(question, str):
+        raise InvalidAnnotation("question is not text", item, f"its question is {question!r}.")
+    if not question.strip():
         raise InvalidAnnotation("empty question", item, "its text is empty.")
-    if not all(isinstance(answer, str) for answer in answers):
-        raise InvalidAnnotation("answer is not text", item, f"its answers are {list(answers)}.")
+    ids = {key: row_id(entry[key], key, item) for key in ("question_id", "image_id")}
+    try:
+        texts = answer_texts(answers)
+    except ValueError as error:
+        raise InvalidAnnotation("answer is not text", item, str(error)) from None
     types = {key: str(entry.get(key) or "") for key in ("question_type", "answer_type")}
-    ids = {"question_id": str(entry["question_id"]), "image_id": str(entry["image_id"])}
-    return {**ids, "question": question, "answers": list(answers), **types, **columns}
+    return {**ids, "question": question.strip(), "answers": texts, **types, **columns}
+
+
+def row_id(value: Any, key: str, item: str) -> str:
+    """The text of an id (see `id_text`), or an `InvalidAnnotation` that names the record."""
+    try:
+        return id_text(value)
+    except ValueError as error:
+        raise InvalidAnnotation(f"{key} is no id", item, f"{key}: {error}") from None
+
+
+def known_image(value: Any) -> str | None:
+    """The text of an image's id for looking it up, None where there is none; what is no id at all is refused with its row."""
+    try:
+        return id_text(value)
+    except ValueError:
+        return None
 
 
 @dataclass
@@ -99,16 +132,16 @@ class QuestionConfig(AnnotatedImageConfig):
 class QuestionBuilder(AnnotatedImageBuilder):
     """A builder of questions: subclasses give the records of each split and turn one record into a row.
 
-    `row` raises `InvalidAnnotation` for a record that cannot be used; with ``invalid="skip"`` it is counted instead.
+    A record that cannot be used is refused, or with ``invalid="skip"`` left out and counted; see `AnnotatedImageBuilder.read`.
     """
 
     BUILDER_CONFIG_CLASS = QuestionConfig
 
-    def records(self) -> Mapping[str, Iterable[Any]]:
-        """Split -> records, which must be picklable."""
+    def records(self) -> Mapping[str, Iterable[Record]]:
+        """Split -> records: what names the record in errors, and the record itself, which must be picklable."""
         raise NotImplementedError
 
-    def row(self, record: Any) -> dict[str, Any]:
+    def row(self, item: str, record: Any) -> dict[str, Any]:
         """The row of a record; see `question_row`."""
         raise NotImplementedError
 
@@ -123,11 +156,8 @@ class QuestionBuilder(AnnotatedImageBuilder):
             for split, records in splits.items()
         ]
 
-    def _generate_examples(self, records: list[tuple[Any, ...]]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for record in (record for shard in records for record in shard):
-            try:
-                row = self.row(record)
-            except InvalidAnnotation as error:
-                self.problem(error)
-                continue
-            yield row["question_id"], row
+    def _generate_examples(self, records: list[tuple[Record, ...]]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for item, record in (entry for shard in records for entry in shard):
+            row = self.read(item, partial(self.row, item), record)
+            if row is not None:
+                yield row["question_id"], row

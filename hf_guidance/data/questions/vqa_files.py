@@ -9,20 +9,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from hf_guidance.data.builder_base import InvalidAnnotation, read_json
-from hf_guidance.data.questions.rows import question_row
+from hf_guidance.data.questions.rows import known_image, question_row, row_id
 
 LAYOUT = "*questions.json and *annotations.json, named as in VQA v2 or <split>_questions.json"
 _SPLITS = {
-    "val2014": "validation",
-    "val": "validation",
-    "train2014": "train",
-    "test2015": "test",
-    "test-dev2015": "test_dev",
-}
-_SPLIT = re.compile(r"(train|val|dev|test-dev|test[-_]id|test[-_]ood|test)(?:20\d\d)?(?:-\d+k)?_questions\.json$")
+    "train": "train", "val": "validation", "validation": "validation", "dev": "dev", "test": "test",
+    "test-dev": "test_dev", "test_dev": "test_dev", "test-id": "test_id", "test_id": "test_id",
+    "test-ood": "test_ood", "test_ood": "test_ood",
+}  # fmt: skip
+"""What a file's name calls a split -> the split."""
+_WORD = "|".join(sorted(_SPLITS, key=len, reverse=True))
+# Official names say more before the split (v2_OpenEnded_mscoco_, OpenEnded_abstract_v002_), and a year or a size after it.
+_NAME = re.compile(rf"(?:(?P<before>.+?)_)??(?P<split>{_WORD})(?:20\d\d)?(?:-\d+k)?_questions\.json")
+_SECOND = re.compile(rf"(?:.*[_-])?(?:{_WORD})(?:20\d\d)?")  # another split before the split, as in train_val
 
 Pair = tuple[str, str | None]
-Record = tuple[dict[str, Any], list[str], str]
+Question = tuple[dict[str, Any], Any]
+"""The entry of a question with what its annotation adds, and its raw answers."""
 
 
 def find_vqa_files(base: str) -> dict[str, Pair]:
@@ -32,16 +35,13 @@ def find_vqa_files(base: str) -> dict[str, Pair]:
         base: A folder that holds the files, or a folder `questions` with them.
 
     Raises:
-        ValueError: There is no question file, or two of one split.
+        ValueError: There is no question file, one whose name has no split, or two of one split.
     """
     found: dict[str, Pair] = {}
     patterns = [os.path.join(glob.escape(base), inner, "*questions.json") for inner in ("", "questions")]
     paths = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
     for path in paths:
-        match = _SPLIT.search(os.path.basename(path))
-        if match is None:
-            continue
-        split = _SPLITS.get(match[1], match[1].replace("-", "_"))
+        split = _split_of(path)
         if split in found:
             raise ValueError(f"{path} and {found[split][0]} are both of split {split}; keep one of them in the folder.")
         folder, name = os.path.split(path)
@@ -57,61 +57,95 @@ def find_vqa_files(base: str) -> dict[str, Pair]:
     return dict(sorted(found.items(), key=lambda entry: order.index(entry[0])))
 
 
+def _split_of(path: str) -> str:
+    match = _NAME.fullmatch(os.path.basename(path))
+    if match is None or _SECOND.fullmatch(match["before"] or ""):
+        raise ValueError(
+            f"{path}: its name does not say which split it is; allowed: one of {list(_SPLITS)} before '_questions.json', "
+            "alone or after '_'. Rename the file, or move it out of the folder."
+        )
+    return _SPLITS[match["split"]]
+
+
 class VqaRecords:
-    """The questions of a pair of files with their annotations: iterate to get records, then see `problems` for faults."""
+    """The questions of a pair of files with their annotations: iterate to get records, then see `problems` for faults.
+
+    A record is what names the question in errors, and a `Question`. Ids are compared as text, so 7 and "7" are one question.
+    """
 
     def __init__(self, pair: Pair) -> None:
         self.questions, self.annotations = pair
         self.problems: list[InvalidAnnotation] = []
 
-    def __iter__(self) -> Iterator[Record]:
-        annotated = {} if self.annotations is None else self._annotated(self.annotations)
-        seen = set()
-        for index, question in enumerate(_entries(self.questions, "questions")):
-            item = f"{self.questions}, question {question.get('question_id', f'number {index}')}"
-            number = question.get("question_id")
-            if number in seen:
-                self._problem("question listed twice", item, "an earlier question has the same id.")
-                continue
-            seen.add(number)
-            annotation = annotated.pop(number, None)
-            if annotation is None and self.annotations is not None:
-                self._problem("question without annotation", item, f"{self.annotations} has no such question_id.")
-                continue
-            if annotation and str(annotation.get("image_id")) != str(question.get("image_id")):
-                text = f"the question is about image {question.get('image_id')}, its annotation {annotation.get('image_id')}."
-                self._problem("image of question and annotation differ", item, text)
-                continue
-            yield {**(annotation or {}), **question, "answers": None}, _answers(annotation), item
-        for number in annotated:
-            item = f"{self.annotations}, question {number}"
+    def __iter__(self) -> Iterator[tuple[str, Question]]:
+        annotated = None if self.annotations is None else dict(self._identified(self.annotations, "annotation"))
+        for number, (item, question) in self._identified(self.questions, "question"):
+            annotation = None
+            if annotated is not None:
+                if number not in annotated:
+                    self._problem("question without annotation", item, f"{self.annotations} has no such question_id.")
+                    continue
+                annotation = annotated.pop(number)[1]
+            try:
+                yield item, _merged(question, annotation, item)
+            except InvalidAnnotation as error:
+                self.problems.append(error)
+        for item, _ in (annotated or {}).values():
             self._problem("annotation without question", item, f"{self.questions} has no such question_id.")
 
-    def _annotated(self, path: str) -> dict[Any, dict[str, Any]]:
-        return {entry.get("question_id"): entry for entry in _entries(path, "annotations")}
+    def _identified(self, path: str, kind: str) -> Iterator[tuple[str, tuple[str, dict[str, Any]]]]:
+        """Yield the id of each usable entry, what names it, and the entry; each id once."""
+        seen = set()
+        for index, entry in enumerate(_entries(path, f"{kind}s")):
+            item = f"{path}, question number {index}"
+            if not isinstance(entry, dict):
+                self._problem(
+                    f"{kind} is not an object", item, f"it is {entry!r:.60}; allowed: {{'question_id': ...}}."
+                )
+                continue
+            given = entry.get("question_id")
+            try:
+                number = row_id(given, "question_id", item)
+            except InvalidAnnotation as error:
+                text = f"{kind}: {error.message}"
+                self._problem("question without id, image or text" if given is None else error.reason, item, text)
+                continue
+            item = f"{path}, question {number}"
+            if number in seen:
+                self._problem(f"{kind} listed twice", item, f"an earlier {kind} has the same id.")
+                continue
+            seen.add(number)
+            yield number, (item, entry)
 
     def _problem(self, reason: str, item: str, message: str) -> None:
         self.problems.append(InvalidAnnotation(reason, item, message))
 
 
-def vqa_row(record: Record, **columns: Any) -> dict[str, Any]:
+def vqa_row(item: str, question: Question, **columns: Any) -> dict[str, Any]:
     """The row of a record; see `question_row`."""
-    entry, answers, item = record
+    entry, answers = question
     return question_row(entry, answers, item, **columns)
 
 
-def _answers(annotation: dict[str, Any] | None) -> list[str]:
-    if annotation is None:
-        return []
-    given = annotation.get("answers")
-    if given:
-        return [each["answer"] if isinstance(each, dict) else each for each in given]
-    return [annotation[key] for key in ("multiple_choice_answer",) if annotation.get(key)]
+def _merged(question: dict[str, Any], annotation: dict[str, Any] | None, item: str) -> Question:
+    if annotation is None:  # a split without annotations, or with the answers in the questions
+        return {**question, "answers": None}, question.get("answers")
+    asked, answered = question.get("image_id"), annotation.get("image_id")
+    if answered is not None and asked is not None and known_image(asked) != known_image(answered):
+        text = f"the question is about image {asked}, its annotation {answered}."
+        raise InvalidAnnotation("image of question and annotation differ", item, text)
+    answers = annotation.get("answers")
+    if answers is None or answers == []:
+        answers = annotation.get("multiple_choice_answer")
+        if not answers:
+            raise InvalidAnnotation("annotation without answers", item, f"its annotation has {sorted(annotation)}.")
+        answers = [answers]
+    return {**annotation, **question, "answers": None}, answers
 
 
-def _entries(path: str, key: str) -> list[dict[str, Any]]:
+def _entries(path: str, key: str) -> list[Any]:
     content = read_json(path)
     entries = content.get(key) if isinstance(content, dict) else content
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    if not isinstance(entries, list):
         raise ValueError(f"{path}: no list of {key}; allowed: a flat list, or {{'{key}': [...]}}, of objects.")
     return entries

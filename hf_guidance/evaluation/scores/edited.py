@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_guidance.attributions import Attribution
+from hf_guidance.common.eval_mode import evaluating
 from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.evaluation.top_boxes import top_boxes
 from hf_guidance.families import Family
@@ -45,7 +44,7 @@ class EditedInputs:
 
     def measure(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Run the batch in eval mode without a graph; returns values by name, one entry per data point."""
-        with torch.no_grad(), _evaluating(self.model):
+        with torch.no_grad(), evaluating(self.model):
             first = self._of_people(batch)
             return first | self._of_model(batch, first)
 
@@ -106,14 +105,3 @@ def _answer_score(forward: Forward, predicted: Tensor) -> Tensor:
     labels: Tensor = forward.column("labels")
     # Soft scores (rows, classes), or class indices (rows,).
     return labels.gather(1, predicted[:, None])[:, 0] if labels.dim() == 2 else labels == predicted
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

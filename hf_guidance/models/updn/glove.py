@@ -56,7 +56,7 @@ def _read(path: Path, words: Set[str], width: int) -> dict[str, list[float]]:
         )
     vectors = {}
     try:
-        with path.open(encoding="utf-8", newline="\n") as file:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 word, numbers = _split(line, width, f"{path}, line {number}")
                 if word in words:

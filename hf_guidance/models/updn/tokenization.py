@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Integral
+from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -49,8 +51,8 @@ def word_tokenizer(
         >>> tokenizer(["Is it red?"], padding="max_length", truncation=True, return_tensors="pt").input_ids.shape
         torch.Size([1, 14])
     """
-    if max_length < 1:
-        raise ValueError(f"max_length={max_length} must be at least 1; the papers use 14.")
+    if not _is_index(max_length) or max_length < 1:
+        raise ValueError(f"max_length={max_length!r} must be a whole number of at least 1; the papers use 14.")
     if isinstance(questions_or_vocabulary, Mapping):
         vocabulary = _checked(questions_or_vocabulary)
     else:
@@ -64,7 +66,7 @@ def word_tokenizer(
         unk_token=PADDING,
         padding_side="left",
         truncation_side="right",
-        model_max_length=max_length,
+        model_max_length=int(max_length),
         model_input_names=["input_ids", "attention_mask"],
     )
 
@@ -84,7 +86,12 @@ def _vocabulary_of(questions: Iterable[str]) -> dict[str, int]:
 
 
 def _checked(vocabulary: Mapping[str, int]) -> dict[str, int]:
-    words = {word: index for word, index in vocabulary.items() if word != PADDING}
+    wrong = [entry for entry in vocabulary.items() if not isinstance(entry[0], str) or not _is_index(entry[1])]
+    if wrong:
+        raise ValueError(
+            f"A vocabulary is word -> index, text -> whole number; it has {wrong[0]!r}. Is it turned round?"
+        )
+    words = {word: int(index) for word, index in vocabulary.items() if word != PADDING}
     if not words or sorted(words.values()) != list(range(len(words))):
         raise ValueError(
             f"A vocabulary of {len(words)} words needs each of the indices 0 to {len(words) - 1} once; it has "
@@ -93,3 +100,7 @@ def _checked(vocabulary: Mapping[str, int]) -> dict[str, int]:
     if vocabulary.get(PADDING, len(words)) != len(words):
         raise ValueError(f"{PADDING} has index {vocabulary[PADDING]}; it must come last, at {len(words)}.")
     return words
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

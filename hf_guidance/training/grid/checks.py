@@ -48,7 +48,7 @@ def check_grid(cells: Sequence[Mapping[str, Any]], options: GridArguments, class
             families[cell["model"]] = model, family_of(model)
         model, family = families[cell["model"]]
         if not is_input(cell["layer"]):
-            family.path(cell["layer"], model)
+            family.layout(family.path(cell["layer"], model), model)
 
 
 def check_annotation(cells: Sequence[Mapping[str, Any]], source: str, splits: Mapping[str, Any]) -> None:

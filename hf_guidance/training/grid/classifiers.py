@@ -17,7 +17,7 @@ from hf_guidance.data.images.collator import GuidanceCollator
 from hf_guidance.evaluation import Grounding, metric_path
 from hf_guidance.evaluation.classification import classification_metrics
 from hf_guidance.forward import Forward
-from hf_guidance.forward.maps import resize_maps
+from hf_guidance.forward.maps import onto_image
 from hf_guidance.guidance import Guidance
 from hf_guidance.training.arguments import GuidanceArguments
 from hf_guidance.training.grid.arguments import DataArguments
@@ -170,8 +170,9 @@ class Classifiers:
             part = rows[first : first + _EVALUATION_BATCH]
             boxes, masks = (trainer._prepare_inputs(collator(part)) for collator in collators)
             with torch.no_grad():
-                maps = Forward(trainer.model.eval(), trainer.family, boxes, method.needs()).attribution(method)
-            maps = resize_maps(maps, boxes[IMPORTANCE].shape[-2:])
+                forward = Forward(trainer.model.eval(), trainer.family, boxes, method.needs())
+                maps = forward.attribution(method)
+            maps = onto_image(maps, boxes[IMPORTANCE].shape[-2:], forward.seen(tuple(maps.shape[1:])))
             pairs = {"predictions": maps, "references": boxes[IMPORTANCE], "segmentations": masks[IMPORTANCE]}
             known = [box and mask for box, mask in zip(boxes[ANNOTATED], masks[ANNOTATED], strict=True)]
             metric.add_batch(**{name: value.cpu().numpy()[known] for name, value in pairs.items()})

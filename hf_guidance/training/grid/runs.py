@@ -14,6 +14,7 @@ from hf_guidance.common.whole_file import whole_file
 from hf_guidance.evaluation import load_representative
 from hf_guidance.evaluation.analysis.representative import NoRepresentative
 from hf_guidance.guidance import Guidance
+from hf_guidance.training.checkpoint_weights import load_weights
 from hf_guidance.training.grid.arguments import DataArguments, GridArguments
 from hf_guidance.training.grid.cells import attribution_of, cells_of, guidance_of
 from hf_guidance.training.grid.checks import check_grid
@@ -123,7 +124,7 @@ def run_cell(cell: dict[str, Any], classifiers: Classifiers, options: GridArgume
         except NoRepresentative as error:
             print(error, file=sys.stderr)
             return row | {"step": None, "seconds": time.time() - started}
-        trainer.model.load_state_dict(AutoModelForImageClassification.from_pretrained(chosen).state_dict())
+        load_weights(trainer.model, chosen)
         row["step"] = int(chosen.name.removeprefix("step-"))
     row |= classifiers.scores(trainer, cell, "validation", "val_") | classifiers.scores(trainer, cell, "test", "test_")
     for left in (folder / "pareto").glob("step-*"):  # the representative stays; the metrics of all are in pareto.json

@@ -83,3 +83,14 @@ def test_drawing_many_boxes_needs_the_memory_of_one_mask():
         mask = boxes_to_mask(boxes, 60, 60)
     assert mask.sum() == 50 * 4 - 49
     assert largest.count == 60 * 60
+
+
+@pytest.mark.parametrize("image_id", [3, 3.0, np.int64(3), torch.tensor(3)])
+def test_ids_as_text_or_number_draw_the_same_places(image_id):
+    row = {"objects": [{"bbox": [2, 2, 5, 5], "category": 1}]}
+    read = ImportanceReader("boxes", control_seed=0)
+    assert np.array_equal(
+        read(row | {"image_id": image_id}, (60, 60), 1, "a row"), read(row | {"image_id": "3"}, (60, 60), 1, "a row")
+    )
+    with pytest.raises(ValueError, match=r"a row: the id \[3\] is neither text nor a whole number"):
+        read(row | {"image_id": [3]}, (60, 60), 1, "a row")

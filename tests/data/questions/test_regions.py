@@ -7,69 +7,24 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from region_writers import (
+    IDS,
+    entry,
+    make_arrays,
+    pixel_columns,
+    six_columns,
+    write_hdf5,
+    write_lmdb,
+    write_numpy,
+)
 
 from hf_guidance.data.questions.regions import RegionFeatures
 from hf_guidance.data.safe_pickle import safe_load
 
-IDS = ["7", "42", "9"]
-SIZE = (40, 30)
-
 
 @pytest.fixture
 def arrays():
-    draws = np.random.default_rng(0)
-    features = draws.normal(size=(3, 4, 5)).astype(np.float32)
-    low, high = draws.uniform(0, 0.5, (3, 4, 2)), draws.uniform(0.5, 1, (3, 4, 2))
-    return features, np.concatenate([low, high], 2).astype(np.float32)
-
-
-def write_numpy(folder, features, boxes):
-    np.save(folder / "features.npy", features)
-    np.save(folder / "boxes.npy", boxes)
-    return lambda **options: RegionFeatures.from_numpy(
-        folder / "features.npy", folder / "boxes.npy", **{"ids": IDS, **options}
-    )
-
-
-def write_hdf5(folder, features, spatial, **others):
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(folder / "train36.hdf5", "w") as file:
-        file["image_features"], file["spatial_features"] = features, spatial
-        for name, value in others.items():
-            file[name] = value
-    (folder / "train36_imgid2img.pkl").write_bytes(
-        pickle.dumps({int(image_id): row for row, image_id in enumerate(IDS)}, protocol=2)
-    )
-    return lambda: RegionFeatures.from_hdf5(folder / "train36.hdf5")
-
-
-def six_columns(boxes):
-    return np.concatenate([boxes, boxes[..., 2:] - boxes[..., :2]], 2)
-
-
-def pixel_columns(boxes):
-    width, height = SIZE
-    pixels = boxes * np.array([width, height, width, height], np.float32)
-    area = np.zeros_like(boxes[..., :1])
-    return np.concatenate([pixels, area, area + height, area + width], 2)
-
-
-def entry(features, boxes, encode):
-    pixels = (boxes * np.array([*SIZE, *SIZE], np.float32)).astype(np.float32)
-    sizes = {"num_boxes": len(boxes), "image_w": SIZE[0], "image_h": SIZE[1]}
-    return {**sizes, "features": encode(features.tobytes()), "boxes": encode(pixels.tobytes())}
-
-
-def write_lmdb(folder, entries):
-    lmdb = pytest.importorskip("lmdb")
-    with (
-        lmdb.open(str(folder / "regions.lmdb"), map_size=1 << 22) as environment,
-        environment.begin(write=True) as write,
-    ):
-        for key, value in entries.items():
-            write.put(key.encode(), pickle.dumps(value))
-        write.put(b"keys", pickle.dumps(list(entries)))
-    return lambda: RegionFeatures.from_lmdb(folder / "regions.lmdb")
+    return make_arrays()
 
 
 def check(regions, features, boxes):

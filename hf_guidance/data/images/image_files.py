@@ -1,0 +1,71 @@
+"""Files of a raw data set, found by the names that annotations use for them."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Sequence
+
+__all__ = ["IMAGE_EXTENSIONS", "FileIndex", "stem", "with_slashes"]
+
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+"""Endings of the image files that builders look for; upper case counts too."""
+
+
+def with_slashes(name: str) -> str:
+    """A name written on any system, as ``train\\\\0.jpg`` or ``./train/0.jpg``, in the one form ``train/0.jpg``."""
+    return posixpath.normpath(name.strip().replace("\\", "/"))
+
+
+def stem(name: str, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> str:
+    """A name without its ending, if that is one of ``extensions``."""
+    base, extension = os.path.splitext(name)
+    return base if extension.lower() in extensions else name
+
+
+class FileIndex:
+    """The files of a folder and its sub-folders, by name.
+
+    Args:
+        folder: The folder; one that does not exist holds no file.
+        extensions: Endings of the files that count, in lower case; None for all files.
+
+    Attributes:
+        names: Paths below the folder with slashes, sorted.
+    """
+
+    def __init__(self, folder: str, extensions: Sequence[str] | None = None) -> None:
+        self.folder = folder
+        found = (os.path.join(root, name) for root, _, files in os.walk(folder, followlinks=True) for name in files)
+        paths = [path for path in found if extensions is None or os.path.splitext(path)[1].lower() in extensions]
+        self.names = sorted(os.path.relpath(path, folder).replace(os.sep, "/") for path in paths)
+        self._by_base: dict[str, list[str]] = {}
+        for name in self.names:
+            base = posixpath.basename(name)
+            for key in dict.fromkeys((base, posixpath.splitext(base)[0])):
+                self._by_base.setdefault(key, []).append(name)
+
+    def find(self, name: str) -> list[str]:
+        """Files that a name may mean: those of just this path below the folder, else those whose path ends with it.
+
+        Args:
+            name: A name or a path with slashes, with or without its ending.
+
+        Returns:
+            Paths below the folder; several where the name is not enough to tell.
+        """
+        near = self.named(posixpath.basename(name))
+        exact = [each for each in near if name in (each, posixpath.splitext(each)[0])]
+        return exact or [each for each in near if self._ends(each, name)]
+
+    def named(self, base: str) -> list[str]:
+        """Files of this last part of a path, with or without its ending, in whatever folder."""
+        return self._by_base.get(base, [])
+
+    def _ends(self, each: str, name: str) -> bool:
+        path = posixpath.join(self.folder.replace(os.sep, "/"), each)
+        return any(ending.endswith(f"/{name}") for ending in (path, posixpath.splitext(path)[0]))
+
+    def path(self, name: str) -> str:
+        """The path of one of ``names``."""
+        return os.path.join(self.folder, *name.split("/"))

@@ -1,0 +1,52 @@
+"""LossWatch: ends a run whose loss was computed without the guidance, before it moves a weight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import Trainer, TrainerCallback
+
+_OVERRIDABLE = ("compute_loss", "training_step", "prediction_step")
+
+
+class LossWatch(TrainerCallback):  # type: ignore[misc]
+    """Raise at the first update for which ``GuidedTrainer.compute_loss`` did not run, as a subclass may cause.
+
+    Args:
+        trainer: The trainer, for the error.
+
+    Attributes:
+        computed: Set by the trainer's ``compute_loss``.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._message = without_guidance(trainer)
+        self.computed = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Forget the previous run."""
+        self.computed = False
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Judge the update.
+
+        Raises:
+            ValueError: None of its losses came from ``GuidedTrainer.compute_loss``.
+        """
+        if not self.computed:
+            raise ValueError(self._message)
+        self.computed = False
+
+
+def without_guidance(trainer: Trainer) -> str:
+    """The error for a loss that was computed without the guidance."""
+    name = type(trainer).__name__
+    # Looked for in the classes below GuidedTrainer only; a method may also be replaced on the object.
+    classes = [cls for cls in type(trainer).__mro__ if not cls.__module__.startswith(("hf_guidance.", "transformers."))]
+    own = [m for m in _OVERRIDABLE if m in vars(trainer) or any(m in vars(cls) for cls in classes)]
+    return (
+        f"the loss was computed without GuidedTrainer.compute_loss, so no term of the guidance was in it: {name} overrides "
+        f"{own or 'a method that calls it'}. For another task loss, override task_loss(self, forward) in its place, which "
+        "returns one loss per image, or give Guidance(task=...) an Objective; to add something to the whole loss, call "
+        "super().compute_loss(...) and add to its result."
+    )

@@ -1,0 +1,149 @@
+"""A transform of rows carries boxes, masks and importance along with the pixels, and one that does not is found."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms as v1
+from torchvision.transforms import v2
+
+from hf_guidance.data import JointTransform
+from hf_guidance.data.images.transform_check import refuse_left_behind
+
+TENSOR = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+SOURCES = ("importance", "mask", "objects")
+
+
+def rows_of(**columns):
+    """Two rows of 20 x 40 pixels (height, width): white in the box of class 1, black elsewhere."""
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[6:14, 4:12] = 255
+    mask = np.where(pixels[..., 0] > 0, 2, 0).astype(np.uint8)
+    objects = [{"bbox": [4.0, 6.0, 12.0, 14.0], "category": 1}, {"bbox": [30.0, 0.0, 40.0, 8.0], "category": 0}]
+    row = {"image": Image.fromarray(pixels), "mask": Image.fromarray(mask), "objects": objects, "labels": [0, 1]}
+    box = {"bbox": datasets.List(datasets.Value("float32"), length=4), "category": datasets.Value("int64")}
+    features = datasets.Features(
+        image=datasets.Image(),
+        mask=datasets.Image(),
+        objects=datasets.List(box),
+        labels=datasets.List(datasets.Value("int64")),
+    )
+    return datasets.Dataset.from_list([row, row], features=features)
+
+
+def box_mask(box, shape):
+    found = np.zeros(shape, bool)
+    found[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])] = True
+    return found
+
+
+@pytest.mark.parametrize(
+    ("geometry", "kept"),
+    [
+        ([v2.RandomHorizontalFlip(1.0)], 2), ([v2.Resize((40, 80))], 2), ([v2.Resize((10, 20))], 2),
+        ([v2.CenterCrop((16, 32))], 2), ([v2.CenterCrop((20, 20))], 1), ([v2.RandomVerticalFlip(1.0)], 2),
+        ([v2.RandomCrop((12, 12)), v2.ColorJitter(0.1)], None), ([v2.Normalize([0.5] * 3, [0.5] * 3)], 2),
+    ],
+)  # fmt: skip
+def test_boxes_and_masks_follow_the_pixels(geometry, kept):
+    after_tensor = [t for t in geometry if isinstance(t, v2.Normalize)]
+    pipeline = v2.Compose([*(t for t in geometry if t not in after_tensor), *TENSOR, *after_tensor])
+    rows = rows_of().with_transform(JointTransform(pipeline))
+    for _ in range(3):
+        row = rows[0]
+        assert "image" not in row
+        white = row["pixel_values"][0].numpy() > 0.5
+        np.testing.assert_array_equal(row["mask"] == 2, white)
+        boxes = [entry["bbox"] for entry in row["objects"] if entry["category"] == 1]
+        assert len(boxes) == int(white.any())
+        if boxes:
+            np.testing.assert_array_equal(box_mask(boxes[0], white.shape), white)
+        assert kept is None or len(row["objects"]) == kept
+        assert row["labels"] == [0, 1]
+    assert rows["labels"][0] == [0, 1]
+
+
+def test_a_row_without_boxes_or_masks_and_a_dict_of_lists():
+    transform = JointTransform(v2.Compose([v2.RandomHorizontalFlip(1.0), *TENSOR]))
+    image, importance = Image.new("RGB", (4, 2)), [[0.0, 0.5, 0.0, 1.0]] * 2
+    made = transform({"image": [image] * 3, "objects": [None, [], {"bbox": [[0, 0, 1, 2]], "category": [3]}],
+                      "importance": [None, importance, importance]})  # fmt: skip
+    assert made["objects"] == [None, [], [{"bbox": [3.0, 0.0, 4.0, 2.0], "category": 3}]]
+    assert made["importance"][0] is None
+    np.testing.assert_array_equal(made["importance"][1], np.array(importance)[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        (v2.RandomHorizontalFlip(1.0), r"made a Image of an image, not \(channels, height, width\) floating point"),
+        (v2.ToImage(), r"made a Image of an image.*v2.ToDtype"),
+        (
+            v1.Compose([v1.Resize((8, 8)), v1.ToTensor()]),
+            "cannot be called with an image, boxes and masks.*transforms.v2",
+        ),
+        (lambda image, *rest: (v1.ToTensor()(image.resize((8, 8))), *rest), r"pixels of \(8, 8\), boxes and masks of"),
+    ],
+)
+def test_a_transform_that_moves_the_image_alone_is_refused(pipeline, message):
+    with pytest.raises(ValueError, match=message):
+        rows_of().with_transform(JointTransform(pipeline))[0]
+
+
+def recipe(*steps):
+    """As the examples of transformers do it: the image alone."""
+    pipeline = v1.Compose([*steps, v1.ToTensor()])
+
+    def transform(batch):
+        made = {name: values for name, values in batch.items() if name != "image"}
+        return {**made, "pixel_values": [pipeline(image.convert("RGB")) for image in batch["image"]]}
+
+    return transform
+
+
+@pytest.mark.parametrize("steps", [[v1.Resize((10, 20))], [v1.RandomResizedCrop(16)], [v1.CenterCrop(20)]])
+def test_pixels_of_another_size_than_their_boxes_are_refused(steps):
+    rows, state = rows_of().with_transform(recipe(*steps)), torch.random.get_rng_state()
+    own = random.getstate()
+    with pytest.raises(ValueError, match=r"from an image of \(20, 40\).*leaves \['mask', 'objects'\].*JointTransform"):
+        refuse_left_behind(rows, SOURCES)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert random.getstate() == own
+
+
+def test_a_joint_transform_that_is_shown_the_image_alone_is_refused():
+    transform = JointTransform(v2.Compose([v2.Resize((10, 20)), *TENSOR]))
+    rows = rows_of().with_transform(transform, columns=["image"], output_all_columns=True)
+    with pytest.raises(ValueError, match=r"leaves \['mask', 'objects'\] as they were"):
+        refuse_left_behind(rows, SOURCES)
+
+
+def test_random_pixels_of_the_same_size_are_said(caplog):
+    with caplog.at_level(logging.WARNING):
+        refuse_left_behind(rows_of().with_transform(recipe(v1.RandomHorizontalFlip(0.5))), SOURCES)
+    assert "is random, and leaves ['mask', 'objects'] as they were" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        rows_of(),
+        rows_of().with_format("torch"),
+        rows_of().with_transform(recipe()),
+        rows_of().with_transform(JointTransform(v2.Compose([v2.RandomResizedCrop(8), *TENSOR]))),
+        rows_of().with_transform(lambda batch: batch),
+        rows_of().select_columns(["image", "labels"]).with_transform(recipe(v1.Resize(8))),
+        rows_of().to_iterable_dataset(),
+        list(rows_of()),
+        None,
+    ],
+)
+def test_nothing_else_is_touched(rows, caplog):
+    refuse_left_behind(rows, SOURCES)
+    assert not caplog.text

@@ -1,0 +1,281 @@
+"""Every published layout gives the same features; what holds none of them is refused with the list of those."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from region_writers import (
+    BOTTOM_UP,
+    IDS,
+    LXMERT,
+    SIZE,
+    entry,
+    make_arrays,
+    pixels,
+    six_columns,
+    tsv_lines,
+    write_flat,
+    write_gqa,
+    write_groups,
+    write_hdf5,
+    write_lmdb,
+    write_npz,
+    write_tsv,
+    write_varying,
+)
+
+from hf_guidance.data.questions.regions import RegionFeatures
+
+FEATURES, BOXES = make_arrays()
+UNIT = (BOXES * np.float32([*SIZE, *SIZE])) / np.float32([*SIZE, *SIZE])
+
+
+def lmdb(folder):
+    return write_lmdb(folder, {key: entry(f, b, bytes) for key, f, b in zip(IDS, FEATURES, BOXES, strict=True)})
+
+
+def dims_first(folder):
+    """(dims, objects), as the extractor of MCAN writes it."""
+    return write_npz(folder, FEATURES.transpose(0, 2, 1), BOXES, file="COCO_train2014_{:0>12}.jpg.npz")
+
+
+def lxmert_names(folder):
+    return write_npz(folder, FEATURES, BOXES, ("features", "boxes", "num_boxes", "img_h", "img_w"))
+
+
+LAYOUTS = {
+    "padded": (lambda folder: write_hdf5(folder, FEATURES, six_columns(BOXES)), "train36.hdf5"),
+    "flat": (lambda folder: write_flat(folder, FEATURES, BOXES, counts=(4, 4, 4)), "train.hdf5"),
+    "groups": (lambda folder: write_groups(folder, FEATURES, BOXES), "features.h5"),
+    "gqa": (lambda folder: write_gqa(folder, FEATURES, BOXES), "gqa_objects_info.json"),
+    "gqa, index": (lambda folder: write_gqa(folder, FEATURES, BOXES, index="index"), "."),
+    "lmdb": (lmdb, "regions.lmdb"),
+    "tsv": (lambda folder: write_tsv(folder, tsv_lines(FEATURES, BOXES)), "train36.tsv"),
+    "tsv of lxmert": (lambda folder: write_tsv(folder, tsv_lines(FEATURES, BOXES), LXMERT), "train36.tsv"),
+    "tsv with names": (
+        lambda folder: write_tsv(folder, tsv_lines(FEATURES, BOXES), sorted(BOTTOM_UP), header=True),
+        "train36.tsv",
+    ),
+    "npz": (lambda folder: write_npz(folder, FEATURES, BOXES), "npz"),
+    "npz, dims first": (dims_first, "npz"),
+    "npz of lxmert": (lxmert_names, "npz"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_by_its_constructor_and_by_what_it_holds(layout, tmp_path):
+    write, path = LAYOUTS[layout]
+    read = write(tmp_path)
+    for regions in (read(), RegionFeatures.open(tmp_path / path)):
+        assert len(regions) == 3
+        assert regions.missing([*IDS, 42, "8"]) == ["8"]
+        for copy in (regions, pickle.loads(pickle.dumps(regions))):
+            for row, image in enumerate(IDS):
+                features, boxes = copy[int(image)]
+                assert features.dtype == boxes.dtype == np.float32
+                assert np.array_equal(features, FEATURES[row])
+                assert np.abs(boxes - UNIT[row]).max() < 1e-6
+
+
+@pytest.mark.parametrize("layout", ["flat", "groups", "gqa", "tsv", "npz"])
+def test_read_in_workers_of_a_data_loader(layout, tmp_path):
+    from torch.utils.data import DataLoader
+
+    regions = LAYOUTS[layout][0](tmp_path)()
+    assert regions["7"][0].shape == (4, 5)  # opened here first: a worker must open its own
+    loader = DataLoader(IDS, batch_size=None, num_workers=2, collate_fn=lambda image: regions[image][0])
+    assert np.array_equal(np.stack(list(loader)), FEATURES)
+
+
+def test_adaptive_numbers_of_boxes(tmp_path):
+    counts = (4, 2, 3)
+    images = [FEATURES[row][:count] for row, count in enumerate(counts)], [BOXES[r][:c] for r, c in enumerate(counts)]
+    stores = [
+        write_flat(tmp_path, FEATURES, BOXES)(),
+        write_flat(tmp_path, FEATURES, BOXES, "numbers", pos_boxes=None, num_boxes=np.array(counts))(),
+        write_varying(tmp_path, *images)(),
+        write_flat(tmp_path, FEATURES, BOXES, "ids", image_ids=np.array([b"7", b"42", b"9"]))(),
+        write_tsv(tmp_path, tsv_lines(*images))(),
+        write_npz(tmp_path, *images)(),
+        write_groups(tmp_path, *images)(),
+    ]
+    for store in stores:
+        for row, (image, count) in enumerate(zip(IDS, counts, strict=True)):
+            assert np.array_equal(store[image][0], FEATURES[row][:count])
+            assert np.abs(store[image][1] - UNIT[row][:count]).max() < 1e-6
+
+
+def test_images_without_a_box_are_counted_and_missing(tmp_path):
+    store = write_flat(tmp_path, FEATURES, BOXES, counts=(4, 0, 3))()
+    assert store.missing(IDS) == ["42"]
+    assert store.counts == {"images without a box": 1}
+    spatial = six_columns(BOXES)
+    store = write_hdf5(tmp_path, FEATURES, spatial, num_boxes=[4, 0, 3])()
+    assert store.missing(IDS) == ["42"]
+    lines = [{**line, "num_boxes": 0, "boxes": "", "features": ""} if line["image_id"] == "42" else line
+             for line in tsv_lines(FEATURES, BOXES)]  # fmt: skip
+    store = write_tsv(tmp_path, lines)()
+    assert store.missing(IDS) == ["42"]
+    assert store.counts == {"images without a box": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (
+            {"pos_boxes": np.array([[0, 4], [4, 6]]).T.reshape(4)},
+            r"pos_boxes has shape \(4,\); allowed is \(images, 2\)",
+        ),
+        (
+            {"pos_boxes": [[0, 4], [4, 6], [6, 10]]},
+            r"row 2, is \[6, 10\]; allowed are whole numbers, start <= end <= 9",
+        ),
+        ({"pos_boxes": [[0, 4], [6, 4], [6, 9]]}, r"row 1, is \[6, 4\]"),
+        ({"pos_boxes": [[0, 4], [-2, 6], [6, 9]]}, r"row 1, is \[-2, 6\]"),
+        ({"pos_boxes": [[0, 4], [4, 5.5], [6, 9]]}, r"row 1, is \[4.0, 5.5\]"),
+        ({"pos_boxes": [[0, 4], [4, np.nan], [6, 9]]}, r"row 1, is \[4.0, nan\]"),
+        ({"pos_boxes": [[0, 4], [3, 6], [6, 9]]}, r"1 images share boxes with another"),
+        ({"pos_boxes": np.array([b"a", b"b"])}, r"pos_boxes has dtype"),
+        ({"pos_boxes": None}, r"is only with pos_boxes"),
+        ({"pos_boxes": None, "num_boxes": [4, 2, 2]}, r"num_boxes add up to 8, but there are 9 boxes"),
+        ({"spatial_features": np.zeros((8, 6))}, r"image_features has shape \(9, 5\), spatial_features \(8, 6\)"),
+    ],
+)
+def test_places_that_cannot_be_are_refused_at_opening(change, error, tmp_path):
+    store = write_flat(tmp_path, FEATURES, BOXES, **change)
+    with pytest.raises(ValueError, match=error):
+        store()
+
+
+def test_rows_of_varying_length_need_fitting_numbers(tmp_path):
+    with pytest.raises(ValueError, match=r"image '42': 3 boxes are declared, but there are 20 numbers of features"):
+        write_varying(tmp_path, FEATURES, BOXES, num_boxes=[4, 3, 4])()["42"]
+    for counts in ([4, -3, 4], [4, 4], None):
+        with pytest.raises(ValueError, match="num_boxes"):
+            write_varying(tmp_path, FEATURES, BOXES, num_boxes=counts)()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"objectsNum": 6}, r"objectsNum 6; .*gqa_objects_0\.h5 holds 2 images with 5 places"),
+        ({"objectsNum": -1}, r"objectsNum is -1; allowed is a whole number"),
+        ({"objectsNum": None}, r"objectsNum is None"),
+        ({"file": 3}, r"names file 3, but 0 files \*_3\.h5 with features and bboxes lie beside it"),
+        ({"index": 1}, r"allowed are idx \(or index\), file"),
+        ({"idx": 7}, r"index 7, objectsNum 4"),
+        ({"width": 2.5}, r"width is 2.5"),
+    ],
+)
+def test_gqa_says_what_does_not_fit(changes, error, tmp_path):
+    store = write_gqa(tmp_path, FEATURES, BOXES, **changes)
+    with pytest.raises(ValueError, match=error):
+        store()
+
+
+def test_gqa_images_without_objects_are_missing(tmp_path):
+    store = write_gqa(tmp_path, FEATURES, BOXES)
+    info = json.loads((tmp_path / "gqa_objects_info.json").read_text())
+    info["9"]["objectsNum"] = 0
+    (tmp_path / "gqa_objects_info.json").write_text(json.dumps(info))
+    assert store().missing(IDS) == ["9"]
+    with pytest.raises(ValueError, match=r"a part of GQA's objects; pass gqa_objects_info\.json"):
+        RegionFeatures.open(tmp_path / "gqa_objects_0.h5")
+
+
+def test_npz(tmp_path):
+    store = dims_first(tmp_path)()
+    assert store.ids == [f"COCO_train2014_{int(image):012}" for image in sorted(IDS, key=int)]
+    (tmp_path / "npz" / "more").mkdir()
+    other = tmp_path / "npz" / "more" / "COCO_train2014_000000000007.npz"
+    np.savez(other, x=FEATURES[0].T)
+    with pytest.raises(ValueError, match="are both of image 'COCO_train2014_000000000007'"):
+        RegionFeatures.from_npz(tmp_path / "npz")
+    other.rename(tmp_path / "npz" / "0.npz")
+    with pytest.raises(
+        ValueError, match=r"0\.npz: the record has the fields \['x'\]; allowed is a dict with features or"
+    ):
+        RegionFeatures.from_npz(tmp_path / "npz")
+    np.savez(tmp_path / "npz" / "0.npz", x=np.ones((4, 4)), bbox=np.ones((4, 4)))
+    with pytest.raises(ValueError, match=r"x has shape \(4, 4\) for 4 boxes"):
+        RegionFeatures.from_npz(tmp_path / "npz")["0"]
+    np.savez(tmp_path / "npz" / "0.npz", x=np.array([None] * 4), bbox=np.ones((4, 4)))
+    with pytest.raises(ValueError, match=r"image '0': .*allow_pickle=False"):
+        RegionFeatures.from_npz(tmp_path / "npz")["0"]
+    (tmp_path / "npz" / "0.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ValueError, match=r"0\.npz is not a complete \.npz file"):
+        RegionFeatures.from_npz(tmp_path / "npz")
+
+
+def test_several_files(tmp_path):
+    """VQA-CP takes images of train2014 and of val2014 in both of its parts."""
+    write_flat(tmp_path, FEATURES, BOXES)
+    write_flat(tmp_path, FEATURES + 1, BOXES, "val", ["1", "2", "3"])
+    both = RegionFeatures.open(tmp_path / "train.hdf5", tmp_path / "val.hdf5")
+    assert len(both) == 6
+    assert np.array_equal(both[42][0], FEATURES[1][:2])
+    assert np.array_equal(pickle.loads(pickle.dumps(both))["2"][0], FEATURES[1][:2] + 1)
+    with pytest.raises(KeyError) as error:
+        both["8"]
+    assert "image '8': no such image among 6" in str(error.value)
+    assert "train.hdf5" in str(error.value)
+    assert "val.hdf5" in str(error.value)
+    assert "train.hdf5" in repr(both)
+    parts = RegionFeatures.from_hdf5(tmp_path / "train.hdf5"), write_tsv(tmp_path, tsv_lines(FEATURES, BOXES))()
+    with pytest.raises(
+        ValueError, match=r"3 images are in .*train36\.tsv and in .*train\.hdf5 \(first: \['7', '42', '9'\]\)"
+    ):
+        RegionFeatures.joined(*parts)
+    with pytest.raises(ValueError, match="no region features are given"):
+        RegionFeatures.open()
+
+
+def test_unknown_layouts_list_the_known_ones(tmp_path):
+    known = "known layouts: HDF5 with image_features"
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "text.tsv").write_text("image\tfeature\nx\ty\n")
+    (tmp_path / "binary.tsv").write_bytes(bytes(range(256)))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "info.json").write_text('{"7": {"idx": 0}}')
+    np.save(tmp_path / "features.npy", FEATURES)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["vectors"] = FEATURES
+    with h5py.File(tmp_path / "groups.h5", "w") as file:
+        file.create_group("7")["vectors"] = FEATURES
+    (tmp_path / "lmdb").mkdir()
+    write_lmdb(tmp_path / "lmdb", {"7": {"vectors": 1}})
+    for name in ("text.tsv", "binary.tsv", "empty", "info.json", "features.npy", "other.h5"):
+        with pytest.raises(ValueError, match=known):
+            RegionFeatures.open(tmp_path / name)
+    for name in ("groups.h5", "lmdb/regions.lmdb"):
+        with pytest.raises(
+            ValueError, match=r"the record has the fields \['vectors'\]; allowed is a dict with features or"
+        ):
+            RegionFeatures.open(tmp_path / name)
+    with pytest.raises(ValueError, match="nowhere does not exist"):
+        RegionFeatures.open(tmp_path / "nowhere")
+
+
+def test_features_of_another_number_of_dims_are_refused(tmp_path):
+    entries = {key: entry(f, b, bytes) for key, f, b in zip(IDS, FEATURES, BOXES, strict=True)}
+    entries["42"] = entry(np.tile(FEATURES[1], 2), BOXES[1], bytes)
+    store = write_lmdb(tmp_path, entries)()
+    assert store["7"][0].shape == (4, 5)
+    with pytest.raises(
+        ValueError, match=r"image '42': features have 10 numbers per box, the images read before have 5"
+    ):
+        store["42"]
+
+
+def test_padded_records(tmp_path):
+    """num_boxes says how many of the arrays are there; the rest must be zeros."""
+    features, boxes = (np.pad(array, ((0, 2), (0, 0))) for array in (FEATURES[0], pixels(BOXES[0])))
+    record = {"features": features, "boxes": boxes, "num_boxes": 4, "image_w": SIZE[0], "image_h": SIZE[1]}
+    store = write_lmdb(tmp_path, {"7": record, "9": {**record, "num_boxes": 3}, "8": {**record, "num_boxes": 7}})()
+    assert np.array_equal(store["7"][0], FEATURES[0])
+    for image in ("8", "9"):
+        with pytest.raises(
+            ValueError, match=r"boxes are declared, but there are 30 numbers of features and 24 of boxes"
+        ):
+            store[image]

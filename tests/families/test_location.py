@@ -1,0 +1,107 @@
+"""The layout of an activation is found by changing parts of the input; what is not known is refused with the reason."""
+
+import odd_nets
+import pytest
+import torch
+from odd_nets import GRID, SIZE, OddNet
+
+from hf_guidance.families import Layout, family_of
+
+
+def odd_net(how, **options):
+    torch.manual_seed(0)
+    return OddNet(how, **options).eval()
+
+
+@pytest.mark.parametrize(
+    ("how", "layout"),
+    [
+        (lambda maps: maps, Layout(1, patch=(4, 4))),
+        (odd_nets.channels_last, Layout(-1, patch=(4, 4))),
+        (odd_nets.rows_of_tokens, Layout(-1, patch=(4, 4))),
+        (odd_nets.token_before, Layout(-1, 1, patch=(4, 4))),
+    ],
+)
+def test_layouts_are_found(how, layout):
+    model = odd_net(how)
+    family = family_of(model)
+    assert family.layout("odd", model) == layout
+    images = torch.randn(2, 3, *SIZE)
+    with torch.no_grad():
+        maps = torch.tanh(model.patches(images))
+        assert torch.equal(family.of_layer("odd", model).spatial(how(maps), SIZE), maps)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        odd_nets.columns_of_tokens, odd_nets.windows_of_tokens, odd_nets.reversed_tokens, odd_nets.snake_of_tokens,
+        odd_nets.token_behind, lambda maps: maps.flip(2), lambda maps: maps.flip(3),
+        lambda maps: maps.mean((2, 3), keepdim=True).expand_as(maps),
+    ],
+)  # fmt: skip
+def test_places_in_another_order_are_refused_with_the_reason_and_the_way_out(how):
+    model = odd_net(how)
+    with pytest.raises(ValueError, match=r"layer 'odd' of OddNet cannot be read: .*family=Family\(layers="):
+        family_of(model).layout("odd", model)
+
+
+def test_branches_are_refused():
+    model = odd_net(odd_nets.two_branches)
+    with pytest.raises(ValueError, match=r"puts out 2 tensors with places \(branches\)"):
+        family_of(model).layout("odd", model)
+
+
+def test_a_module_that_runs_twice_is_refused():
+    model = odd_net(lambda maps: maps, runs=2)
+    with pytest.raises(ValueError, match="runs 2 times in a forward pass"):
+        family_of(model).layout("odd", model)
+
+
+def test_vectors_have_no_places_but_a_layout():
+    model = odd_net(lambda maps: maps)
+    assert family_of(model).layout("head", model) == Layout()
+
+
+def test_a_layout_is_found_once_and_the_model_stays_as_it_was():
+    model = odd_net(odd_nets.channels_last).train()
+    model.patches.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    calls = []
+    handle = model.register_forward_pre_hook(lambda module, args: calls.append(module.training))
+    family = family_of(model)
+    assert not calls
+    first = family.layout("odd", model)
+    made = len(calls)
+    assert made
+    assert not any(calls)
+    assert family_of(model).layout("odd", model) == first
+    assert len(calls) == made
+    handle.remove()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+    assert [p.requires_grad for p in model.parameters()] == [False, False, True, True]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_the_layout_does_not_depend_on_the_weights():
+    model = odd_net(odd_nets.token_before)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert family_of(model).layout("odd", model).prefix_tokens == 1
+    assert GRID[0] * GRID[1] + 1 == odd_nets.token_before(torch.zeros(1, 10, *GRID)).shape[1]
+
+
+def test_a_model_that_cannot_be_called_on_images_alone_says_so():
+    class Needy(OddNet):
+        def forward(self, pixel_values, input_ids):
+            return super().forward(pixel_values)
+
+    model = Needy(lambda maps: maps)
+    with pytest.raises(ValueError, match=r"Needy cannot be called on images .* alone: TypeError"):
+        family_of(model).layout("odd", model)
+    with pytest.raises(ValueError, match=r"the layers of Needy are not known.*'input' works"):
+        dict(family_of(model).layers)
