@@ -182,6 +182,14 @@ class _Trial:
         return {}
 
     def train(self, layers: list[str], folder: str) -> dict[str, Any]:
+        kept = {name: value.clone() for name, value in self.model.state_dict().items()}
+        try:
+            self.step(layers, folder)
+        finally:  # a step that fails must not spoil the model for the next
+            self.model.load_state_dict(kept)
+        return {}
+
+    def step(self, layers: list[str], folder: str) -> None:
         trainer, watch = self.trainer(layers, folder), _GradientWatch()
         trainer.add_callback(watch)
         trainer.train()
@@ -190,7 +198,6 @@ class _Trial:
             raise Failed(f"a training step logged {losses}")
         if not watch.finite:
             raise Failed("a training step gave no gradient, or one that is not finite")
-        return {}
 
 
 class _GradientWatch(TrainerCallback):

@@ -96,8 +96,12 @@ def _summary(record: Record) -> str:
         found = record["layers"][layer]
         if found["verdict"] != RIGHT:
             reasons.setdefault(f"{found['verdict']}: {found['why']}", []).append(layer)
-    told = "; ".join(_plain(f"{' and '.join(layers)} {reason}") for reason, layers in reasons.items())
+    told = "; ".join(_plain(f"{_at(layers)}{reason}") for reason, layers in reasons.items())
     return f"works at {' and '.join(right)}; {told}" if right else told
+
+
+def _at(layers: Sequence[str]) -> str:
+    return "" if len(layers) == len(LAYERS) else f"{' and '.join(layers)} "
 
 
 def _plain(text: str) -> str:

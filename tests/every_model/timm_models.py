@@ -51,6 +51,7 @@ _SIZES = {
     "inception_resnet_v2": (192, 224),
     "inception_v3": (192, 224),
     "inception_v4": (192, 224),
+    "pnasnet5large": (224, 256),
     "selecsls42": (224, 288),
     "shvit_s1": (256, 320),
 }

@@ -41,8 +41,8 @@ _FIELDS: dict[str, dict[str, Any]] = {
         "stage_out_channels": [32, 128, 256, 512],
     },
     "imagegpt": {"n_embd": 24, "n_layer": 4, "n_head": 2, "n_positions": _GRID**2, "vocab_size": 17},
-    "mobilenet_v1": {"depth_multiplier": 0.25},
-    "mobilenet_v2": {"depth_multiplier": 0.25},
+    "mobilenet_v1": {"depth_multiplier": 0.25, "classifier_dropout_prob": 0.0},  # 0.999 by default
+    "mobilenet_v2": {"depth_multiplier": 0.25, "classifier_dropout_prob": 0.0},
     "mobilevitv2": {"width_multiplier": 0.5},
     "perceiver": {
         "num_latents": 16, "d_latents": 32, "num_self_attends_per_block": 2, "num_cross_attention_heads": 1,

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 _SPREAD = 0.1
 _ATTENTION = 0.2
 _OWN_PLACE = 3.0
+_FAINT = 0.1
 
 
 @torch.no_grad()
@@ -21,22 +22,32 @@ def open_every_path(model: nn.Module, seed: int = 1) -> None:
     get most of their weight in the middle of the kernel, as trained ones have, and attention adds little to its residual.
     """
     generator = torch.Generator().manual_seed(seed)
+    for norm in (module for module in model.modules() if "Norm" in type(module).__name__):
+        weight = getattr(norm, "weight", None)
+        if isinstance(weight, Tensor) and 0 < float(weight.abs().mean()) < _FAINT:
+            weight.add_(1)  # where transformers begins with noise around zero, the signal is lost within few blocks
     for name, parameter in model.named_parameters():
         if parameter.is_floating_point() and parameter.numel() and bool((parameter == parameter.flatten()[0]).all()):
             scale = _SPREAD if parameter.dim() < 2 else min(_SPREAD, (len(parameter) / parameter.numel()) ** 0.5)
             parameter.add_(scale * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
         if name.endswith("attention_biases"):  # of LeViT and its kin, one for each distance, the first for no distance
             parameter[:, 0] += _OWN_PLACE
-    for module in model.modules():
-        # A kernel as wide as its stride cuts the image into patches, all of which belong to their place.
-        if isinstance(module, nn.Conv2d) and any(k > s for k, s in zip(module.kernel_size, module.stride, strict=True)):
-            size = module.weight.norm()
-            module.weight.mul_(_bell(*module.kernel_size))
-            module.weight.mul_(size / module.weight.norm().clamp_min(1e-12))
+    for convolution in (module for module in model.modules() if isinstance(module, nn.Conv2d)):
+        _focus(convolution)
     for attention in _attentions(model):
         last = [leaf for leaf in attention.modules() if isinstance(getattr(leaf, "weight", None), nn.Parameter)][-1:]
         for parameter in (p for leaf in last for p in leaf.parameters(recurse=False)):
             parameter.mul_(_ATTENTION)
+
+
+def _focus(convolution: nn.Conv2d) -> None:
+    weight = convolution.weight
+    # Outputs as large as inputs, or more: transformers begins with weights so small that in narrow nets the signal is lost.
+    size = max(float(weight.norm()), len(weight) ** 0.5)
+    # A kernel as wide as its stride cuts the image into patches, all of which belong to their place.
+    if any(k > s for k, s in zip(convolution.kernel_size, convolution.stride, strict=True)):
+        weight.mul_(_bell(*convolution.kernel_size))
+    weight.mul_(size / weight.norm().clamp_min(1e-12))
 
 
 def _attentions(module: nn.Module) -> Iterator[nn.Module]:
