@@ -148,7 +148,9 @@ def _hard_sigmoid(leaf: Any, input: Any, inplace: bool = False) -> Tensor | None
     return y
 
 
-def _normalize(leaf: Any, input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None) -> Tensor | None:
+def _normalize(
+    leaf: Any, input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None
+) -> Tensor | None:
     # Of a vector of zeros, such as the padding of a window, the norm's own second derivative is NaN.
     if p != 2.0 or out is not None or not (_plain(input) and input.requires_grad):
         return None

@@ -74,7 +74,8 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         return self._found_family
 
     def _with_arguments(self, family: Family) -> Family:
-        return replace(family, arguments={**family.arguments, **self._model_arguments})
+        given = self._model_arguments
+        return replace(family, arguments={**family.arguments, **given}) if given else family
 
     @property
     def _rows(self) -> ExplainedRows:

@@ -136,6 +136,11 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         return guidance
 
     def _collate_rows(self) -> None:
+        if self._given_family is None and "input_ids" in self.family.inputs and self.family.images:
+            raise ValueError(
+                f"{type(self.model).__name__} takes text beside images, which the default collator does not make; give a "
+                "data_collator that makes input_ids, and the columns of explained rows (docs/from-trainer.md)."
+            )
         if self._given_family is None or self._given_family.images:
             self.data_collator = default_collator(self.processing_class, getattr(self.model, "config", None))
 

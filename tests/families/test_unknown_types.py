@@ -25,7 +25,12 @@ def rows(count=4, size=SIZE):
     boxes = torch.zeros(size)
     boxes[: size[0] // 2] = 1
     return [
-        {"pixel_values": torch.randn(3, *size, generator=generator), "labels": i % 2, "target": i % 2, "importance": boxes}
+        {
+            "pixel_values": torch.randn(3, *size, generator=generator),
+            "labels": i % 2,
+            "target": i % 2,
+            "importance": boxes,
+        }
         for i in range(count)
     ]
 
