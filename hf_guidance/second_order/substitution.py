@@ -25,8 +25,9 @@ from hf_guidance.second_order.training_batch_norm import TrainingBatchNorm
 def fast_double_backward(leaf: Tensor | None = None) -> Iterator[None]:
     """Run a forward pass whose gradients will be differentiated again.
 
-    Inside, convolution, LayerNorm, exact GELU, ReLU, hard sigmoid, normalize and BatchNorm become functions with the same values, whose
-    backward has a backward written by hand. Both are made of PyTorch's own kernels:
+    Inside, convolution, LayerNorm, exact GELU, ReLU, hard sigmoid, normalize and BatchNorm become functions with the same
+    values, whose backward can be differentiated again, for most of them by a backward written by hand. Both are made of
+    PyTorch's own kernels:
 
         d/dx:    dx = J(x, w)^T dy
         again:   for u at dx:  d dy = J u,  d w = d<u, dx>/dw,  d x = d<u, dx>/dx
@@ -156,7 +157,8 @@ def _normalize(
         return None
     square = input.square().sum(dim, keepdim=True)
     least = torch.full_like(square, max(eps**2, torch.finfo(square.dtype).tiny))
-    return input / torch.where(square > least, square, least).sqrt()
+    y: Tensor = input / torch.where(square > least, square, least).sqrt()
+    return y
 
 
 def _batch_norm(

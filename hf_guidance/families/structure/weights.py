@@ -39,8 +39,9 @@ def _random(name: str, noise: Tensor) -> Tensor:
         return 0.1 * noise + (0.0 if "bias" in name else 1.0 if name.endswith("weight") else 0.3)
     if noise.dim() > 2 and noise[0, 0].numel() > 1:
         # Convolutions keep the variance (He et al., arXiv 1502.01852, eq. 10).
-        noise = noise * _bell(tuple(noise.shape[2:]))
-        return noise * (2 * len(noise) / noise.square().sum().clamp_min(1e-30)) ** 0.5
+        bell = noise * _bell(tuple(noise.shape[2:]))
+        kernel: Tensor = bell * (2 * len(bell) / bell.square().sum().clamp_min(1e-30)) ** 0.5
+        return kernel
     value = noise * (0.5 / noise[0].numel()) ** 0.5
     if name.endswith("attention_biases"):  # of LeViT and its kin: one for each distance, the first for none
         value[:, 0] += _OWN_PLACE
