@@ -42,7 +42,7 @@ def _random(name: str, noise: Tensor) -> Tensor:
         bell = noise * _bell(tuple(noise.shape[2:]))
         kernel: Tensor = bell * (2 * len(bell) / bell.square().sum().clamp_min(1e-30)) ** 0.5
         return kernel
-    value = noise * (0.5 / noise[0].numel()) ** 0.5
+    value: Tensor = noise * (0.5 / noise[0].numel()) ** 0.5
     if name.endswith("attention_biases"):  # of LeViT and its kin: one for each distance, the first for none
         value[:, 0] += _OWN_PLACE
     return value
