@@ -109,3 +109,12 @@ def test_a_net_without_layers_says_at_its_input_what_stands_still(tmp_path):
 
     with pytest.raises(ValueError, match=r"gradient at layer 'input' is zero .* Choose one of \['input'\]"):
         trainer_of(Blind(odd_nets.two_branches), "input", tmp_path).train()
+
+
+def test_text_beside_images_needs_a_collator(tmp_path):
+    class Reading(OddNet):
+        def forward(self, pixel_values, input_ids=None):
+            return super().forward(pixel_values)
+
+    with pytest.raises(ValueError, match=r"Reading takes text beside images.*data_collator that makes input_ids"):
+        trainer_of(Reading(lambda maps: maps), "input", tmp_path)
