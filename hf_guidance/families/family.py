@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hf_guidance.families.grid import tokens_to_grid
 from hf_guidance.families.layout import Layout
-from hf_guidance.families.structure.places import places_of
+from hf_guidance.families.structure.places import inner, places_of
 from hf_guidance.views.layers import choices, is_class_map
 
 
@@ -88,11 +88,13 @@ class Family:
             return self.class_map
         if layer in self.layers:
             return self.layers[layer]
-        names = [name for name, _ in model.named_modules() if name]
-        # PEFT's wrapper finds the modules of the model inside by their own paths, but lists them with a prefix.
-        if layer in names or f"base_model.model.{layer}" in names:
+        core: nn.Module = inner(model)
+        if _module(core, layer) is not None:  # asked in every step, so the modules are not listed for it
             return layer
-        close = difflib.get_close_matches(layer, names, n=5, cutoff=0.4)
+        named = {name: module for name, module in core.named_modules() if name}
+        if (prefixed := _module(model, layer)) is not None:  # PEFT's wrapper lists its modules with a prefix
+            return next(name for name, module in named.items() if module is prefixed)
+        close = difflib.get_close_matches(layer, list(named), n=5, cutoff=0.4)
         raise ValueError(
             f"layer={layer!r} is neither one of {choices(self.layers)} nor a module of {type(model).__name__}"
             + (f"; the nearest module paths are {close}." if close else "; list them with model.named_modules().")
@@ -244,6 +246,13 @@ class Family:
         if mask.dtype == torch.bool:
             return torch.where(mask, original, fill).expand(len(keep), *original.shape).flatten(0, 1)
         return (fill + mask.to(original.dtype) * (original - fill)).flatten(0, 1)
+
+
+def _module(model: nn.Module, path: str) -> nn.Module | None:
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        return None
 
 
 def repeated(inputs: Mapping[str, Any], count: int) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def test_paths_need_no_prefix_of_peft(name):
         found = explain(wrapped, family_of(wrapped), make_batch(), method).attribution(method)
         expected = explain(plain, family_of(plain), make_batch(), method).attribution(method)
         assert torch.allclose(found, expected, rtol=1e-9)  # LoRA begins at zero
+    assert family_of(wrapped).path(f"base_model.model.{path}", wrapped) == path
 
 
 def test_a_family_by_hand_reads_what_is_refused():

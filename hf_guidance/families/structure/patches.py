@@ -23,7 +23,7 @@ def patch_of(model: nn.Module, layout: Layout, grid: tuple[int, int], size: tupl
     if grid == (1, 1):
         return layout
     strided = [m for m in model.modules() if isinstance(m, nn.Conv2d) and max(m.stride) > 1]
-    if not strided or not all(m.kernel_size == m.stride and not any(_padding(m)) for m in strided):
+    if not strided or not all(m.kernel_size == m.stride and _unpadded(m) for m in strided):
         return layout
     if any(isinstance(m, nn.MaxPool2d | nn.AvgPool2d) for m in model.modules()):
         return layout
@@ -32,9 +32,5 @@ def patch_of(model: nn.Module, layout: Layout, grid: tuple[int, int], size: tupl
     return replace(layout, patch=(size[0] // grid[0], size[1] // grid[1]))
 
 
-def _padding(convolution: nn.Conv2d) -> tuple[int, ...]:
-    return (
-        (1,)
-        if convolution.padding == "same"
-        else tuple(map(int, () if convolution.padding == "valid" else convolution.padding))
-    )
+def _unpadded(convolution: nn.Conv2d) -> bool:
+    return convolution.padding == "valid" or set(convolution.padding) == {0}

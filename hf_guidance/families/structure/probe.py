@@ -14,8 +14,7 @@ from hf_guidance.common.eval_mode import evaluating
 from hf_guidance.families.stages import pair
 from hf_guidance.families.structure.weights import random_weights
 
-_DEFAULT_SIDE = 224
-_CHANNELS = 3
+_DEFAULT_SIZE = (3, 224, 224)  # channels, height, width
 
 
 @dataclass
@@ -48,7 +47,6 @@ class Probe:
 
     Args:
         model: The unwrapped model; its forward takes ``pixel_values``.
-        arguments: Further arguments of its forward.
 
     Attributes:
         size: (height, width) of the images, as the configuration says; 224 x 224 where it does not.
@@ -56,9 +54,8 @@ class Probe:
         other: Another one.
     """
 
-    def __init__(self, model: nn.Module, arguments: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.arguments = dict(arguments or {})
         channels, self.size = image_shape(model)
         generator = torch.Generator().manual_seed(0)
         self.base, self.other = torch.randn(2, channels, *self.size, generator=generator)
@@ -121,8 +118,7 @@ class Probe:
         try:
             with evaluating(self.model), torch.random.fork_rng(devices=_devices(first)):
                 torch.manual_seed(0)
-                given = {"pixel_values": images, **self.arguments}
-                return functional_call(self.model, self._state, kwargs=given)
+                return functional_call(self.model, self._state, kwargs={"pixel_values": images})
         except Exception as error:  # whatever a model of unknown kind raises, its layers stay unknown for that reason
             raise ValueError(
                 f"{type(self.model).__name__} cannot be called on images {tuple(images.shape)} alone: {type(error).__name__}: "
@@ -157,18 +153,16 @@ def logits_of(outputs: Any) -> Tensor:
 
 def image_shape(model: nn.Module) -> tuple[int, tuple[int, int]]:
     """(channels, (height, width)) of the images that a model takes, from its configuration."""
-    config = getattr(model, "config", None)
-    timm_cfg = getattr(getattr(model, "timm_model", None), "pretrained_cfg", None) or {}
-    channels, *timm_size = timm_cfg.get("input_size") or (_CHANNELS,)
-    of_net = getattr(getattr(getattr(model, "timm_model", None), "patch_embed", None), "img_size", None)
-    size: Any = of_net or tuple(timm_size) or None
+    config, net = getattr(model, "config", None), getattr(model, "timm_model", None)
+    channels, *default = (getattr(net, "pretrained_cfg", None) or {}).get("input_size") or _DEFAULT_SIZE
+    size: Any = getattr(getattr(net, "patch_embed", None), "img_size", None) or default
     for part in (config, getattr(config, "vision_config", None)):
         channels = getattr(part, "num_channels", None) or channels
         size = getattr(part, "image_size", None) or size
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if config is None and first is not None:
         channels = first.in_channels
-    return int(channels), pair(size or _DEFAULT_SIDE)
+    return int(channels), pair(size)
 
 
 def _passes_on(module: nn.Module) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 _OWN_PLACE = 3.0
 
 
-def random_weights(model: nn.Module, seed: int = 0) -> dict[str, Tensor]:
+def random_weights(model: nn.Module) -> dict[str, Tensor]:
     """Random parameters for a model, of which none hides a path as 0 or 1e-6 does, and none makes activations vanish.
 
     With plain random weights every place of a deep net answers to the whole image alike. Trained nets are not so, and here,
@@ -17,12 +17,11 @@ def random_weights(model: nn.Module, seed: int = 0) -> dict[str, Tensor]:
 
     Args:
         model: The model; it stays as it is.
-        seed: Of the noise.
 
     Returns:
         Name of each floating-point parameter and of the running statistics of norms -> value, for functional_call.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     state: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         if parameter.is_floating_point():
