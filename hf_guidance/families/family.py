@@ -88,12 +88,12 @@ class Family:
             return self.class_map
         if layer in self.layers:
             return self.layers[layer]
-        core: nn.Module = inner(model)
-        if _module(core, layer) is not None:  # asked in every step, so the modules are not listed for it
+        named: dict[str, nn.Module] = {name: module for name, module in inner(model).named_modules() if name}
+        if layer in named:
             return layer
-        named = {name: module for name, module in core.named_modules() if name}
-        if (prefixed := _module(model, layer)) is not None:  # PEFT's wrapper lists its modules with a prefix
-            return next(name for name, module in named.items() if module is prefixed)
+        prefixed = dict(model.named_modules()).get(layer)  # PEFT's wrapper lists its modules with a prefix
+        if found := [name for name, module in named.items() if module is prefixed]:
+            return found[0]
         close = difflib.get_close_matches(layer, list(named), n=5, cutoff=0.4)
         raise ValueError(
             f"layer={layer!r} is neither one of {choices(self.layers)} nor a module of {type(model).__name__}"
@@ -246,13 +246,6 @@ class Family:
         if mask.dtype == torch.bool:
             return torch.where(mask, original, fill).expand(len(keep), *original.shape).flatten(0, 1)
         return (fill + mask.to(original.dtype) * (original - fill)).flatten(0, 1)
-
-
-def _module(model: nn.Module, path: str) -> nn.Module | None:
-    try:
-        return model.get_submodule(path)
-    except AttributeError:
-        return None
 
 
 def repeated(inputs: Mapping[str, Any], count: int) -> dict[str, Any]:
