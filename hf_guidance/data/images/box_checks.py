@@ -8,13 +8,11 @@ from collections.abc import Sequence
 
 from hf_guidance.data.builder_base import InvalidAnnotation
 from hf_guidance.data.images.pictures import is_turned
-
-__all__ = ["CLIPPED", "ROUNDED", "check_box", "check_boxes", "clipped_box", "leaves"]
+from hf_guidance.data.shares import are_shares
 
 ROUNDED = "box less than a pixel outside the image, clipped"
 CLIPPED = "box partly outside the image, clipped"
-ROUNDING = 1.0  # pixels: boxes that are rounded may end this far outside the image
-_SLACK = 0.01  # of relative boxes that are rounded
+_ROUNDING = 1.0  # pixels: boxes that are rounded may end this far outside the image
 
 Size = tuple[int, int]
 
@@ -88,16 +86,16 @@ def check_boxes(boxes: Sequence[Sequence[float]], size: Size, item: str, photo: 
         photo: Its file. Where its EXIF orientation swaps width and height, boxes drawn on the raw pixels are found too.
 
     Raises:
-        InvalidAnnotation: (a `ValueError`) All boxes lie in [0, 1], so they are shares of the image; or one leaves the image,
-            and all fit the raw pixels of a photo that EXIF turns.
+        InvalidAnnotation: (a `ValueError`) All boxes lie in [0, 1] or end just outside (see `are_shares`), so they are shares
+            of the image; or one leaves the image, and all fit the raw pixels of a photo that EXIF turns.
     """
     boxes = [box for box in boxes if all(map(math.isfinite, box)) and box[0] < box[2] and box[1] < box[3]]
     if not boxes:
         return
-    if max(size) > 1 and all(min(box) >= -_SLACK and max(box) <= 1 + _SLACK for box in boxes):
+    if are_shares(min(map(min, boxes)), max(map(max, boxes)), max(size)):
         message = (
-            f"its boxes lie in [0, 1], such as ({_numbers(boxes[0])}), where pixels are meant; multiply x by the image's "
-            f"width, {size[0]}, and y by its height, {size[1]}."
+            f"its boxes lie in [0, 1] or end just outside, such as ({_numbers(boxes[0])}), where pixels are meant; multiply x "
+            f"by the image's width, {size[0]}, and y by its height, {size[1]}."
         )
         raise InvalidAnnotation("boxes in [0, 1]", item, message)
     outside = [box for box in boxes if leaves(box, size)]
@@ -115,7 +113,7 @@ def drawn_raw(box: Sequence[float], size: Size) -> str:
 
 def leaves(box: Sequence[float], size: Size) -> bool:
     """Whether a box ends a pixel or more outside an image of (width, height)."""
-    return not all(-ROUNDING < v < limit + ROUNDING for v, limit in zip(box, (*size, *size), strict=True))
+    return not all(-_ROUNDING < v < limit + _ROUNDING for v, limit in zip(box, (*size, *size), strict=True))
 
 
 def _numbers(box: Sequence[float]) -> str:

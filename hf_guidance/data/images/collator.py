@@ -12,13 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from hf_guidance.common.checks import check_choice
-from hf_guidance.data.builder_base import InvalidAnnotation
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import ANNOTATED, IMAGE_COLUMNS, IMAGE_SOURCES, IMPORTANCE, ROW, SLOT, TARGET
 from hf_guidance.data.images.hard_masks import is_hard, sharpened
 from hf_guidance.data.images.importance import ImportanceReader
 from hf_guidance.data.images.labels import PROBLEM_TYPES, no_labels, row_labels
-from hf_guidance.data.images.pictures import rgb
+from hf_guidance.data.images.photo import photo, row_name
 
 
 @dataclass
@@ -52,7 +51,8 @@ class GuidanceCollator(RowCollator):
             a control moves them. The trainer evaluates with ``for_evaluation()``, which neither grows nor moves them.
         bbox_format: What the numbers of boxes in column ``objects`` are: "xyxy" (xmin, ymin, xmax, ymax), as every builder of
             this library writes them, or "xywh" (xmin, ymin, width, height), as COCO and most ``imagefolder`` sets of the
-            Hub have them. Boxes are in pixels of the image as it is decoded, EXIF rotation applied.
+            Hub have them. Boxes are in pixels of the image as it is decoded, EXIF rotation applied. Those that a
+            `JointTransform` moved are xyxy, whatever this says.
 
     Returns:
         On call: ``pixel_values`` (images, channels, height, width) float32; ``labels`` (images,) int64 or (images,
@@ -87,17 +87,15 @@ class GuidanceCollator(RowCollator):
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collate; see the class."""
-        if all(no_labels(row, self._name(row, i)) for i, row in enumerate(rows)):  # such rows can only be predicted
-            return {
-                "pixel_values": self._pixels([self._image(row, self._name(row, i))[0] for i, row in enumerate(rows)])
-            }
+        if all(no_labels(row, row_name(row, i)) for i, row in enumerate(rows)):  # such rows can only be predicted
+            return {"pixel_values": self._pixels([self._image(row, row_name(row, i))[0] for i, row in enumerate(rows)])}
         images: list[Any] = []
         masks: list[Tensor] = []
         pairs: list[tuple[int, int, int]] = []
         read = self._reader()
-        labels = [row_labels(row, self._name(row, i), self.problem_type, self.num_labels) for i, row in enumerate(rows)]
+        labels = [row_labels(row, row_name(row, i), self.problem_type, self.num_labels) for i, row in enumerate(rows)]
         for index, (row, classes) in enumerate(zip(rows, labels, strict=True)):
-            name = self._name(row, index)
+            name = row_name(row, index)
             image, size = self._image(row, name)
             flag = row.get(ANNOTATED)
             used = flag is None or bool(flag)
@@ -125,10 +123,6 @@ class GuidanceCollator(RowCollator):
     def _reader(self) -> ImportanceReader:
         return ImportanceReader(self.source, self.num_labels, self.control_seed, self.box_dilation, self.bbox_format)
 
-    @staticmethod
-    def _name(row: Mapping[str, Any], index: int) -> str:
-        return f"row {index} of the batch (image_id {row.get('image_id')!r})"
-
     def _image(self, row: Mapping[str, Any], name: str) -> tuple[Any, tuple[int, int]]:
         if "pixel_values" in row:
             pixels = torch.as_tensor(row["pixel_values"])
@@ -138,20 +132,7 @@ class GuidanceCollator(RowCollator):
                 f"{name} has no pixel_values and the collator no image_processor; give one of the two, such as the model's: "
                 "AutoImageProcessor.from_pretrained(...), or for B-cos, which reads six channels, BcosImageProcessor()."
             )
-        value = row.get("image")
-        if value is None:
-            raise ValueError(f"{name} has no PIL image in column 'image'; its columns are {sorted(row)}.")
-        if not hasattr(value, "convert"):
-            raise ValueError(
-                f"{name} has no PIL image in column 'image' but a {type(value).__name__}; use `dataset.with_format(None)` "
-                "(and decode files by `cast_column('image', datasets.Image())`), or give pixel_values."
-            )
-        try:
-            image = rgb(value, name)
-        except InvalidAnnotation as error:  # str(error) gives advice on building a dataset, which does not apply here
-            raise ValueError(
-                f"{name}: the image cannot be read: {error.message} Replace or leave out the file."
-            ) from error
+        image = photo(row, name)
         return image, (image.height, image.width)
 
     def _augment(self, image: Any, stack: Tensor) -> tuple[Any, Tensor]:

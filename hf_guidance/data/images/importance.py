@@ -94,8 +94,12 @@ class ImportanceReader:
                 f"{name} takes its importance from column {column!r}, and box_dilation={self.dilation} grows boxes only; "
                 "pass source='boxes', or box_dilation=0.0."
             )
-        values = _array(row[column], size, column, name)
-        pixels = _from_mask(values, target, self.num_labels, name) if column == "mask" else _from_map(values, name)
+        values = map_array(row[column], size, column, name)
+        pixels = (
+            _from_mask(values, target, self.num_labels, name)
+            if column == "mask"
+            else np.round(values * 255).astype(np.uint8)
+        )
         return pixels if generator is None else moved_mask(pixels, generator)
 
     def _boxes(self, value: Any, size: tuple[int, int], target: int, name: str) -> list[list[float]]:
@@ -128,7 +132,18 @@ def _filled_column(row: Mapping[str, Any], source: str, name: str) -> str | None
     return None if row[_COLUMN[source]] is None else _COLUMN[source]
 
 
-def _array(value: Any, size: tuple[int, int], column: str, name: str) -> npt.NDArray[Any]:
+def map_array(value: Any, size: tuple[int, int], column: str, name: str) -> npt.NDArray[Any]:
+    """Read and check column ``mask`` or ``importance``.
+
+    Args:
+        value: A PIL image of one channel, or (height, width) numbers.
+        size: (height, width) of the image.
+        column: "mask" gives the numbers as they are, "importance" floats in [0, 1].
+        name: Names the row in errors.
+
+    Raises:
+        ValueError: Colours, NaN, no numbers, another size than the image; or importance outside [0, 1].
+    """
     item = f"{name}: {column}"
     try:
         if isinstance(value, Image.Image):
@@ -148,7 +163,7 @@ def _array(value: Any, size: tuple[int, int], column: str, name: str) -> npt.NDA
         raise ValueError(f"{item} holds {values.dtype}, not numbers; give a one-channel image or (height, width).")
     if not np.isfinite(values).all():
         raise ValueError(f"{item} holds NaN or infinity; replace them, for example by 0.")
-    return values
+    return values if column == "mask" else _levels(values, name)
 
 
 def _from_mask(values: npt.NDArray[Any], target: int, num_labels: int | None, name: str) -> npt.NDArray[np.uint8]:
@@ -176,9 +191,9 @@ def _grown(boxes: list[list[float]], size: tuple[int, int], dilation: float) -> 
     return torch.cat([grown[:, :2].minimum(given[:, :2]), grown[:, 2:].maximum(given[:, 2:])], 1).tolist()
 
 
-def _from_map(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
+def _levels(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
     low, high = float(values.min(initial=0)), float(values.max(initial=0))
     if low < 0 or high > 1:
         full = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 255
         raise ValueError(f"{name}: importance in [{low:g}, {high:g}], allowed is [0, 1]; divide it (by {full}?) first.")
-    return np.round(values * 255).astype(np.uint8)
+    return values.astype(np.float64)

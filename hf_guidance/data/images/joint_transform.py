@@ -10,7 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hf_guidance.common.checks import check_choice
 from hf_guidance.data.columns import IMPORTANCE
+from hf_guidance.data.images.importance import map_array
+from hf_guidance.data.images.objects import BBOX_FORMATS, MovedBox, object_boxes, object_list
+from hf_guidance.data.images.photo import photo, row_name
 
 
 @dataclass(frozen=True)
@@ -18,17 +22,21 @@ class JointTransform:
     """Apply a pipeline of torchvision.transforms.v2 to image, boxes, mask and importance of a row alike.
 
     For ``dataset.with_transform(JointTransform(pipeline))``: rows then hold ``pixel_values`` in the place of ``image``, and
-    ``objects``, ``mask`` and ``importance`` refer to those pixels. Boxes are cut off at the border of the pixels, and left out
-    where nothing of them remains; after a rotation a box is the upright box around it. Masks and importance are resized by
-    nearest neighbour, as torchvision does.
+    ``objects``, ``mask`` and ``importance`` refer to those pixels. Columns are read and checked as `GuidanceCollator` does it,
+    so a bad row is refused here as there. Boxes come out as xyxy, cut off at the border of the pixels, and are left out where
+    the transform leaves nothing of them; after a rotation a box is the upright box around it. Importance comes out as floats
+    in [0, 1], a mask with the numbers that it has; both are resized by nearest neighbour, as torchvision does.
 
     Args:
         transform: Called with an image and tv_tensors; its image must be (channels, height, width) floating point, as
             ``v2.ToImage()`` and ``v2.ToDtype(torch.float32, scale=True)`` make it.
+        bbox_format: What the numbers of boxes in the rows are: "xyxy", or "xywh" as in COCO; see `GuidanceCollator`. A
+            collator behind takes the moved boxes as xyxy.
 
     Raises:
-        ValueError: On call, the transform does not take boxes and masks along (as those of torchvision.transforms without v2
-            do not), or does not make floating-point pixels.
+        ValueError: On construction, ``bbox_format`` is unknown. On call, an image, a box, a mask or importance is one that
+            `GuidanceCollator` refuses; the transform does not take boxes and masks along (as those of torchvision.transforms
+            without v2 do not), or does not make floating-point pixels.
 
     Example:
         >>> crop = v2.Compose([v2.RandomResizedCrop(224), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
@@ -36,30 +44,38 @@ class JointTransform:
     """
 
     transform: Callable[..., Any]
+    bbox_format: str = "xyxy"
+
+    def __post_init__(self) -> None:
+        check_choice("bbox_format", self.bbox_format, BBOX_FORMATS)
 
     def __call__(self, rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         """Transform a batch of rows, column name to values, as ``with_transform`` gives it."""
         count = len(next(iter(rows.values())))
         if "image" not in rows:  # single columns may be read, such as the labels
             return {name: list(values) for name, values in rows.items()}
-        made = [self._row({name: values[index] for name, values in rows.items()}) for index in range(count)]
+        made = [self._row({name: values[index] for name, values in rows.items()}, index) for index in range(count)]
         return {name: [row[name] for row in made] for name in (made[0] if made else ())}
 
-    def _row(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _row(self, row: dict[str, Any], index: int) -> dict[str, Any]:
         from torchvision import tv_tensors  # imported here: torchvision is slow to import and rarely needed
 
-        image = row.pop("image").convert("RGB")
+        name = row_name(row, index)
+        image = photo(row, name)
         size = (image.height, image.width)
-        objects = _listed(row.get("objects"))
-        boxes = torch.tensor([entry["bbox"] for entry in objects], dtype=torch.float32).reshape(-1, 4)
+        given = row.get("objects")
+        objects = [] if given is None else object_list(given, self.bbox_format, name)
+        corners = [box for _, box in object_boxes(objects, size, None, self.bbox_format, name)]
+        boxes = torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)
         moving = [tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size)]
-        maps = [name for name in ("mask", IMPORTANCE) if row.get(name) is not None]
-        moving += [tv_tensors.Mask(torch.as_tensor(np.array(row[name]))[None]) for name in maps]
+        maps = [column for column in ("mask", IMPORTANCE) if row.get(column) is not None]
+        moving += [tv_tensors.Mask(_map(row[column], size, column, name)) for column in maps]
         pixels, boxes, *moved = self._apply(image, *moving)
+        del row["image"]
         row["pixel_values"] = pixels
-        if row.get("objects") is not None:
-            row["objects"] = _within(boxes, objects, pixels.shape[-2:])
-        return row | {name: value[0].numpy() for name, value in zip(maps, moved, strict=True)}
+        if given is not None:
+            row["objects"] = self._within(boxes, objects, pixels.shape[-2:])
+        return row | {column: value[0].numpy() for column, value in zip(maps, moved, strict=True)}
 
     def _apply(self, image: Any, *moving: Any) -> Sequence[Any]:
         try:
@@ -83,17 +99,15 @@ class JointTransform:
             )
         return list(found)
 
+    def _within(self, boxes: Tensor, objects: Sequence[Mapping[str, Any]], size: Sequence[int]) -> list[dict[str, Any]]:
+        height, width = size
+        corners = boxes.as_subclass(Tensor).clamp(min=0)
+        corners = corners.minimum(torch.tensor([width, height, width, height], dtype=corners.dtype))
+        held = (corners[:, 2:] > corners[:, :2]).all(1).tolist()
+        pairs = zip(objects, corners.tolist(), held, strict=True)
+        return [{**entry, "bbox": MovedBox(box, self.bbox_format)} for entry, box, inside in pairs if inside]
 
-def _listed(objects: Any) -> list[dict[str, Any]]:
-    if isinstance(objects, Mapping):  # a dict of lists, as older versions of `datasets` give
-        return [dict(zip(objects, values, strict=True)) for values in zip(*objects.values(), strict=True)]
-    return list(objects or [])
 
-
-def _within(boxes: Tensor, objects: Sequence[Mapping[str, Any]], size: Sequence[int]) -> list[dict[str, Any]]:
-    height, width = size
-    corners = boxes.as_subclass(Tensor).clamp(min=0)
-    corners = corners.minimum(torch.tensor([width, height, width, height], dtype=corners.dtype))
-    held = (corners[:, 2:] > corners[:, :2]).all(1).tolist()
-    pairs = zip(objects, corners.tolist(), held, strict=True)
-    return [{**entry, "bbox": box} for entry, box, inside in pairs if inside]
+def _map(value: Any, size: tuple[int, int], column: str, name: str) -> Tensor:
+    values = map_array(value, size, column, name)
+    return torch.as_tensor(values.astype(np.float32) if column == IMPORTANCE else np.array(values))[None]

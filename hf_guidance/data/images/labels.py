@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_guidance.data.columns import IMAGE_SOURCES
+from hf_guidance.data.images.objects import CATEGORY
 
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification")
 
@@ -21,7 +22,7 @@ def no_labels(row: Mapping[str, Any], name: str) -> bool:
     Raises:
         ValueError: The row has no labels, but importance (objects, a mask or a map), which then belongs to no class.
     """
-    if row.get("labels", row.get("label")) is not None:
+    if _given(row) is not None:
         return False
     held = [column for column in IMAGE_SOURCES if _filled(row.get(column))]
     if not held:
@@ -29,7 +30,9 @@ def no_labels(row: Mapping[str, Any], name: str) -> bool:
     fix = "add the classes of each image as a column of label indices"
     if "objects" in held:
         lists = isinstance(row["objects"], Mapping)
-        each = "row['objects']['category']" if lists else "(entry['category'] for entry in row['objects'])"
+        first = row["objects"] if lists else row["objects"][0]
+        key = next((key for key in CATEGORY if isinstance(first, Mapping) and key in first), CATEGORY[0])
+        each = f"row['objects']['{key}']" if lists else f"(entry['{key}'] for entry in row['objects'])"
         fix += f": dataset.map(lambda row: {{'labels': sorted(set({each}))}})"
     raise ValueError(
         f"{name} has {held[0]!r} but no 'labels', so nothing says which classes to train and to explain; {fix}. To predict "
@@ -55,8 +58,7 @@ def row_labels(row: Mapping[str, Any], name: str, problem_type: str, num_labels:
     """
     if no_labels(row, name):
         raise ValueError(f"{name} has neither 'labels' nor 'label'; its columns are {sorted(row)}.")
-    value = row.get("labels", row.get("label"))
-    labels = sorted(_indices(value, name))
+    labels = sorted(_indices(_given(row), name))
     if problem_type == "single_label_classification" and len(labels) != 1:
         raise ValueError(
             f"{name} has labels {labels}, single-label classification takes exactly one; for several set "
@@ -64,8 +66,18 @@ def row_labels(row: Mapping[str, Any], name: str, problem_type: str, num_labels:
         )
     wrong = [label for label in labels if label < 0 or (num_labels is not None and label >= num_labels)]
     if wrong:
-        raise ValueError(f"{name} has class {wrong[0]}, the model knows 0 to {(num_labels or 0) - 1}; set num_labels.")
+        known = (
+            f"the model knows 0 to {num_labels - 1}; set num_labels"
+            if num_labels
+            else "allowed is a class index from 0 on"
+        )
+        raise ValueError(f"{name} has class {wrong[0]}, {known}.")
     return labels
+
+
+def _given(row: Mapping[str, Any]) -> Any:
+    labels = row.get("labels")
+    return row.get("label") if labels is None else labels
 
 
 def _filled(value: Any) -> bool:

@@ -6,7 +6,7 @@
 | image_id | `Value("string")`                                          | unique within a split                        |
 | labels   | `List(ClassLabel)`                                         | sorted, each once; one entry if single-label |
 | objects  | `List({"bbox": List(float32, 4), "category": ClassLabel})` | xyxy in pixels, 0-based, half-open           |
-| mask     | `Image()`, one channel, 8 bit, optional                    | see below and `class_mask`                   |
+| mask     | `Image()`, one channel of whole numbers, optional          | see below and `class_mask`                   |
 | group    | `ClassLabel` or `Value("int64")`, optional                 | subgroup for worst-group accuracy            |
 
 Labels are those of the image: an object whose box was skipped is not in `objects`, but its class stays in `labels`.

@@ -64,7 +64,13 @@ def test_boxes_without_overlap_reversed_or_empty_are_refused(box, reason):
     assert error.value.reason == reason
 
 
-@pytest.mark.parametrize("boxes", [[[0.1, 0.2, 0.5, 0.9]], [[0, 0, 1, 1]], [[0, 0, 1, 1], [0.5, 0.5, 1.001, 0.7]]])
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [[0.1, 0.2, 0.5, 0.9]], [[0, 0, 1, 1]], [[0, 0, 1, 1], [0.5, 0.5, 1.001, 0.7]], [[0.1, 0.1, 0.5, 1.02]],
+        [[-0.03, 0.1, 0.5, 1.3], [0.2, 0.2, 0.4, 0.4]],
+    ],
+)  # fmt: skip
 def test_shares_of_the_image_are_no_pixels(boxes):
     with pytest.raises(
         InvalidAnnotation, match=r"boxes lie in \[0, 1\].*multiply x by the image's width, 40, and y .*30"
@@ -72,6 +78,8 @@ def test_shares_of_the_image_are_no_pixels(boxes):
         check_boxes(boxes, (40, 30), "a")
     check_boxes([*boxes, [2, 2, 9, 9]], (40, 30), "a")  # beside boxes in pixels it is a tiny one
     check_boxes([[0, 0, 1, 1]], (1, 1), "a")
+    check_boxes([[0.5, 0.2, 1.5, 1.8]], (8, 6), "a")  # in a small image two pixels are much
+    check_boxes([[-9, -9, 1.5, 1.8]], (40, 30), "a")
 
 
 def row(*boxes, **more):
@@ -120,6 +128,17 @@ def test_shares_in_rows_are_refused_with_the_fix(bbox_format):
         importance((0.1, 0.2, 0.6, 0.7), bbox_format=bbox_format)
 
 
+@pytest.mark.parametrize("kind", [int, np.int64, torch.tensor])
+def test_a_box_of_the_first_pixel_is_given_in_integers(kind):
+    assert importance([kind(v) for v in (0, 0, 1, 1)]).nonzero().tolist() == [[0, 0]]
+    with pytest.raises(ValueError, match=r"lie in \[0, 1\].*Give boxes of the first pixel as integers"):
+        importance((0.0, 0.0, 1.0, 1.0))
+    with pytest.raises(
+        ValueError, match=r"lie in \[0, 1\]"
+    ):  # the whole image, as JSON may write it, beside other shares
+        importance((0, 0, 1, 1), (0.2, 0.2, 0.5, 0.6))
+
+
 def test_boxes_that_rounding_puts_outside_are_cut():
     assert torch.equal(importance((30.07, 3, 9.94, 4), bbox_format="xywh"), importance((30, 3, 40, 7)))
 
@@ -135,13 +154,14 @@ def test_boxes_of_the_raw_pixels_of_a_turned_photo_are_named():
     assert GuidanceCollator(SAME, num_labels=1)([decoded])["annotated"] == [True]
 
 
+@pytest.mark.parametrize("key", ["category", "categories"])
 @pytest.mark.parametrize("layout", ["lists", "dicts"])
-def test_an_imagefolder_with_boxes_of_coco(layout, tmp_path):
+def test_an_imagefolder_with_boxes_of_coco(layout, key, tmp_path):
     """metadata.jsonl as the docs of `datasets` have it for object detection."""
     boxes, categories = [[4.0, 5.0, 10.0, 12.0], [30.0, 20.0, 9.5, 9.0]], [1, 0]
-    objects = {"bbox": boxes, "category": categories}
+    objects = {"bbox": boxes, key: categories}
     if layout == "dicts":
-        objects = [{"bbox": box, "category": category} for box, category in zip(boxes, categories, strict=True)]
+        objects = [{"bbox": box, key: category} for box, category in zip(boxes, categories, strict=True)]
     lines = []
     for index in range(2):
         Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / f"{index}.png")

@@ -231,6 +231,20 @@ def test_entries_of_classes_are_no_indices(labels):
         GuidanceCollator(SQUARE, "multi_label_classification", 3)([row() | {"labels": labels}])
 
 
+def test_an_empty_column_labels_does_not_hide_label():
+    """As rows of two data sets have it that were concatenated."""
+    batch = GuidanceCollator(SQUARE, num_labels=3)([row() | {"labels": None, "label": 2}, row(labels=(1,))])
+    assert batch["labels"].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("num_labels", "allowed"), [(None, "allowed is a class index from 0 on"), (3, "the model knows 0 to 2")]
+)
+def test_a_negative_class_is_refused(num_labels, allowed):
+    with pytest.raises(ValueError, match=rf"has class -1, {allowed}"):
+        GuidanceCollator(SQUARE, num_labels=num_labels)([row(labels=(-1,))])
+
+
 @pytest.mark.parametrize(
     "labels", [[2, 0], (0, 2), {0, 2}, np.array([0, 2]), torch.tensor([0, 2]), [np.int64(0), torch.tensor(2)]]
 )

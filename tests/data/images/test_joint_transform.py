@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import random
 
 import datasets
@@ -12,8 +13,9 @@ import torch
 from PIL import Image
 from torchvision import transforms as v1
 from torchvision.transforms import v2
+from transformers import ViTImageProcessor
 
-from hf_guidance.data import JointTransform
+from hf_guidance.data import GuidanceCollator, JointTransform
 from hf_guidance.data.images.transform_check import refuse_left_behind
 
 TENSOR = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
@@ -77,6 +79,112 @@ def test_a_row_without_boxes_or_masks_and_a_dict_of_lists():
     assert made["objects"] == [None, [], [{"bbox": [3.0, 0.0, 4.0, 2.0], "category": 3}]]
     assert made["importance"][0] is None
     np.testing.assert_array_equal(made["importance"][1], np.array(importance)[:, ::-1])
+
+
+FLIP = v2.Compose([v2.RandomHorizontalFlip(1.0), *TENSOR])
+WHITE = Image.fromarray(np.pad(np.full((8, 8), 255, np.uint8), ((6, 6), (4, 28))))  # 4, 6 to 12, 14, in 40 x 20
+KINDS = {
+    "8 bit": WHITE,
+    "16 bit": Image.fromarray(np.asarray(WHITE).astype(np.uint16) * 257),
+    "grey RGB": WHITE.convert("RGB"),
+    "grey palette": WHITE.convert("P"),
+    "truth values": WHITE.convert("1"),
+    "array": np.asarray(WHITE) / 255,
+    "list": (np.asarray(WHITE) / 255).tolist(),
+}
+
+
+def directly(row, **options):
+    """The batch of a row whose image, boxes and maps the collator flips."""
+    processor = ViTImageProcessor(size={"height": 20, "width": 40}, do_normalize=False)
+    flip = v2.RandomHorizontalFlip(1.0)
+    return GuidanceCollator(processor, num_labels=1, transform=flip, **options)([row])
+
+
+def jointly(row, given="xyxy", **options):
+    made = JointTransform(FLIP, given)({name: [value] for name, value in row.items()})
+    return GuidanceCollator(None, num_labels=1, **options)([{name: values[0] for name, values in made.items()}])
+
+
+def bare(**columns):
+    return {"image": Image.new("RGB", (40, 20)), "image_id": "a", "labels": 0, **columns}
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [*((kind, "importance") for kind in KINDS), *((kind, "mask") for kind in KINDS if kind != "16 bit")],
+)
+def test_maps_of_every_kind_are_read_as_without_a_transform(kind, column):
+    row = bare(**{column: KINDS[kind]})
+    ours, theirs = jointly(row), directly(row)
+    assert torch.equal(ours["importance"], theirs["importance"])
+    assert ours["importance"].sum() == 64
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_photos_keep_their_range(bits):
+    image = Image.fromarray(np.full((20, 40), 20000 if bits == 16 else 78, f"u{bits // 8}"))
+    assert torch.allclose(jointly(bare(image=image))["pixel_values"], torch.tensor(78 / 255), atol=3e-3)
+
+
+BOX = {"bbox": [4, 6, 12, 14], "category": 0}
+REFUSED = {
+    "reversed": bare(objects=[{**BOX, "bbox": [12, 6, 4, 14]}]),
+    "outside": bare(objects=[{**BOX, "bbox": [50, 6, 60, 14]}]),
+    "NaN": bare(objects=[{**BOX, "bbox": [float("nan"), 6, 12, 14]}]),
+    "shares": bare(objects=[{**BOX, "bbox": [0.1, 0.3, 0.3, 0.7]}]),
+    "no bbox": bare(objects=[{"category": 0}]),
+    "three numbers": bare(objects=[{**BOX, "bbox": [4, 6, 12]}]),
+    "two of two numbers": bare(objects=[{**BOX, "bbox": [4, 6]}, {**BOX, "bbox": [12, 14]}]),
+    "one box for a list": bare(objects={"bbox": [4, 6, 12, 14], "category": 0}),
+    "no image": bare(image=None),
+    "an array": bare(image=np.zeros((20, 40, 3), np.uint8)),
+    "floats": bare(image=Image.fromarray(np.full((20, 40), 0.5, np.float32))),
+    "map of another size": bare(importance=np.ones((10, 20))),
+    "mask of another size": bare(mask=WHITE.resize((20, 10))),
+    "map above one": bare(importance=np.full((20, 40), 2.0)),
+    "coloured map": bare(importance=Image.new("RGB", (40, 20), "red")),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_the_collator_refuses_is_refused_in_its_words(case):
+    errors = []
+    for read in (directly, jointly):
+        with pytest.raises(ValueError, match=r"row 0 of the batch \(image_id 'a'\)") as error:
+            read(REFUSED[case])
+        errors.append(str(error.value))
+    assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize("objects", [None, [], {"bbox": None, "category": None}, {"bbox": [], "categories": []}])
+def test_rows_without_objects(objects):
+    assert jointly(bare(objects=objects))["annotated"] == [False]
+
+
+def test_boxes_of_coco_come_out_as_corners():
+    coco, corners = bare(objects=[{**BOX, "bbox": [4, 6, 8, 8]}]), bare(objects=[BOX])
+    expected = jointly(corners)["importance"]
+    assert torch.equal(expected, directly(corners)["importance"])
+    for options in ({}, {"bbox_format": "xywh"}):  # the collator is told of the rows that others give it
+        assert torch.equal(jointly(coco, "xywh", **options)["importance"], expected)
+    with pytest.raises(ValueError, match="told bbox_format='xywh', but JointTransform read the box as xyxy"):
+        jointly(corners, bbox_format="xywh")
+    with pytest.raises(ValueError, match=r"bbox_format='cxcywh'.*xywh"):
+        JointTransform(FLIP, "cxcywh")
+    made = JointTransform(FLIP, "xywh")({name: [value] for name, value in coco.items()})
+    box = pickle.loads(pickle.dumps(made))["objects"][0][0]["bbox"]
+    assert (box, box.given) == ([28, 6, 36, 14], "xywh")
+
+
+def test_what_a_crop_leaves_of_a_box_may_be_less_than_a_pixel():
+    """A sliver in the corner is no share of the image."""
+    row = bare(image=Image.new("RGB", (80, 80)), objects=[{**BOX, "bbox": [0, 0, 40.5, 40.25]}])
+    crop = v2.Lambda(lambda given: v2.functional.crop(given, 40, 40, 40, 40), object)
+    made = JointTransform(v2.Compose([crop, *TENSOR]))({name: [value] for name, value in row.items()})
+    assert made["objects"][0][0]["bbox"] == [0, 0, 0.5, 0.25]
+    batch = GuidanceCollator(None, num_labels=1)([{name: values[0] for name, values in made.items()}])
+    assert batch["importance"][0].nonzero().tolist() == [[0, 0]]
 
 
 @pytest.mark.parametrize(
