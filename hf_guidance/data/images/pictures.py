@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from hf_guidance.data.builder_base import RECORD_ERRORS, InvalidAnnotation
+from hf_guidance.data.counting import count_and_log
 
-__all__ = ["class_numbers", "grey_levels", "is_turned", "open_picture", "rgb", "verify_image"]
+__all__ = ["channel_values", "class_numbers", "grey_levels", "is_turned", "open_picture", "rgb", "verify_image"]
 
 UNREADABLE = (OSError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError, *RECORD_ERRORS)
 """What Pillow raises for files that are cut off, damaged or not images."""
@@ -20,6 +22,10 @@ _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _SIXTEEN = 65535
 _EIGHT = 255
+_TWELVE = 4095
+dark: Counter[str] = Counter()
+"""Pictures of 16 bit that may hold numbers of 12, counted in this process; they are used as they are."""
+_FEW = 3  # a map of 8 bit whose largest value is so small holds numbers of classes, or truth values, not levels
 _COLOURS = {"RGB": 3, "RGBA": 3, "RGBX": 3, "LA": 1}  # mode -> number of its colour channels; what follows is alpha
 
 
@@ -44,6 +50,8 @@ def verify_image(path: str | os.PathLike[str]) -> tuple[int, int]:
             _check_range(image, str(path))
             image.draft("L", (1, 1))  # JPEG: reads every byte, but skips most of the arithmetic
             image.load()
+            if _sixteen_bit(image):
+                _check_sixteen(np.asarray(image), str(path))
     except InvalidAnnotation:
         raise
     except UNREADABLE as error:
@@ -86,7 +94,8 @@ def rgb(image: Image.Image, item: str) -> Image.Image:
 
     Raises:
         InvalidAnnotation: (a `ValueError`) The image has several frames, or holds floats or 32-bit integers, whose range no
-            file declares; or it cannot be read.
+            file declares; 16 bit of which only the lower 8 are used, which would be black; or it cannot be read. Where only
+            the lower 12 are used, a dark photo may be meant: that is logged.
     """
     _check_frames(image, item)
     _check_range(image, item)
@@ -94,8 +103,11 @@ def rgb(image: Image.Image, item: str) -> Image.Image:
         turned = ImageOps.exif_transpose(image)
         if _sixteen_bit(image):
             levels = np.asarray(turned, np.float64) * (_EIGHT / _SIXTEEN)
+            _check_sixteen(np.asarray(turned), item)
             turned = Image.fromarray(np.round(levels).astype(np.uint8))
         return turned.convert("RGB")
+    except InvalidAnnotation:
+        raise
     except UNREADABLE as error:
         raise _unreadable(item, error) from error
 
@@ -115,14 +127,10 @@ def grey_levels(image: Image.Image, item: str) -> npt.NDArray[np.float64]:
 
     Raises:
         InvalidAnnotation: (a `ValueError`) Colours, transparency, a colour palette, several frames, 32-bit integers, NaN,
-            floats outside [0, 1]; or integers with 1 as their largest value, which may be a full or a very small number.
+            floats outside [0, 1]; no pixel; or integers that hardly use their range, so that they may be numbers of another
+            one: the largest is 1 to 3 of 255, or 1 to 255 of 65535.
     """
-    channel = _one_channel(image, item)
-    if channel.mode == "P":
-        if not _grey_palette(channel):
-            raise _colours(item, "a palette of colours")
-        channel = channel.convert("L")
-    values = np.asarray(channel)
+    values = channel_values(image, item)
     if values.dtype == np.bool_:
         return values.astype(np.float64)
     if values.dtype.kind == "f":
@@ -131,12 +139,40 @@ def grey_levels(image: Image.Image, item: str) -> npt.NDArray[np.float64]:
             raise InvalidAnnotation("map without a declared range", item, message)
         return values.astype(np.float64)
     _check_range(image, item)
-    if values.max() == 1:
+    full, few = (_SIXTEEN, _EIGHT) if _sixteen_bit(image) else (_EIGHT, _FEW)
+    if 0 < values.max() <= few:
         message = (
-            "its largest value is 1, of 255 or of 1? Save 0 and 255, or truth values (mode '1'), or floats in [0, 1]."
+            f"its largest value is {values.max()}, of {full} or of {values.max()}? Save values up to {full}, or truth values "
+            "(mode '1'), or floats in [0, 1]; numbers of classes belong in column 'mask'."
         )
         raise InvalidAnnotation("map without a declared range", item, message)
-    return values / np.float64(_SIXTEEN if _sixteen_bit(image) else _EIGHT)
+    if full == _SIXTEEN:
+        _check_sixteen(values, item)
+    return values / np.float64(full)
+
+
+def channel_values(image: Image.Image, item: str) -> npt.NDArray[Any]:
+    """The values of a map of one channel as they are stored, turned as EXIF says; those of a grey palette are its greys.
+
+    Args:
+        image: A PIL image. Colour modes pass where all channels are equal and transparency says nothing else.
+        item: Names it in errors.
+
+    Returns:
+        (height, width), bool for mode "1".
+
+    Raises:
+        InvalidAnnotation: (a `ValueError`) Colours, transparency, a colour palette, several frames, or no pixel.
+    """
+    channel = _one_channel(image, item)
+    if channel.mode == "P":
+        if not _grey_palette(channel):
+            raise _colours(item, "a palette of colours")
+        channel = channel.convert("L")
+    values = np.asarray(channel)
+    if not values.size:
+        raise InvalidAnnotation("image without a pixel", item, f"it is {image.width}x{image.height} and has no pixel.")
+    return values
 
 
 def class_numbers(image: Image.Image, item: str) -> npt.NDArray[Any]:
@@ -205,6 +241,20 @@ def _check_range(image: Image.Image, item: str) -> None:
         held = "floats" if image.mode == "F" else "integers of 32 bit"
         message = f"it holds {held} (mode {image.mode!r}) without a declared range; scale them and save 8 or 16 bit."
         raise InvalidAnnotation("image without a declared range", item, message)
+
+
+def _check_sixteen(values: npt.NDArray[Any], item: str) -> None:
+    # Numbers of 8 bit in a file of 16 would be black. Those of 10 or 12 would be dark, but so are pictures of the night.
+    largest = int(values.max(initial=0))
+    if largest <= _EIGHT and values.min(initial=largest) < largest:
+        message = (
+            f"it has 16 bit, but its largest value is {largest}, so it would be black; if its numbers reach up to {_EIGHT}, "
+            "save 8 bit, else scale them up to 65535."
+        )
+        raise InvalidAnnotation("image without a declared range", item, message)
+    if 0 < largest <= _TWELVE:
+        reason = f"16-bit picture with no value above {_TWELVE} of 65535, as 12 bit in 16 have it (then scale it up)"
+        count_and_log(dark, reason, 1, item, "hf_guidance.data.images.pictures.dark")
 
 
 def _check_frames(image: Image.Image, item: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from hf_guidance.data.columns import (
     RANDOM_IMPORTANCE,
     TARGET,
 )
+from hf_guidance.data.counting import count_and_log
 from hf_guidance.data.questions.answer_texts import answer_texts
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.importance import SOURCES, object_importance, question_generator
@@ -33,7 +33,6 @@ from hf_guidance.data.questions.tokens import cut_questions, token_options
 
 _RANDOM, _CONTROL = 0, 1
 _LOOK = 64  # after so many questions without a single label, the vocabulary is taken to be that of other data
-_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -248,11 +247,7 @@ class QuestionCollator(RowCollator):
         return question_generator(self.control_seed, id_text(row["question_id"]), _CONTROL).permutation(scores)
 
     def _count(self, reason: str, number: int, item: str) -> None:
-        if not number:
-            return
-        if reason not in self.counts:
-            _logger.warning("%s, first in %s. All are counted in collator.counts.", reason, item)
-        self.counts[reason] += number
+        count_and_log(self.counts, reason, number, item, "collator.counts")
 
 
 def _id(value: Any, item: str) -> str:

@@ -6,34 +6,30 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+
+from hf_guidance.data.builder_base import InvalidAnnotation
+from hf_guidance.data.images.pictures import channel_values
 
 
 def map_values(value: Any) -> npt.NDArray[np.float64]:
     """The values of a map, whatever their type: 8 or 16 bit, float, truth values.
 
     Args:
-        value: A PIL image of one channel, or (height, width) numbers.
+        value: A PIL image of one channel (see `channel_values`), or (height, width) numbers.
 
     Returns:
         (height, width) float64, not scaled.
 
     Raises:
-        ValueError: A palette image, several channels, values that are no numbers, or an image that cannot be read.
+        ValueError: Colours, several channels or frames, values that are no numbers, or an image that cannot be read.
     """
-    if getattr(value, "mode", None) == "P":
-        raise ValueError(
-            "it is a palette image (mode 'P'), whose pixels are indices of colours; give one channel of values, for example "
-            "by `.convert('L')`."
-        )
     try:
-        pixels = np.asarray(value)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"the image cannot be read ({error}); replace the file.") from None
+        pixels = channel_values(value, "") if isinstance(value, Image.Image) else np.asarray(value)
+    except InvalidAnnotation as error:  # str(error) gives advice on building a dataset, which does not apply here
+        raise ValueError(error.message) from None
     if pixels.ndim != 2:
-        raise ValueError(
-            f"it has shape {pixels.shape}; give one channel: the values behind the colours, or `.convert('L')` of a grey "
-            "picture."
-        )
+        raise ValueError(f"it has shape {pixels.shape}; give one channel: the values behind the colours.")
     if pixels.dtype.kind not in "biuf":
         raise ValueError(f"it holds {pixels.dtype}, not numbers; give (height, width) numbers.")
     return pixels.astype(np.float64)

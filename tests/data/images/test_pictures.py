@@ -11,7 +11,7 @@ from transformers import ViTImageProcessor
 
 from hf_guidance import GuidanceCollator
 from hf_guidance.data.builder_base import InvalidAnnotation
-from hf_guidance.data.images.pictures import class_numbers, grey_levels, open_picture, rgb, verify_image
+from hf_guidance.data.images.pictures import class_numbers, dark, grey_levels, open_picture, rgb, verify_image
 
 RAMP = np.linspace(0, 1, 48 * 64).reshape(48, 64)
 SAME = ViTImageProcessor(size={"height": 48, "width": 64}, do_normalize=False)
@@ -86,6 +86,13 @@ REFUSED = {
     "floats to 255": (Image.fromarray((RAMP * 255).astype(np.float32)), "floats from 0 to 255; allowed: 0 to 1"),
     "NaN": (Image.fromarray(np.full((48, 64), np.nan, np.float32)), "floats from nan"),
     "32 bit": (Image.fromarray((RAMP * 1000).astype(np.int32)), r"integers of 32 bit \(mode 'I'\) without a declared"),
+    "no pixel": (Image.new("L", (0, 0)), "it is 0x0 and has no pixel"),
+    "classes": (Image.fromarray(np.round(RAMP * 3).astype(np.uint8)), "its largest value is 3, of 255 or of 3"),
+    "8 of 16 bit": (
+        Image.fromarray(np.round(RAMP * 255).astype(np.uint16)),
+        "its largest value is 255, of 65535 or of",
+    ),
+    "ones of 16 bit": (Image.fromarray((RAMP > 0.5).astype(np.uint16)), "its largest value is 1, of 65535 or of 1"),
     "ones": (Image.fromarray((RAMP > 0.5).astype(np.uint8)), "its largest value is 1, of 255 or of 1"),
 }
 
@@ -99,6 +106,45 @@ def test_maps_that_are_not_one_channel_of_a_known_range_are_refused(case):
     with pytest.raises(ValueError, match=rf"image_id 'a'\): importance cannot be read: .*{message}") as error:
         GuidanceCollator(SAME, num_labels=1)([row])
     assert "invalid=" not in str(error.value)
+
+
+def levels(largest, kind=np.uint16):
+    return Image.fromarray(np.round(RAMP * largest).astype(kind))
+
+
+@pytest.mark.parametrize("largest", [1, 3, 198, 255])
+@pytest.mark.parametrize("read", ["file", "row"])
+def test_photos_of_8_bit_in_16_are_refused(largest, read, tmp_path):
+    message = f"it has 16 bit, but its largest value is {largest}, so it would be black"
+    if read == "file":
+        with pytest.raises(InvalidAnnotation, match=message):
+            verify_image(saved(levels(largest), "png", tmp_path))
+    else:
+        with pytest.raises(ValueError, match=rf"image_id 'a'.*cannot be read: {message}"):
+            GuidanceCollator(SAME, num_labels=1)([{"image": levels(largest), "image_id": "a", "labels": [0]}])
+
+
+@pytest.mark.parametrize("read", [rgb, grey_levels])
+def test_dark_pictures_of_16_bit_are_used_and_said_once(read, caplog):
+    """12 bit in 16, or a photo of the night."""
+    dark.clear()
+    for _ in range(2):
+        values = np.asarray(read(levels(4000), "night"), np.float64)
+    assert values.max() == pytest.approx({rgb: 16, grey_levels: 4000 / 65535}[read])
+    assert sum(dark.values()) == 2
+    assert (
+        caplog.text.count("no value above 4095 of 65535, as 12 bit in 16 have it (then scale it up), first in night")
+        == 1
+    )
+    read(levels(5000), "day")
+    assert "day" not in caplog.text
+
+
+def test_pictures_of_one_dark_value_are_used():
+    for value in (0, 60):
+        assert np.asarray(rgb(Image.fromarray(np.full((4, 4), value, np.uint16)), "a")).max() == 0
+    assert grey_levels(Image.fromarray(np.zeros((4, 4), np.uint16)), "a").max() == 0
+    assert grey_levels(levels(4, np.uint8), "a").max() == 4 / 255
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])

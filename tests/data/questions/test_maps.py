@@ -1,5 +1,7 @@
 """Attention maps of every type keep their values; what has no single channel of values is refused."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,8 @@ jet = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], -1).astype(np.uint8) * 20
 
 PICTURES = {
     "8 bit": Image.fromarray((RAMP * 20).astype(np.uint8)),
+    "grey RGB": Image.fromarray((RAMP * 20).astype(np.uint8)).convert("RGB"),
+    "grey palette": Image.fromarray((RAMP * 20).astype(np.uint8)).convert("P"),
     "16 bit": Image.fromarray((RAMP * 5000).astype(np.uint16)),
     "16 bit, small values": Image.fromarray((RAMP * 300).astype(np.uint16)),
     "32 bit": Image.fromarray((RAMP * 100000).astype(np.int32)),
@@ -35,6 +39,23 @@ def test_importance_does_not_depend_on_the_type_of_a_map(case):
     assert batch["annotated"] == [True]
 
 
+def saved(kind, **options):
+    buffer = io.BytesIO()
+    Image.fromarray((RAMP * 20).astype(np.uint8)).save(buffer, kind, **options)
+    return Image.open(buffer)
+
+
+def test_files_of_several_frames_are_refused():
+    with pytest.raises(ValueError, match="mask: the file holds 2 frames"):
+        collator(source="mask")([row(mask=saved("TIFF", save_all=True, append_images=[Image.new("L", (8, 6))]))])
+
+
+def test_exif_turns_a_map():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    assert np.array_equal(map_values(saved("PNG", exif=exif)), np.rot90(RAMP * 20, -1))
+
+
 def test_truth_values_are_a_mask():
     inside = RAMP > 6
     expected = box_importance_from_map(torch.from_numpy(inside), torch.tensor(BOXES)).float()
@@ -45,9 +66,11 @@ def test_truth_values_are_a_mask():
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (Image.fromarray(jet), r"it has shape \(6, 8, 3\); give one channel"),
-        (Image.fromarray(jet).convert("RGBA"), r"it has shape \(6, 8, 4\)"),
-        (Image.fromarray(jet).convert("P"), "it is a palette image"),
+        (jet, r"it has shape \(6, 8, 3\); give one channel"),
+        (Image.fromarray(jet), r"it has colours \(mode 'RGB'\), where one channel is meant"),
+        (Image.fromarray(jet).convert("RGBA"), r"it has colours \(mode 'RGBA'\)"),
+        (Image.fromarray(jet).convert("P"), "it has a palette of colours"),
+        (Image.new("L", (0, 0)), "it is 0x0 and has no pixel"),
         (RAMP.astype(complex), "it holds complex128, not numbers"),
         (RAMP.astype(str), "it holds <U32, not numbers"),
         (-RAMP, "negative"),

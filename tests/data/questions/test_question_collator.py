@@ -222,7 +222,7 @@ NAN = float("nan")
         ({"importance": [1.0, 2.0, 0.0]}, "importance holds 2"),
         ({"importance": None, "reference_boxes": [[0, 0, 9, 9]]}, r"reference_boxes: reference_boxes\[0\] is"),
         ({"importance": None, "reference_boxes": [[0, 0, 1]]}, r"reference_boxes have shape \(1, 3\)"),
-        ({"importance": None, "mask": Image.new("RGB", (4, 4))}, r"mask: it has shape \(4, 4, 3\); give one channel"),
+        ({"importance": None, "mask": Image.new("RGB", (4, 4), "red")}, r"mask: it has colours.*one channel is meant"),
         (
             {"importance": None, "mask": Image.new("L", (40, 40)), "image": Image.new("RGB", (40, 30))},
             "the map is 40x40, the image 40x30: not the same aspect ratio",
@@ -232,8 +232,8 @@ NAN = float("nan")
             "the map is 40x40, the image 40x30: not the same aspect ratio",
         ),
         (
-            {"importance": None, "mask": Image.new("L", (40, 30)).convert("P")},
-            r"mask: it is a palette image \(mode 'P'\).*\.convert\('L'\)",
+            {"importance": None, "mask": Image.new("RGB", (40, 30), "red").convert("P")},
+            "mask: it has a palette of colours, where one channel is meant",
         ),
         ({"answers": "yes"}, "answers is the text 'yes'"),
     ],

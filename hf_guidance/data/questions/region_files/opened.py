@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hf_guidance.data.counting import count_and_log
 from hf_guidance.data.questions.region_files.boxes import unit_boxes
 
 Array = npt.NDArray[Any]
@@ -21,7 +21,6 @@ KNOWN_LAYOUTS = (
     "GQA's objects_info.json beside its HDF5 files with features and bboxes; LMDB of pickled dicts; bottom-up-attention TSV; "
     "a folder with one .npz per image; two .npy files (RegionFeatures.from_numpy)"
 )
-_logger = logging.getLogger(__name__)
 
 
 class OpenedFile:
@@ -53,9 +52,7 @@ class OpenedFile:
 
     def count(self, reason: str, number: int, item: str) -> None:
         """Add to `counts`, and log the first of each reason."""
-        if number and reason not in self.counts:
-            _logger.warning("%s: %s, first in %s. All are counted in RegionFeatures.counts.", self.path, reason, item)
-        self.counts[reason] += number
+        count_and_log(self.counts, reason, number, f"{item} of {self.path}", "RegionFeatures.counts")
 
     def unit(self, boxes: Array, width: float, height: float, row: Any) -> Array:
         """Pixel boxes in [0, 1]; those that leave the image by a rounding are clipped and counted; see `unit_boxes`."""
