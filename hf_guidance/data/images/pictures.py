@@ -18,8 +18,8 @@ __all__ = ["channel_values", "class_numbers", "grey_levels", "is_turned", "open_
 
 UNREADABLE = (OSError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError, *RECORD_ERRORS)
 """What Pillow raises for files that are cut off, damaged or not images."""
-_ORIENTATION = 0x0112
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+ORIENTATION = 0x0112
+TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _SIXTEEN = 65535
 _EIGHT = 255
 _TWELVE = 4095
@@ -45,7 +45,7 @@ def verify_image(path: str | os.PathLike[str]) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
+            turned = image.getexif().get(ORIENTATION) in TURNED
             _check_frames(image, str(path))
             _check_range(image, str(path))
             image.draft("L", (1, 1))  # JPEG: reads every byte, but skips most of the arithmetic
@@ -62,7 +62,7 @@ def verify_image(path: str | os.PathLike[str]) -> tuple[int, int]:
 def is_turned(path: str | os.PathLike[str]) -> bool:
     """Whether the EXIF orientation of a photo swaps width and height, so that boxes drawn on its raw pixels do not fit."""
     with Image.open(path) as image:
-        return image.getexif().get(_ORIENTATION) in _TURNED
+        return image.getexif().get(ORIENTATION) in TURNED
 
 
 def open_picture(path: str | os.PathLike[str]) -> Image.Image:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from hf_guidance.data.annotated import filled_rows
+from hf_guidance.data.image_size import image_size
 from hf_guidance.data.images.joint_transform import JointTransform
 
 _logger = logging.getLogger(__name__)
@@ -63,11 +64,18 @@ def _check_row(before: Mapping[str, Any], after: Sequence[Mapping[str, Any]], co
     if not kept or any(row.get("pixel_values") is None for row in after):
         return
     pixels = [torch.as_tensor(np.asarray(row["pixel_values"])) for row in after]
-    size, sizes = before["image"].size[::-1], {tuple(each.shape[-2:]) for each in pixels}
+    size, sizes = image_size(before["image"]), {tuple(each.shape[-2:]) for each in pixels}
+    if size is None:
+        _logger.warning(
+            f"the transform of the dataset leaves {kept} as they were, and the size of an image of type "
+            f"{type(before['image']).__name__} is not known: if it moves pixels, they mark other places. {_FIX}."
+        )
+        return
     if sizes != {size}:
         raise ValueError(
             f"the transform of the dataset makes pixel_values of {min(sizes)} from an image of {size} (height, width), and "
-            f"leaves {kept} as they were, which would then mark other places. {_FIX}."
+            f"leaves {kept} as they were, which would then mark other places. {_FIX}. Padding at the right and below, which "
+            "moves no box, is v2.Pad there; a mask needs it as much."
         )
     if not all(torch.equal(pixels[0], each) for each in pixels[1:]):
         _logger.warning(

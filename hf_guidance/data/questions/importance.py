@@ -12,11 +12,11 @@ import torch
 
 from hf_guidance.data.boxes import box_importance_from_iou, box_importance_from_map
 from hf_guidance.data.columns import IMPORTANCE
+from hf_guidance.data.image_size import image_size
 from hf_guidance.data.questions.maps import map_values
+from hf_guidance.data.shares import ROUNDING
 
 SOURCES = ("auto", "importance", "reference_boxes", "mask")
-ROUNDING = 1e-4  # so far outside [0, 1] may a relative box end that was divided in float32
-_CHANNELS = (1, 3, 4)
 
 
 def object_importance(
@@ -59,7 +59,7 @@ def object_importance(
         if column == "reference_boxes":
             scores = box_importance_from_iou(torch.as_tensor(boxes), _references(row[column]))
         else:
-            size = _image_size(row.get("image"))
+            size = image_size(row.get("image"))
             if size is None and count is not None:
                 count("map not checked against an image", 1, name)
             pixels = map_values(row[column])
@@ -102,23 +102,6 @@ def _numbers(value: Any, item: str) -> npt.NDArray[Any]:
     if numbers.dtype.kind not in "biuf":
         raise ValueError(f"{item} are {numbers.dtype}, not numbers; give numbers.")
     return numbers
-
-
-def _image_size(image: Any) -> tuple[int, int] | None:
-    # (height, width), or None where there is no image to read it from.
-    shape = getattr(image, "shape", None)
-    if shape is not None:
-        return _array_size(tuple(map(int, shape)))
-    size = getattr(image, "size", None)
-    return (size[1], size[0]) if isinstance(size, tuple) else None
-
-
-def _array_size(shape: tuple[int, ...]) -> tuple[int, int] | None:
-    if len(shape) == 2:
-        return (shape[0], shape[1])
-    if len(shape) != 3 or (shape[0] in _CHANNELS) == (shape[2] in _CHANNELS):
-        return None  # neither axis is of channels, or both could be
-    return (shape[0], shape[1]) if shape[2] in _CHANNELS else (shape[1], shape[2])
 
 
 def _check_aspect(shape: tuple[int, int], size: tuple[int, int]) -> None:

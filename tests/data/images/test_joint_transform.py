@@ -225,6 +225,43 @@ def test_pixels_of_another_size_than_their_boxes_are_refused(steps):
     assert random.getstate() == own
 
 
+def raw(batch):
+    """A transform that does not look at the image."""
+    made = {name: values for name, values in batch.items() if name != "image"}
+    return {**made, "pixel_values": [torch.zeros(3, 24, 40) for _ in batch["labels"]]}
+
+
+def stored(kind):
+    """The rows with images that are not decoded, or arrays."""
+    rows = rows_of()
+    if kind == "bytes":
+        return rows.cast_column("image", datasets.Image(decode=False))
+    shape = {"channels first": (3, 20, 40), "channels last": (20, 40, 3), "unknown": (2, 20, 40)}[kind]
+    return rows.remove_columns("image").add_column(
+        "image", [np.zeros(shape, np.uint8).tolist()] * 2, feature=datasets.Array3D(shape, "uint8")
+    )
+
+
+@pytest.mark.parametrize("kind", ["bytes", "channels first", "channels last", "unknown"])
+def test_images_of_every_type_have_a_size(kind, caplog):
+    rows = stored(kind).with_transform(raw)
+    if kind == "unknown":
+        refuse_left_behind(rows, SOURCES)
+        assert "the size of an image of type list is not known" in caplog.text
+    else:
+        with pytest.raises(
+            ValueError, match=r"pixel_values of \(24, 40\) from an image of \(20, 40\).*is v2\.Pad there"
+        ):
+            refuse_left_behind(rows, SOURCES)
+
+
+def test_padding_leaves_boxes_where_they_are():
+    rows = rows_of().with_transform(JointTransform(v2.Compose([v2.Pad([0, 0, 8, 12]), *TENSOR])))
+    refuse_left_behind(rows, SOURCES)
+    assert rows[0]["pixel_values"].shape == (3, 32, 48)
+    assert [entry["bbox"] for entry in rows[0]["objects"]] == [entry["bbox"] for entry in rows_of()[0]["objects"]]
+
+
 def test_a_joint_transform_that_is_shown_the_image_alone_is_refused():
     transform = JointTransform(v2.Compose([v2.Resize((10, 20)), *TENSOR]))
     rows = rows_of().with_transform(transform, columns=["image"], output_all_columns=True)

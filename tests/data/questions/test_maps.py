@@ -112,6 +112,13 @@ def test_reference_boxes_may_be_rounded():
     assert torch.allclose(exact, rounded, atol=1e-5)
 
 
+def picture_bytes():
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # 60 x 80, turned to 80 x 60
+    Image.new("RGB", (60, 80)).save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     ("image", "unchecked"),
     [
@@ -120,6 +127,10 @@ def test_reference_boxes_may_be_rounded():
         (np.zeros((3, 60, 80), np.uint8), 0),
         (torch.zeros(3, 60, 80), 0),
         (torch.zeros(1, 60, 80), 0),
+        (np.zeros((3, 60, 80), np.uint8).tolist(), 0),
+        ({"bytes": picture_bytes(), "path": None}, 0),
+        ({"bytes": None, "path": "nowhere.jpg"}, 1),
+        ({"bytes": None, "path": None}, 1),
         (np.zeros((5, 60, 80)), 1),
         (np.zeros((3, 4, 3)), 1),  # either axis could be the channels
     ],
