@@ -32,12 +32,14 @@ def image_size(image: Any) -> tuple[int, int] | None:
 
 def _stored_size(image: Mapping[str, Any]) -> tuple[int, int] | None:
     content, path = image.get("bytes"), image.get("path")
-    source = path if content is None else io.BytesIO(content)
+    source = io.BytesIO(content) if content is not None else path
+    if source is None:
+        return None
     try:
         with Image.open(source) as opened:  # reads the head of the file only
             width, height = opened.size
             return (width, height) if opened.getexif().get(ORIENTATION) in TURNED else (height, width)
-    except (OSError, AttributeError):  # a file that is not there, or neither bytes nor path
+    except OSError:  # a file that is not there, or no image
         return None
 
 

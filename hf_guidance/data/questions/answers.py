@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -208,18 +208,22 @@ class AnswerVocabulary:
         Raises:
             ValueError: The answers are not texts.
         """
-        answers = answer_texts(answers)
-        scores = np.zeros(len(self.answers), np.float32)
-        soft = self.scoring == "soft" or (self.scoring == "auto" and len(answers) > 1)
-        for answer, count in Counter(map(self._looked_up, answers)).items():
-            label = self.label2id.get(answer)
-            if label is not None:
-                scores[label] = soft_score(count) if soft else 1.0
-        return scores
+        return self.scored(answer_texts(answers))[0]
 
     def unmatched(self, answers: Any) -> list[str]:
         """The raw answers that are not in the vocabulary."""
-        return [answer for answer in answer_texts(answers) if self._looked_up(answer) not in self.label2id]
+        return self.scored(answer_texts(answers))[1]
+
+    def scored(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], list[str]]:
+        """`encode` and `unmatched` in one, for answers that `answer_texts` has read."""
+        looked_up = list(map(self._looked_up, texts))
+        scores = np.zeros(len(self.answers), np.float32)
+        soft = self.scoring == "soft" or (self.scoring == "auto" and len(texts) > 1)
+        for answer, count in Counter(looked_up).items():
+            label = self.label2id.get(answer)
+            if label is not None:
+                scores[label] = soft_score(count) if soft else 1.0
+        return scores, [text for text, answer in zip(texts, looked_up, strict=True) if answer not in self.label2id]
 
     def coverage(self, answers: Iterable[Any]) -> Coverage:
         """Count the questions and answers that the vocabulary does not cover.

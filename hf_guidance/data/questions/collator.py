@@ -28,6 +28,7 @@ from hf_guidance.data.questions.answer_texts import answer_texts
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.importance import SOURCES, object_importance, question_generator
 from hf_guidance.data.questions.region_check import check_features
+from hf_guidance.data.questions.region_ids import image_keys
 from hf_guidance.data.questions.regions import Objects, checked_objects
 from hf_guidance.data.questions.tokens import cut_questions, token_options
 
@@ -202,10 +203,11 @@ class QuestionCollator(RowCollator):
         return checked_objects(features, boxes, name)
 
     def _looked_up(self, image_id: Any, name: str) -> Objects:
-        text = _id(image_id, f"{name}, image_id")
-        # A mapping may have text or numbers as keys.
-        keys = (text, int(text)) if text.isdecimal() and str(int(text)) == text else (text,)
         said = ""
+        try:
+            keys = image_keys(image_id)
+        except ValueError as error:
+            raise ValueError(f"{name}, image_id: {error}") from None
         for key in keys:
             try:
                 found: Objects = self.regions[key]
@@ -221,8 +223,7 @@ class QuestionCollator(RowCollator):
         labels = np.zeros((len(rows), len(self.answers)), np.float32)
         for index, (row, name) in enumerate(zip(rows, names, strict=True)):
             given = answer_texts(row.get("answers"), name)
-            labels[index] = self.answers.encode(given)
-            missing = self.answers.unmatched(given)
+            labels[index], missing = self.answers.scored(given)
             self._count("answers outside the vocabulary", len(missing), f"{name}: {missing}")
             without = int(not labels[index].any())
             self._count("questions without a label", without, f"{name}: answers {given}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hf_guidance.data.annotated import can_be_judged
+from hf_guidance.data.questions.region_ids import image_key, image_keys
 
 
 def check_features(rows: Any, regions: Any, name: str) -> None:
@@ -17,14 +18,19 @@ def check_features(rows: Any, regions: Any, name: str) -> None:
         name: Names the data set in errors.
 
     Raises:
-        ValueError: Images without features; the message has their number and the first of them.
+        ValueError: Images without features; the message has their number and the first of them. Or an ``image_id`` that is
+            none.
     """
     if not (hasattr(regions, "missing") or isinstance(regions, Mapping)):
         return
-    images = dict.fromkeys(_image_ids(rows))
-    missing = (
-        regions.missing(images) if hasattr(regions, "missing") else [each for each in images if each not in regions]
-    )
+    try:
+        images = dict.fromkeys(map(image_key, _image_ids(rows)))
+    except ValueError as error:
+        raise ValueError(f"{name}, image_id: {error}") from None
+    if hasattr(regions, "missing"):
+        missing = regions.missing(images)
+    else:  # as the collator looks them up
+        missing = [image for image in images if not any(key in regions for key in image_keys(image))]
     if missing:
         where = regions if hasattr(regions, "missing") else "regions"
         raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_guidance.data.builder_base import id_text, read_json
 from hf_guidance.data.questions.region_files.numbers import whole_number
 from hf_guidance.data.safe_pickle import safe_load
 
@@ -19,23 +19,23 @@ _COCO = re.compile(r"COCO_(?:train|val|test)20\d\d_(\d{12})")
 
 
 def image_key(image_id: Any) -> str:
-    """An image id as text: 42, 42.0, np.int64(42), b"42" and "42" are the same image.
+    """An image id as text, by the rule of `id_text`: 42, 42.0, np.int64(42), b"42" and "42" are the same image.
 
     Raises:
         ValueError: None, a boolean, a fraction, NaN, or anything else that is no id.
     """
-    if isinstance(image_id, str):
-        return str(image_id)
-    if isinstance(image_id, bytes):
-        return image_id.decode("utf-8", "replace")
-    value = image_id.item() if hasattr(image_id, "item") and getattr(image_id, "ndim", 0) == 0 else image_id
-    if value is not image_id:
-        return image_key(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    raise ValueError(f"{image_id!r} is no image id; allowed are text and whole numbers.")
+    value = image_id.item() if getattr(image_id, "ndim", None) == 0 else image_id
+    return id_text(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
+
+
+def image_keys(image_id: Any) -> tuple[Any, ...]:
+    """The keys that an image may have in a mapping of image ids: its text, and its number if it is one.
+
+    Raises:
+        ValueError: ``image_id`` is no id.
+    """
+    text = image_key(image_id)
+    return (text, int(text)) if text.isdecimal() and str(int(text)) == text else (text,)
 
 
 def shown_key(image_id: Any) -> str:
@@ -44,13 +44,6 @@ def shown_key(image_id: Any) -> str:
         return image_key(image_id)
     except ValueError:
         return repr(image_id)
-
-
-class UnknownImage(KeyError, ValueError):
-    """No file has features of the image that was asked for."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])  # KeyError would quote the sentence
 
 
 class Names:
@@ -69,11 +62,11 @@ class Names:
                 self._written.setdefault(number, []).append(name)
 
     def candidates(self, key: str) -> list[str]:
-        """The names that a key may have besides its own."""
+        """The names that a key that is not among them may have; some need not be among them."""
         if not key.isdecimal():
             return []
         number = str(int(key))
-        return [number] if number != key and number not in self._written else self._written.get(number, [])
+        return [number, *self._written.get(number, [])]
 
 
 def rows_of(ids: Ids, count: int, path: Path) -> tuple[dict[str, int], int]:
@@ -88,6 +81,11 @@ def rows_of(ids: Ids, count: int, path: Path) -> tuple[dict[str, int], int]:
         ValueError: Ids that are none or listed twice, or rows that the file does not have.
     """
     given: Any = _read_ids(Path(ids).expanduser()) if isinstance(ids, (str, os.PathLike)) else ids
+    if not isinstance(given, Mapping) and not (hasattr(given, "__getitem__") and np.ndim(given) == 1):
+        raise ValueError(
+            f"{path}: ids is a {type(given).__name__}; give image ids in the order of the rows (a list or an array of one "
+            "axis), or a mapping id -> row."
+        )
     pairs = list(given.items()) if isinstance(given, Mapping) else [(each, row) for row, each in enumerate(given)]
     rows = {image_key(each): whole_number(row, f"{path}: the row of image {each!r}") for each, row in pairs}
     if len(rows) < len(pairs):
@@ -126,22 +124,9 @@ def _number(name: str) -> str | None:
 
 
 def _read_ids(path: Path) -> Any:
-    if path.suffix in (".pkl", ".pickle"):
-        ids = safe_load(path)
-    else:
-        try:
-            ids = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
-        except ValueError as error:
-            raise ValueError(f"{path} is not well-formed JSON ({error}); write it again.") from None
+    ids = safe_load(path) if path.suffix in (".pkl", ".pickle") else read_json(str(path), unique_keys=True)
     if isinstance(ids, np.ndarray) and ids.ndim == 1:
         return list(ids)
     if not isinstance(ids, (list, tuple, Mapping)):
         raise ValueError(f"{path} holds a {type(ids).__name__}; allowed: a list of image ids, or image id -> row.")
     return ids
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError(f"{len(pairs) - len(content)} keys are there twice")
-    return content

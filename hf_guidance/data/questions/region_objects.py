@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hf_guidance.data.questions.region_files.boxes import ROUNDING
 from hf_guidance.data.questions.region_files.numbers import real_numbers
+from hf_guidance.data.shares import ROUNDING
 
 Objects = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 

@@ -12,11 +12,11 @@ from hf_guidance.data.questions.region_files.hdf5 import GroupsFile, hdf5_file
 from hf_guidance.data.questions.region_files.lmdb_file import LmdbFile
 from hf_guidance.data.questions.region_files.npy import NumpyFile
 from hf_guidance.data.questions.region_files.npz import NpzFolder
-from hf_guidance.data.questions.region_files.opened import OpenedFile
+from hf_guidance.data.questions.region_files.opened import OpenedFile, UnknownImage
 from hf_guidance.data.questions.region_files.recognition import layout_of
 from hf_guidance.data.questions.region_files.records import Reading
 from hf_guidance.data.questions.region_files.tsv import TsvFile
-from hf_guidance.data.questions.region_ids import Ids, Names, UnknownImage, ids_beside, image_key, rows_of, shown_key
+from hf_guidance.data.questions.region_ids import Ids, Names, ids_beside, image_key, rows_of, shown_key
 from hf_guidance.data.questions.region_objects import Objects, checked_objects
 
 __all__ = ["Objects", "RegionFeatures", "UnknownImage", "checked_objects"]
@@ -45,7 +45,8 @@ class RegionFeatures:
 
     Numbers have any real dtype and byte order; they are read as they were written and given as float32. Pixel boxes are
     divided by the size of the image; those that leave it by a rounding (a pixel, or 1 % of the side) are clipped and
-    counted in ``counts``. Images without any box have no features, and are counted there too.
+    counted in ``counts``. Images without any box have no features: they are counted there too, or, where each has a record
+    of its own (LMDB, groups, .npz), found by `missing`; in LMDB only where the record is small, not padded with zeros.
 
     Ids are compared as text, so 42 and "42" are the same image, and so are "000000000042" and, in files whose names are
     COCO's, COCO_val2014_000000000042. Give `open` several files, or `joined` several `RegionFeatures`, where images are
@@ -55,7 +56,7 @@ class RegionFeatures:
         On ``regions[image_id]``: features (objects, dims) float32 and boxes (objects, 4) float32 xyxy in [0, 1].
 
     Raises:
-        KeyError: On ``regions[image_id]`` for an unknown id (also a `ValueError`); see `missing`.
+        KeyError: On ``regions[image_id]`` for an unknown id, or an image without a box (also a `ValueError`); see `missing`.
         ValueError: On construction for an unknown layout, or shapes, dtypes and numbers of boxes that cannot be. On
             ``regions[image_id]`` for fewer boxes than declared, NaN, a box reversed or outside the image, boxes in [0, 1]
             where pixels are expected, other dims than the images before, or a file that was cut short.
@@ -92,6 +93,9 @@ class RegionFeatures:
         openers: dict[str, Any] = {
             "hdf5": cls.from_hdf5, "lmdb": cls.from_lmdb, "tsv": cls.from_tsv, "npz": cls.from_npz, "gqa": cls.from_gqa,
         }  # fmt: skip
+        wrong = [path for path in paths if not isinstance(path, str | os.PathLike)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r:.80} is no path; give paths one by one, as RegionFeatures.open(*paths).")
         found = [layout_of(path) for path in paths]
         return cls.joined(*(openers[layout](path) for layout, path in found))
 
@@ -219,9 +223,10 @@ class RegionFeatures:
 
     def __contains__(self, image_id: object) -> bool:
         try:
-            return self._find(image_id) is not None
+            found = self._find(image_id)
         except ValueError:
             return False
+        return found is not None and not found[0].has_no_box(found[1])
 
     @property
     def ids(self) -> list[str]:
@@ -261,7 +266,7 @@ class RegionFeatures:
         try:
             read = file.read(row)
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
+            raise (UnknownImage if isinstance(error, UnknownImage) else ValueError)(f"{name}: {error}") from None
         features, boxes = checked_objects(*read, name)
         if self._dims not in (None, features.shape[1]):
             raise ValueError(
@@ -278,12 +283,15 @@ class RegionFeatures:
                 return file, rows[key]
         if self._names is None:
             self._names = Names(self.ids)
-        found = [
-            (file, rows[name]) for name in self._names.candidates(key) for file, rows in self._parts if name in rows
-        ]
+        found = {
+            name: (file, rows[name])
+            for name in self._names.candidates(key)
+            for file, rows in self._parts
+            if name in rows
+        }
         if len(found) > 1:
-            raise ValueError(f"image {key!r} may be any of {self._names.candidates(key)}; ask for one of these names.")
-        return found[0] if found else None
+            raise ValueError(f"image {key!r} may be any of {list(found)}; ask for one of these names.")
+        return next(iter(found.values()), None)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, **_NOT_KEPT}

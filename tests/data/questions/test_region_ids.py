@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from region_writers import IDS, make_arrays, six_columns, write_hdf5, write_npz, write_numpy
+from test_question_collator import collator as questions
 
+from hf_guidance.data import ExplainedRowsCollator
 from hf_guidance.data.questions.region_check import check_features
 from hf_guidance.data.safe_pickle import safe_load
 
@@ -27,7 +29,7 @@ def test_text_and_numbers_name_the_same_image(store):
         assert image in regions
     for image in (None, True, 42.5, float("nan"), ["42"]):
         assert image not in regions
-        with pytest.raises(ValueError, match="is no image id; allowed are text and whole numbers"):
+        with pytest.raises(ValueError, match=r"the id .* is neither text nor a whole number"):
             regions[image]
     assert regions.missing([42, "42", 42.0, "8", 8]) == ["8"]
 
@@ -48,12 +50,29 @@ def test_ids_of_rows_of_every_type(ids, store):
         ({7: 0, 42: 3}, r"rows \{'42': 3\} among them"),
         ({7: 0, "7": 1}, r"1 image ids are listed twice"),
         ([7, 7.0, 9], r"1 image ids are listed twice"),
-        ([7, None, 9], r"None is no image id"),
+        ([7, None, 9], r"the id None is neither text nor"),
     ],
 )
 def test_ids_that_cannot_be(ids, error, store):
     with pytest.raises(ValueError, match=error):
         store(ids=ids)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [{7, 42, 9}, frozenset({7}), 3, iter([7, 42, 9]), {7: 0}.keys(), [[7], [42], [9]], np.array([[7], [42], [9]]), b"742"],
+    ids=lambda ids: type(ids).__name__,
+)  # fmt: skip
+def test_ids_without_an_order_are_refused(ids, store):
+    with pytest.raises(ValueError, match=r"features\.npy: ids is a .*; give image ids in the order of the rows"):
+        store(ids=ids)
+
+
+@pytest.mark.parametrize(
+    "ids", [("7", "42", "9"), range(3), torch.tensor([7, 42, 9]), datasets.Dataset.from_dict({"i": [7, 42, 9]})["i"]]
+)
+def test_ids_in_an_order_are_taken(ids, store):
+    assert len(store(ids=ids)) == 3
 
 
 def test_shared_rows_are_counted(store):
@@ -63,7 +82,7 @@ def test_shared_rows_are_counted(store):
 
 def test_json_with_an_id_twice(store, tmp_path):
     (tmp_path / "ids.json").write_text('{"7": 0, "7": 1, "9": 2}')
-    with pytest.raises(ValueError, match=r"ids\.json is not well-formed JSON \(1 keys are there twice\)"):
+    with pytest.raises(ValueError, match=r"ids\.json: this is not well-formed JSON \(the key '7' is there twice\)"):
         store(ids=tmp_path / "ids.json")
 
 
@@ -91,6 +110,15 @@ def test_two_names_of_one_number_are_asked_for_by_name(store):
     with pytest.raises(ValueError, match=r"image '42' may be any of \['COCO_val2014_000000000042', 'COCO_train2014_"):
         regions[42]
     assert np.array_equal(regions["COCO_train2014_000000000042"][0], FEATURES[1])
+
+
+def test_zeros_before_a_number_may_name_several(store):
+    regions = store(ids=["42", "0042", "9"])
+    assert np.array_equal(regions[42][0], FEATURES[0])
+    assert np.array_equal(regions["0042"][0], FEATURES[1])
+    with pytest.raises(ValueError, match=r"image '00042' may be any of \['42', '0042'\]"):
+        regions["00042"]
+    assert np.array_equal(regions["009"][0], FEATURES[2])
 
 
 def test_ids_beside_an_hdf5_file(tmp_path):
@@ -145,6 +173,29 @@ def test_missing_features_are_counted_before_training(store):
             check_features(data, regions, "train_dataset")
     with pytest.raises(ValueError, match=r"1 of 2 images have no features in regions \(first: \['8'\]\)"):
         check_features([{"image_id": "7"}, {"image_id": "8"}], {"7": 0}, "rows")
+
+
+def plain(kind):
+    """A mapping of the images 7 and 42, by text or by number."""
+    return {kind(image): (FEATURES[row], BOXES[row]) for row, image in enumerate((7, 42))}
+
+
+@pytest.mark.parametrize("kind", [str, int])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_check_finds_what_the_collator_finds(kind, wrapped):
+    collator = questions(regions=plain(kind))
+    checked = ExplainedRowsCollator(lambda rows: {}, collator) if wrapped else collator
+    for ids in (["42", "7"], [42, 7], [42.0, np.int64(7)], [b"42", torch.tensor(7)]):
+        given = [{"image_id": image, "question": "is it red?", "question_id": 0} for image in ids]
+        checked.check_rows(given, "train_dataset")
+        assert torch.equal(collator(given)["visual_feats"], torch.from_numpy(FEATURES[[1, 0]]))
+    with pytest.raises(
+        ValueError, match=r"train_dataset: 1 of 2 images have no features in regions \(first: \['8'\]\)"
+    ):
+        checked.check_rows([{"image_id": 8}, {"image_id": 7}], "train_dataset")
+    for image in ([42], {"a": 1}, 1.5, True):
+        with pytest.raises(ValueError, match=r"train_dataset, image_id: the id .* is neither text nor a whole number"):
+            checked.check_rows([{"image_id": image}], "train_dataset")
 
 
 def test_rows_with_features_of_their_own_and_streams_are_accepted(store):

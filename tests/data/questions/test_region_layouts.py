@@ -21,10 +21,12 @@ from region_writers import (
     write_hdf5,
     write_lmdb,
     write_npz,
+    write_numpy,
     write_tsv,
     write_varying,
 )
 
+from hf_guidance.data.questions.region_check import check_features
 from hf_guidance.data.questions.regions import RegionFeatures
 
 FEATURES, BOXES = make_arrays()
@@ -106,18 +108,69 @@ def test_adaptive_numbers_of_boxes(tmp_path):
             assert np.abs(store[image][1] - UNIT[row][:count]).max() < 1e-6
 
 
-def test_images_without_a_box_are_counted_and_missing(tmp_path):
-    store = write_flat(tmp_path, FEATURES, BOXES, counts=(4, 0, 3))()
-    assert store.missing(IDS) == ["42"]
-    assert store.counts == {"images without a box": 1}
-    spatial = six_columns(BOXES)
-    store = write_hdf5(tmp_path, FEATURES, spatial, num_boxes=[4, 0, 3])()
-    assert store.missing(IDS) == ["42"]
-    lines = [{**line, "num_boxes": 0, "boxes": "", "features": ""} if line["image_id"] == "42" else line
-             for line in tsv_lines(FEATURES, BOXES)]  # fmt: skip
-    store = write_tsv(tmp_path, lines)()
-    assert store.missing(IDS) == ["42"]
-    assert store.counts == {"images without a box": 1}
+FEWER = [each[:count] for each, count in zip(FEATURES, (4, 0, 3), strict=True)]
+FEWER_BOXES = [each[:count] for each, count in zip(BOXES, (4, 0, 3), strict=True)]
+
+
+def lmdb_without(folder):
+    return write_lmdb(folder, {key: entry(f, b, bytes) for key, f, b in zip(IDS, FEWER, FEWER_BOXES, strict=True)})
+
+
+def tsv_without(folder):
+    none = {"num_boxes": 0, "boxes": "", "features": ""}
+    lines = tsv_lines(FEATURES, BOXES)
+    return write_tsv(folder, [line | none if line["image_id"] == "42" else line for line in lines])
+
+
+def numpy_without(folder):
+    store = write_numpy(folder, FEATURES, BOXES)
+    return lambda: store(num_boxes=[4, 0, 3])
+
+
+def gqa_without(folder):
+    store = write_gqa(folder, FEATURES, BOXES)
+    info = json.loads((folder / "gqa_objects_info.json").read_text())
+    info["42"]["objectsNum"] = 0
+    (folder / "gqa_objects_info.json").write_text(json.dumps(info))
+    return store
+
+
+WITHOUT = {
+    "padded": lambda folder: write_hdf5(folder, FEATURES, six_columns(BOXES), num_boxes=[4, 0, 3]),
+    "flat": lambda folder: write_flat(folder, FEATURES, BOXES, counts=(4, 0, 3)),
+    "varying": lambda folder: write_varying(folder, FEWER, FEWER_BOXES),
+    "groups": lambda folder: write_groups(folder, FEWER, FEWER_BOXES),
+    "gqa": gqa_without,
+    "lmdb": lmdb_without,
+    "tsv": tsv_without,
+    "npz": lambda folder: write_npz(folder, FEWER, FEWER_BOXES),
+    "numpy": numpy_without,
+}
+RECORDS = ("groups", "lmdb", "npz")  # whose images are asked one by one
+
+
+@pytest.mark.parametrize("layout", WITHOUT)
+def test_images_without_a_box_are_found_before_training(layout, tmp_path):
+    store = WITHOUT[layout](tmp_path)()
+    assert store.counts == ({} if layout in RECORDS else {"images without a box": 1})
+    assert store.missing([*IDS, 9]) == ["42"]
+    assert "42" not in store
+    with pytest.raises(ValueError, match=r"train_dataset: 1 of 3 images have no features.*first: \['42'\]"):
+        check_features([{"image_id": image} for image in IDS], store, "train_dataset")
+    with pytest.raises(KeyError) as error:
+        store["42"]
+    assert ("image '42': the image has no box" if layout in RECORDS else "image '42': no such image") in str(
+        error.value
+    )
+    assert np.array_equal(store["7"][0], FEATURES[0])
+
+
+def test_a_padded_record_without_a_box_is_refused_when_read(tmp_path):
+    padded = {**entry(np.zeros((90, 99), np.float32), np.zeros((90, 4), np.float32), bytes), "num_boxes": 0}
+    store = write_lmdb(tmp_path, {"7": entry(FEATURES[0], BOXES[0], bytes), "42": padded})()
+    assert store.missing(["42"]) == []
+    with pytest.raises(KeyError, match="image '42': the image has no box"):
+        store["42"]
 
 
 @pytest.mark.parametrize(
@@ -174,12 +227,8 @@ def test_gqa_says_what_does_not_fit(changes, error, tmp_path):
         store()
 
 
-def test_gqa_images_without_objects_are_missing(tmp_path):
-    store = write_gqa(tmp_path, FEATURES, BOXES)
-    info = json.loads((tmp_path / "gqa_objects_info.json").read_text())
-    info["9"]["objectsNum"] = 0
-    (tmp_path / "gqa_objects_info.json").write_text(json.dumps(info))
-    assert store().missing(IDS) == ["9"]
+def test_a_file_of_gqa_without_its_index_is_refused(tmp_path):
+    write_gqa(tmp_path, FEATURES, BOXES)
     with pytest.raises(ValueError, match=r"a part of GQA's objects; pass gqa_objects_info\.json"):
         RegionFeatures.open(tmp_path / "gqa_objects_0.h5")
 

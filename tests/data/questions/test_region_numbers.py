@@ -110,13 +110,58 @@ def test_bytes_of_both_in_another_dtype(tmp_path):
     close(write_tsv(tmp_path, lines, dtype="float64")()["7"], FEATURES[0].astype("<f8"))
 
 
-@pytest.mark.parametrize("scale", [1, 1e-3, 1e4, "relu", "whole", "half"])
+ZEROS = {
+    "none": lambda f: f,
+    "first box": lambda f: np.concatenate([0 * f[:1], f[1:]]),
+    "most": lambda f: f * (f > 2.5),
+}
+
+
+@pytest.mark.parametrize("zeros", ZEROS)
+@pytest.mark.parametrize("dtype", ["<f2", "<f8", ">f4", "uint8", "int16"])
+def test_zeros_do_not_hide_a_dtype(dtype, zeros, tmp_path):
+    """The first 1024 words, or nearly all, may be zero."""
+    draws = ZEROS[zeros](np.maximum(np.random.default_rng(0).normal(size=(4, 2048)), 0))
+    written = (draws * 60 if np.dtype(dtype).kind in "iu" else draws).astype(dtype)
+    store = write_lmdb(tmp_path, records(lambda _: written.tobytes(), lambda b: b))
+    with pytest.raises(ValueError, match=r"do not look like float32.*pass dtype="):
+        store()["7"]
+    close(RegionFeatures.from_lmdb(tmp_path / "regions.lmdb", dtype=dtype)["7"], written)
+
+
+def python_2(array):
+    """Bytes as a pickle of Python 2 gives them, decoded as latin-1."""
+    return np.asarray(array, "<f4").tobytes().decode("latin1")
+
+
+def test_raw_bytes_of_python_2(tmp_path):
+    store = write_lmdb(tmp_path, records(python_2, python_2))()
+    close(store["7"], FEATURES[0])
+    assert np.abs(store["7"][1] - BOXES[0]).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("gr\xf6\xdfe", "4 boxes are declared, but there are 1.25 numbers"),
+        ("caf\u20ac", "is not base64"),
+        (base64.b64encode(FEATURES[0].tobytes()).decode()[:-4] + "\xe9AAA", "is not base64"),
+    ],
+)
+def test_text_is_not_taken_for_raw_bytes(text, error, tmp_path):
+    store = write_lmdb(tmp_path, records(lambda _: text, lambda b: b))()
+    with pytest.raises(ValueError, match=error):
+        store["7"]
+
+
+@pytest.mark.parametrize("scale", [1, 1e-3, 1e4, "relu", "whole", "half", "zeros"])
 def test_float32_is_never_taken_for_something_else(scale, tmp_path):
     draws = np.random.default_rng(1).normal(size=(3, 4, 300))
     features = {
         "relu": np.maximum(draws, 0),
         "whole": np.round(draws * 100),
         "half": draws.astype(np.float16),
+        "zeros": draws * (np.arange(300) > 290),
     }.get(scale, draws * (scale if not isinstance(scale, str) else 1))
     features = np.asarray(features, np.float32)
     store = write_tsv(tmp_path, tsv_lines(features, BOXES))()
@@ -200,6 +245,50 @@ def test_boxes_in_unit_where_pixels_are_promised(tmp_path):
         write_gqa(tmp_path, FEATURES, BOXES / np.float32([*SIZE, *SIZE]))()["7"]
     columns = pixel_columns(BOXES)
     columns[..., :4] = BOXES
+    with pytest.raises(ValueError, match=r"boxes of spatial_features are in \[0, 1\], but columns 4 and 5 differ"):
+        write_hdf5(tmp_path, FEATURES, columns)()["7"]
+
+
+def with_edge(boxes, edge):
+    """One box of the first image ends at this share of the image."""
+    moved = boxes.copy()
+    moved[0, 0, 2:] = [0.7, edge]
+    return moved
+
+
+SHARES = {
+    "numpy": lambda folder, boxes: write_numpy(folder, FEATURES, boxes),
+    "six columns": lambda folder, boxes: write_hdf5(folder, FEATURES, six_columns(boxes)),
+    "seven columns": lambda folder, boxes: write_hdf5(
+        folder, FEATURES, np.concatenate([six_columns(boxes), boxes[..., :1]], 2)
+    ),
+    "lmdb": lambda folder, boxes: write_lmdb(
+        folder, {image: {"features": f, "boxes": b} for image, f, b in zip(IDS, FEATURES, boxes, strict=True)}
+    ),
+}
+
+
+@pytest.mark.parametrize("edge", [1.00005, 1.002, 1.009, 1.02])
+@pytest.mark.parametrize("layout", SHARES)
+def test_shares_may_leave_the_image_as_far_as_pixels(layout, edge, tmp_path):
+    store = SHARES[layout](tmp_path, with_edge(BOXES, edge))()
+    if edge == 1.02:
+        with pytest.raises(ValueError, match=r"image '7': boxes reach from .* to 1\.02"):
+            store["7"]
+        return
+    assert np.abs(store["7"][1] - with_edge(BOXES, 1)[0]).max() < 1e-6
+    assert store.counts == ({} if edge == 1.00005 else {"boxes clipped to the image": 1})
+
+
+@pytest.mark.parametrize("edge", [1, 1.002, 1.02, 1.5])
+def test_shares_are_shares_however_they_are_rounded(edge, tmp_path):
+    """They would all be in the first pixels of the image."""
+    shares = with_edge(BOXES, edge)
+    error = r"image '7': .*they are in \[0, 1\] already, where pixels are expected"
+    with pytest.raises(ValueError, match=error):
+        write_npz(tmp_path, FEATURES, shares / np.float32([*SIZE, *SIZE]))()["7"]
+    columns = pixel_columns(BOXES)
+    columns[..., :4] = shares
     with pytest.raises(ValueError, match=r"boxes of spatial_features are in \[0, 1\], but columns 4 and 5 differ"):
         write_hdf5(tmp_path, FEATURES, columns)()["7"]
 

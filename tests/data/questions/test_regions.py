@@ -175,7 +175,7 @@ def test_ids(tmp_path, arrays):
     with pytest.raises(ValueError, match="1 image ids are listed twice"):
         store(ids=[1, 1, 2])
     (tmp_path / "ids.json").write_text("{")
-    with pytest.raises(ValueError, match="is not well-formed JSON"):
+    with pytest.raises(ValueError, match="this is not well-formed JSON"):
         store(ids=tmp_path / "ids.json")
     (tmp_path / "ids.json").write_text("3")
     with pytest.raises(ValueError, match="holds a int; allowed: a list of image ids"):

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hf_guidance.data.shares import ROUNDING, SLACK, are_shares
+
 Array = npt.NDArray[Any]
-ROUNDING = 1e-4  # detectors clip boxes in float32 pixels, so the quotient may end this far outside
-_SLACK = 0.01  # detectors see a resized image, so corners may end this share of a side, or a pixel, outside
 # Columns of `spatial_features`: 6 are a box in [0, 1] and its size; 7 or more a pixel box, height in column 5, width in 6.
 PLAIN_COLUMNS, PIXEL_COLUMNS = 6, 7
 _SIZE_ERROR = 0.01
+_LARGE = 1000  # pixels: images whose size is not known are not tiny
 
 
 def unit_boxes(boxes: Array, width: float, height: float) -> tuple[Array, int]:
@@ -27,13 +28,14 @@ def unit_boxes(boxes: Array, width: float, height: float) -> tuple[Array, int]:
         (objects, 4) float64 xyxy in [0, 1], and how many boxes were clipped. NaN stays NaN.
 
     Raises:
-        ValueError: The boxes are in [0, 1] already, width and height are exchanged, or boxes leave the image.
+        ValueError: The boxes are shares of the image already (see `are_shares`), width and height are exchanged, or boxes leave
+            the image.
     """
     boxes, size = np.asarray(boxes, np.float64), np.array([width, height, width, height], np.float64)
     image = f"an image of {width:g}x{height:g} pixels"
     if not (np.isfinite(size).all() and (size > 0).all()):
         raise ValueError(f"the image is {width:g} wide and {height:g} high; give its size in pixels.")
-    if boxes.max() <= 1 + ROUNDING and size.max() > 1:
+    if are_shares(boxes.min(), boxes.max(), size.max()):
         raise ValueError(
             f"boxes reach from {boxes.min():g} to {boxes.max():g} in {image}: they are in [0, 1] already, where pixels are "
             "expected. Pass normalized=True, or write pixels."
@@ -52,6 +54,21 @@ def unit_boxes(boxes: Array, width: float, height: float) -> tuple[Array, int]:
     return (boxes / size).clip(0, 1), clipped
 
 
+def clipped_shares(boxes: Array) -> tuple[Array, int]:
+    """Boxes that are shares of the image, clipped to it as pixel boxes are.
+
+    Args:
+        boxes: (objects, 4) xyxy. What leaves [0, 1] by up to 0.01 is clipped; a box further outside stays as it is.
+
+    Returns:
+        (objects, 4) in the dtype given, and how many boxes were clipped. NaN stays NaN.
+    """
+    inside = boxes.clip(0, 1)
+    outside = np.abs(boxes - inside).max(1)
+    slightly = outside <= SLACK
+    return np.where(slightly[:, None], inside, boxes), int((slightly & (outside > ROUNDING)).sum())
+
+
 def spatial_boxes(spatial: Array) -> tuple[Array, tuple[float, float] | None]:
     """The boxes of `spatial_features`, told apart by their columns.
 
@@ -67,7 +84,7 @@ def spatial_boxes(spatial: Array) -> tuple[Array, tuple[float, float] | None]:
     """
     spatial = np.asarray(spatial, np.float64)
     boxes = spatial[:, :4]
-    if boxes.max() <= 1 + ROUNDING:
+    if are_shares(boxes.min(), boxes.max(), _LARGE):
         difference = np.abs(boxes[:, 2:] - boxes[:, :2] - spatial[:, 4:6]).max()
         if difference > _SIZE_ERROR:
             raise ValueError(
@@ -87,4 +104,4 @@ def spatial_boxes(spatial: Array) -> tuple[Array, tuple[float, float] | None]:
 
 
 def _slack(size: Array) -> Array:
-    return np.maximum(1.0, _SLACK * size)
+    return np.maximum(1.0, SLACK * size)

@@ -67,7 +67,7 @@ class GqaFiles(OpenedFile):
         except OSError as error:
             raise ValueError(f"{self.files[row.file]} is cut short ({error}); copy it again.") from None
         features, boxes = present(features, boxes, None)
-        return features, self.unit(boxes, row.width, row.height, row.position)
+        return features, self.unit(boxes, (row.width, row.height), row.position)
 
     def _entries(self) -> Mapping[str, Any]:
         content: Mapping[str, Any] = read_json(str(self.path))

@@ -11,7 +11,7 @@ import numpy as np
 from hf_guidance.data.questions.region_files.boxes import PLAIN_COLUMNS, spatial_boxes
 from hf_guidance.data.questions.region_files.numbers import box_counts, check_real, real_numbers
 from hf_guidance.data.questions.region_files.opened import KNOWN_LAYOUTS, Array, OpenedFile, present
-from hf_guidance.data.questions.region_files.records import Reading, field_names, record_objects
+from hf_guidance.data.questions.region_files.records import Reading, field_names, has_no_box, record_objects
 
 _ARRAYS = ("image_features", "spatial_features")
 _IDS = ("image_ids", "image_id", "img_ids", "img_id")
@@ -49,7 +49,7 @@ def hdf5_file(path: Any, reading: Reading) -> ArraysFile | GroupsFile:
             if _varying(getattr(first, "dtype", None)) is not None:
                 return VaryingFile(path)
             return FlatFile(path) if len(getattr(first, "shape", ())) == 2 else PaddedFile(path)
-        if names and all(_is_group(content[name]) for name in names[:3]):
+        if any(_is_group(content, name) for name in names):
             return GroupsFile(path, reading)
     if {"features", "bboxes"} <= set(names):
         raise ValueError(
@@ -73,6 +73,8 @@ class ArraysFile(OpenedFile):
                 f"{KNOWN_LAYOUTS}."
             )
         for key in _ARRAYS:
+            if _is_group(self.handle, key):
+                raise ValueError(f"{self.path}: {key} is a group, where a data set is meant; {KNOWN_LAYOUTS}.")
             dtype = self.handle[key].dtype
             check_real(dtype if _varying(dtype) is None else _varying(dtype), f"{self.path}: {key}")
 
@@ -85,8 +87,10 @@ class ArraysFile(OpenedFile):
 
     def image_ids(self) -> list[Any] | None:
         """The image ids in the file, by row, if it holds any."""
-        found = [name for name in _IDS if name in self.handle and self.handle[name].shape == (len(self),)]
-        return None if not found else list(self.handle[found[0]][:])
+        held = [name for name in _IDS if name in self.handle and not _is_group(self.handle, name)]
+        # One row per image, as a column or not. An array of another length, such as one with an id per box, is not read.
+        found = [name for name in held if self.handle[name].shape in ((len(self),), (len(self), 1))]
+        return None if not found else list(self.handle[found[0]][()].reshape(-1))
 
     def part(self, name: str, place: Any, row: int) -> Array:
         """Some places of a data set."""
@@ -98,7 +102,7 @@ class ArraysFile(OpenedFile):
     def objects(self, features: Array, spatial: Array, row: int) -> tuple[Array, Array]:
         """Features, and the boxes of their spatial_features."""
         boxes, size = spatial_boxes(spatial)
-        return features, boxes if size is None else self.unit(boxes, *size, row=row)
+        return features, self.unit(boxes, size, row)
 
     def shape_error(self, allowed: str) -> ValueError:
         """The error that names both shapes."""
@@ -225,7 +229,7 @@ class GroupsFile(OpenedFile):
     def __init__(self, path: Any, reading: Reading) -> None:
         super().__init__(path)
         self.reading = reading
-        first = next(iter(self.handle))
+        first = self.keys()[0]
         try:
             field_names(_Group(self.handle[first]))
         except ValueError as error:
@@ -236,8 +240,12 @@ class GroupsFile(OpenedFile):
         return open_hdf5(self.path)
 
     def keys(self) -> list[str]:
-        """The name of every group."""
-        return list(self.handle)
+        """The name of every group. Data sets beside them, such as a list of the ids, are no images."""
+        return [name for name in self.handle if _is_group(self.handle, name)]
+
+    def has_no_box(self, row: str) -> bool:
+        """See the base."""
+        return has_no_box(_Group(self.handle[row]))
 
     def read(self, row: str) -> tuple[Array, Array]:
         """See the base."""
@@ -245,7 +253,7 @@ class GroupsFile(OpenedFile):
             features, boxes, size = record_objects(_Group(self.handle[row]), self.reading)
         except OSError as error:
             raise ValueError(f"{self.path} is cut short: {row!r} cannot be read ({error}); copy it again.") from None
-        return features, boxes if size is None else self.unit(boxes, *size, row=row)
+        return features, self.unit(boxes, size, row)
 
 
 class _Group(Mapping[str, Any]):
@@ -254,6 +262,9 @@ class _Group(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         return self._group[name][()] if name in self._group else self._group.attrs[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._group or name in self._group.attrs  # that of Mapping would read the data
 
     def __iter__(self) -> Iterator[str]:
         yield from self._group
@@ -268,5 +279,12 @@ def _varying(dtype: Any) -> Any:
     return None if dtype is None else (dtype.metadata or {}).get("vlen")
 
 
-def _is_group(item: Any) -> bool:
-    return not hasattr(item, "dtype")
+def _is_group(content: Any, name: str) -> bool:
+    import h5py
+
+    kind = content.get(name, getclass=True)
+    if kind is None:
+        raise ValueError(
+            f"{content.file.filename}: {name!r} is a link to what is not there; put its file there, or remove it."
+        )
+    return kind is h5py.Group  # type: ignore[no-any-return]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from hf_guidance.data.questions.region_files.opened import KNOWN_LAYOUTS, Array, OpenedFile
-from hf_guidance.data.questions.region_files.records import Reading, field_names, record_objects
+from hf_guidance.data.questions.region_files.opened import KNOWN_LAYOUTS, Array, OpenedFile, UnknownImage
+from hf_guidance.data.questions.region_files.records import Reading, field_names, has_no_box, record_objects
 from hf_guidance.data.safe_pickle import safe_loads
 
+_SMALL = 4096  # bytes
 _NOT_IMAGES = (b"keys", b"__len__", b"__keys__")
 
 
@@ -47,13 +48,21 @@ class LmdbFile(OpenedFile):
             raise ValueError(f"{self.path}, key {names[0]!r} is not as expected: {error}") from None
         return names
 
+    def has_no_box(self, row: str) -> bool:
+        """See the base. Only records without room for features are unpickled."""
+        with self.handle.begin(buffers=True) as transaction:
+            small = len(transaction.get(row.encode())) < _SMALL
+        return small and has_no_box(self._record(row))
+
     def read(self, row: str) -> tuple[Array, Array]:
         """See the base."""
         try:
             features, boxes, size = record_objects(self._record(row), self.reading)
+        except UnknownImage:
+            raise
         except ValueError as error:
             raise ValueError(f"key {row!r} is not as expected: {error}") from None
-        return features, boxes if size is None else self.unit(boxes, *size, row=row)
+        return features, self.unit(boxes, size, row)
 
     def _record(self, key: str) -> Any:
         with self.handle.begin() as transaction:

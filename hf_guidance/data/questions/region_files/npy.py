@@ -46,7 +46,9 @@ class NumpyFile(OpenedFile):
     def read(self, row: int) -> tuple[Array, Array]:
         """See the base."""
         features, boxes = self.handle
-        return present(features[row], boxes[row], None if self.box_counts is None else self.box_counts[row])
+        count = None if self.box_counts is None else self.box_counts[row]
+        features, boxes = present(features[row], boxes[row], count)
+        return features, self.unit(boxes, None, row)
 
 
 def _mapped(path: Any) -> Array:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from hf_guidance.data.questions.region_files.opened import KNOWN_LAYOUTS, Array, OpenedFile
-from hf_guidance.data.questions.region_files.records import Reading, field_names, record_objects
+from hf_guidance.data.questions.region_files.records import Reading, field_names, has_no_box, record_objects
 
 _PICTURES = (".jpg", ".jpeg", ".png")
+_BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class NpzFolder(OpenedFile):
@@ -54,14 +55,22 @@ class NpzFolder(OpenedFile):
             raise ValueError(f"{files[0]}: {error}") from None
         return rows
 
+    def has_no_box(self, row: str) -> bool:
+        """See the base."""
+        try:
+            with _loaded(self.path / row) as content:
+                return has_no_box(content)
+        except _BROKEN:
+            return False
+
     def read(self, row: str) -> tuple[Array, Array]:
         """See the base."""
         try:
             with _loaded(self.path / row) as content:
                 features, boxes, size = record_objects(content, self.reading)
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except _BROKEN as error:
             raise ValueError(f"{row} is not a complete .npz file ({error}); copy it again.") from None
-        return features, boxes if size is None else self.unit(boxes, *size, row=row)
+        return features, self.unit(boxes, size, row)
 
 
 def _loaded(path: Path) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_guidance.data.counting import count_and_log
-from hf_guidance.data.questions.region_files.boxes import unit_boxes
+from hf_guidance.data.questions.region_files.boxes import clipped_shares, unit_boxes
 
 Array = npt.NDArray[Any]
 KNOWN_LAYOUTS = (
@@ -21,6 +21,13 @@ KNOWN_LAYOUTS = (
     "GQA's objects_info.json beside its HDF5 files with features and bboxes; LMDB of pickled dicts; bottom-up-attention TSV; "
     "a folder with one .npz per image; two .npy files (RegionFeatures.from_numpy)"
 )
+
+
+class UnknownImage(KeyError, ValueError):
+    """No file has features of the image that was asked for."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would quote the sentence
 
 
 class OpenedFile:
@@ -47,16 +54,26 @@ class OpenedFile:
         raise NotImplementedError
 
     def is_empty(self, row: Any) -> bool:
-        """Whether the file says that this image has no box."""
+        """Whether what was read at opening says that this image has no box."""
+        return False
+
+    def has_no_box(self, row: Any) -> bool:
+        """Whether an image has no box though it is not `is_empty`; asks its record, unless that is as slow as to read it."""
         return False
 
     def count(self, reason: str, number: int, item: str) -> None:
         """Add to `counts`, and log the first of each reason."""
         count_and_log(self.counts, reason, number, f"{item} of {self.path}", "RegionFeatures.counts")
 
-    def unit(self, boxes: Array, width: float, height: float, row: Any) -> Array:
-        """Pixel boxes in [0, 1]; those that leave the image by a rounding are clipped and counted; see `unit_boxes`."""
-        boxes, clipped = unit_boxes(boxes, width, height)
+    def unit(self, boxes: Array, size: tuple[float, float] | None, row: Any) -> Array:
+        """Boxes in [0, 1]; those that leave the image by a rounding are clipped and counted.
+
+        Args:
+            boxes: (objects, 4) xyxy.
+            size: Width and height of the image where boxes are in pixels; None where they are in [0, 1].
+            row: Names the image in the log.
+        """
+        boxes, clipped = clipped_shares(boxes) if size is None else unit_boxes(boxes, *size)
         self.count("boxes clipped to the image", clipped, f"image {row!r}")
         return boxes
 

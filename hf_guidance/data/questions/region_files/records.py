@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hf_guidance.data.questions.region_files.numbers import Array, check_real, real_numbers, whole_number
+from hf_guidance.data.questions.region_files.opened import UnknownImage
 
 FIELDS = {
     "features": ("features", "feature", "x"),
@@ -20,7 +21,8 @@ FIELDS = {
     "image_w": ("image_w", "img_w", "image_width", "width"),
 }
 """Each field and the names that published files give it."""
-_LOOK = 1024  # numbers that are looked at to tell float32 from something else
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n'"
+_LOOK = 1024  # numbers, pairs of zeros left out, that are looked at to tell float32 from something else
 _TINY, _HUGE = 1e-12, 1e8  # numbers outside are not those of features, but of bytes that are read wrong
 _HALF_RANGE = (1e-4, 64.0)  # where features in float16 lie
 
@@ -64,6 +66,17 @@ def field_names(record: Mapping[str, Any]) -> dict[str, str]:
     return names
 
 
+def has_no_box(record: Mapping[str, Any]) -> bool:
+    """Whether a record says that its image has no box; False for a record that cannot be read."""
+    try:
+        names = field_names(record)
+        if "num_boxes" in names:
+            return not whole_number(record[names["num_boxes"]], names["num_boxes"])
+        return not len(_content(record[names["boxes"]], "boxes"))
+    except (ValueError, TypeError):
+        return False
+
+
 def record_objects(record: Mapping[str, Any], reading: Reading) -> tuple[Array, Array, tuple[int, int] | None]:
     """The features and boxes of a record.
 
@@ -76,6 +89,7 @@ def record_objects(record: Mapping[str, Any], reading: Reading) -> tuple[Array, 
         where they are in [0, 1]: with ``reading.normalized``, and in records without the size of the image.
 
     Raises:
+        UnknownImage: The image has no box.
         ValueError: A field is missing; numbers, shapes or lengths do not fit; or the dtype of bytes cannot be known.
     """
     names = field_names(record)
@@ -87,6 +101,8 @@ def record_objects(record: Mapping[str, Any], reading: Reading) -> tuple[Array, 
         raise ValueError("the record has no num_boxes, which boxes without two axes need; add it.")
     else:
         count = len(boxes)
+    if not count:
+        raise UnknownImage("the image has no box, so it has no features; leave its rows out.")
     if isinstance(boxes, bytes):
         boxes = _box_numbers(boxes, count, features, reading)
     if isinstance(features, bytes):
@@ -101,9 +117,16 @@ def record_objects(record: Mapping[str, Any], reading: Reading) -> tuple[Array, 
 def decoded(value: str | bytes) -> bytes:
     """The bytes of a text of base64, or of bytes that are base64 or raw.
 
+    Text of Python 2 is bytes: it is raw where every character is a byte, some are not ASCII, and more than a tenth are none
+    of base64, which a damaged text of base64 does not reach.
+
     Raises:
-        ValueError: Text that is not base64.
+        ValueError: Text that is not base64, nor raw bytes.
     """
+    if isinstance(value, str) and not value.isascii() and max(value) <= "\xff":
+        raw = value.encode("latin1")
+        if len(raw.translate(None, _BASE64)) > len(raw) / 10:
+            return raw
     # Python 2 wrote base64 as text, and with line ends; Python 3 writes "b'...'" where bytes were turned into text.
     content = value.encode("latin1", "replace") if isinstance(value, str) else bytes(value)
     if content[:2] in (b"b'", b'b"') and content[-1:] == content[1:2]:
@@ -148,7 +171,7 @@ def _feature_numbers(content: bytes, count: int, boxes: Array, reading: Reading)
     if not count or not content or len(content) % (count * dtype.itemsize):
         raise _mismatch(count, content, boxes, dtype)
     numbers = np.frombuffer(content, dtype)
-    if reading.dtype is None and not _like_float32(numbers[:_LOOK]):
+    if reading.dtype is None and not _like_float32(_first_pairs(numbers)):
         raise ValueError(
             f"{len(content)} bytes of features of {count} boxes do not look like float32, as which they are published "
             f"(they begin {numbers[:4].tolist()}); pass dtype=, the dtype in which they were written, 'float32' if it is that."
@@ -156,12 +179,18 @@ def _feature_numbers(content: bytes, count: int, boxes: Array, reading: Reading)
     return numbers
 
 
+def _first_pairs(numbers: Array) -> Array:
+    # In pairs, which are what a float64 is; images may begin with zeros, which are the same in every dtype.
+    pairs = np.pad(numbers, (0, len(numbers) % 2)).reshape(-1, 2)
+    first: Array = pairs[(pairs != 0).any(1)][: _LOOK // 2].ravel()
+    return first
+
+
 def _like_float32(numbers: Array) -> bool:
     size = np.abs(numbers[numbers != 0])
     if not np.isfinite(size).all() or ((size < _TINY) | (size > _HUGE)).sum() > 0.01 * len(size):
         return False  # float64, whole numbers or another byte order
-    low = numbers[: len(numbers) // 2 * 2]
-    if not low[::2].any() and low[1::2].any():
+    if not numbers[::2].any() and numbers[1::2].any():
         return False  # float64 whose lower half is zero
     # float16: the first of each pair is the lower half of a float32, whose bits are random in float32
     halves = np.abs(numbers.view("<f2")[::2])

@@ -24,6 +24,10 @@ class TsvFile(OpenedFile):
 
     def __init__(self, path: Any, reading: Reading, columns: Sequence[str] | None = None) -> None:
         super().__init__(path)
+        if not self.path.is_file():
+            raise ValueError(f"{self.path} is a folder; give the file of tab-separated text.")
+        if isinstance(columns, str):
+            raise ValueError(f"columns={columns!r} is a text; give a list with the name of each column.")
         self.reading, self._given = reading, None if columns is None else tuple(columns)
         self.columns: tuple[str, ...] = self._given or ()
 
@@ -75,7 +79,7 @@ class TsvFile(OpenedFile):
         fields = _fields(self._line(row))
         record = {name: field.decode("latin1") for name, field in zip(self.columns, fields, strict=True)}
         features, boxes, size = record_objects(record, self.reading)
-        return features, boxes if size is None else self.unit(boxes, *size, row=record[self._id])
+        return features, self.unit(boxes, size, record[self._id])
 
     def _line(self, offset: int) -> bytes:
         end = self.handle.find(b"\n", offset)
@@ -93,8 +97,22 @@ class TsvFile(OpenedFile):
                 f"of names are {' or '.join(str(list(columns)) for columns in _KNOWN)}. Pass columns=, their names in order; "
                 f"{KNOWN_LAYOUTS}."
             )
-        field_names(dict.fromkeys(self.columns))
+        self._check_names(names if header else ())
         return header
+
+    def _check_names(self, header: tuple[str, ...]) -> None:
+        try:
+            field_names(dict.fromkeys(self.columns))
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
+        known = {*_IDS, *(name for names in FIELDS.values() for name in names)}
+        pairs = list(zip(header, self.columns, strict=False))
+        wrong = [(found, given) for found, given in pairs if found != given and found in known]
+        if wrong or (header and len(header) != len(self.columns)):
+            raise ValueError(
+                f"{self.path}: the first line names the columns {list(header)}, columns= names {list(self.columns)}; leave "
+                "columns= out."
+            )
 
     @property
     def _id(self) -> str:
