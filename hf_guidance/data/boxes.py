@@ -185,7 +185,15 @@ def box_importance_from_iou(
 
 
 def _double(values: Any) -> Tensor:
-    return values.double() if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.float64)
+    if isinstance(values, Tensor):
+        return values.double()
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"the map is no array of numbers ({error}); give one channel, (height, width).") from None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"the map holds {array.dtype}, not numbers; give one channel, (height, width).")
+    return torch.from_numpy(array.astype(np.float64))
 
 
 def _relative_boxes(boxes: Tensor | Sequence[Sequence[float]], name: str) -> Tensor:
@@ -218,7 +226,8 @@ def _four_columns(boxes: Any, dtype: torch.dtype | None, name: str, meaning: str
     try:
         if hasattr(boxes, "__array__") and not isinstance(boxes, Tensor):
             array = np.asarray(boxes)
-            boxes = array.astype(array.dtype.newbyteorder("="))  # torch takes no other order of bytes
+            # Torch has no longdouble, and no other order of bytes.
+            boxes = array.astype(np.float64 if array.dtype == np.longdouble else array.dtype.newbyteorder("="))
         # A copy, so that arrays that cannot be written to are taken without a warning.
         tensor = boxes if isinstance(boxes, Tensor) else torch.tensor(boxes, dtype=dtype)
     except (TypeError, ValueError, RuntimeError) as error:

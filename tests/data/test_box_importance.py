@@ -125,6 +125,12 @@ def test_wrong_maps(pixels):
         box_importance_from_map(torch.ones(2, 2, 3), [[0, 0, 1, 1]])
 
 
+@pytest.mark.parametrize("pixels", [[["a"]], [["1"]], [[1], [1, 2]], [[None]], [[1j]], np.array([[1]], object), "map"])
+def test_maps_that_are_no_numbers(pixels):
+    with pytest.raises(ValueError, match=r"the map (holds|is no array of numbers).*one channel"):
+        box_importance_from_map(pixels, [[0, 0, 1, 1]])
+
+
 @pytest.mark.parametrize(
     "boxes", [np.zeros((0, 5)), np.zeros((2, 0)), [[]], [[0, 0, 1]], [[0, 0, 1, 1], [0]], [0, 0, 1, 1]]
 )

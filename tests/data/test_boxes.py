@@ -72,7 +72,7 @@ def test_wrong_boxes_are_named(boxes, size, message, called):
         calls[called]()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float16, ">f4", np.float64])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float16, ">f4", np.float64, np.longdouble])
 def test_arrays_of_any_type_of_number_are_boxes(dtype):
     boxes = np.array([[1, 0, 3, 2]]).astype(dtype)
     boxes.setflags(write=False)

@@ -5,7 +5,7 @@ import torch
 
 from hf_guidance import Grounding, Guidance, GuidanceArguments, GuidanceCollator, GuidedTrainer, QuestionCollator, Term
 from hf_guidance.attributions import InputXGradient
-from hf_guidance.data import RowCollator
+from hf_guidance.data import ExplainedRowsCollator, RowCollator
 from hf_guidance.data.annotated import check_annotated
 from hf_guidance.data.columns import KNOWN_COLUMNS
 from hf_guidance.forward import Forward
@@ -120,6 +120,23 @@ def test_the_collators_of_the_library_are_row_collators():
         assert set(kind.columns) <= set(KNOWN_COLUMNS)
     with pytest.raises(NotImplementedError, match="RowCollator must define __call__"):
         RowCollator()([])
+
+
+def test_a_collate_function_is_compared_in_every_batch():
+    """In full at first, then at some lines and columns of pixels."""
+    rows = [{"pixel_values": torch.rand(3, 16, 16), "labels": 0, "image_id": str(i)} for i in range(4)]
+    changed = [False]
+
+    def collate(rows):
+        pixels = torch.stack([row["pixel_values"] for row in rows])
+        return {"pixel_values": pixels.flip(-1) if changed[0] else pixels, "labels": torch.zeros(len(rows)).long()}
+
+    collator = ExplainedRowsCollator(collate, GuidanceCollator(None, num_labels=1))
+    for _ in range(4):
+        assert collator(rows)["annotated"] == [False] * 4
+    changed[0] = True
+    with pytest.raises(ValueError, match="makes 'pixel_values' with other values"):
+        collator(rows)
 
 
 def test_checks_name_the_sources():

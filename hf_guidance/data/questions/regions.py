@@ -93,9 +93,6 @@ class RegionFeatures:
         openers: dict[str, Any] = {
             "hdf5": cls.from_hdf5, "lmdb": cls.from_lmdb, "tsv": cls.from_tsv, "npz": cls.from_npz, "gqa": cls.from_gqa,
         }  # fmt: skip
-        wrong = [path for path in paths if not isinstance(path, str | os.PathLike)]
-        if wrong:
-            raise ValueError(f"{wrong[0]!r:.80} is no path; give paths one by one, as RegionFeatures.open(*paths).")
         found = [layout_of(path) for path in paths]
         return cls.joined(*(openers[layout](path) for layout, path in found))
 

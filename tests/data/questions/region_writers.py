@@ -185,3 +185,30 @@ def write_npz(folder, features, boxes, names=("x", "bbox", "num_bbox", "image_h"
         info = np.array({"objects": [1, 2]}, object)  # pickled, as the extractor writes it: never to be read
         np.savez_compressed(folder / "npz" / file.format(image_id), info=info, **values)
     return lambda: RegionFeatures.from_npz(folder / "npz")
+
+
+def records(features_as, boxes_as, **change):
+    """A record of each image, with its features and boxes as they are to be stored."""
+    width, height = SIZE
+    return {
+        image: {
+            "features": features_as(f), "boxes": boxes_as(b), "num_boxes": 4, "image_w": width, "image_h": height, **change,
+        }
+        for image, f, b in zip(IDS, *_arrays(), strict=True)
+    }  # fmt: skip
+
+
+def values(dtype):
+    """Features that the dtype can hold, none of them as bytes like float32."""
+    features = make_arrays()[0]
+    return features * 10 + 40 if np.dtype(dtype).kind in "iu" else features
+
+
+def close(read, written):
+    assert np.array_equal(read[0], written.astype(np.float32))
+    assert read[0].dtype == np.float32
+
+
+def _arrays():
+    features, boxes = make_arrays()
+    return features, pixels(boxes)

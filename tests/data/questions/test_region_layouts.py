@@ -173,66 +173,6 @@ def test_a_padded_record_without_a_box_is_refused_when_read(tmp_path):
         store["42"]
 
 
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [
-        (
-            {"pos_boxes": np.array([[0, 4], [4, 6]]).T.reshape(4)},
-            r"pos_boxes has shape \(4,\); allowed is \(images, 2\)",
-        ),
-        (
-            {"pos_boxes": [[0, 4], [4, 6], [6, 10]]},
-            r"row 2, is \[6, 10\]; allowed are whole numbers, start <= end <= 9",
-        ),
-        ({"pos_boxes": [[0, 4], [6, 4], [6, 9]]}, r"row 1, is \[6, 4\]"),
-        ({"pos_boxes": [[0, 4], [-2, 6], [6, 9]]}, r"row 1, is \[-2, 6\]"),
-        ({"pos_boxes": [[0, 4], [4, 5.5], [6, 9]]}, r"row 1, is \[4.0, 5.5\]"),
-        ({"pos_boxes": [[0, 4], [4, np.nan], [6, 9]]}, r"row 1, is \[4.0, nan\]"),
-        ({"pos_boxes": [[0, 4], [3, 6], [6, 9]]}, r"1 images share boxes with another"),
-        ({"pos_boxes": np.array([b"a", b"b"])}, r"pos_boxes has dtype"),
-        ({"pos_boxes": None}, r"is only with pos_boxes"),
-        ({"pos_boxes": None, "num_boxes": [4, 2, 2]}, r"num_boxes add up to 8, but there are 9 boxes"),
-        ({"spatial_features": np.zeros((8, 6))}, r"image_features has shape \(9, 5\), spatial_features \(8, 6\)"),
-    ],
-)
-def test_places_that_cannot_be_are_refused_at_opening(change, error, tmp_path):
-    store = write_flat(tmp_path, FEATURES, BOXES, **change)
-    with pytest.raises(ValueError, match=error):
-        store()
-
-
-def test_rows_of_varying_length_need_fitting_numbers(tmp_path):
-    with pytest.raises(ValueError, match=r"image '42': 3 boxes are declared, but there are 20 numbers of features"):
-        write_varying(tmp_path, FEATURES, BOXES, num_boxes=[4, 3, 4])()["42"]
-    for counts in ([4, -3, 4], [4, 4], None):
-        with pytest.raises(ValueError, match="num_boxes"):
-            write_varying(tmp_path, FEATURES, BOXES, num_boxes=counts)()
-
-
-@pytest.mark.parametrize(
-    ("changes", "error"),
-    [
-        ({"objectsNum": 6}, r"objectsNum 6; .*gqa_objects_0\.h5 holds 2 images with 5 places"),
-        ({"objectsNum": -1}, r"objectsNum is -1; allowed is a whole number"),
-        ({"objectsNum": None}, r"objectsNum is None"),
-        ({"file": 3}, r"names file 3, but 0 files \*_3\.h5 with features and bboxes lie beside it"),
-        ({"index": 1}, r"allowed are idx \(or index\), file"),
-        ({"idx": 7}, r"index 7, objectsNum 4"),
-        ({"width": 2.5}, r"width is 2.5"),
-    ],
-)
-def test_gqa_says_what_does_not_fit(changes, error, tmp_path):
-    store = write_gqa(tmp_path, FEATURES, BOXES, **changes)
-    with pytest.raises(ValueError, match=error):
-        store()
-
-
-def test_a_file_of_gqa_without_its_index_is_refused(tmp_path):
-    write_gqa(tmp_path, FEATURES, BOXES)
-    with pytest.raises(ValueError, match=r"a part of GQA's objects; pass gqa_objects_info\.json"):
-        RegionFeatures.open(tmp_path / "gqa_objects_0.h5")
-
-
 def test_npz(tmp_path):
     store = dims_first(tmp_path)()
     assert store.ids == [f"COCO_train2014_{int(image):012}" for image in sorted(IDS, key=int)]

@@ -63,6 +63,34 @@ def test_tsv_reads_what_csv_writers_write(tmp_path):
     assert np.array_equal(store[9][0], FEATURES[2])
 
 
+def test_a_line_of_names_is_not_contradicted(tmp_path):
+    """The values would be read as those of other columns."""
+    order = ["image_id", "image_h", "image_w", "num_boxes", "boxes", "features"]
+    store = write_tsv(tmp_path, tsv_lines(FEATURES, BOXES), order, header=True)
+    assert np.array_equal(store()["7"][0], FEATURES[0])
+    for columns in (BOTTOM_UP, order[:-1], [*order, "cls_prob"]):
+        with pytest.raises(ValueError, match=r"train36\.tsv: the first line names the columns .* leave columns= out"):
+            RegionFeatures.from_tsv(tmp_path / "train36.tsv", columns=columns)
+    text = (tmp_path / "train36.tsv").read_text().replace("features", "vectors", 1)
+    (tmp_path / "train36.tsv").write_text(text)
+    with pytest.raises(ValueError, match=r"train36\.tsv: the record has the fields .*'vectors'"):
+        store()
+    assert np.array_equal(RegionFeatures.from_tsv(tmp_path / "train36.tsv", columns=order)["7"][0], FEATURES[0])
+
+
+def test_options_and_paths_that_cannot_be(tmp_path):
+    write_tsv(tmp_path, tsv_lines(FEATURES, BOXES))
+    with pytest.raises(ValueError, match=r"columns='image_id' is a text; give a list"):
+        RegionFeatures.from_tsv(tmp_path / "train36.tsv", columns="image_id")
+    with pytest.raises(ValueError, match=r"train36\.tsv: the record has the fields .*'stuff'"):
+        RegionFeatures.from_tsv(tmp_path / "train36.tsv", columns=[*BOTTOM_UP[:-1], "stuff"])
+    with pytest.raises(ValueError, match="is a folder; give the file of tab-separated text"):
+        RegionFeatures.from_tsv(tmp_path)
+    for paths in ([tmp_path / "train36.tsv"], None, 3):
+        with pytest.raises(ValueError, match=r"is no path; give paths one by one, as RegionFeatures\.open\(\*paths\)"):
+            RegionFeatures.open(paths)
+
+
 def test_tsv_with_the_sides_exchanged(tmp_path):
     """Columns in another order than the published one, without a line of names."""
     order = ["image_id", "image_h", "image_w", "num_boxes", "boxes", "features"]

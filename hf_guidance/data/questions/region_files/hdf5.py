@@ -45,7 +45,7 @@ def hdf5_file(path: Any, reading: Reading) -> ArraysFile | GroupsFile:
         names = sorted(content)
         arrays = [name for name in _ARRAYS if name in content]
         if arrays:
-            first = content[arrays[0]]
+            first = None if _is_group(content, arrays[0]) else content[arrays[0]]
             if _varying(getattr(first, "dtype", None)) is not None:
                 return VaryingFile(path)
             return FlatFile(path) if len(getattr(first, "shape", ())) == 2 else PaddedFile(path)
@@ -282,9 +282,12 @@ def _varying(dtype: Any) -> Any:
 def _is_group(content: Any, name: str) -> bool:
     import h5py
 
-    kind = content.get(name, getclass=True)
+    try:
+        kind = content.get(name, getclass=True)
+    except (KeyError, RuntimeError):
+        kind = None
     if kind is None:
         raise ValueError(
             f"{content.file.filename}: {name!r} is a link to what is not there; put its file there, or remove it."
         )
-    return kind is h5py.Group  # type: ignore[no-any-return]
+    return bool(kind is h5py.Group)

@@ -18,6 +18,8 @@ def layout_of(path: str | os.PathLike[str]) -> tuple[str, Path]:
     Raises:
         ValueError: There is no such path, or its layout is not known; the error lists those that are.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"{path!r:.80} is no path; give paths one by one, as RegionFeatures.open(*paths).")
     given = Path(path).expanduser().absolute()
     if not given.exists():
         raise ValueError(f"{given} does not exist; give the path of the features.")

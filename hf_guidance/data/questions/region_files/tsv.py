@@ -101,18 +101,19 @@ class TsvFile(OpenedFile):
         return header
 
     def _check_names(self, header: tuple[str, ...]) -> None:
-        try:
-            field_names(dict.fromkeys(self.columns))
-        except ValueError as error:
-            raise ValueError(f"{self.path}: {error}") from None
         known = {*_IDS, *(name for names in FIELDS.values() for name in names)}
-        pairs = list(zip(header, self.columns, strict=False))
-        wrong = [(found, given) for found, given in pairs if found != given and found in known]
-        if wrong or (header and len(header) != len(self.columns)):
+        pairs = zip(header, self.columns, strict=False)
+        if header and (
+            len(header) != len(self.columns) or any(found != given and found in known for found, given in pairs)
+        ):
             raise ValueError(
                 f"{self.path}: the first line names the columns {list(header)}, columns= names {list(self.columns)}; leave "
                 "columns= out."
             )
+        try:
+            field_names(dict.fromkeys(self.columns))
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
 
     @property
     def _id(self) -> str:
