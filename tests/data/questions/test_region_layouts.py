@@ -80,7 +80,7 @@ def test_every_layout_by_its_constructor_and_by_what_it_holds(layout, tmp_path):
                 assert np.abs(boxes - UNIT[row]).max() < 1e-6
 
 
-@pytest.mark.parametrize("layout", ["flat", "groups", "gqa", "tsv", "npz"])
+@pytest.mark.parametrize("layout", ["padded", "flat", "groups", "gqa", "lmdb", "tsv", "npz"])
 def test_read_in_workers_of_a_data_loader(layout, tmp_path):
     from torch.utils.data import DataLoader
 

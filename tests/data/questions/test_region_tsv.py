@@ -84,8 +84,9 @@ def test_options_and_paths_that_cannot_be(tmp_path):
         RegionFeatures.from_tsv(tmp_path / "train36.tsv", columns="image_id")
     with pytest.raises(ValueError, match=r"train36\.tsv: the record has the fields .*'stuff'"):
         RegionFeatures.from_tsv(tmp_path / "train36.tsv", columns=[*BOTTOM_UP[:-1], "stuff"])
-    with pytest.raises(ValueError, match="is a folder; give the file of tab-separated text"):
-        RegionFeatures.from_tsv(tmp_path)
+    for read in (RegionFeatures.from_tsv, RegionFeatures.from_hdf5, RegionFeatures.from_gqa):
+        with pytest.raises(ValueError, match="is a folder; give the file of the features"):
+            read(tmp_path)
     for paths in ([tmp_path / "train36.tsv"], None, 3):
         with pytest.raises(ValueError, match=r"is no path; give paths one by one, as RegionFeatures\.open\(\*paths\)"):
             RegionFeatures.open(paths)

@@ -58,19 +58,6 @@ def test_lmdb(tmp_path, arrays, encode):
     check(write_lmdb(tmp_path, entries)(), *arrays)
 
 
-@pytest.mark.parametrize("kind", ["hdf5", "lmdb"])
-def test_read_in_workers_of_a_data_loader(tmp_path, arrays, kind):
-    from torch.utils.data import DataLoader
-
-    if kind == "hdf5":
-        regions = write_hdf5(tmp_path, arrays[0], six_columns(arrays[1]))()
-    else:
-        regions = write_lmdb(tmp_path, {key: entry(f, b, bytes) for key, f, b in zip(IDS, *arrays, strict=True)})()
-    regions["7"]  # opened here first: a worker must open its own
-    loader = DataLoader(IDS, batch_size=None, num_workers=2, collate_fn=lambda image_id: regions[image_id][0])
-    assert np.array_equal(np.stack(list(loader)), arrays[0])
-
-
 def test_numpy_files_are_never_read_as_a_whole(tmp_path):
     features = np.lib.format.open_memmap(tmp_path / "features.npy", "w+", np.float32, (500, 36, 512))
     boxes = np.lib.format.open_memmap(tmp_path / "boxes.npy", "w+", np.float32, (500, 36, 4))

@@ -16,6 +16,8 @@ _NOT_IMAGES = (b"keys", b"__len__", b"__keys__")
 class LmdbFile(OpenedFile):
     """LMDB, one pickled dict per image: see `records`."""
 
+    may_be_folder = True
+
     def __init__(self, path: Any, reading: Reading) -> None:
         super().__init__(path)
         self.reading = reading

@@ -19,6 +19,8 @@ _BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
 class NpzFolder(OpenedFile):
     """A folder of <image>.npz or <image>.jpg.npz, in sub-folders too; pickled members are never read."""
 
+    may_be_folder = True
+
     def __init__(self, path: Any, reading: Reading) -> None:
         super().__init__(path)
         self.reading = reading

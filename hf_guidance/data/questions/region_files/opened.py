@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +35,11 @@ class OpenedFile:
 
     Attributes:
         path: The file.
+        may_be_folder: Whether the layout is, or may be, a folder.
         counts: What was repaired or left out, counted in this process; the first of each kind is logged.
     """
+
+    may_be_folder: ClassVar[bool] = False
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).expanduser().absolute()
@@ -44,6 +47,8 @@ class OpenedFile:
         self._opened: tuple[int, Any] | None = None
         if not self.path.exists():
             raise ValueError(f"{self.path} does not exist; give the path of the features.")
+        if self.path.is_dir() and not self.may_be_folder:
+            raise ValueError(f"{self.path} is a folder; give the file of the features.")
 
     def open(self) -> Any:
         """Open the file; subclasses say how."""

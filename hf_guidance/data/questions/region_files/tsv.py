@@ -24,8 +24,6 @@ class TsvFile(OpenedFile):
 
     def __init__(self, path: Any, reading: Reading, columns: Sequence[str] | None = None) -> None:
         super().__init__(path)
-        if not self.path.is_file():
-            raise ValueError(f"{self.path} is a folder; give the file of tab-separated text.")
         if isinstance(columns, str):
             raise ValueError(f"columns={columns!r} is a text; give a list with the name of each column.")
         self.reading, self._given = reading, None if columns is None else tuple(columns)
