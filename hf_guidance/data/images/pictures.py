@@ -25,7 +25,6 @@ _EIGHT = 255
 _TWELVE = 4095
 dark: Counter[str] = Counter()
 """Pictures of 16 bit that may hold numbers of 12, counted in this process; they are used as they are."""
-_FEW = 3  # a map of 8 bit whose largest value is so small holds numbers of classes, or truth values, not levels
 _COLOURS = {"RGB": 3, "RGBA": 3, "RGBX": 3, "LA": 1}  # mode -> number of its colour channels; what follows is alpha
 
 
@@ -112,7 +111,7 @@ def rgb(image: Image.Image, item: str) -> Image.Image:
         raise _unreadable(item, error) from error
 
 
-def grey_levels(image: Image.Image, item: str) -> npt.NDArray[np.float64]:
+def grey_levels(image: Image.Image, item: str, few: int = 1) -> npt.NDArray[np.float64]:
     """A map or a mask of one channel as numbers in [0, 1], turned as EXIF says.
 
     Truth values are 0 and 1, 8 bit is divided by 255, 16 bit by 65535; floats must lie in [0, 1] as they are. A grey palette
@@ -121,6 +120,8 @@ def grey_levels(image: Image.Image, item: str) -> npt.NDArray[np.float64]:
     Args:
         image: A PIL image.
         item: Names it in errors.
+        few: Refuse 8 bit whose largest value is so small, but not 0. More than 1 where the size of the numbers matters: then
+            2 or 3 are rather numbers of classes than levels.
 
     Returns:
         (height, width) float64.
@@ -128,7 +129,7 @@ def grey_levels(image: Image.Image, item: str) -> npt.NDArray[np.float64]:
     Raises:
         InvalidAnnotation: (a `ValueError`) Colours, transparency, a colour palette, several frames, 32-bit integers, NaN,
             floats outside [0, 1]; no pixel; or integers that hardly use their range, so that they may be numbers of another
-            one: the largest is 1 to 3 of 255, or 1 to 255 of 65535.
+            one: the largest is up to ``few`` of 255, or up to 255 of 65535.
     """
     values = channel_values(image, item)
     if values.dtype == np.bool_:
@@ -139,7 +140,7 @@ def grey_levels(image: Image.Image, item: str) -> npt.NDArray[np.float64]:
             raise InvalidAnnotation("map without a declared range", item, message)
         return values.astype(np.float64)
     _check_range(image, item)
-    full, few = (_SIXTEEN, _EIGHT) if _sixteen_bit(image) else (_EIGHT, _FEW)
+    full, few = (_SIXTEEN, _EIGHT) if _sixteen_bit(image) else (_EIGHT, few)
     if 0 < values.max() <= few:
         message = (
             f"its largest value is {values.max()}, of {full} or of {values.max()}? Save values up to {full}, or truth values "

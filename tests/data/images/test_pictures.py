@@ -87,7 +87,6 @@ REFUSED = {
     "NaN": (Image.fromarray(np.full((48, 64), np.nan, np.float32)), "floats from nan"),
     "32 bit": (Image.fromarray((RAMP * 1000).astype(np.int32)), r"integers of 32 bit \(mode 'I'\) without a declared"),
     "no pixel": (Image.new("L", (0, 0)), "it is 0x0 and has no pixel"),
-    "classes": (Image.fromarray(np.round(RAMP * 3).astype(np.uint8)), "its largest value is 3, of 255 or of 3"),
     "8 of 16 bit": (
         Image.fromarray(np.round(RAMP * 255).astype(np.uint16)),
         "its largest value is 255, of 65535 or of",
@@ -140,11 +139,22 @@ def test_dark_pictures_of_16_bit_are_used_and_said_once(read, caplog):
     assert "day" not in caplog.text
 
 
+@pytest.mark.parametrize("largest", [2, 3, 4])
+def test_importance_next_to_nothing_may_be_classes(largest):
+    """A map whose size does not matter may be that faint."""
+    row = {"image": grey(8), "image_id": "a", "labels": [0], "importance": levels(largest, np.uint8)}
+    assert grey_levels(row["importance"], "a").max() == largest / 255
+    if largest == 4:
+        assert GuidanceCollator(SAME, num_labels=1)([row])["importance"].max() == pytest.approx(4 / 255)
+        return
+    with pytest.raises(ValueError, match=f"its largest value is {largest}, of 255 or of {largest}.*column 'mask'"):
+        GuidanceCollator(SAME, num_labels=1)([row])
+
+
 def test_pictures_of_one_dark_value_are_used():
     for value in (0, 60):
         assert np.asarray(rgb(Image.fromarray(np.full((4, 4), value, np.uint16)), "a")).max() == 0
     assert grey_levels(Image.fromarray(np.zeros((4, 4), np.uint16)), "a").max() == 0
-    assert grey_levels(levels(4, np.uint8), "a").max() == 4 / 255
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])

@@ -181,9 +181,12 @@ def _feature_numbers(content: bytes, count: int, boxes: Array, reading: Reading)
 
 def _first_pairs(numbers: Array) -> Array:
     # In pairs, which are what a float64 is; images may begin with zeros, which are the same in every dtype.
-    pairs = np.pad(numbers, (0, len(numbers) % 2)).reshape(-1, 2)
-    first: Array = pairs[(pairs != 0).any(1)][: _LOOK // 2].ravel()
-    return first
+    even = np.append(numbers, numbers[:1] * 0) if len(numbers) % 2 else numbers
+    pairs = np.ascontiguousarray(even).view(np.uint64)
+    found = np.flatnonzero(pairs[:_LOOK])[: _LOOK // 2]
+    if len(found) < _LOOK // 2:  # rarely: many zeros
+        found = np.flatnonzero(pairs)[: _LOOK // 2]
+    return pairs[found].view(numbers.dtype)
 
 
 def _like_float32(numbers: Array) -> bool:
