@@ -44,8 +44,9 @@ def check_rle(rle: dict[str, Any], size: tuple[int, int], item: str) -> None:
     counts = rle.get("counts")
     text = isinstance(counts, str | bytes)
     runs = decompress(counts) if text else counts if is_numbers(counts) else []
-    if sum(runs) != width * height or min(runs) < 0:
-        raise InvalidAnnotation("malformed RLE", item, f"its counts do not add up to {width * height} pixels.")
+    if sum(runs) != width * height or min(runs) < 0 or any(run % 1 for run in runs):
+        message = f"its counts are not whole numbers that add up to {width * height} pixels."
+        raise InvalidAnnotation("malformed RLE", item, message)
 
 
 def decompress(text: str | bytes) -> list[int]:

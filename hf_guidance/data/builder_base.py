@@ -68,7 +68,7 @@ def read_text(path: str) -> str:
     try:
         return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: this is not UTF-8 ({error}). Save it as UTF-8.") from None
+        raise _not_utf8(path, error) from None
 
 
 def read_json(path: str, unique_keys: bool = False) -> Any:
@@ -81,8 +81,14 @@ def read_json(path: str, unique_keys: bool = False) -> Any:
     try:
         with open(path, "rb") as file:
             return json.loads(file.read(), object_pairs_hook=_unique if unique_keys else None)
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from None
     except ValueError as error:
         raise ValueError(f"{path}: this is not well-formed JSON ({error}). Write the file again.") from None
+
+
+def _not_utf8(path: str, error: UnicodeDecodeError) -> ValueError:
+    return ValueError(f"{path}: this is not UTF-8 ({error}). Save it as UTF-8.")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
