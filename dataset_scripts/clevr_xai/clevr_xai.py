@@ -16,6 +16,7 @@ from hf_guidance.dataset_scripts.clevr_xai.scenes import Scenes, find_scenes, ob
 from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_json
 from hf_guidance.data.images.image_files import IMAGE_EXTENSIONS, FileIndex, files_below, stem, with_slashes
 from hf_guidance.data.images.pictures import verify_image
+from hf_guidance.data.questions.published import any_answer
 from hf_guidance.data.questions.rows import (
     QuestionBuilder,
     QuestionConfig,
@@ -157,8 +158,7 @@ class ClevrXai(QuestionBuilder):
                 masks = {
                     index: mask for index, mask in masks.items() if index not in shared or "_gt_" not in mask.lower()
                 }
-            # test questions are published without answers; elsewhere a question without one is a fault
-            answered = any(isinstance(each, dict) and each.get("answer") is not None for each in questions)
+            answered = any_answer(questions)
             records = splits.setdefault(CLEVR.get(part, "train"), [])
             for item, question in self._once(path, questions):
                 mask = masks.get(index_of(question) or "")

@@ -13,8 +13,9 @@ from PIL import Image
 from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_json
 from hf_guidance.data.images.image_files import files_below
 from hf_guidance.data.images.pictures import grey_levels, open_picture
+from hf_guidance.data.questions.published import published_with_answers
 from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features, row_id
-from hf_guidance.data.questions.vqa_files import LAYOUT, find_vqa_files, published_with_answers, vqa_records, vqa_row
+from hf_guidance.data.questions.vqa_files import LAYOUT, find_vqa_files, vqa_records, vqa_row
 from hf_guidance.data.safe_pickle import safe_load
 
 MAP = re.compile(r"(?P<question>\d+)(?:_(?P<annotator>\d+))?\.png", re.IGNORECASE)

@@ -6,8 +6,9 @@ from typing import Any
 
 import datasets
 
+from hf_guidance.data.questions.published import published_with_answers
 from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features
-from hf_guidance.data.questions.vqa_files import LAYOUT, find_vqa_files, published_with_answers, vqa_records, vqa_row
+from hf_guidance.data.questions.vqa_files import LAYOUT, find_vqa_files, vqa_records, vqa_row
 
 
 @dataclass

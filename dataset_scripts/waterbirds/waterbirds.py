@@ -105,12 +105,13 @@ def index(line: dict[str, str], column: str, names: Sequence[str], item: str) ->
     return int(value)
 
 
-def numbers(values: Sequence[str], item: str) -> list[float]:
-    """Four finite or infinite numbers; NaN where there is no number."""
+def numbers(values: Sequence[str], item: str, image_id: str, other: str | None) -> list[float]:
+    """Four finite or infinite numbers; where there are none, ``other`` is an id of the box file that is almost the image's."""
     if not any(values):
-        raise InvalidAnnotation(
-            "label without box", item, f"no box: neither {', '.join(CORNERS)} nor a line of its id."
-        )
+        message = f"no box: neither {', '.join(CORNERS)} nor a line of its id."
+        if other is not None:
+            message += f" The box file has the id {other!r}, metadata.csv {image_id!r}: write both with as many zeros."
+        raise InvalidAnnotation("label without box", item, message)
     try:
         return [float(value) for value in values]
     except ValueError:
@@ -165,6 +166,7 @@ class Waterbirds(AnnotatedImageBuilder):
         path = self.config.path(self.config.metadata_file)
         lines = read_metadata(path)
         boxes = self._boxes(list(lines[0].columns)) if self.config.source == "boxes" else None
+        padded = {number.lstrip("0"): number for number in boxes or ()}
         records: dict[str, list[dict[str, Any]]] = {}
         seen: set[str] = set()
         for line in lines:
@@ -185,6 +187,7 @@ class Waterbirds(AnnotatedImageBuilder):
                 record["corners"] = [columns[corner] for corner in CORNERS]
             else:
                 record["corner_and_size"] = boxes.get(record["image_id"], ())
+                record["other_id"] = padded.get(record["image_id"].lstrip("0"))
             rows.append(record)
         return {split: records[split] for split in SPLITS if split in records}
 
@@ -255,7 +258,9 @@ class Waterbirds(AnnotatedImageBuilder):
             mask = read_mask(record["mask"], size, item)
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             return [float(edge) for edge in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)], mask
-        x, y, right, bottom = numbers(record.get("corners", record.get("corner_and_size")), item)
+        x, y, right, bottom = numbers(
+            record.get("corners", record.get("corner_and_size")), item, record["image_id"], record.get("other_id")
+        )
         box = [x, y, right, bottom] if "corners" in record else [x, y, x + right, y + bottom]
         check_boxes([box], size, item, record["image"])
         box, cut = clipped_box(

@@ -28,11 +28,6 @@ Question = tuple[dict[str, Any], Any]
 """The entry of a question with what its annotation adds, and its raw answers."""
 
 
-def published_with_answers(split: str) -> bool:
-    """Whether the answers of a split's questions are published: VQA v2 keeps those of its test splits."""
-    return not split.startswith("test")
-
-
 def find_vqa_files(base: str) -> dict[str, Pair]:
     """Split -> paths of the question file and the annotation file, None where there is none (test splits).
 
