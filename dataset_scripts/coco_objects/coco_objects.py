@@ -25,7 +25,7 @@ from hf_guidance.dataset_scripts.coco_objects.files import (
     find_images,
     read_instances,
 )
-from hf_guidance.dataset_scripts.coco_objects.outlines import box_mask, paint, rasterise
+from hf_guidance.dataset_scripts.coco_objects.outlines import paint, rasterise
 
 from hf_guidance.data.builder_base import (
     AnnotatedImageBuilder,
@@ -34,19 +34,13 @@ from hf_guidance.data.builder_base import (
     id_text,
     shards,
 )
+from hf_guidance.data.images.annotated_size import EMPTY, box_mask, checked_size
 from hf_guidance.data.images.box_checks import check_boxes, clipped_box
 from hf_guidance.data.images.image_files import files_below
-from hf_guidance.data.images.pictures import is_turned
 from hf_guidance.data.images.preparation import PREPARATIONS, prepared_row
-from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features, verify_image
+from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features
 
-EMPTY = "box of zero width or height"  # a reason of check_box
 FLAT = "outline of zero width or height, no box, its class kept"
-TURNED = (
-    " EXIF turns the photo, and it was annotated on its raw pixels: turn the annotations, or remove the orientation."
-)
-SWAPPED = " Width and height are swapped: turn the annotations, or correct the entry of the image."
-
 Record = tuple[dict[str, Any], list[dict[str, Any]]]  # an image and its annotations
 
 
@@ -192,7 +186,7 @@ class CocoObjects(AnnotatedImageBuilder):
                 yield row["image_id"], row
 
     def _row(self, image: dict[str, Any], annotations: list[dict[str, Any]], path: str) -> dict[str, Any]:
-        size = self._size(image, path)
+        size = checked_size(path, (image.get("width") or 0, image.get("height") or 0), path, self.count)
         found = list(self._found(annotations, path))
         check_boxes([box for _, _, _, box in found if box is not None], size, path, path)
         labels, objects, masks, painted = set(), [], [], []
@@ -213,17 +207,6 @@ class CocoObjects(AnnotatedImageBuilder):
         if self.config.with_masks():
             row["mask"] = paint(masks, painted, size)
         return row if self.config.preparation == "as_is" else prepared_row(row, size, self.count)
-
-    def _size(self, image: dict[str, Any], path: str) -> tuple[int, int]:
-        actual = verify_image(path)
-        written = (image.get("width") or 0, image.get("height") or 0)
-        if min(written) <= 0:
-            self.count("size missing or 0, read from the image", path)
-        elif written != actual:
-            message = f"the annotation file says {written[0]}x{written[1]}, the image is {actual[0]}x{actual[1]}."
-            message += " Scale the annotations." if written != actual[::-1] else TURNED if is_turned(path) else SWAPPED
-            raise InvalidAnnotation("size of annotation and image differ", path, message)
-        return actual
 
     def _found(
         self, annotations: list[dict[str, Any]], path: str

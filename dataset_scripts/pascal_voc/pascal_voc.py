@@ -19,18 +19,14 @@ from hf_guidance.data.builder_base import (
     read_text,
     shards,
 )
+from hf_guidance.data.images.annotated_size import EMPTY, checked_size
 from hf_guidance.data.images.box_checks import check_boxes, clipped_box
-from hf_guidance.data.images.pictures import class_numbers, is_turned, open_picture
+from hf_guidance.data.images.pictures import class_numbers, open_picture
 from hf_guidance.data.images.preparation import PREPARATIONS, prepared_row
-from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features, verify_image
+from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features
 
 VOID = 255  # pixels of VOC's segmentations that belong to no class: the rims of objects
-EMPTY = "box of zero width or height"  # a reason of check_box
 FROM_ZERO = "box begins at 0 in a file that counts from 1, clipped (one_based=False?)"
-TURNED = (
-    " EXIF turns the photo, and the annotation was drawn on its raw pixels: turn the boxes, or remove the orientation."
-)
-SWAPPED = " Width and height are swapped: turn the boxes, or correct <size>."
 ONE_BASED_HINT = " Boxes that count from 0 need one_based=False."
 
 
@@ -202,16 +198,9 @@ class PascalVoc(AnnotatedImageBuilder):
         return list(self.info.features["objects"].feature["category"].names)
 
     def _size(self, root: Element, image: str, path: str) -> tuple[int, int]:
-        actual = verify_image(image)
         element = root.find("size")
         written = (math.nan, math.nan) if element is None else (number(element, "width"), number(element, "height"))
-        if not all(value > 0 for value in written):
-            self.count("size missing or 0, read from the image", path)
-        elif written != actual:
-            message = f"it says the image is {written[0]:g}x{written[1]:g}, but {image} is {actual[0]}x{actual[1]}."
-            message += " Scale the boxes." if written != actual[::-1] else TURNED if is_turned(image) else SWAPPED
-            raise InvalidAnnotation("size of annotation and image differ", path, message)
-        return actual
+        return checked_size(image, written, path, self.count)
 
     def _objects(
         self, root: Element, size: tuple[int, int], image: str, path: str

@@ -1,6 +1,5 @@
 """Builder for Waterbirds and sets of its layout: objects pasted on places that agree with the class or do not."""
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from hf_guidance.dataset_scripts.waterbirds.files import Line, plain_id, read_bo
 from PIL import Image
 
 from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageConfig, InvalidAnnotation, shards
+from hf_guidance.data.images.annotated_size import box_mask
 from hf_guidance.data.images.box_checks import check_boxes, clipped_box
 from hf_guidance.data.images.image_files import with_slashes
 from hf_guidance.data.images.pictures import grey_levels, open_picture
@@ -116,13 +116,6 @@ def numbers(values: Sequence[str], item: str, image_id: str, other: str | None) 
         return [float(value) for value in values]
     except ValueError:
         raise InvalidAnnotation("box not finite", item, f"box {list(values)}; allowed: four numbers.") from None
-
-
-def box_mask(box: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """(height, width) booleans: every pixel the box touches."""
-    mask = np.zeros(size[::-1], dtype=bool)
-    mask[math.floor(box[1]) : math.ceil(box[3]), math.floor(box[0]) : math.ceil(box[2])] = True
-    return mask
 
 
 def read_mask(path: str, size: tuple[int, int], item: str) -> np.ndarray:

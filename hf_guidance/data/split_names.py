@@ -6,7 +6,7 @@ __all__ = ["SPLITS", "split_words"]
 
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "trainval": "trainval"}
 """What a name calls a split -> the split."""
-_NEAR = re.compile("^(train|val|test|dev)|(train|val|test)$")
+_NEAR = re.compile("^(train|val|test|dev)|(train|val)$")
 
 
 def split_words(name: str) -> tuple[list[str], list[str]]:
