@@ -3,6 +3,11 @@
     python examples/run_guided_image_classification.py --dataset pascal_voc --data_dir VOCdevkit/VOC2007 \
         --model_name_or_path microsoft/resnet-50 --problem_type multi_label_classification \
         --objective Energy --attribution InputXGradient --layer final --output_dir runs/voc
+
+An imagefolder (docs/from-trainer.md) has boxes of COCO's form and no labels: an image has the classes of its objects.
+
+    python examples/run_guided_image_classification.py --dataset my_images --bbox_format xywh --names cat dog \
+        --model_name_or_path microsoft/resnet-50 --problem_type multi_label_classification --output_dir runs/mine
 """
 
 import json
@@ -27,6 +32,7 @@ from hf_guidance import (
     GuidedTrainer,
     with_annotated_fraction,
 )
+from hf_guidance.data.images.object_labels import with_object_labels
 from hf_guidance.data.splits import load_splits
 from hf_guidance.evaluation.classification import classification_metrics
 from hf_guidance.models import BcosImageProcessor, XDNNImageProcessor
@@ -52,6 +58,12 @@ class DataArguments:
     train_split: str = "train"
     eval_split: str = field(default="test", metadata={"help": "Split that is evaluated before and after."})
     problem_type: str = "single_label_classification"
+    bbox_format: str = field(
+        default="xyxy", metadata={"help": "xyxy (every builder), or xywh (COCO, most imagefolders)."}
+    )
+    names: list[str] | None = field(
+        default=None, metadata={"help": "Class names in index order, where rows have objects and no labels."}
+    )
     source: str = field(default="auto", metadata={"help": "Importance from boxes, mask, importance, or auto."})
     fraction: float = field(default=1.0, metadata={"help": "Share of training rows whose annotation is used."})
     control_seed: int | None = field(default=None, metadata={"help": "Move boxes to random places: the control."})
@@ -72,7 +84,10 @@ def class_names(train: Any, split: str) -> list[str]:
     labels = train.features.get("labels", train.features.get("label"))
     feature = getattr(labels, "feature", labels)
     if not hasattr(feature, "names"):
-        raise ValueError(f"split {split!r} has no ClassLabel column 'labels' or 'label'; it has {train.column_names}.")
+        raise ValueError(
+            f"split {split!r} has no ClassLabel column 'labels' or 'label', nor 'objects' to take labels from; it has "
+            f"{train.column_names}. Give labels their names: dataset.cast_column('label', ClassLabel(names=[...]))."
+        )
     return feature.names
 
 
@@ -117,6 +132,7 @@ def main() -> None:
     set_seed(args.seed)
     guidance, attribution = chosen_guidance(choice)
     splits = load_splits(data.dataset, data_dir=data.data_dir, builder_config=json.loads(data.builder_config))
+    splits = with_object_labels(splits, data.names)
     missing = sorted({data.train_split, data.eval_split} - set(splits))
     if missing:
         raise ValueError(f"{data.dataset} has no split {missing[0]!r}; it has {sorted(splits)}.")
@@ -124,8 +140,13 @@ def main() -> None:
     names = class_names(train, data.train_split)
     model, processor = load_model(model_args, names, data.problem_type)
     collator = GuidanceCollator(
-        processor, data.problem_type, len(names), data.source, control_seed=data.control_seed
-    )  # which the trainer evaluates without
+        processor,
+        data.problem_type,
+        len(names),
+        data.source,
+        control_seed=data.control_seed,  # which the trainer evaluates without
+        bbox_format=data.bbox_format,
+    )
     test = splits[data.eval_split]
     grouped = data.problem_type == "single_label_classification" and "group" in test.column_names
     trainer = GuidedTrainer(

@@ -3,18 +3,28 @@
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import datasets
 from hf_guidance.dataset_scripts.clevr_xai.masks import read_mask
 from hf_guidance.dataset_scripts.clevr_xai.programs import KINDS, important_objects, step_name
-from hf_guidance.dataset_scripts.clevr_xai.scenes import SIZE, Scenes, find_scenes, object_box
+from hf_guidance.dataset_scripts.clevr_xai.scenes import Scenes, find_scenes, object_box, render_size
 
 from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_json
+from hf_guidance.data.images.image_files import IMAGE_EXTENSIONS, FileIndex, files_below, stem, with_slashes
 from hf_guidance.data.images.pictures import verify_image
-from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features, question_row
+from hf_guidance.data.questions.published import any_answer
+from hf_guidance.data.questions.rows import (
+    QuestionBuilder,
+    QuestionConfig,
+    Record,
+    known_image,
+    question_features,
+    question_row,
+)
 
 LAYOUT = "CLEVR-XAI_simple_questions.json, CLEVR-XAI_complex_questions.json, or CLEVR_train_questions.json (val, test)"
 SOURCES = ("auto", "masks", "scenes")
@@ -38,11 +48,17 @@ class ClevrXaiConfig(QuestionConfig):
 
     kind: str = "auto"
     importance: str = "auto"
+    scene_size: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_choice("kind", ("auto", *KINDS))
         self.check_choice("importance", SOURCES)
+        size = self.scene_size
+        if size is not None and (
+            isinstance(size, str) or len(size) != 2 or not all(type(n) is int and n > 0 for n in size)
+        ):
+            raise ValueError(f"scene_size: got {size!r}; allowed: (width, height) of the rendered images in pixels.")
 
     def question_files(self) -> dict[str, str]:
         """Part ("simple", "complex", or CLEVR's name of a split) -> question file, where it exists."""
@@ -66,9 +82,14 @@ class ClevrXaiConfig(QuestionConfig):
             )
         return {part: found[part] for part in (*XAI, *CLEVR) if part in found}
 
-    def files(self, pattern: str) -> list[str]:
-        """Files below data_dir."""
-        return sorted(glob.glob(os.path.join(glob.escape(self.base(LAYOUT)), pattern), recursive=True))
+    def mask_files(self) -> list[str]:
+        """All files of masks."""
+        folders = sorted(glob.glob(os.path.join(glob.escape(self.base(LAYOUT)), "ground_truth*")))
+        return [path for folder in folders for path in files_below(folder)]
+
+    def images(self) -> FileIndex:
+        """All images."""
+        return FileIndex(os.path.join(self.base(LAYOUT), "images"), IMAGE_EXTENSIONS)
 
     def wanted(self, part: str) -> str:
         """The kind of importance of a part."""
@@ -77,7 +98,7 @@ class ClevrXaiConfig(QuestionConfig):
     def masks(self, part: str) -> dict[str, str]:
         """Question index -> mask file of the wanted kind."""
         kind, found = self.wanted(part), dict[str, str]()
-        for path in self.files("ground_truth*/**/*.*"):
+        for path in self.mask_files():
             stem, ending = os.path.splitext(os.path.basename(path))
             number, _, named = stem.lower().partition("_gt_")
             folder = os.path.basename(os.path.dirname(path)).lower()
@@ -103,11 +124,12 @@ class ClevrXaiConfig(QuestionConfig):
             )
         if self.importance != "auto":
             return self.importance
-        return "scenes" if self.scene_files() and not self.files("ground_truth*/**/*.*") else "masks"
+        return "scenes" if self.scene_files() and not self.mask_files() else "masks"
 
     def raw_files(self) -> tuple[list[str], list[str]]:
         texts = {*self.question_files().values(), *self.scene_files().values()}
-        return sorted(texts), [*self.files("ground_truth*/**/*.*"), *self.files("images/**/*.png")]
+        images = self.images()
+        return sorted(texts), [*self.mask_files(), *(images.path(name) for name in images.names)]
 
 
 class ClevrXai(QuestionBuilder):
@@ -123,8 +145,10 @@ class ClevrXai(QuestionBuilder):
 
     def records(self) -> Mapping[str, Iterable[Record]]:
         files = {part: (path, questions_of(path)) for part, path in self.config.question_files().items()}
-        images = {os.path.basename(path): path for path in self.config.files("images/**/*.png")}
+        images = self.config.images()
         scenes = {part: Scenes(path) for part, path in self.config.scene_files().items()} if self._by_scenes() else {}
+        for problem in (problem for each in scenes.values() for problem in each.problems):
+            self.problem(problem)
         indices = [{index_of(question) for question in questions} for _, questions in files.values()]
         shared = set.intersection(*indices) if len(indices) > 1 else set()
         splits: dict[str, list[Record]] = {}
@@ -134,14 +158,13 @@ class ClevrXai(QuestionBuilder):
                 masks = {
                     index: mask for index, mask in masks.items() if index not in shared or "_gt_" not in mask.lower()
                 }
-            # test questions are published without answers; elsewhere a question without one is a fault
-            answered = any(isinstance(each, dict) and each.get("answer") is not None for each in questions)
+            answered = any_answer(questions)
             records = splits.setdefault(CLEVR.get(part, "train"), [])
             for item, question in self._once(path, questions):
-                asked = question if isinstance(question, dict) else {}
-                scene = scenes[part].of(asked) if part in scenes else None
                 mask = masks.get(index_of(question) or "")
-                records.append((item, (question, part, mask, find_image(asked, images), scene, answered)))
+                more = self.read(item, partial(image_and_scene, item, part, images, scenes.get(part)), question)
+                if more is not None:
+                    records.append((item, (question, part, mask, *more, answered)))
         return splits
 
     def _once(self, path: str, questions: list[Any]) -> Iterator[Record]:
@@ -161,12 +184,16 @@ class ClevrXai(QuestionBuilder):
         return bool(self.config.source() == "scenes")
 
     def row(self, item: str, record: Any) -> dict[str, Any]:
-        question, part, mask, image, scene, answered = record
+        question, part, mask, image, scene, reach, answered = record
         given = question.get("answer")
         answer = answer_text(given)
         if answer is None and (answered or given is not None):
             raise InvalidAnnotation("answer is not text", item, f"its answer is {given!r}.")
-        index = int(id_text(question["question_index"])) + (COMPLEX if part == "complex" else 0)
+        text = id_text(question["question_index"])
+        if not text.isdecimal():
+            message = f"its question_index is {text!r}; allowed: a whole number, as in CLEVR's files."
+            raise InvalidAnnotation("question_index is no number", item, message)
+        index = int(text) + (COMPLEX if part == "complex" else 0)
         entry = {"question_id": index, "image_id": question.get("image_index"), "question": question.get("question")}
         program = question.get("program") or []
         entry["question_type"] = step_name(program[-1]) if program else ""
@@ -175,12 +202,14 @@ class ClevrXai(QuestionBuilder):
         if size is None:
             self.count("question without image", item)
         if self._by_scenes():
-            return {**row, "reference_boxes": self._boxes(program, scene, size or SIZE, part, item)}
+            return {**row, "reference_boxes": self._boxes(program, scene, size, reach, part, item)}
         if mask is None:
             self.count("question without mask", item)
         return {**row, "mask": None if mask is None else read_mask(mask, size, item)}
 
-    def _boxes(self, program: Any, scene: Any, size: tuple[int, int], part: str, item: str) -> list[list[float]] | None:
+    def _boxes(
+        self, program: Any, scene: Any, image: tuple[int, int] | None, reach: Sequence[float], part: str, item: str
+    ) -> list[list[float]] | None:
         if not program or scene is None:
             self.count("question without program" if scene is not None else "question without scene", item)
             return None
@@ -188,6 +217,7 @@ class ClevrXai(QuestionBuilder):
         if not numbers:
             self.count("program finds no object", item)
             return None
+        size = render_size(reach, image, self.config.scene_size, item)
         for number in numbers:
             thing = f"{item}, object {number}"
             try:
@@ -215,20 +245,43 @@ def questions_of(path: str) -> list[Any]:
 def index_of(question: Any) -> str | None:
     """A question's index as text; None where it has none, which is refused with its row."""
     try:
-        return id_text(question["question_index"])
+        text = id_text(question["question_index"])
     except (KeyError, TypeError, ValueError):
         return None
+    return str(int(text)) if text.isdecimal() else text
 
 
-def find_image(question: Mapping[str, Any], images: Mapping[str, str]) -> str | None:
-    """The image file of a question: by its name, or by its index where only one file has it."""
-    named = (question.get("image_filename"), f"{question.get('image')}.png")
-    found = next((images[name] for name in named if name in images), None)
-    if found is not None:
-        return found
-    index, split = question.get("image_index"), question.get("split")
-    if isinstance(index, bool) or not isinstance(index, int):
+def image_and_scene(
+    item: str, part: str, images: FileIndex, scenes: Scenes | None, question: Mapping[str, Any]
+) -> tuple[str | None, Any, Sequence[float]]:
+    """A question's image file, its scene, and how far the places of all scenes of its file reach (see `render_size`)."""
+    image = find_image(question, images, part, item)
+    return (image, None, (0, 0)) if scenes is None else (image, scenes.of(question), scenes.reach)
+
+
+def find_image(question: Mapping[str, Any], images: FileIndex, part: str, item: str) -> str | None:
+    """The image file of a question, None where there is none: by its name, or by its index where only one file has it.
+
+    Of files of one name that of the question's part counts (images/train/ for CLEVR's training questions). A file of another
+    ending than the name's counts where there is none of the name.
+
+    Raises:
+        InvalidAnnotation: Several files have the name.
+    """
+    given = question.get("image_filename")
+    named = [] if given is None else [with_slashes(given), stem(with_slashes(given))]
+    if question.get("image") is not None:
+        named.append(id_text(question["image"]))
+    for name in named:
+        found = images.find(f"{part}/{name}") or images.find(name)
+        if len(found) > 1:
+            message = f"its image may be any of {found[:3]} in {images.folder}; name it with its folder, or keep one."
+            raise InvalidAnnotation("several images of one name", item, message)
+        if found:
+            return images.path(found[0])
+    index, split = known_image(question.get("image_index")), question.get("split")
+    if index is None or not index.isdecimal():
         return None
-    names = [f"CLEVR_{each}_{index:06d}.png" for each in ((split,) if split else CLEVR)]
-    fitting = [images[name] for name in (f"{index}.png", *names) if name in images]
-    return fitting[0] if len(fitting) == 1 else None
+    names = [index, *(f"CLEVR_{each}_{int(index):06d}" for each in ((split,) if split else CLEVR))]
+    fitting = [name for each in names for name in images.find(each)]
+    return images.path(fitting[0]) if len(fitting) == 1 else None

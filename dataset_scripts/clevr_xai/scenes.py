@@ -3,15 +3,16 @@
 import glob
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_json
+from hf_guidance.data.builder_base import RECORD_ERRORS, InvalidAnnotation, id_text, read_json
 from hf_guidance.data.images.box_checks import clipped_box
 
-SIZE = (480, 320)  # width and height of CLEVR's images
+SIZE = (480, 320)  # width and height of CLEVR's images as they were rendered
 RADII = {"large": 0.7, "small": 0.35}  # of CLEVR's properties.json, in units of the scene
 FOCAL = 35 / 32  # of the image's width: Blender's default lens of 35 mm on a sensor of 32 mm, which the base scene has
 TILT = math.radians(26)  # by which the camera looks down; it is jittered by some 3 degrees
@@ -56,7 +57,12 @@ def find_scenes(base: str, questions: str, only: bool) -> str | None:
 
 
 class Scenes:
-    """The scenes of a file, by the name of the image or by its index."""
+    """The scenes of a file, by the name of the image or by its index.
+
+    Attributes:
+        reach: The largest x and y of all objects' ``pixel_coords``.
+        problems: What is wrong with single scenes; the builder raises or counts them.
+    """
 
     def __init__(self, path: str) -> None:
         content = read_json(path)
@@ -65,10 +71,20 @@ class Scenes:
             raise ValueError(f"{path}: no list of scenes; allowed: {{'scenes': [...]}}, as CLEVR's files.")
         self.by_name: dict[str, Any] = {}
         self.by_index: dict[str, Any] = {}
-        for scene in scenes:
+        self.problems: list[InvalidAnnotation] = []
+        for place, scene in enumerate(scenes):
             for key, known in (("image_filename", self.by_name), ("image_index", self.by_index)):
-                if scene.get(key) is not None and known.setdefault(id_text(scene[key]), scene) is not scene:
+                if scene.get(key) is None:
+                    continue
+                try:
+                    text = id_text(scene[key])
+                except ValueError as error:
+                    self.problems.append(InvalidAnnotation(f"{key} is no id", f"{path}, scene {place}", str(error)))
+                    continue
+                if known.setdefault(text, scene) is not scene:
                     raise ValueError(f"{path}: two scenes have {key} {scene[key]!r}; keep one of them.")
+        places = [thing["pixel_coords"] for scene in scenes for thing in _with_place(scene)]
+        self.reach = (max((place[0] for place in places), default=0), max((place[1] for place in places), default=0))
 
     def of(self, question: Mapping[str, Any]) -> Any:
         """The scene of a question's image, or None."""
@@ -78,7 +94,47 @@ class Scenes:
         return None if index is None else self.by_index.get(id_text(index))
 
 
-def object_box(thing: Mapping[str, Any], size: tuple[int, int], item: str) -> tuple[list[float], str]:
+def _with_place(scene: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    things = scene.get("objects")
+    for thing in things if isinstance(things, list) else []:
+        with suppress(*RECORD_ERRORS):  # refused where a question needs it
+            _place(thing, "")
+            yield thing
+
+
+def render_size(
+    reach: Sequence[float], image: tuple[int, int] | None, given: Sequence[int] | None, item: str
+) -> Sequence[int]:
+    """The width and height that ``pixel_coords`` are pixels of, which are not those of an image resized later.
+
+    Args:
+        reach: The largest x and y in the scene file.
+        image: (width, height) of the image file, None where there is none.
+        given: The option scene_size, None where it is not given.
+        item: Names the question in errors.
+
+    Returns:
+        ``given``; or CLEVR's own size, if the image has it, or if the places leave the image, which was made smaller then; or
+        the image's, if the places fit into it and not into CLEVR's size.
+
+    Raises:
+        InvalidAnnotation: The places leave the size, or may be pixels of either.
+    """
+    if given is None and image == SIZE:
+        return SIZE
+    tried = [SIZE if image is None else image, SIZE] if given is None else [given]
+    fitting = {tuple(size): size for size in tried if reach[0] <= size[0] and reach[1] <= size[1]}
+    if len(fitting) == 1:
+        return next(iter(fitting.values()))
+    fault = "may be pixels of either" if fitting else "lie outside of that"
+    message = (
+        f"the places of its scene file reach {tuple(reach)}; tried {' and '.join(map(str, dict.fromkeys(map(tuple, tried))))} "
+        f"(CLEVR's, the image's, or scene_size): they {fault}. Pass scene_size=(width, height) of the rendered images."
+    )
+    raise InvalidAnnotation("size of the rendered image is not clear", item, message)
+
+
+def object_box(thing: Mapping[str, Any], size: Sequence[int], item: str) -> tuple[list[float], str]:
     """The box of an object, derived from its place, size and shape, and why it was cut; see `clipped_box`.
 
     ``pixel_coords`` holds the pixel of the object's centre and its depth. The camera maps a length r at depth d to
@@ -87,7 +143,7 @@ def object_box(thing: Mapping[str, Any], size: tuple[int, int], item: str) -> tu
 
     Args:
         thing: An entry of a scene's ``objects``.
-        size: (width, height) of the image.
+        size: (width, height) of the image as it was rendered; see `render_size`.
         item: Names the object in errors.
 
     Returns:

@@ -23,9 +23,9 @@ from hf_guidance.dataset_scripts.coco_objects.files import (
     cut,
     find_annotations,
     find_images,
-    read_json,
+    read_instances,
 )
-from hf_guidance.dataset_scripts.coco_objects.outlines import box_mask, paint, rasterise
+from hf_guidance.dataset_scripts.coco_objects.outlines import paint, rasterise
 
 from hf_guidance.data.builder_base import (
     AnnotatedImageBuilder,
@@ -34,18 +34,13 @@ from hf_guidance.data.builder_base import (
     id_text,
     shards,
 )
+from hf_guidance.data.images.annotated_size import EMPTY, box_mask, checked_size
 from hf_guidance.data.images.box_checks import check_boxes, clipped_box
-from hf_guidance.data.images.pictures import is_turned
+from hf_guidance.data.images.image_files import files_below
 from hf_guidance.data.images.preparation import PREPARATIONS, prepared_row
-from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features, verify_image
+from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features
 
-EMPTY = "box of zero width or height"  # a reason of check_box
 FLAT = "outline of zero width or height, no box, its class kept"
-TURNED = (
-    " EXIF turns the photo, and it was annotated on its raw pixels: turn the annotations, or remove the orientation."
-)
-SWAPPED = " Width and height are swapped: turn the annotations, or correct the entry of the image."
-
 Record = tuple[dict[str, Any], list[dict[str, Any]]]  # an image and its annotations
 
 
@@ -65,16 +60,14 @@ class CocoObjectsConfig(AnnotatedImageConfig):
         super().__post_init__()
         self.check_choice("crowd", ("keep", "drop"))
         self.check_choice("preparation", PREPARATIONS)
-        if self.split_file is not None and not os.path.isfile(self.split_path()):
-            raise ValueError(f"split_file: {self.split_path()} is not a file; give its path, absolute or in data_dir.")
+        self.check_names("names")
+        if self.split_file is not None:
+            self.option_file("split_file")
 
     def base(self) -> str:
         if self.data_dir is None:
             raise ValueError(f"data_dir: got None; pass the folder that holds {LAYOUT}.")
         return os.path.abspath(os.path.expanduser(self.data_dir))
-
-    def split_path(self) -> str:
-        return os.path.join(self.base(), os.path.expanduser(self.split_file or ""))
 
     def with_masks(self) -> bool:
         return self.preparation == "as_is" if self.masks is None else self.masks
@@ -82,10 +75,8 @@ class CocoObjectsConfig(AnnotatedImageConfig):
     def raw_files(self) -> tuple[list[str], list[str]]:
         annotations = find_annotations(self)
         folders = {find_images(self, split, path) for split, path in annotations.items()}
-        images = [
-            os.path.join(root, name) for folder in folders for root, _, names in os.walk(folder) for name in names
-        ]
-        lists = [] if self.split_file is None else [self.split_path()]
+        images = [path for folder in folders for path in files_below(folder)]
+        lists = [] if self.split_file is None else [self.option_file("split_file")]
         return [*annotations.values(), *lists], images
 
 
@@ -113,7 +104,7 @@ class CocoObjects(AnnotatedImageBuilder):
     def _categories(self) -> dict[Any, str]:
         known: dict[str, tuple[Any, str]] = {}
         for path in self._files.values():
-            for entry in read_json(path)["categories"]:
+            for entry in read_instances(path)["categories"]:
                 _, name = known.setdefault(id_text(entry["id"]), (entry["id"], entry["name"]))
                 if name != entry["name"]:
                     raise ValueError(f"{path}: category {entry['id']} is {entry['name']!r}, and elsewhere {name!r}.")
@@ -135,7 +126,7 @@ class CocoObjects(AnnotatedImageBuilder):
         if self.config.split_file is None or split != "train":
             return {split: records}
         images = [image for image, _ in records]
-        parts, repeated = cut(images, self.config.split_path())
+        parts, repeated = cut(images, self.config.option_file("split_file"))
         for name in repeated:
             self.count("listed twice in the split file", name)
         twice = sorted((set(parts) & set(self._files)) - {"train"})
@@ -151,7 +142,7 @@ class CocoObjects(AnnotatedImageBuilder):
 
     def _records(self, path: str) -> list[Record]:
         """Each image with its annotations."""
-        content = read_json(path)
+        content = read_instances(path)
         records: list[Record] = []
         known: dict[str, Record] = {}
         for index, image in enumerate(content["images"]):
@@ -195,7 +186,7 @@ class CocoObjects(AnnotatedImageBuilder):
                 yield row["image_id"], row
 
     def _row(self, image: dict[str, Any], annotations: list[dict[str, Any]], path: str) -> dict[str, Any]:
-        size = self._size(image, path)
+        size = checked_size(path, (image.get("width") or 0, image.get("height") or 0), path, self.count)
         found = list(self._found(annotations, path))
         check_boxes([box for _, _, _, box in found if box is not None], size, path, path)
         labels, objects, masks, painted = set(), [], [], []
@@ -216,17 +207,6 @@ class CocoObjects(AnnotatedImageBuilder):
         if self.config.with_masks():
             row["mask"] = paint(masks, painted, size)
         return row if self.config.preparation == "as_is" else prepared_row(row, size, self.count)
-
-    def _size(self, image: dict[str, Any], path: str) -> tuple[int, int]:
-        actual = verify_image(path)
-        written = (image.get("width") or 0, image.get("height") or 0)
-        if min(written) <= 0:
-            self.count("size missing or 0, read from the image", path)
-        elif written != actual:
-            message = f"the annotation file says {written[0]}x{written[1]}, the image is {actual[0]}x{actual[1]}."
-            message += " Scale the annotations." if written != actual[::-1] else TURNED if is_turned(path) else SWAPPED
-            raise InvalidAnnotation("size of annotation and image differ", path, message)
-        return actual
 
     def _found(
         self, annotations: list[dict[str, Any]], path: str

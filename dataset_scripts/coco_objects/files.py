@@ -2,19 +2,17 @@
 
 import functools
 import glob
-import json
 import os
 import posixpath
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hf_guidance.dataset_scripts.coco_objects.entries import CATEGORY, is_id, mistyped
 
-from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_text
-from hf_guidance.data.images.image_files import FileIndex, with_slashes
+from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_json
+from hf_guidance.data.images.image_files import FileIndex, stem, with_slashes
+from hf_guidance.data.split_names import SPLITS, split_words
 
-SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "trainval": "trainval"}
 LAYOUT = "instances*.json (or annotations/instances*.json) and images/"
 PARTS = "train2014_*_split.json"  # annotation files that cut train2014 in two, as the paper uses them
 
@@ -24,8 +22,7 @@ def find_annotations(config: Any) -> dict[str, str]:
     base = config.base()
     given = config.annotation_file
     if given is not None:
-        files = dict(given) if isinstance(given, Mapping) else {"train": given}
-        files = {split: os.path.join(base, os.path.expanduser(path)) for split, path in files.items()}
+        files = {split: os.path.join(base, os.path.expanduser(path)) for split, path in by_split(given).items()}
     else:
         files = files_by_name(base, "instances*.json")
         if config.preparation == "model_guidance":
@@ -33,6 +30,18 @@ def find_annotations(config: Any) -> dict[str, str]:
     missing = [path for path in files.values() if not os.path.isfile(path)]
     if missing or not files:
         raise ValueError(f"annotation_file: not found: {missing or base}; allowed: a folder with {LAYOUT}, or a path.")
+    return files
+
+
+def by_split(given: Any) -> dict[str, str | os.PathLike[str]]:
+    """The option annotation_file as split -> path; a single path is that of train, and "val" is validation."""
+    named = given if isinstance(given, Mapping) else {"train": given}
+    wrong = [path for path in named.values() if not isinstance(path, str | os.PathLike)]
+    if wrong:
+        raise ValueError(f"annotation_file: got {wrong[0]!r:.60} as a path; allowed: a path, or {{split: path}}.")
+    files = {SPLITS.get(split, split): path for split, path in named.items()}
+    if len(files) < len(named):
+        raise ValueError(f"annotation_file: {list(named)} name one split twice; give each once.")
     return files
 
 
@@ -60,15 +69,12 @@ def paper_splits(files: dict[str, str], parts: dict[str, str]) -> dict[str, str]
 def split_of(path: str) -> str:
     """instances_val2014.json -> validation; a name without a split is train. Names are matched whole, but for a year."""
     name = os.path.splitext(os.path.basename(path))[0]
-    words = [
-        re.sub(r"\d{4}$", "", word) for word in re.split(r"[_.-]", name.lower().removeprefix("train2014_")) if word
-    ]
-    found = list(dict.fromkeys(SPLITS[word] for word in words if word in SPLITS))
-    near = [word for word in words if word not in SPLITS and re.search("^(train|val|test|dev)|(train|val)$", word)]
+    found, near = split_words(name.lower().removeprefix("train2014_"))
     if len(found) > 1 or near:
+        fault = " and ".join(found) if len(found) > 1 else f"{near[0]!r}, which is only like a split"
         raise ValueError(
-            f"{path}: its name says {found or 'no split'}, and {near} is like one; pass annotation_file={{split: file}}, or "
-            f"rename it with one of {', '.join(SPLITS)}, such as instances_train.json."
+            f"{path}: its name says {fault}; pass annotation_file={{split: file}}, or rename it with one of "
+            f"{', '.join(SPLITS)}, such as instances_train.json."
         )
     return found[0] if found else "train"
 
@@ -78,7 +84,11 @@ def find_images(config: Any, split: str, annotation_file: str) -> str:
     base, given = config.base(), config.image_dir
     year = os.path.splitext(os.path.basename(annotation_file))[0].removeprefix("instances").strip("_")
     years = list(dict.fromkeys([year, year.split("_")[0]])) if year else []  # train2014_val_split lies in train2014
-    names = [name for year in years for name in (os.path.join("images", year), year)] + ["images", split]
+    # the folder may call the split as the file does, or by another of its names
+    said = split_words(years[-1])[0] if years else []
+    named = [word for word in SPLITS if SPLITS[word] in said]
+    names = [name for year in dict.fromkeys([*years, *named]) for name in (os.path.join("images", year), year)]
+    names += ["images", split]
     if given is not None:
         names = [os.path.expanduser(given.get(split, split) if isinstance(given, Mapping) else given)]
     found = [path for path in (os.path.join(base, name) for name in names) if os.path.isdir(path)]
@@ -87,18 +97,9 @@ def find_images(config: Any, split: str, annotation_file: str) -> str:
     return found[0]
 
 
-def parsed(path: str) -> Any:
-    """The content of a JSON file."""
-    text = read_text(path)
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path}: this is not well-formed JSON ({error}). Write the file again.") from None
-
-
-def read_json(path: str) -> dict[str, Any]:
+def read_instances(path: str) -> dict[str, Any]:
     """The content of an instances file; missing lists or malformed categories are always an error."""
-    content = parsed(path)
+    content: Any = read_json(path)
     keys = ("images", "annotations", "categories")
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if missing:
@@ -117,7 +118,7 @@ def read_json(path: str) -> dict[str, Any]:
 
 def read_split_file(path: str) -> tuple[dict[str, set[str]], list[str]]:
     """Split -> ids or file names of its images, as text; and what a list names twice."""
-    content = parsed(path)
+    content = read_json(path)
     lists = isinstance(content, dict) and content and all(isinstance(entries, list) for entries in content.values())
     if not lists:
         raise ValueError(f"split_file: {path} holds no lists by split; allowed: " + '{"train": [...], "val": [...]}.')
@@ -201,11 +202,20 @@ class ImageFiles:
         for path in (plain, os.path.join(self.folder, with_slashes(name))):
             if os.path.isfile(path):
                 return path
-        base = posixpath.basename(with_slashes(name))
-        found = [each for each in self.index.find(with_slashes(name)) if posixpath.basename(each) == base]
+        found = self._of_name(with_slashes(name))
         if len(found) == 1:
             return self.index.path(found[0])
         if found:
             message = f"it may be any of {found[:3]} in {self.folder}; write the file_name with its folder."
             raise InvalidAnnotation("several images of one name", plain, message)
-        raise InvalidAnnotation("box file without image", plain, "it is annotated, but the file does not exist.")
+        message = "it is annotated, but the file does not exist."
+        if os.path.isabs(name) or name[1:2] == ":":
+            message += f" Its file_name {name!r} is the path on another computer: write it as one below {self.folder}."
+        raise InvalidAnnotation("box file without image", plain, message)
+
+    def _of_name(self, name: str) -> list[str]:
+        """Files of a name with slashes, or else of one whose ending is in another case."""
+        base = posixpath.basename(name)
+        found = [each for each in self.index.find(name) if posixpath.basename(each) == base]
+        other = [each for each in self.index.find(stem(name)) if posixpath.basename(each).lower() == base.lower()]
+        return found or other

@@ -1,6 +1,5 @@
 """Outlines of COCO: polygons and RLE as pycocotools draws them, and one class mask of many outlines."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,8 +43,9 @@ def check_rle(rle: dict[str, Any], size: tuple[int, int], item: str) -> None:
     counts = rle.get("counts")
     text = isinstance(counts, str | bytes)
     runs = decompress(counts) if text else counts if is_numbers(counts) else []
-    if sum(runs) != width * height or min(runs) < 0:
-        raise InvalidAnnotation("malformed RLE", item, f"its counts do not add up to {width * height} pixels.")
+    if sum(runs) != width * height or min(runs) < 0 or any(run % 1 for run in runs):
+        message = f"its counts are not whole numbers that add up to {width * height} pixels."
+        raise InvalidAnnotation("malformed RLE", item, message)
 
 
 def decompress(text: str | bytes) -> list[int]:
@@ -59,15 +59,6 @@ def decompress(text: str | bytes) -> list[int]:
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
             value = shift = 0
     return runs
-
-
-def box_mask(box: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """(height, width) booleans: every pixel the box touches; none for a box of zero width or height."""
-    mask = np.zeros(size[::-1], dtype=bool)
-    if box[0] == box[2] or box[1] == box[3]:
-        return mask
-    mask[math.floor(box[1]) : math.ceil(box[3]), math.floor(box[0]) : math.ceil(box[2])] = True
-    return mask
 
 
 def paint(masks: Sequence[np.ndarray], categories: Sequence[int], size: tuple[int, int]) -> Image.Image:

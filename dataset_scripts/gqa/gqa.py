@@ -1,5 +1,6 @@
 """Builder for GQA: the boxes of the objects that a question's program points to."""
 
+import glob
 import math
 import os
 import re
@@ -13,6 +14,7 @@ import numpy as np
 
 from hf_guidance.data.builder_base import RECORD_ERRORS, InvalidAnnotation, read_json
 from hf_guidance.data.images.box_checks import check_boxes, clipped_box
+from hf_guidance.data.questions.published import any_answer
 from hf_guidance.data.questions.rows import (
     QuestionBuilder,
     QuestionConfig,
@@ -67,20 +69,23 @@ def image_size(graph: Mapping[str, Any], item: str) -> tuple[float, float]:
 class GqaConfig(QuestionConfig):
     """Options of the builder; the README explains each."""
 
-    def question_files(self) -> dict[str, str]:
-        """Split -> question file; of a split's files the balanced one, else all questions."""
+    def question_files(self) -> dict[str, list[str]]:
+        """Split -> question files: of a split's files the balanced one, else all questions, which may be in parts."""
         base = self.base(LAYOUT)
-        found: dict[str, str] = {}
+        found: dict[str, list[str]] = {}
         for ending in ("balanced_questions", "all_questions", "questions"):
             for name, split in SPLITS.items():
-                paths = [
-                    os.path.join(base, inner, f"{name}_{ending}.json") for inner in ("", "questions", "questions1.2")
+                sources = [
+                    source
+                    for inner in ("", "questions", "questions1.2")
+                    for source in question_parts(os.path.join(base, inner, f"{name}_{ending}"))
                 ]
-                paths = [path for path in paths if os.path.isfile(path)]
-                if len(paths) > 1 and split not in found:
-                    raise ValueError(f"{paths[0]} and {paths[1]} are both of split {split}; keep one of them.")
-                if paths:
-                    found.setdefault(split, paths[0])
+                if len(sources) > 1 and split not in found:
+                    raise ValueError(
+                        f"{sources[0][0]} and {sources[1][0]} are both of split {split}; keep one of them."
+                    )
+                if sources:
+                    found.setdefault(split, sources[0])
         if not found:
             raise ValueError(f"data_dir: no question file in {base}; allowed: a folder with {LAYOUT}.")
         return {split: found[split] for split in SPLITS.values() if split in found}
@@ -93,7 +98,7 @@ class GqaConfig(QuestionConfig):
         return [path for path in paths if os.path.isfile(path)]
 
     def raw_files(self) -> tuple[list[str], list[str]]:
-        return [*self.question_files().values(), *self.graph_files()], []
+        return [*(path for paths in self.question_files().values() for path in paths), *self.graph_files()], []
 
 
 class Gqa(QuestionBuilder):
@@ -116,18 +121,23 @@ class Gqa(QuestionBuilder):
                     raise ValueError(
                         f"{path}: image {image} has another scene graph in another file; keep one of them."
                     )
-        return {split: self._asked(path, graphs) for split, path in self.config.question_files().items()}
+        return {split: self._asked(paths, graphs) for split, paths in self.config.question_files().items()}
 
-    def _asked(self, path: str, graphs: Mapping[str, Any]) -> list[Record]:
-        questions = entries(path)
-        # test questions are published without answers; elsewhere a question without one is a fault
-        answered = any(
-            isinstance(question, dict) and question.get("answer") is not None for question in questions.values()
-        )
+    def _asked(self, paths: list[str], graphs: Mapping[str, Any]) -> list[Record]:
+        questions: dict[str, tuple[str, Any]] = {}
+        for path in paths:
+            for number, question in entries(path).items():
+                item = f"{path}, question {number}"
+                if number in questions:
+                    message = f"it is the same as {questions[number][0]}."
+                    self.problem(InvalidAnnotation("question listed twice", item, message))
+                    continue
+                questions[number] = (item, question)
+        answered = any_answer(question for _, question in questions.values())
         records = []
-        for number, question in questions.items():
+        for number, (item, question) in questions.items():
             image = known_image(question.get("imageId")) if isinstance(question, dict) else None
-            records.append((f"{path}, question {number}", (number, question, graphs.get(image or ""), answered)))
+            records.append((item, (number, question, graphs.get(image or ""), answered)))
         return records
 
     def row(self, item: str, record: Any) -> dict[str, Any]:
@@ -174,6 +184,12 @@ class Gqa(QuestionBuilder):
             message = f"its program points to object {number}, which the scene graph does not hold."
             raise InvalidAnnotation("program points to a missing object", item, message)
         return entry
+
+
+def question_parts(path: str) -> list[list[str]]:
+    """The sources of questions of a path without ending: a file, and a folder of parts, as GQA's train_all_questions."""
+    file, parts = f"{path}.json", sorted(glob.glob(os.path.join(glob.escape(path), "*.json")))
+    return [source for source in ([file] if os.path.isfile(file) else [], parts) if source]
 
 
 def entries(path: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import codecs
 import math
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 
@@ -16,22 +17,43 @@ MARKS = (
 # How "<" looks without a mark.
 STARTS = ((b"<\0\0\0", "utf-32-le"), (b"\0\0\0<", "utf-32-be"), (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
 DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)["']""")
+# Names that writers declare for what they write -> the encoding that holds all of it, as browsers read them.
+SUPERSETS = {
+    **dict.fromkeys(("shift-jis", "shiftjis", "sjis", "x-sjis", "windows-31j"), "cp932"),
+    **dict.fromkeys(("gb2312", "gbk", "x-gbk"), "gb18030"),
+    **dict.fromkeys(("euc-kr", "ks-c-5601-1987", "windows-949"), "cp949"),
+    "windows-874": "cp874",
+    "x-mac-cyrillic": "mac-cyrillic",
+}
+FLAGS = {"": False, "0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 def parse(path: str) -> ElementTree.Element:
-    """The root of an annotation file, its tags without namespaces."""
+    """The root of an annotation file, its tags in lower case and without namespaces."""
+    if not os.path.exists(path):
+        raise InvalidAnnotation("link to a missing file", path, "it is a link to a file that does not exist.")
     try:
         with open(path, "rb") as file:
             root = ElementTree.fromstring(decoded(file.read()))
     except (ElementTree.ParseError, UnicodeError, ValueError, LookupError) as error:
         raise InvalidAnnotation("malformed XML", path, f"this is not well-formed XML ({error}).") from None
     for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    if root.tag.lower() != "annotation" and root.find("object") is None:
+        element.tag = element.tag.rpartition("}")[2].lower()
+    if root.tag != "annotation" and root.find("object") is None:
         raise InvalidAnnotation(
             "malformed XML", path, f"it is a <{root.tag}>; allowed: an <annotation> with <object>s."
         )
+    _check_objects(root, path)
     return root
+
+
+def _check_objects(root: ElementTree.Element, path: str) -> None:
+    """Refuse objects at another place or of another name: without them the image would show nothing."""
+    read = {part for thing in root.findall("object") for part in thing.iter()}
+    for element in root.iter():
+        if element not in read and (element.tag == "object" or element.find("bndbox") is not None):
+            message = f"it has a <{element.tag}> that is no <object> right below <annotation>; write it as one."
+            raise InvalidAnnotation("object at another place", path, message)
 
 
 def decoded(content: bytes) -> str:
@@ -40,7 +62,10 @@ def decoded(content: bytes) -> str:
         if content.startswith(start):
             return content.decode(encoding)
     found = DECLARED.match(content)
-    return content.decode(found[1].decode("ascii") if found else "utf-8")
+    name = found[1].decode("ascii").lower().replace("_", "-") if found else "utf-8"
+    if name.startswith(("utf-16", "utf-32")):  # .NET declares how its strings were kept, and writes UTF-8
+        name = "utf-8"
+    return content.decode(SUPERSETS.get(name, name))
 
 
 def text(element: ElementTree.Element, tag: str) -> str:
@@ -54,6 +79,16 @@ def number(element: ElementTree.Element, tag: str) -> float:
         return float(text(element, tag))
     except ValueError:
         return math.nan
+
+
+def flagged(element: ElementTree.Element, tag: str, item: str) -> bool:
+    """Whether a child is a set flag: 1 or true; 0, false or nothing is none."""
+    written = text(element, tag)
+    if written.lower() not in FLAGS:
+        raise InvalidAnnotation(
+            f"{tag} is no flag", item, f"{tag} is {written!r}; allowed: 0, 1, true, false, or nothing."
+        )
+    return FLAGS[written.lower()]
 
 
 def corners(element: ElementTree.Element, item: str) -> list[float]:

@@ -1,12 +1,18 @@
 """Where the files of a PASCAL VOC folder lie, in folders of any depth: annotations, images, outlines and lists of ids."""
 
+import glob
 import os
 import posixpath
+import re
 
 from hf_guidance.data.builder_base import InvalidAnnotation
-from hf_guidance.data.images.image_files import IMAGE_EXTENSIONS, FileIndex, stem, with_slashes
+from hf_guidance.data.images.image_files import IMAGE_EXTENSIONS, FileIndex, files_below, stem, with_slashes
+from hf_guidance.data.split_names import SPLITS, split_words
 
-ANNOTATIONS, IMAGES, LISTS, OUTLINES = "Annotations", "JPEGImages", "ImageSets/Main", "SegmentationClass"
+ANNOTATIONS, IMAGES, SETS, OUTLINES = "Annotations", "JPEGImages", "ImageSets", "SegmentationClass"
+LISTS = os.path.join(SETS, "Main")
+OF_CLASS = re.compile(rf".+_({'|'.join(SPLITS)})", re.IGNORECASE)  # cat_train.txt: VOC's lists of one class
+FLAGGED = re.compile(r"\s[-+]?[01]$")  # the lines of such lists: 000005 -1
 
 
 def find_root(data_dir: str | None) -> str:
@@ -43,6 +49,34 @@ class VocFiles:
         self.images = FileIndex(os.path.join(root, IMAGES), IMAGE_EXTENSIONS)
         self.outlines = FileIndex(os.path.join(root, OUTLINES), (".png",))
 
+    def lists(self) -> tuple[dict[str, str], list[str]]:
+        """Split -> the list of its ids, and lists whose name says no split; VOC's lists of one class are neither.
+
+        Raises:
+            ValueError: A name is only like a split's, two lists are of one split, or there are lists and none of a split.
+        """
+        found: dict[str, str] = {}
+        others = []
+        paths = _texts(self.root, LISTS) or _texts(self.root, SETS)
+        for path in paths:
+            name = stem_of(os.path.basename(path))
+            split = SPLITS.get(re.sub(r"\d{4}$", "", name.lower()))
+            if split is None and not OF_CLASS.fullmatch(name):
+                if any(split_words(name)):
+                    raise ValueError(f"{path}: its name is only like that of a split; {RENAME}")
+                others.append(path)
+            elif split in found:
+                raise ValueError(f"{found[split]} and {path} are both of split {split}; keep one of them.")
+            elif split is not None:
+                found[split] = path
+        # a list that lies or is named otherwise cuts the data too: without it all of them would be train
+        deep = [path for path in files_below(os.path.join(self.root, SETS)) if path.lower().endswith(".txt")]
+        beside = [path for path in _texts(self.root) if any(split_words(stem_of(os.path.basename(path))))]
+        strange = [*paths, *deep, *beside]
+        if not found and strange:
+            raise ValueError(f"{strange[0]}: no list in {os.path.join(self.root, LISTS)} is of a split; {RENAME}")
+        return {split: found[split] for split in dict.fromkeys(SPLITS.values()) if split in found}, others
+
     def annotation(self, image_id: str) -> str:
         """The path of the annotation file of an id below Annotations/."""
         found = self.annotations.find(image_id)
@@ -55,6 +89,8 @@ class VocFiles:
             raise InvalidAnnotation("several annotation files of one name", image_id, message)
         path = os.path.join(self.root, ANNOTATIONS, f"{image_id}.xml")
         message = f"a split file or an image names it, but there is no annotation file {path}."
+        if FLAGGED.search(image_id) or os.path.isabs(image_id) or image_id[1:2] == ":":
+            message += " A line of a split file is one id: a path below Annotations/, without a flag behind it."
         raise InvalidAnnotation("label without box", image_id, message)
 
     def image(self, annotation: str, filename: str) -> str:
@@ -87,6 +123,19 @@ class VocFiles:
         base = posixpath.basename(at)
         exact = [name for name in index.find(at) if stem_of(name) == at]
         return exact or (index.named(base) if len(self.annotations.named(base)) == 1 else [])
+
+
+RENAME = f"name the lists of ids {', '.join(f'{name}.txt' for name in SPLITS)} in {LISTS}/, or move the file away."
+
+
+def listed_id(line: str) -> str:
+    """The id in a line of a list, which some tools write as the path of the image or of the annotation, with its ending."""
+    return re.sub(rf"^(.*[/\s])?({IMAGES}|{ANNOTATIONS})/", "", stem(with_slashes(line), (*IMAGE_EXTENSIONS, ".xml")))
+
+
+def _texts(*folder: str) -> list[str]:
+    inside = glob.glob(os.path.join(glob.escape(os.path.join(*folder)), "*.*"))
+    return sorted(path for path in inside if path.lower().endswith(".txt"))
 
 
 def stem_of(name: str) -> str:

@@ -1,8 +1,6 @@
 """Builder for folders laid out like PASCAL VOC 2007, with any set of classes."""
 
-import glob
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +8,8 @@ from xml.etree.ElementTree import Element
 
 import datasets
 import numpy as np
-from hf_guidance.dataset_scripts.pascal_voc.annotations import corners, number, parse, text
-from hf_guidance.dataset_scripts.pascal_voc.files import LISTS, VocFiles, find_root, stem_of
+from hf_guidance.dataset_scripts.pascal_voc.annotations import corners, flagged, number, parse, text
+from hf_guidance.dataset_scripts.pascal_voc.files import VocFiles, find_root, listed_id, stem_of
 from PIL import Image
 
 from hf_guidance.data.builder_base import (
@@ -21,20 +19,14 @@ from hf_guidance.data.builder_base import (
     read_text,
     shards,
 )
+from hf_guidance.data.images.annotated_size import EMPTY, checked_size
 from hf_guidance.data.images.box_checks import check_boxes, clipped_box
-from hf_guidance.data.images.image_files import stem, with_slashes
-from hf_guidance.data.images.pictures import class_numbers, is_turned, open_picture
+from hf_guidance.data.images.pictures import class_numbers, open_picture
 from hf_guidance.data.images.preparation import PREPARATIONS, prepared_row
-from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features, verify_image
+from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features
 
-SPLITS = {"train": "train", "val": "validation", "test": "test", "trainval": "trainval"}
 VOID = 255  # pixels of VOC's segmentations that belong to no class: the rims of objects
-EMPTY = "box of zero width or height"  # a reason of check_box
 FROM_ZERO = "box begins at 0 in a file that counts from 1, clipped (one_based=False?)"
-TURNED = (
-    " EXIF turns the photo, and the annotation was drawn on its raw pixels: turn the boxes, or remove the orientation."
-)
-SWAPPED = " Width and height are swapped: turn the boxes, or correct <size>."
 ONE_BASED_HINT = " Boxes that count from 0 need one_based=False."
 
 
@@ -58,8 +50,11 @@ def read_box(
     return clipped, FROM_ZERO if cut and one_based and 0 <= min(written[:2]) < 1 else cut
 
 
-def read_segmentation(path: str, size: tuple[int, int], classes: int) -> Image.Image:
-    """A class mask (see hf_guidance.data.images.rows): VOC counts classes from 1 too, and its void pixels become 0."""
+def read_segmentation(path: str, size: tuple[int, int], names: Sequence[str], present: set[str]) -> Image.Image:
+    """A class mask (see hf_guidance.data.images.rows): VOC counts classes from 1 too, and its void pixels become 0.
+
+    A class that no object of the image has (``present``) tells that the mask counts other classes than ``names``.
+    """
     picture = open_picture(path)
     if picture.size != size:
         message = f"it is {picture.width}x{picture.height}, the image {size[0]}x{size[1]}."
@@ -69,9 +64,13 @@ def read_segmentation(path: str, size: tuple[int, int], classes: int) -> Image.I
         message = f"it has mode {picture.mode!r}; allowed: one whole number per pixel (mode 'P' or 'L'), not colours."
         raise InvalidAnnotation("malformed segmentation", path, message)
     mask = np.where(mask == VOID, 0, mask)
-    if mask.max() > classes:
-        message = f"it holds {mask.max()}; allowed: 0 (nothing), 1 to {classes} (1 + class) and {VOID} (void)."
+    if mask.max() > len(names):
+        message = f"it holds {mask.max()}; allowed: 0 (nothing), 1 to {len(names)} (1 + class) and {VOID} (void)."
         raise InvalidAnnotation("malformed segmentation", path, message)
+    drawn = {names[number - 1] for number in np.unique(mask) if number}
+    if drawn - present:
+        message = f"by its numbers it shows {sorted(drawn)}, the objects are {sorted(present)}; pass names in the mask's order."
+        raise InvalidAnnotation("segmentation of a class that no object has", path, message)
     return Image.fromarray(mask.astype(np.uint8))
 
 
@@ -88,6 +87,7 @@ class PascalVocConfig(AnnotatedImageConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_names("names")
         self.check_choice("difficult", ("keep", "drop"))
         self.check_choice("truncated", ("keep", "drop"))
         self.check_choice("preparation", PREPARATIONS)
@@ -95,9 +95,10 @@ class PascalVocConfig(AnnotatedImageConfig):
     def raw_files(self) -> tuple[list[str], list[str]]:
         files = VocFiles(find_root(self.data_dir))
         annotations = [files.annotations.path(name) for name in files.annotations.names]
-        lists = glob.glob(os.path.join(glob.escape(files.root), LISTS, "*.txt"))
         indices = [files.images, files.outlines] if self.segmentations else [files.images]
-        return annotations + lists, [index.path(name) for index in indices for name in index.names]
+        return [*annotations, *files.lists()[0].values()], [
+            index.path(name) for index in indices for name in index.names
+        ]
 
 
 class PascalVoc(AnnotatedImageBuilder):
@@ -130,14 +131,15 @@ class PascalVoc(AnnotatedImageBuilder):
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         listed: dict[str, list[str]] = {}
-        for file, split in SPLITS.items():
-            path = os.path.join(self._files.root, LISTS, f"{file}.txt")
-            if os.path.isfile(path):
-                ids = self._read_split(path)
-                if ids:
-                    listed[split] = ids
-                else:
-                    self.count("empty split file", path)
+        lists, others = self._files.lists()
+        for path in others:
+            self.count("list whose name says no split, not read", path)
+        for split, path in lists.items():
+            ids = self._read_split(path)
+            if ids:
+                listed[split] = ids
+            else:
+                self.count("empty split file", path)
         if self.config.preparation != "as_is" and len(listed) > 1:
             listed.pop("trainval", None)  # the paper keeps train and val apart, and trainval holds their images again
         known = self._files.ids()
@@ -156,7 +158,7 @@ class PascalVoc(AnnotatedImageBuilder):
         lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
         ids: dict[str, None] = {}
         for line in lines:
-            image_id = stem(with_slashes(line))
+            image_id = listed_id(line)
             if image_id in ids:
                 self.count("listed twice in a split file", f"{image_id} in {path}")
             ids[image_id] = None
@@ -177,16 +179,17 @@ class PascalVoc(AnnotatedImageBuilder):
         labels, objects = self._objects(root, size, image, path)
         row = {"image": image, "image_id": image_id, "labels": labels, "objects": objects}
         if self.config.segmentations:
-            row["mask"] = self._segmentation(self._files.outline(annotation), size)
+            present = {text(element, "name") for element in root.findall("object")}
+            row["mask"] = self._segmentation(self._files.outline(annotation), size, present)
         if self.config.preparation == "as_is":
             return row
         # the released code resizes the numbers of the file, which count from 1, as if they counted from 0
         return prepared_row(row, size, self.count, offset=1 if self.config.one_based else 0)
 
-    def _segmentation(self, path: str | None, size: tuple[int, int]) -> Image.Image | None:
+    def _segmentation(self, path: str | None, size: tuple[int, int], present: set[str]) -> Image.Image | None:
         """The class mask of an image, or None: most images of VOC have none."""
         try:
-            return None if path is None else read_segmentation(path, size, len(self._names()))
+            return None if path is None else read_segmentation(path, size, self._names(), present)
         except InvalidAnnotation as error:
             self.problem(error)
             return None
@@ -195,16 +198,9 @@ class PascalVoc(AnnotatedImageBuilder):
         return list(self.info.features["objects"].feature["category"].names)
 
     def _size(self, root: Element, image: str, path: str) -> tuple[int, int]:
-        actual = verify_image(image)
         element = root.find("size")
         written = (math.nan, math.nan) if element is None else (number(element, "width"), number(element, "height"))
-        if not all(value > 0 for value in written):
-            self.count("size missing or 0, read from the image", path)
-        elif written != actual:
-            message = f"it says the image is {written[0]:g}x{written[1]:g}, but {image} is {actual[0]}x{actual[1]}."
-            message += " Scale the boxes." if written != actual[::-1] else TURNED if is_turned(image) else SWAPPED
-            raise InvalidAnnotation("size of annotation and image differ", path, message)
-        return actual
+        return checked_size(image, written, path, self.count)
 
     def _objects(
         self, root: Element, size: tuple[int, int], image: str, path: str
@@ -215,11 +211,11 @@ class PascalVoc(AnnotatedImageBuilder):
         found: list[tuple[str, int, list[float]]] = []
         for index, element in enumerate(root.findall("object")):
             item = f"{path}, object {index}"
-            dropped = [flag for flag in ("difficult", "truncated") if self._drops(element, flag)]
-            if dropped:
-                self.count(f"{dropped[0]} object, dropped on request", item)
-                continue
             try:
+                dropped = [flag for flag in ("difficult", "truncated") if self._drops(element, flag, item)]
+                if dropped:
+                    self.count(f"{dropped[0]} object, dropped on request", item)
+                    continue
                 name = text(element, "name")
                 if name not in names:
                     message = f"class {name!r} is unknown; allowed: {', '.join(names)} (option names)."
@@ -243,5 +239,5 @@ class PascalVoc(AnnotatedImageBuilder):
                 self.count(cut, item)
             yield {"bbox": box, "category": category}
 
-    def _drops(self, element: Element, flag: str) -> bool:
-        return getattr(self.config, flag) == "drop" and number(element, flag) == 1
+    def _drops(self, element: Element, flag: str, item: str) -> bool:
+        return getattr(self.config, flag) == "drop" and flagged(element, flag, item)

@@ -10,7 +10,7 @@ import datasets
 
 from hf_guidance.data.builder_base import InvalidAnnotation, read_json
 from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features, row_id
-from hf_guidance.data.questions.vqa_files import Pair, VqaRecords, find_vqa_files, vqa_row
+from hf_guidance.data.questions.vqa_files import Pair, find_vqa_files, vqa_records, vqa_row
 
 COCO = {"train": "train2014", "validation": "val2014"}
 
@@ -44,14 +44,14 @@ class VqaCpConfig(QuestionConfig):
     def wanted(self) -> dict[str, list[Any]]:
         """Split -> question ids."""
         given = self.question_ids
-        content = read_json(os.path.expanduser(given)) if isinstance(given, str) else given
+        content = read_json(self.option_file("question_ids")) if isinstance(given, str) else given
         if not isinstance(content, Mapping) or not all(isinstance(ids, list | tuple) for ids in content.values()):
             raise ValueError("question_ids: allowed: {'train': [ids], 'test': [ids]}, or the path of such a JSON file.")
         return {split: list(ids) for split, ids in content.items()}
 
     def raw_files(self) -> tuple[list[str], list[str]]:
         paths = [path for pair in self.pairs().values() for path in pair if path]
-        return [*paths, *([os.path.expanduser(self.question_ids)] if isinstance(self.question_ids, str) else [])], []
+        return [*paths, *([self.option_file("question_ids")] if isinstance(self.question_ids, str) else [])], []
 
 
 class VqaCp(QuestionBuilder):
@@ -71,12 +71,7 @@ class VqaCp(QuestionBuilder):
             if rebuild and pair[1] is None:  # VQA-CP is made of annotated questions
                 self.count("question file without annotations", pair[0])
                 continue
-            source = VqaRecords(pair)
-            splits[split] = list(source)
-            for problem in source.problems:
-                self.problem(problem)
-            if pair[1] is None and not any(answers for _, (_, answers) in splits[split]):
-                self.count("question file without annotations", pair[0])
+            splits[split] = vqa_records(self, pair, answered=True)
         return self._rebuilt(splits) if rebuild else splits
 
     def _rebuilt(self, splits: Mapping[str, list[Record]]) -> dict[str, list[Record]]:

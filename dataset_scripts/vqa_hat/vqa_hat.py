@@ -1,6 +1,5 @@
 """Builder for VQA-HAT: VQA v2's questions that have a human attention map, or scores of boxes made from it."""
 
-import glob
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -12,9 +11,11 @@ import numpy as np
 from PIL import Image
 
 from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_json
+from hf_guidance.data.images.image_files import files_below
 from hf_guidance.data.images.pictures import grey_levels, open_picture
+from hf_guidance.data.questions.published import published_with_answers
 from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features, row_id
-from hf_guidance.data.questions.vqa_files import LAYOUT, VqaRecords, find_vqa_files, vqa_row
+from hf_guidance.data.questions.vqa_files import LAYOUT, find_vqa_files, vqa_records, vqa_row
 from hf_guidance.data.safe_pickle import safe_load
 
 MAP = re.compile(r"(?P<question>\d+)(?:_(?P<annotator>\d+))?\.png", re.IGNORECASE)
@@ -59,31 +60,23 @@ class VqaHatConfig(QuestionConfig):
 
     def pictures(self) -> list[str]:
         """Every .png file in the folder of the maps."""
-        paths = glob.glob(os.path.join(glob.escape(self.folder()), "**", "*.*"), recursive=True)
-        return sorted(path for path in paths if path.lower().endswith(".png"))
+        return sorted(path for path in files_below(self.folder()) if path.lower().endswith(".png"))
 
-    def scores(self) -> dict[str, Any]:
-        """Question id -> one score per box."""
-        path = os.path.join(self.base(LAYOUT), os.path.expanduser(str(self.hints)))
-        if not os.path.isfile(path):
-            raise ValueError(f"hints: {path} does not exist; pass a .json or .pkl file of question id -> scores.")
-        content = safe_load(path) if path.endswith((".pkl", ".pickle")) else read_json(path, unique_keys=True)
+    def raw_scores(self) -> Mapping[Any, Any]:
+        """The content of the file of scores: question id -> one score per box."""
+        path = self.option_file("hints")
+        pickled = path.lower().endswith((".pkl", ".pickle"))
+        content = safe_load(path) if pickled else read_json(path, unique_keys=True)
         if not isinstance(content, Mapping):
             raise ValueError(
                 f"hints: {path} holds a {type(content).__name__}; allowed: question id -> scores of boxes."
             )
-        found: dict[str, Any] = {}
-        for given, scores in content.items():
-            number = row_id(given, "question id", f"hints: {path}")
-            if number in found:
-                raise ValueError(f"hints: {path} has question {number} twice, as text and as number; keep one.")
-            found[number] = scores
-        return found
+        return content
 
     def raw_files(self) -> tuple[list[str], list[str]]:
         paths = [path for pair in find_vqa_files(self.base(LAYOUT)).values() for path in pair if path]
         if self.hints is not None:
-            return [*paths, os.path.join(self.base(LAYOUT), os.path.expanduser(self.hints))], []
+            return [*paths, self.option_file("hints")], []
         return paths, [path for group in self.maps().values() for path in group]
 
 
@@ -99,18 +92,15 @@ class VqaHat(QuestionBuilder):
         return datasets.DatasetInfo(description=description, features=question_features(column))
 
     def records(self) -> Mapping[str, Iterable[Record]]:
-        known = self.config.maps() if self.config.hints is None else self.config.scores()
+        known = self.config.maps() if self.config.hints is None else self._scores()
         unused, splits = dict(known), {}
         for split, pair in find_vqa_files(self.config.base(LAYOUT)).items():
-            source = VqaRecords(pair)
             kept = []
-            for item, question in source:
+            for item, question in vqa_records(self, pair, published_with_answers(split)):
                 number = row_id(question[0]["question_id"], "question_id", item)
-                unused.pop(number, None)
-                if known.get(number) is not None:
+                if number in known:
+                    unused.pop(number, None)
                     kept.append((item, (question, known[number])))
-            for problem in source.problems:
-                self.problem(problem)
             if kept:
                 splits[split] = kept
         for number in unused:
@@ -120,6 +110,19 @@ class VqaHat(QuestionBuilder):
                 if not MAP.fullmatch(os.path.basename(path)):
                     self.count("picture whose name is no question's", path)
         return splits
+
+    def _scores(self) -> dict[str, Any]:
+        """Question id -> one score per box."""
+        found: dict[str, Any] = {}
+        for given, scores in self.config.raw_scores().items():
+            item = f"hints: {self.config.hints}, key {given!r:.60}"
+            number = self.read(item, lambda key, item=item: row_id(key, "question id", item), given)
+            if number is None:
+                continue
+            if number in found:
+                raise ValueError(f"{item}: it has question {number} twice, as text and as number; keep one.")
+            found[number] = scores
+        return found
 
     def row(self, item: str, record: Any) -> dict[str, Any]:
         question, attention = record

@@ -1,6 +1,5 @@
 """Builder for Waterbirds and sets of its layout: objects pasted on places that agree with the class or do not."""
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from hf_guidance.dataset_scripts.waterbirds.files import Line, plain_id, read_bo
 from PIL import Image
 
 from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageConfig, InvalidAnnotation, shards
+from hf_guidance.data.images.annotated_size import box_mask
 from hf_guidance.data.images.box_checks import check_boxes, clipped_box
 from hf_guidance.data.images.image_files import with_slashes
 from hf_guidance.data.images.pictures import grey_levels, open_picture
@@ -105,23 +105,17 @@ def index(line: dict[str, str], column: str, names: Sequence[str], item: str) ->
     return int(value)
 
 
-def numbers(values: Sequence[str], item: str) -> list[float]:
-    """Four finite or infinite numbers; NaN where there is no number."""
+def numbers(values: Sequence[str], item: str, image_id: str, other: str | None) -> list[float]:
+    """Four finite or infinite numbers; where there are none, ``other`` is an id of the box file that is almost the image's."""
     if not any(values):
-        raise InvalidAnnotation(
-            "label without box", item, f"no box: neither {', '.join(CORNERS)} nor a line of its id."
-        )
+        message = f"no box: neither {', '.join(CORNERS)} nor a line of its id."
+        if other is not None:
+            message += f" The box file has the id {other!r}, metadata.csv {image_id!r}: write both with as many zeros."
+        raise InvalidAnnotation("label without box", item, message)
     try:
         return [float(value) for value in values]
     except ValueError:
         raise InvalidAnnotation("box not finite", item, f"box {list(values)}; allowed: four numbers.") from None
-
-
-def box_mask(box: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """(height, width) booleans: every pixel the box touches."""
-    mask = np.zeros(size[::-1], dtype=bool)
-    mask[math.floor(box[1]) : math.ceil(box[3]), math.floor(box[0]) : math.ceil(box[2])] = True
-    return mask
 
 
 def read_mask(path: str, size: tuple[int, int], item: str) -> np.ndarray:
@@ -165,6 +159,7 @@ class Waterbirds(AnnotatedImageBuilder):
         path = self.config.path(self.config.metadata_file)
         lines = read_metadata(path)
         boxes = self._boxes(list(lines[0].columns)) if self.config.source == "boxes" else None
+        padded = {number.lstrip("0"): number for number in boxes or ()}
         records: dict[str, list[dict[str, Any]]] = {}
         seen: set[str] = set()
         for line in lines:
@@ -185,6 +180,7 @@ class Waterbirds(AnnotatedImageBuilder):
                 record["corners"] = [columns[corner] for corner in CORNERS]
             else:
                 record["corner_and_size"] = boxes.get(record["image_id"], ())
+                record["other_id"] = padded.get(record["image_id"].lstrip("0"))
             rows.append(record)
         return {split: records[split] for split in SPLITS if split in records}
 
@@ -255,7 +251,9 @@ class Waterbirds(AnnotatedImageBuilder):
             mask = read_mask(record["mask"], size, item)
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             return [float(edge) for edge in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)], mask
-        x, y, right, bottom = numbers(record.get("corners", record.get("corner_and_size")), item)
+        x, y, right, bottom = numbers(
+            record.get("corners", record.get("corner_and_size")), item, record["image_id"], record.get("other_id")
+        )
         box = [x, y, right, bottom] if "corners" in record else [x, y, x + right, y + bottom]
         check_boxes([box], size, item, record["image"])
         box, cut = clipped_box(

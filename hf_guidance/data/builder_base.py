@@ -68,7 +68,7 @@ def read_text(path: str) -> str:
     try:
         return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: this is not UTF-8 ({error}). Save it as UTF-8.") from None
+        raise _not_utf8(path, error) from None
 
 
 def read_json(path: str, unique_keys: bool = False) -> Any:
@@ -81,8 +81,14 @@ def read_json(path: str, unique_keys: bool = False) -> Any:
     try:
         with open(path, "rb") as file:
             return json.loads(file.read(), object_pairs_hook=_unique if unique_keys else None)
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from None
     except ValueError as error:
         raise ValueError(f"{path}: this is not well-formed JSON ({error}). Write the file again.") from None
+
+
+def _not_utf8(path: str, error: UnicodeDecodeError) -> ValueError:
+    return ValueError(f"{path}: this is not UTF-8 ({error}). Save it as UTF-8.")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -128,6 +134,23 @@ def shards(items: Sequence[Any], size: int = 64) -> list[tuple[Any, ...]]:
     return [tuple(items[start : start + step]) for start in range(0, len(items), step)] or [()]
 
 
+_GONE = "a link to a file that does not exist"  # which is refused or counted where its row is read
+
+
+def _content(path: str) -> str:
+    if not os.path.exists(path):
+        return _GONE
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _state(path: str) -> str:
+    if not os.path.exists(path):
+        return _GONE
+    state = os.stat(path)
+    return f"{state.st_size} {state.st_mtime_ns}"
+
+
 @dataclass
 class AnnotatedImageConfig(datasets.BuilderConfig):  # type: ignore[misc]
     """Options that every builder has: `invalid` is "raise" (an error names the item) or "skip" (left out and counted)."""
@@ -143,6 +166,20 @@ class AnnotatedImageConfig(datasets.BuilderConfig):  # type: ignore[misc]
         if getattr(self, option) not in allowed:
             raise ValueError(f"{option}: got {getattr(self, option)!r}; allowed: {', '.join(map(repr, allowed))}.")
 
+    def check_names(self, option: str) -> None:
+        """Raise a ValueError unless the option is None or a list of texts: a single text would be read as its letters."""
+        given = getattr(self, option)
+        if given is not None and (isinstance(given, str) or not all(isinstance(name, str) and name for name in given)):
+            raise ValueError(f"{option}: got {given!r}; allowed: a list of names, such as ['cat', 'dog'].")
+
+    def option_file(self, option: str) -> str:
+        """The path of the file that an option names, in data_dir unless it is absolute; a ValueError where there is none."""
+        given = os.path.expanduser(str(getattr(self, option)))
+        path = os.path.abspath(os.path.join(os.path.expanduser(str(self.data_dir or "")), given))
+        if not os.path.isfile(path):
+            raise ValueError(f"{option}: {path} is not a file; give its path, absolute or in data_dir.")
+        return path
+
     def raw_files(self) -> tuple[Iterable[str], Iterable[str]]:
         """Annotation files, which enter the cache key by content, and image files, by path, size and time of change."""
         return (), ()
@@ -152,11 +189,9 @@ class AnnotatedImageConfig(datasets.BuilderConfig):  # type: ignore[misc]
         digest = hashlib.sha256()
         annotations, images = self.raw_files()
         for path in sorted(annotations):
-            with open(path, "rb") as file:
-                digest.update(f"{path}\n{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            digest.update(f"{path}\n{_content(path)}\n".encode())
         for path in sorted(images):
-            state = os.stat(path)
-            digest.update(f"{path}\n{state.st_size} {state.st_mtime_ns}\n".encode())
+            digest.update(f"{path}\n{_state(path)}\n".encode())
         return str(super().create_config_id({**config_kwargs, "raw_files": digest.hexdigest()}, custom_features))
 
 

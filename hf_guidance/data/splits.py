@@ -15,20 +15,28 @@ def load_splits(
 
     Args:
         dataset: Name of a builder of this library; or else what ``datasets.load_dataset`` takes: a folder or a Hub id.
-        data_dir: Raw files of the builder; of no meaning for a folder or a Hub id.
-        builder_config: More options of the builder, by name; of no meaning for a folder or a Hub id.
+        data_dir: Raw files of the builder; refused for a folder or a Hub id.
+        builder_config: More options of the builder, by name; refused for a folder or a Hub id.
 
     Returns:
         Name of a split to its dataset.
 
     Raises:
-        ValueError: An option that the builder does not have, or raw files that it cannot read.
+        ValueError: An option that the builder does not have, raw files that it cannot read, or an option of a builder for a
+            dataset of another kind.
 
     Example:
         >>> splits = load_splits("pascal_voc", data_dir="VOCdevkit/VOC2007")
         >>> train = splits["train"]
     """
     if dataset not in known_datasets():
+        given = {"data_dir": data_dir, "builder_config": builder_config}
+        unused = [f"{name}={value!r}" for name, value in given.items() if value]
+        if unused:
+            raise ValueError(
+                f"{dataset} is no builder of this library ({', '.join(known_datasets())}), so {' and '.join(unused)} would not "
+                "be used; leave it out, or give the builder's name as dataset."
+            )
         return datasets.load_dataset(dataset)
     options = dict(builder_config or {}) | ({"data_dir": data_dir} if data_dir else {})
     builder = dataset_builder(dataset, **options)

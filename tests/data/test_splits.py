@@ -27,3 +27,12 @@ def test_any_other_name_is_for_load_dataset(tmp_path, monkeypatch):
         (folder / f"{split}.jsonl").write_text("".join(json.dumps({"number": i}) + "\n" for i in range(count)))
     splits = load_splits(str(folder))
     assert {name: splits[name]["number"][:] for name in splits} == {"train": [0, 1, 2], "test": [0, 1]}
+
+
+@pytest.mark.parametrize("options", [{"data_dir": "raw"}, {"builder_config": {"invalid": "skip"}}])
+@pytest.mark.parametrize("dataset", ["org/birds", "pascal-voc", "./data"])
+def test_options_of_a_builder_are_refused_for_another_dataset(dataset, options):
+    with pytest.raises(
+        ValueError, match=rf"{dataset} is no builder .*pascal_voc.* so {next(iter(options))}=.* would not be used"
+    ):
+        load_splits(dataset, **options)

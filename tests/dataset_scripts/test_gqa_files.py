@@ -130,3 +130,24 @@ def test_gqa_files_that_say_two_things(prepare, tmp_path):
     write_json(raw / "train_sceneGraphs.json", [GRAPH])
     with pytest.raises(ValueError, match=r"train_sceneGraphs\.json holds a list; allowed: id -> entry"):
         prepare("gqa", data_dir=str(raw))
+
+
+@pytest.mark.parametrize("inner", ["", "questions", "questions1.2"])
+def test_gqa_all_questions_in_parts(inner, prepare, tmp_path):
+    raw = make_gqa(tmp_path / "raw")
+    (raw / "train_balanced_questions.json").unlink()
+    for part, numbers in enumerate((["q1", "q2"], ["q3"])):
+        path = raw / inner / "train_all_questions" / f"train_all_questions_{part}.json"
+        write_json(path, {number: gqa_question() for number in numbers})
+    splits, builder = prepare("gqa", data_dir=str(raw))
+    assert {name: rows["question_id"][:] for name, rows in splits.items()} == {
+        "train": ["q1", "q2", "q3"], "validation": ["q1", "q2"],
+    }  # fmt: skip
+    assert builder.report == {}
+    write_json(path, {number: gqa_question() for number in ("q2", "q3")})
+    with pytest.raises(ValueError, match=r"_1\.json, question q2: it is the same as .*_0\.json, question q2"):
+        prepare("gqa", data_dir=str(raw))
+    splits, _ = prepare("gqa", data_dir=str(raw), invalid="skip")
+    assert splits["train"]["question_id"][:] == ["q1", "q2", "q3"]
+    write_json(raw / inner / "train_balanced_questions.json", {"q9": gqa_question()})  # which is the one that is used
+    assert prepare("gqa", data_dir=str(raw))[0]["train"]["question_id"][:] == ["q9"]

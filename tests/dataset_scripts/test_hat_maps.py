@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 from raw_questions import make_vqa_hat, make_vqa_v2, write_json, write_map
 
+from hf_guidance.data.builder_base import InvalidAnnotation
+
 
 def ids(splits, split="train"):
     return list(splits[split]["question_id"])
@@ -96,3 +98,23 @@ def test_vqa_hat_scores_of_one_question_twice(prepare, tmp_path):
     (raw / "hints.pkl").write_bytes(pickle.dumps({1: [0.5], "1": [0.25]}))
     with pytest.raises(ValueError, match="has question 1 twice, as text and as number"):
         prepare("vqa_hat", data_dir=str(raw), hints="hints.pkl")
+
+
+@pytest.mark.parametrize(
+    ("hints", "reason"),
+    [
+        ({1: [0.5], 0: None}, "scores are not one per box"), ({1: [0.5], 0: {}}, "scores are not numbers"),
+        ({1: [0.5], 1.5: [0.5]}, "question id is no id"), ({1: [0.5], None: [0.5]}, "question id is no id"),
+        ({1: [0.5], "": [0.5]}, "question id is no id"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("ending", ["pkl", "PKL"])
+def test_hints_that_cannot_be_used_are_refused_or_counted(hints, reason, ending, prepare, tmp_path):
+    raw = make_vqa_v2(tmp_path / "raw")
+    (raw / f"hints.{ending}").write_bytes(pickle.dumps(hints))
+    with pytest.raises(InvalidAnnotation) as error:
+        prepare("vqa_hat", data_dir=str(raw), hints=f"hints.{ending}")
+    assert error.value.reason == reason
+    splits, builder = prepare("vqa_hat", data_dir=str(raw), hints=f"hints.{ending}", invalid="skip")
+    assert splits["train"]["question_id"][:] == ["1"]
+    assert builder.report[reason]["count"] == 1

@@ -56,7 +56,7 @@ BAD = {
     "other size": (
         replace(size="<size><width>80</width><height>60</height></size>"),
         "size of annotation and image differ",
-        r"80x60, but .* is 40x30",
+        r"80x60, the image is 40x30 \(.*0\.jpg",
         None,
     ),
 }

@@ -243,11 +243,3 @@ def test_files_of_several_frames_are_refused_or_counted(tmp_path, prepare):
         prepare("pascal_voc", data_dir=str(root))
     _, builder = prepare("pascal_voc", data_dir=str(root), invalid="skip")
     assert counts(builder) == {"image of several frames": 1}
-
-
-def test_lists_of_other_names_are_no_splits(tmp_path, prepare):
-    root = make_voc(tmp_path / "raw", 2)
-    for name in ("train2", "val_old", "mytrain", "testdev"):
-        (root / "ImageSets" / "Main" / f"{name}.txt").write_text("0\n")
-    splits, _ = prepare("pascal_voc", data_dir=str(root))
-    assert {name: len(split) for name, split in splits.items()} == {"train": 2, "validation": 1}

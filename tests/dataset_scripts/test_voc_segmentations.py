@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-from raw_folders import make_voc
+from raw_folders import make_voc, voc_object, write_xml
 from transformers import ViTImageProcessor
 
 from hf_guidance import GuidanceCollator
@@ -118,3 +118,24 @@ def test_too_many_classes_for_a_mask(tmp_path, build):
     names = [f"class {index}" for index in range(255)]
     with pytest.raises(ValueError, match="segmentations: 255 classes; a mask holds at most 254"):
         build("pascal_voc", data_dir=str(root), segmentations=True, names=names)
+
+
+@pytest.mark.parametrize(("options", "number"), [({}, 1), ({"names": ["dog", "bird", "cat"]}, 2)])
+def test_a_mask_of_a_class_that_no_object_has_counts_other_classes(options, number, tmp_path, prepare):
+    """As VOC's own masks do where only some of its classes are in the folder: there 8 is the cat."""
+    root = make_voc(tmp_path / "raw", 2)
+    write_xml(root / "Annotations" / "0.xml", voc_object("dog", flags="<difficult>1</difficult>"))
+    for index, drawn in enumerate((number, 1)):
+        mask = np.zeros((30, 40), np.uint8)
+        mask[:9, :9] = drawn
+        (root / "SegmentationClass").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(root / "SegmentationClass" / f"{index}.png")
+    given = {"data_dir": str(root), "segmentations": True, "difficult": "drop", **options}
+    with pytest.raises(
+        ValueError, match=r"0\.png: by its numbers it shows \['(cat|bird)'\], the objects are \['dog'\]"
+    ):
+        prepare("pascal_voc", **given)
+    splits, builder = prepare("pascal_voc", **given, invalid="skip")
+    assert splits["train"][0]["mask"] is None
+    assert np.unique(splits["train"][1]["mask"]).tolist() == [0, 1]
+    assert builder.report["segmentation of a class that no object has"]["count"] == 1

@@ -148,3 +148,13 @@ def test_names_of_other_systems(tmp_path, prepare):
         splits, builder = prepare("waterbirds", data_dir=str(root), source=source)
         assert splits["train"]["image_id"][:] == ["1", "2", "3", "4", "5", "6"]
         assert builder.report == {}
+
+
+def test_ids_that_differ_by_zeros_are_named(tmp_path, prepare):
+    root = make_waterbirds(tmp_path / "raw")
+    boxes = root / "bounding_boxes.txt"
+    boxes.write_text(
+        "\n".join(f"{line.split()[0]:0>5} {line.split(maxsplit=1)[1]}" for line in boxes.read_text().splitlines())
+    )
+    with pytest.raises(ValueError, match=r"no box: .* The box file has the id '00001', metadata\.csv '1': write both"):
+        prepare("waterbirds", data_dir=str(root))

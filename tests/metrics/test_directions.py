@@ -25,7 +25,11 @@ def test_every_number_of_every_metric_is_declared(folder):
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_it_is_what_the_readme_says(folder):
     lines = [line for line in (folder / "README.md").read_text().splitlines() if line.startswith("- `")]
-    for line in lines:
-        for word, higher in (("higher is better", True), ("lower is better", False)):
-            if word in line.lower():
-                assert higher_is_better(line.split("`")[1]) is higher, line
+    said = {
+        line.split("`")[1]: higher
+        for line in lines
+        for word, higher in (("higher is better", True), ("lower is better", False))
+        if word in line.lower()
+    }
+    assert said
+    assert {name: higher_is_better(name) for name in said} == said

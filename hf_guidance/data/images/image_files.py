@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-__all__ = ["IMAGE_EXTENSIONS", "FileIndex", "stem", "with_slashes"]
+__all__ = ["IMAGE_EXTENSIONS", "FileIndex", "files_below", "stem", "with_slashes"]
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 """Endings of the image files that builders look for; upper case counts too."""
@@ -23,6 +23,23 @@ def stem(name: str, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> str:
     return base if extension.lower() in extensions else name
 
 
+def files_below(folder: str, above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Paths of all files of a folder and its sub-folders, links among them; none where there is no such folder.
+
+    A linked folder is entered too, but not one that leads back to a folder above it (``above``, told by their real paths): each
+    file would be there once more with every round.
+    """
+    real = os.path.realpath(folder)
+    if real in above or not os.path.isdir(folder):
+        return
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            yield from files_below(path, above | {real})
+        else:
+            yield path
+
+
 class FileIndex:
     """The files of a folder and its sub-folders, by name.
 
@@ -36,8 +53,11 @@ class FileIndex:
 
     def __init__(self, folder: str, extensions: Sequence[str] | None = None) -> None:
         self.folder = folder
-        found = (os.path.join(root, name) for root, _, files in os.walk(folder, followlinks=True) for name in files)
-        paths = [path for path in found if extensions is None or os.path.splitext(path)[1].lower() in extensions]
+        paths = [
+            path
+            for path in files_below(folder)
+            if extensions is None or os.path.splitext(path)[1].lower() in extensions
+        ]
         self.names = sorted(os.path.relpath(path, folder).replace(os.sep, "/") for path in paths)
         self._by_base: dict[str, list[str]] = {}
         for name in self.names:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hf_guidance.data.builder_base import InvalidAnnotation, read_json
-from hf_guidance.data.questions.rows import known_image, question_row, row_id
+from hf_guidance.data.questions.rows import QuestionBuilder, known_image, question_row, row_id
 
 LAYOUT = "*questions.json and *annotations.json, named as in VQA v2 or <split>_questions.json"
 _SPLITS = {
@@ -20,7 +20,7 @@ _SPLITS = {
 """What a file's name calls a split -> the split."""
 _WORD = "|".join(sorted(_SPLITS, key=len, reverse=True))
 # Official names say more before the split (v2_OpenEnded_mscoco_, OpenEnded_abstract_v002_), and a year or a size after it.
-_NAME = re.compile(rf"(?:(?P<before>.+?)_)??(?P<split>{_WORD})(?:20\d\d)?(?:-\d+k)?_questions\.json")
+_NAME = re.compile(rf"(?:(?P<before>.+?)_)??(?P<split>{_WORD})(?:20\d\d)?(?:-\d+k)?_(?:questions|annotations)\.json")
 _SECOND = re.compile(rf"(?:.*[_-])?(?:{_WORD})(?:20\d\d)?")  # another split before the split, as in train_val
 
 Pair = tuple[str, str | None]
@@ -32,39 +32,54 @@ def find_vqa_files(base: str) -> dict[str, Pair]:
     """Split -> paths of the question file and the annotation file, None where there is none (test splits).
 
     Args:
-        base: A folder that holds the files, or a folder `questions` with them.
+        base: A folder that holds the files, or folders `questions` and `annotations` with them. The files of a split belong
+            together whatever else their names say.
 
     Raises:
-        ValueError: There is no question file, one whose name has no split, or two of one split.
+        ValueError: There is no question file, one whose name has no split, two of one split, or annotations of a split without
+            questions.
     """
-    found: dict[str, Pair] = {}
-    patterns = [os.path.join(glob.escape(base), inner, "*questions.json") for inner in ("", "questions")]
-    paths = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
-    for path in paths:
-        split = _split_of(path)
-        if split in found:
-            raise ValueError(f"{path} and {found[split][0]} are both of split {split}; keep one of them in the folder.")
-        folder, name = os.path.split(path)
-        names = {
-            name.replace("questions", "annotations"),
-            name.replace("OpenEnded_", "").replace("questions", "annotations"),
-        }
-        beside = [os.path.join(folder, each) for each in sorted(names) if os.path.isfile(os.path.join(folder, each))]
-        found[split] = (path, beside[0] if beside else None)
-    if not found:
+    asked = _by_split(base, "questions", ("", "questions"))
+    answered = _by_split(base, "annotations", ("", "questions", "annotations"))
+    if not asked:
         raise ValueError(f"data_dir: no question file in {base}; allowed: a folder with {LAYOUT}.")
+    alone = [path for split, path in answered.items() if split not in asked]
+    if alone:
+        raise ValueError(f"{alone[0]}: no question file is of its split; add {LAYOUT}, or move it out of the folder.")
     order = ["train", "validation", "dev", "test", "test_dev", "test_id", "test_ood"]
-    return dict(sorted(found.items(), key=lambda entry: order.index(entry[0])))
+    return {split: (asked[split], answered.get(split)) for split in sorted(asked, key=order.index)}
 
 
-def _split_of(path: str) -> str:
+def _by_split(base: str, kind: str, folders: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    patterns = [os.path.join(glob.escape(base), inner, f"*{kind}.json") for inner in folders]
+    for path in (path for pattern in patterns for path in sorted(glob.glob(pattern))):
+        split = _split_of(path, kind)
+        if split in found:
+            raise ValueError(f"{path} and {found[split]} are both of split {split}; keep one of them in the folder.")
+        found[split] = path
+    return found
+
+
+def _split_of(path: str, kind: str) -> str:
     match = _NAME.fullmatch(os.path.basename(path))
     if match is None or _SECOND.fullmatch(match["before"] or ""):
         raise ValueError(
-            f"{path}: its name does not say which split it is; allowed: one of {list(_SPLITS)} before '_questions.json', "
+            f"{path}: its name does not say which split it is; allowed: one of {list(_SPLITS)} before '_{kind}.json', "
             "alone or after '_'. Rename the file, or move it out of the folder."
         )
     return _SPLITS[match["split"]]
+
+
+def vqa_records(builder: QuestionBuilder, pair: Pair, answered: bool) -> list[tuple[str, Question]]:
+    """The records of a pair of files; the builder raises or counts their faults, and that no question is ``answered``."""
+    source = VqaRecords(pair)
+    records = list(source)
+    for problem in source.problems:
+        builder.problem(problem)
+    if answered and pair[1] is None and not any(answers for _, (_, answers) in records):
+        builder.count("question file without annotations", pair[0])
+    return records
 
 
 class VqaRecords:
@@ -97,7 +112,7 @@ class VqaRecords:
         """Yield the id of each usable entry, what names it, and the entry; each id once."""
         seen = set()
         for index, entry in enumerate(_entries(path, f"{kind}s")):
-            item = f"{path}, question number {index}"
+            item = f"{path}, {kind} number {index}"
             if not isinstance(entry, dict):
                 self._problem(
                     f"{kind} is not an object", item, f"it is {entry!r:.60}; allowed: {{'question_id': ...}}."
