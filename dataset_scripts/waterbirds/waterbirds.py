@@ -14,8 +14,8 @@ from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageC
 from hf_guidance.data.images.annotated_size import box_mask
 from hf_guidance.data.images.box_checks import check_boxes, clipped_box
 from hf_guidance.data.images.image_files import with_slashes
-from hf_guidance.data.images.pictures import grey_levels, open_picture
-from hf_guidance.data.images.rows import annotated_image_features, verify_image
+from hf_guidance.data.images.pictures import grey_levels, open_picture, verify_image
+from hf_guidance.data.images.rows import annotated_image_features
 
 SPLITS = ("train", "validation", "test")  # as metadata.csv numbers them
 CORNERS = ("xmin", "ymin", "xmax", "ymax")

@@ -27,6 +27,7 @@ from hf_guidance.data.export import export_dataset
 from hf_guidance.data.images.augmentation import RandomCropAndFlip
 from hf_guidance.data.images.collator import GuidanceCollator
 from hf_guidance.data.images.joint_transform import JointTransform
+from hf_guidance.data.images.object_labels import with_object_labels
 from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, normalize_answer, soft_score
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split, id_sizes, prior_groups
@@ -72,4 +73,5 @@ __all__ = [
     "shards",
     "soft_score",
     "with_annotated_fraction",
+    "with_object_labels",
 ]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scripts import run_script
 
-from hf_guidance.data.images.object_labels import with_object_labels
+from hf_guidance.data import with_object_labels
 from hf_guidance.data.splits import load_splits
 
 RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}

@@ -8,7 +8,7 @@ from typing import Any
 
 import datasets
 
-_KEYS = ("category", "categories")
+from hf_guidance.data.images.objects import CATEGORY
 
 
 def with_object_labels(splits: Mapping[str, datasets.Dataset], names: list[str] | None = None) -> datasets.DatasetDict:
@@ -51,9 +51,9 @@ def _classes(objects: Any, name: str) -> list[int]:
     """The classes of a row's objects: a list of dicts, or a dict of lists."""
     given: list[Any]
     if isinstance(objects, Mapping):
-        given = next((objects[key] for key in _KEYS if objects.get(key) is not None), [])
+        given = next((objects[key] for key in CATEGORY if objects.get(key) is not None), [])
     else:
-        given = [next((entry[key] for key in _KEYS if key in entry), None) for entry in objects or []]
+        given = [next((entry[key] for key in CATEGORY if key in entry), None) for entry in objects or []]
     try:
         labels = {operator.index(category) for category in given}
     except TypeError:
@@ -66,5 +66,5 @@ def _classes(objects: Any, name: str) -> list[int]:
 def _names(feature: Any) -> list[str] | None:
     """The names of the objects' classes where their feature has them."""
     inside = getattr(feature, "feature", feature)
-    category = next((inside[key] for key in _KEYS if key in inside), None)
+    category = next((inside[key] for key in CATEGORY if key in inside), None)
     return getattr(getattr(category, "feature", category), "names", None)

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from hf_guidance.data.images.box_checks import check_box
 from hf_guidance.data.images.pictures import verify_image
 
+# Builders of others find the two checks here.
 __all__ = ["ANY_CLASS", "annotated_image_features", "check_box", "class_mask", "verify_image"]
 
 ANY_CLASS = 255
