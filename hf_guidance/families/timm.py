@@ -9,7 +9,7 @@ from torch import nn
 
 from hf_guidance.families.family import Family
 from hf_guidance.families.layout import Layout
-from hf_guidance.families.stages import pair, plain_linear, spread
+from hf_guidance.families.stages import pair, plain_linear, plain_mean, spread
 from hf_guidance.families.structure.image_classifiers import structured
 
 MODEL_TYPES = ("timm_wrapper",)
@@ -67,4 +67,7 @@ def _behind_norm(net: Any, stage: str, following: str | None) -> str:
 
 
 def _is_mean(pool: Any) -> bool:
-    return bool(getattr(pool, "pool_type", None) == "avg")
+    # timm's selectable pool names its kind, and holds the pool itself, which may have been replaced.
+    inside = getattr(pool, "pool", None)
+    fast = type(inside).__name__ == "FastAdaptiveAvgPool"
+    return bool(getattr(pool, "pool_type", None) == "avg" and (fast or plain_mean(inside)))

@@ -17,6 +17,7 @@ INPUT = "input"
 LOGITS = "logits"
 ATTENTION = "attention"
 CLASS_MAP = "class_map"
+MIDDLE = ("mid1", "mid2", "mid3")
 FINAL = "final"
 
 
@@ -61,5 +62,8 @@ def is_a_whole_cut(layer: str, paths: Mapping[str, str]) -> bool:
 
 
 def choices(paths: Mapping[str, str]) -> list[str]:
-    """The layer names that a model offers, for error messages."""
-    return [INPUT, *paths]
+    """The layer names that a model offers, for error messages; the input alone where the others cannot be found."""
+    try:
+        return [INPUT, *paths]
+    except ValueError:
+        return [INPUT]
