@@ -44,6 +44,6 @@ def family_of(model: Any) -> Family:
         return structured(model)
     known = sorted(name for architecture in ARCHITECTURES for name in architecture.MODEL_TYPES)
     raise ValueError(
-        f"model type {model_type!r} ({type(model).__name__}) has no family; known are {known}. For another model pass "
-        "family=Family(layers={'final': '<module path>'}, ...)."
+        f"model type {model_type!r} ({type(model).__name__}) has no family; known are {known}. For another model let its "
+        "forward take pixel_values, or pass family=Family(layers={'final': '<module path>'}, ...)."
     )

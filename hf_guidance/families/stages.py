@@ -41,7 +41,7 @@ def pair(size: Any) -> tuple[int, int]:
 def plain_mean(pool: Any) -> bool:
     """Whether a pool is exactly the mean over all places, without hooks, as closed forms of the gradient take it to be."""
     kinds = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
-    return type(pool) in kinds and pool.output_size in (1, (1,), (1, 1)) and not _hooked(pool)
+    return type(pool) in kinds and pool.output_size in (1, (1,), (1, 1)) and not hooked(pool)
 
 
 def plain_linear(head: Any) -> bool:
@@ -49,8 +49,9 @@ def plain_linear(head: Any) -> bool:
 
     Any other head (an MLP, LoRA, weight normalisation) is differentiated by autograd instead.
     """
-    return type(head) is nn.Linear and not is_parametrized(head) and not _hooked(head)
+    return type(head) is nn.Linear and not is_parametrized(head) and not hooked(head)
 
 
-def _hooked(module: nn.Module) -> bool:
+def hooked(module: nn.Module) -> bool:
+    """Whether hooks may change what the module takes or puts out."""
     return bool(module._forward_hooks or module._forward_pre_hooks)

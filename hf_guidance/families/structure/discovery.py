@@ -61,7 +61,7 @@ def _by_corners(probe: Probe, found: Found) -> dict[str, str]:
     cells: dict[object, list[str]] = {}  # layers whose places have the same part of the image are asked in one call
     for path, place in found.items():
         if min(place.grid) > 1:
-            cells.setdefault((place.grid, place.layout.patch), []).append(path)
+            cells.setdefault((place.grid, place.layout.patch, place.tokens), []).append(path)
     for paths in cells.values():
         probe.each_output(paths, corner_cells(probe.base, probe.other, found[paths[0]]), use)
     return reasons

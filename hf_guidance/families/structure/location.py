@@ -54,10 +54,10 @@ def quarters(base: Tensor, other: Tensor) -> Tensor:
 
 
 def corner_cells(base: Tensor, other: Tensor, place: Place) -> Tensor:
-    """The base image, then the base with its first corner, then with its last corner taken from the other image.
+    """The base image, then the base with a part taken from the other image: each of two corners, for tokens the first cell.
 
-    The first corner is the upper left quarter of the first place's part of the image: what is cut off there moves all
-    places. The last is the last place's part, and what is left over behind it.
+    The upper left corner is a quarter of the first place's part of the image: what is cut off there moves all places. The
+    lower right corner is the last place's part, and what is left over behind it.
 
     Args:
         base: (channels, height, width).
@@ -65,15 +65,18 @@ def corner_cells(base: Tensor, other: Tensor, place: Place) -> Tensor:
         place: Whose grid, and patch, give the size of the corners.
 
     Returns:
-        (3, channels, height, width).
+        (3, channels, height, width), for tokens (4, channels, height, width).
     """
-    images = base.repeat(3, 1, 1, 1)
     rows, columns = place.grid
     height, width = place.layout.patch or (base.shape[1] // rows, base.shape[2] // columns)
-    first = (slice(None), slice(0, max(1, height // 2)), slice(0, max(1, width // 2)))
-    last = (slice(None), slice((rows - 1) * height, None), slice((columns - 1) * width, None))
-    images[1][first] = other[first]
-    images[2][last] = other[last]
+    parts = [
+        (slice(0, max(1, height // 2)), slice(0, max(1, width // 2))),
+        (slice((rows - 1) * height, None), slice((columns - 1) * width, None)),
+        *([(slice(0, height), slice(0, width))] if place.tokens else []),
+    ]
+    images = base.repeat(1 + len(parts), 1, 1, 1)
+    for image, (down, across) in zip(images[1:], parts, strict=True):
+        image[:, down, across] = other[:, down, across]
     return images
 
 
@@ -177,7 +180,7 @@ def check_corners(activation: Tensor, place: Place) -> None:
     Among tokens, one too many or too few before the places would shift all of them.
 
     Args:
-        activation: (3, ...) activations of ``corner_cells``.
+        activation: (3, ...) or (4, ...) activations of ``corner_cells``.
         place: The layout that was found.
 
     Raises:
@@ -186,15 +189,16 @@ def check_corners(activation: Tensor, place: Place) -> None:
     """
     maps = laid_out(activation, place.layout, place.grid)
     change = (maps[1:].float() - maps[:1].float()).norm(dim=1).flatten(1)
-    most, rows, columns = change.argmax(1).tolist(), *place.grid
-    for corner, largest in zip(("upper left", "lower right"), change.amax(1).tolist(), strict=True):
+    for corner, largest in zip(("upper left", "lower right"), change.amax(1).tolist(), strict=False):
         if largest <= _NOTHING * float(maps[0].float().norm(dim=0).amax()):
             raise ValueError(
                 f"the {corner} corner of the image changes nothing in it: the net sees an inner part of the image (does it "
                 "crop?), so that its places do not lie where a map of the whole image has them"
             )
-    if place.tokens and most != [0, rows * columns - 1]:
+    rows, columns = place.grid
+    last, first = change.argmax(1).tolist()[1:] if place.tokens else (rows * columns - 1, 0)
+    if (first, last) != (0, rows * columns - 1):
         raise ValueError(
             f"read as {place.layout.prefix_tokens} tokens without a place and {rows}x{columns} places, the first and the last "
-            f"place are numbers {most[0] + 1} and {most[1] + 1} of {rows * columns}"
+            f"place are numbers {first + 1} and {last + 1} of {rows * columns}"
         )

@@ -61,8 +61,8 @@ class Places:
                     raise ValueError(reasons[path])
             except ValueError as error:
                 raise ValueError(
-                    f"layer {path!r} of {type(probe.model).__name__} cannot be read: {error}. Choose another layer, or say how "
-                    f"it is laid out by {WAY_OUT}."
+                    f"layer {path!r} of {type(probe.model).__name__} cannot be read: {_why(error)}. Choose another layer, or "
+                    f"say how it is laid out by {WAY_OUT}."
                 ) from error
             known.layouts[path] = found[path].layout
         return known.layouts[path]
@@ -80,8 +80,8 @@ class Places:
                 known.layers, found = discover(probe, self._proposed)
             except ValueError as error:
                 raise ValueError(
-                    f"the layers of {type(probe.model).__name__} are not known: {error}. 'input' works for every model that "
-                    f"takes pixel_values; for another layer name its module and layout by {WAY_OUT}."
+                    f"the layers of {type(probe.model).__name__} are not known: {_why(error)}. 'input' works for every model "
+                    f"that takes pixel_values; for another layer name its module and layout by {WAY_OUT}."
                 ) from error
             known.layouts |= {path: place.layout for path, place in found.items()}
         return known.layers
@@ -134,6 +134,10 @@ class FoundLayers(Mapping[str, str]):
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
+
+
+def _why(error: Exception) -> str:
+    return str(error).rstrip(".")  # a sentence goes on behind it
 
 
 def places_of(model: nn.Module, proposed: Sequence[str] = ()) -> Places:
