@@ -36,6 +36,11 @@ def is_class_map(layer: str) -> bool:
     return layer == CLASS_MAP
 
 
+def is_symbolic(layer: str) -> bool:
+    """Whether the layer is a name for which a family has the path of a module."""
+    return layer in (*MIDDLE, FINAL)
+
+
 def is_final(layer: str, paths: Mapping[str, str] | None = None) -> bool:
     """Whether the layer is the last one with places, by its name or (with ``paths``) by the path of its module."""
     return layer == FINAL or (paths is not None and FINAL in paths and layer == paths[FINAL])

@@ -14,7 +14,7 @@ from hf_guidance.families.structure.discovery import check_whole, discover, loca
 from hf_guidance.families.structure.probe import Calling, Probe
 from hf_guidance.families.structure.signature import inner
 from hf_guidance.families.structure.weights import random_weights
-from hf_guidance.views.layers import FINAL, MIDDLE
+from hf_guidance.views.layers import is_symbolic
 
 WAY_OUT = "GuidedTrainer(family=Family(layers={'final': '<module path>'}, channel_axis=...))"
 
@@ -119,7 +119,7 @@ class FoundLayers(Mapping[str, str]):
         return FoundLayers(self._places, calling)
 
     def __getitem__(self, layer: str) -> str:
-        if layer not in (*MIDDLE, FINAL):
+        if not is_symbolic(layer):
             raise KeyError(layer)
         return self._places.find(self._calling)[layer]
 
