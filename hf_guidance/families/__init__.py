@@ -9,11 +9,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.families import bcos_resnet, convnext, lxmert, resnet, swin, timm, updn, vit, xdnn_resnet
 from hf_guidance.families.family import Family, FullCall
 from hf_guidance.families.layout import Layout
 from hf_guidance.families.region_family import RegionFamily
-from hf_guidance.families.structure.image_classifiers import structured, takes_pixels
+from hf_guidance.families.structure.image_classifiers import structured
+from hf_guidance.families.structure.signature import takes_pixels
 
 __all__ = ["ARCHITECTURES", "Family", "FullCall", "Layout", "RegionFamily", "family_of"]
 
@@ -24,13 +26,14 @@ def family_of(model: Any) -> Family:
     """Find the family of a model by its ``config.model_type``, or by its structure if that is of another type.
 
     Args:
-        model: A model of transformers, or another that takes ``pixel_values``, or a wrapper with the model at ``.module``.
+        model: A model of transformers, or another that takes ``pixel_values``, or one of them inside
+            DistributedDataParallel or DataParallel.
 
     Raises:
         ValueError: The model is of no known type and takes no images; the message names the known types. The layers of a
             model of another type are found when one is read, which raises ValueError, too, if there are none.
     """
-    model = getattr(model, "module", model)
+    model = unwrapped(model)
     model_type = getattr(getattr(model, "config", None), "model_type", None)
     for architecture in ARCHITECTURES:
         if model_type in architecture.MODEL_TYPES:
@@ -41,6 +44,6 @@ def family_of(model: Any) -> Family:
         return structured(model)
     known = sorted(name for architecture in ARCHITECTURES for name in architecture.MODEL_TYPES)
     raise ValueError(
-        f"model type {model_type!r} ({type(model).__name__}) has no family; known are {known}. For another model pass "
-        "family=Family(layers={'final': '<module path>'}, ...)."
+        f"model type {model_type!r} ({type(model).__name__}) has no family; known are {known}. For another model let its "
+        "forward take pixel_values, or pass family=Family(layers={'final': '<module path>'}, ...)."
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from hf_guidance.families.family import Family
 from hf_guidance.families.layout import Layout
-from hf_guidance.families.stages import spread
+from hf_guidance.families.stages import pair, spread
 
 MODEL_TYPES = ("convnext", "convnextv2")
 
@@ -23,6 +23,6 @@ def build(model: Any) -> Family:
     normed = [f"{base}.encoder.stages.{i}.downsampling_layer.0" for i in range(1, last + 1)]
     paths = [*normed, f"{base}.encoder.stages.{last}"]
     # The LayerNorm comes before the convolution that makes patches of twice the side.
-    side = model.config.patch_size
-    layouts = {path: Layout(patch=(side * 2**i, side * 2**i)) for i, path in enumerate(paths)}
+    height, width = pair(model.config.patch_size)
+    layouts = {path: Layout(patch=(height * 2**i, width * 2**i)) for i, path in enumerate(paths)}
     return Family(layers=spread(paths), layouts=layouts)

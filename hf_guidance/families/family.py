@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from hf_guidance.families.grid import tokens_to_grid
 from hf_guidance.families.layout import Layout
-from hf_guidance.families.structure.places import inner, places_of
+from hf_guidance.families.structure.places import FoundLayers, places_of
+from hf_guidance.families.structure.probe import Calling
+from hf_guidance.families.structure.signature import inner, refuse_unknown_features
 from hf_guidance.views.layers import choices, is_class_map
 
 
@@ -37,7 +39,7 @@ class Family:
         layers: Symbolic layer ("mid1", "mid2", "mid3", "final") -> path of the module whose output it is.
         features: Name of the input that attributions at layer "input" explain.
         inputs: Batch columns that the model's forward takes.
-        logits: Name of the output that holds the logits.
+        logits: Name of the output that holds the logits, or its position in a tuple; a tensor alone is the logits.
         channel_axis: Of every layer that ``layouts`` does not name; see Layout.
         prefix_tokens: Likewise.
         patch: Likewise.
@@ -60,7 +62,7 @@ class Family:
     layers: Mapping[str, str]
     features: str = "pixel_values"
     inputs: tuple[str, ...] = ("pixel_values",)
-    logits: str = "logits"
+    logits: str | int = "logits"
     channel_axis: int = 1
     prefix_tokens: int = 0
     patch: tuple[int, int] | None = None
@@ -72,6 +74,14 @@ class Family:
     class_map: str | None = None
     biases: tuple[str, ...] | None = None
     metric: str = "epg"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.layers, FoundLayers):  # they are looked for by calls like those of the training
+            object.__setattr__(self, "layers", self.layers.called(self._calling))
+
+    @property
+    def _calling(self) -> Calling:
+        return Calling(self.arguments, self.logits)
 
     @property
     def images(self) -> bool:
@@ -108,11 +118,21 @@ class Family:
             model: The unwrapped model.
 
         Raises:
-            ValueError: It is not known and cannot be found; the message says why, and the way out.
+            ValueError: It is not known and cannot be found, or the model takes no features of that name; the message says
+                why, and the way out.
         """
+        self.check_call(model)
         if self.layouts is None:
             return Layout(self.channel_axis, self.prefix_tokens, self.patch)
-        return self.layouts[path] if path in self.layouts else places_of(model).layout(path)
+        return self.layouts[path] if path in self.layouts else places_of(model).layout(path, self._calling)
+
+    def check_call(self, model: nn.Module) -> None:
+        """Check that the model can be called with its features by name.
+
+        Raises:
+            ValueError: Its forward has no such argument; the message shows the wrapper that gives it one.
+        """
+        refuse_unknown_features(model, self.features)
 
     def of_layer(self, path: str, model: nn.Module) -> Family:
         """This family with the layout of one module in the fields ``channel_axis``, ``prefix_tokens`` and ``patch``.

@@ -55,5 +55,10 @@ def grid_of(count: int, image_size: tuple[int, int], patch: tuple[int, int] | No
     return None
 
 
+def fits(grid: tuple[int, int], image_size: tuple[int, int], patch: tuple[int, int]) -> bool:
+    """Whether patches cut an image, or the image padded to whole patches, into this (height, width) of places."""
+    return grid in _grids(*image_size, *patch)
+
+
 def _grids(height: int, width: int, rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
     return (-(-height // rows), -(-width // columns)), (height // rows, width // columns)

@@ -30,3 +30,15 @@ class Layout:
             )
         if isinstance(self.prefix_tokens, bool) or not isinstance(self.prefix_tokens, int) or self.prefix_tokens < 0:
             raise ValueError(f"prefix_tokens={self.prefix_tokens!r}: give a whole number, 0 or more.")
+        if self.patch is not None and not _is_patch(self.patch):
+            raise ValueError(
+                f"patch={self.patch!r}: give the (height, width) of a place in pixels, two whole numbers of 1 or more, or None."
+            )
+
+
+def _is_patch(patch: object) -> bool:
+    return (
+        isinstance(patch, tuple)
+        and len(patch) == 2
+        and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in patch)
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from hf_guidance.views.layers import FINAL
+from hf_guidance.views.layers import FINAL, MIDDLE
 
 
 def spread(paths: Sequence[str]) -> dict[str, str]:
@@ -25,7 +25,7 @@ def spread(paths: Sequence[str]) -> dict[str, str]:
     """
     count = min(len(paths), 4)
     positions = [round(len(paths) * (i + 1) / count) - 1 for i in range(count)]
-    names = [*(f"mid{i + 1}" for i in range(count - 1)), FINAL]
+    names = [*MIDDLE[: count - 1], FINAL]
     return {name: paths[position] for name, position in zip(names, positions, strict=True)}
 
 
@@ -38,12 +38,20 @@ def pair(size: Any) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def plain_mean(pool: Any) -> bool:
+    """Whether a pool is exactly the mean over all places, without hooks, as closed forms of the gradient take it to be."""
+    kinds = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+    return type(pool) in kinds and pool.output_size in (1, (1,), (1, 1)) and not hooked(pool)
+
+
 def plain_linear(head: Any) -> bool:
     """Whether a head is exactly a Linear, without hooks or parametrisation, so that its gradient is a row of its weight.
 
     Any other head (an MLP, LoRA, weight normalisation) is differentiated by autograd instead.
     """
-    hooked = bool(
-        head is not None and (getattr(head, "_forward_hooks", None) or getattr(head, "_forward_pre_hooks", None))
-    )
-    return type(head) is nn.Linear and not is_parametrized(head) and not hooked
+    return type(head) is nn.Linear and not is_parametrized(head) and not hooked(head)
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether hooks may change what the module takes or puts out."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)

@@ -9,7 +9,7 @@ from torch import nn
 
 from hf_guidance.families.family import Family
 from hf_guidance.families.layout import Layout
-from hf_guidance.families.stages import pair, plain_linear, spread
+from hf_guidance.families.stages import hooked, pair, plain_linear, plain_mean, spread
 from hf_guidance.families.structure.image_classifiers import structured
 
 MODEL_TYPES = ("timm_wrapper",)
@@ -39,7 +39,9 @@ def _has(module: Any, name: str) -> bool:
 def _swin(net: Any) -> Family:
     paths = [f"timm_model.layers.{i}.blocks.{len(stage.blocks) - 1}.norm1" for i, stage in enumerate(net.layers)]
     paths[-1] = "timm_model.norm"
-    plain = _is_mean(net.head.global_pool) and net.head.drop.p == 0 and plain_linear(net.head.fc)
+    plain = (
+        _is_mean(net.head.global_pool) and net.head.drop.p == 0 and plain_linear(net.head.fc) and not hooked(net.head)
+    )
     height, width = pair(net.patch_embed.patch_size)
     layouts = {path: Layout(-1, patch=(height * 2**i, width * 2**i)) for i, path in enumerate(paths)}
     head = "timm_model.head.fc" if plain else None
@@ -67,4 +69,8 @@ def _behind_norm(net: Any, stage: str, following: str | None) -> str:
 
 
 def _is_mean(pool: Any) -> bool:
-    return bool(getattr(pool, "pool_type", None) == "avg")
+    # timm's selectable pool names its kind, and holds the pool itself, which may have been replaced.
+    if getattr(pool, "pool_type", None) != "avg" or hooked(pool):
+        return False
+    fast = type(pool.pool).__name__ == "FastAdaptiveAvgPool" and not hooked(pool.pool)
+    return fast or plain_mean(pool.pool)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hf_guidance.common.outputs import logits_of
+from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.families import Family
 from hf_guidance.families.family import FullCall, repeated
 from hf_guidance.forward.batch_norm import statistics_kept
@@ -92,7 +94,7 @@ def call_full(
     """
     if groups is not None:
         return _call_groups(model, family, inputs, layers, differentiate, groups)
-    module: nn.Module = getattr(model, "module", model)
+    module: nn.Module = unwrapped(model)
     paths = {layer: family.path(layer, module) for layer in layers if is_module(layer)}
     leaf = None
     if any(map(is_input, layers)):
@@ -107,7 +109,9 @@ def call_full(
     raw = {layer: [recorded[path]] for layer, path in paths.items()}
     raw |= {layer: [inputs[family.features]] for layer in layers if is_input(layer)}
     raw |= {layer: [family.attention(outputs)] for layer in layers if is_attention(layer)}
-    return ViewCall(_logits(outputs, family)[None], raw), FullCall(outputs, {path: recorded[path] for path in shared})
+    return ViewCall(logits_of(outputs, family.logits)[None], raw), FullCall(
+        outputs, {path: recorded[path] for path in shared}
+    )
 
 
 def _call_groups(
@@ -126,7 +130,7 @@ def _call_groups(
             for name, value in inputs.items()
         }
         # Only the first call goes through DistributedDataParallel: every rank must call it equally often, but groups differ.
-        called = getattr(model, "module", model) if number else model
+        called = unwrapped(model) if number else model
         found.append(call_full(called, family, part, layers, differentiate=differentiate, twice=False))
     order = [image for group in groups for image in group]
     logits = torch.cat([call.logits for call, _ in found], dim=1)[:, inverse_permutation(order)]
@@ -175,7 +179,7 @@ def call_edits(
             outputs, found = _call_copies(module, family, inputs, edits[0].at, joined, full, layers, twice=twice)
             for layer, tensor in found.items():
                 raw[layer].append(tensor)
-        logits.append(_logits(outputs, family).unflatten(0, (-1, images)))
+        logits.append(logits_of(outputs, family.logits).unflatten(0, (-1, images)))
     by_edit = torch.cat(logits).split([len(edit.keep) for edit in edits])
     return [(part, raw) for part in by_edit]
 
@@ -257,14 +261,3 @@ def _leaf(tensor: Tensor) -> Tensor:
             f"features of dtype {tensor.dtype} have no gradient; give floating point, for example float32."
         )
     return tensor.detach().requires_grad_(torch.is_grad_enabled())
-
-
-def _logits(outputs: Any, family: Family) -> Tensor:
-    try:
-        logits: Tensor = outputs[family.logits]
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(
-            f"the model put out {type(outputs).__name__} without {family.logits!r}; name the field that holds the "
-            "logits in Family(logits=...)."
-        ) from error
-    return logits

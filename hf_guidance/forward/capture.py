@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hf_guidance.common.outputs import activation_of, with_activation
+
 
 @contextmanager
 def captured(model: nn.Module, paths: Mapping[str, Callable[[Tensor], Tensor] | None]) -> Iterator[dict[str, Tensor]]:
@@ -22,14 +24,15 @@ def captured(model: nn.Module, paths: Mapping[str, Callable[[Tensor], Tensor] | 
         Module path -> recorded (edited) tensor, filled by the forward pass inside the block.
 
     Raises:
-        ValueError: After the block, if a module was not called or its output was overwritten in place.
+        ValueError: Inside the block, if a module puts out no activation (``activation_of``); after it, if a module was not
+            called or its output was overwritten in place.
     """
     recorded: dict[str, Tensor] = {}
     versions: dict[str, int] = {}
 
     def hook_of(path: str, edit: Callable[[Tensor], Tensor] | None) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            tensor = _first_tensor(output)
+            tensor = activation_of(output)
             original = tensor
             if edit is not None:
                 tensor = edit(tensor)
@@ -38,7 +41,7 @@ def captured(model: nn.Module, paths: Mapping[str, Callable[[Tensor], Tensor] | 
                 tensor = tensor.detach().requires_grad_()
             recorded[path] = tensor
             versions[path] = tensor._version
-            return None if tensor is original else _with_first_tensor(output, tensor)
+            return None if tensor is original else with_activation(output, original, tensor)
 
         return hook
 
@@ -58,22 +61,3 @@ def captured(model: nn.Module, paths: Mapping[str, Callable[[Tensor], Tensor] | 
                 f"the output of {path!r} is overwritten in place by the next module (an in-place activation?); choose "
                 "the module behind it, or build the model with inplace=False."
             )
-
-
-def _first_tensor(output: Any) -> Tensor:
-    if isinstance(output, Tensor):
-        return output
-    first = next(iter(output.values())) if isinstance(output, Mapping) else output[0]
-    if not isinstance(first, Tensor):
-        raise ValueError(
-            f"the output of a module, {type(output).__name__}, does not begin with a tensor; choose another layer."
-        )
-    return first
-
-
-def _with_first_tensor(output: Any, tensor: Tensor) -> Any:
-    if isinstance(output, Tensor):
-        return tensor
-    if isinstance(output, tuple):
-        return (tensor, *output[1:])
-    return type(output)({**output, next(iter(output)): tensor})

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hf_guidance.data.columns import ANNOTATED, ROW, SLOT
 from hf_guidance.families import Family
+from hf_guidance.families.grid import fits
 from hf_guidance.forward.maps import onto_places
 
 
@@ -118,15 +119,18 @@ class BatchColumns:
         """(height, width) of the part of the image that a grid of places covers, as shares of the image's.
 
         1 but for nets that cut the image into patches: 14 x 14 patches of 16 pixels cover 0.97 of 230 pixels, and 8 x 8 of 32
-        pixels, which the net pads to, 1.11.
+        pixels, which the net pads to, 1.11. Also 1 if the grid is not what the patches make of an image of this size, because
+        the net resizes the image itself, or pools its places to a number of their own.
         """
         return self._seen.get(tuple(space), (1.0, 1.0))
 
     def _note_seen(self, family: Family, activation: Tensor) -> None:
-        if family.patch is not None and self._image_size is not None and activation.dim() == 4:
-            sides = zip(activation.shape[2:], family.patch, self._image_size, strict=True)
-            height, width = (places * patch / pixels for places, patch, pixels in sides)
-            self._seen[tuple(activation.shape[2:])] = (height, width)
+        if family.patch is None or self._image_size is None or activation.dim() != 4:
+            return
+        rows, columns = int(activation.shape[2]), int(activation.shape[3])
+        if fits((rows, columns), self._image_size, family.patch):
+            (height, width), pixels = family.patch, self._image_size
+            self._seen[rows, columns] = (rows * height / pixels[0], columns * width / pixels[1])
 
     def real_places(self, space: tuple[int, ...]) -> Tensor | None:
         """(images, *space) bool, False at padding; None if there is no padding, or the column has another size."""

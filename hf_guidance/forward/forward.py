@@ -8,8 +8,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.families import Family
+from hf_guidance.families.structure.places import settle
 from hf_guidance.forward.batch_norm import couples_images
 from hf_guidance.forward.calls import Edit, ViewCall, call_edits, call_full
 from hf_guidance.forward.columns import BatchColumns
@@ -64,10 +66,12 @@ class Forward(BatchColumns):
     ) -> None:
         super().__init__(family, batch)
         self.create_graph = torch.is_grad_enabled()
-        self._module: nn.Module = getattr(model, "module", model)
+        self._module: nn.Module = unwrapped(model)
+        family.check_call(self._module)
         self._max_rows = max_rows
         self._families: dict[str, Family] = {}
         layers = layers_by_view(reduced(Needs(needs), family))
+        settle(self._module)  # a step needs the memory
         backward = any(takes_backward(family, FULL, layer) for layer in layers[FULL])
         # Without second derivatives, images need not take part in the backwards of images with more explained rows.
         apart = backward and not self.create_graph and any(self.slot) and len(layers) == 1 and not couples_images(model)

@@ -155,10 +155,11 @@ def _normalize(
     # Of a vector of zeros, such as the padding of a window, the norm's own second derivative is NaN.
     if p != 2.0 or out is not None or not (_plain(input) and input.requires_grad):
         return None
-    square = input.square().sum(dim, keepdim=True)
+    exact = input.to(torch.promote_types(input.dtype, torch.float32))  # in float16 the squares of 256 overflow
+    square = exact.square().sum(dim, keepdim=True)
     least = torch.full_like(square, max(eps**2, torch.finfo(square.dtype).tiny))
-    y: Tensor = input / torch.where(square > least, square, least).sqrt()
-    return y
+    y: Tensor = exact / torch.where(square > least, square, least).sqrt()
+    return y.to(input.dtype)
 
 
 def _batch_norm(

@@ -17,6 +17,7 @@ INPUT = "input"
 LOGITS = "logits"
 ATTENTION = "attention"
 CLASS_MAP = "class_map"
+MIDDLE = ("mid1", "mid2", "mid3")
 FINAL = "final"
 
 
@@ -33,6 +34,11 @@ def is_attention(layer: str) -> bool:
 def is_class_map(layer: str) -> bool:
     """Whether the layer holds one map per class."""
     return layer == CLASS_MAP
+
+
+def is_symbolic(layer: str) -> bool:
+    """Whether the layer is a name for which a family has the path of a module."""
+    return layer in (*MIDDLE, FINAL)
 
 
 def is_final(layer: str, paths: Mapping[str, str] | None = None) -> bool:
@@ -61,5 +67,8 @@ def is_a_whole_cut(layer: str, paths: Mapping[str, str]) -> bool:
 
 
 def choices(paths: Mapping[str, str]) -> list[str]:
-    """The layer names that a model offers, for error messages."""
-    return [INPUT, *paths]
+    """The layer names that a model offers, for error messages; the input alone where the others cannot be found."""
+    try:
+        return [INPUT, *paths]
+    except ValueError:
+        return [INPUT]

@@ -41,7 +41,7 @@ class OddNet(nn.Module):
         total: Tensor | int = 0
         for _ in range(self.runs):
             out = self.odd(maps)
-            for part in out if isinstance(out, tuple) else (out,):
+            for part in [p for p in (out if isinstance(out, tuple) else (out,)) if p.dim()]:
                 total = total + (
                     part.flatten(1).sum(1, keepdim=True) if part.shape[-1] != 10 else part.flatten(1, -2).mean(1)
                 )
@@ -90,6 +90,10 @@ def one_tensor_twice(maps: Tensor) -> tuple[Tensor, Tensor]:
     return maps, maps.mean((2, 3))
 
 
+def scalar_before(maps: Tensor) -> tuple[Tensor, Tensor]:
+    return maps.square().mean(), maps
+
+
 class Blocks(nn.Module):
     """A small transformer with a class token: patches, blocks with a first norm and residuals, a head on the class token."""
 
@@ -109,3 +113,19 @@ class Blocks(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return {"logits": self.head(self.norm(tokens)[:, 0])}
+
+
+class Cutting(nn.Module):
+    """A net of maps: what it makes of the image, patches, what it makes of them, a mean head."""
+
+    def __init__(self, patch=8, before=None, behind=None, size=64) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(image_size=size, num_channels=3, model_type="cutting")
+        self.before, self.behind = Lay(before or (lambda images: images)), behind or nn.Identity()
+        self.patches = nn.Conv2d(3, 16, patch, patch)
+        self.mix = nn.Conv2d(16, 16, 3, 1, 1)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        maps = self.behind(self.mix(torch.tanh(self.patches(self.before(pixel_values)))))
+        return {"logits": self.head(torch.tanh(maps).mean((2, 3)))}

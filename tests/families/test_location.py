@@ -3,7 +3,7 @@
 import odd_nets
 import pytest
 import torch
-from odd_nets import GRID, SIZE, OddNet
+from odd_nets import GRID, SIZE, Cutting, OddNet
 
 from hf_guidance.families import Layout, family_of
 
@@ -105,3 +105,43 @@ def test_a_model_that_cannot_be_called_on_images_alone_says_so():
         family_of(model).layout("odd", model)
     with pytest.raises(ValueError, match=r"the layers of Needy are not known.*'input' works"):
         dict(family_of(model).layers)
+
+
+@pytest.mark.parametrize("behind", [None, odd_nets.Lay(odd_nets.channels_last)])
+@pytest.mark.parametrize(
+    "crop",
+    [
+        lambda images: images[:, :, 16:-16, 16:-16], lambda images: images[:, :, 8:-8, 8:-8], lambda images: images[:, :, 8:],
+        lambda images: images[..., :-16], lambda images: images[:, :, :-16, :-16],
+    ],
+)  # fmt: skip
+def test_a_net_that_crops_its_image_is_refused(crop, behind):
+    """Its places lie in an inner part of the image, but a map is laid over all of it."""
+    torch.manual_seed(0)
+    model = Cutting(before=crop, size=64).eval()
+    with pytest.raises(ValueError, match=r"corner of the image changes nothing.*crop|fill a grid|has no places"):
+        family_of(model).layout("mix", model)
+
+
+@pytest.mark.parametrize("crop", [8, 16])
+def test_tokens_of_a_cropped_image_are_refused(crop):
+    torch.manual_seed(0)
+    model = OddNet(odd_nets.token_before).eval()
+    model.config.image_size = (24 + 2 * crop, 24 + 2 * crop)
+    whole = model.forward
+    model.forward = lambda pixel_values: whole(pixel_values[:, :, crop:-crop, crop:-crop])
+    with pytest.raises(ValueError, match="upper left corner of the image changes nothing"):
+        family_of(model).layout("odd", model)
+
+
+@pytest.mark.parametrize("size", [64, 67, 71, (70, 100)])
+def test_a_rest_that_no_patch_sees_is_no_crop(size):
+    torch.manual_seed(0)
+    model = Cutting(size=size).eval()
+    assert family_of(model).layout("mix", model) == Layout(patch=(8, 8))
+
+
+def test_a_rest_behind_pools_is_no_crop():
+    torch.manual_seed(0)
+    model = Cutting(patch=4, behind=torch.nn.MaxPool2d(4), size=76).eval()  # 19 places, of which 16 are pooled
+    assert family_of(model).layout("behind", model) == Layout()

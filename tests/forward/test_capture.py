@@ -1,3 +1,4 @@
+from collections import namedtuple
 from dataclasses import dataclass
 
 import pytest
@@ -6,9 +7,12 @@ from tiny import SIZE, explain, make_batch, tiny_family, tiny_model
 from torch import nn
 from transformers.utils import ModelOutput
 
-from hf_guidance.attributions import InputXGradient
+from hf_guidance.attributions import InputXGradient, IntegratedGradients
+from hf_guidance.common.outputs import activation_of
 from hf_guidance.families import Family
 from hf_guidance.forward.capture import captured
+
+Named = namedtuple("Named", "x y")
 
 
 @dataclass
@@ -105,3 +109,37 @@ def test_without_gradients_nothing_is_made_to_require_them():
     with torch.no_grad(), captured(model, {"conv": None}) as recorded:
         model(torch.zeros(1, 3, *SIZE))
     assert not recorded["conv"].requires_grad
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda t: [t], lambda t: (None, t), lambda t: (t.argmax(-1), t), lambda t: ((t, 1),), lambda t: {"a": t},
+        lambda t: (t.mean(), t), lambda t: Named(t, None),
+    ],
+    ids=["list", "nothing first", "indices first", "nested", "dict", "scalar first", "namedtuple"],
+)  # fmt: skip
+@pytest.mark.parametrize("frozen", [False, True])
+def test_outputs_of_any_kind_are_recorded_differentiated_and_edited(wrap, frozen):
+    class Wrapping(nn.Module):
+        def forward(self, x):
+            return wrap(x)
+
+    class Model(Parts):
+        def __init__(self):
+            super().__init__()
+            self.wrapping = Wrapping()
+
+        def forward(self, pixel_values):
+            maps = activation_of(self.wrapping(self.conv(pixel_values)))
+            return {"logits": self.head(self.act(maps).mean((-2, -1)))}
+
+    model = Model().double()
+    model.conv.requires_grad_(not frozen)
+    family = Family(layers={"final": "wrapping"})
+    batch = make_batch()
+    for method in (InputXGradient("final"), IntegratedGradients("final", steps=2)):
+        found = explain(model, family, batch, method).attribution(method)
+        plain = explain(model, Family(layers={"final": "conv"}), batch, method).attribution(method)
+        assert found.any()
+        assert torch.allclose(found, plain)

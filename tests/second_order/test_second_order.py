@@ -252,3 +252,29 @@ def test_normalized_vectors_of_zeros_have_finite_second_derivatives(dim):
     assert torch.autograd.grad(_explained_loss(lambda x: F.normalize(x, dim=dim), [zeros]), zeros)[0].isnan().any()
     fast = torch.autograd.grad(_explained_loss(_fast(lambda x: F.normalize(x, dim=dim)), [zeros]), zeros)[0]
     assert torch.equal(fast, torch.zeros_like(fast))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 300.0, 2e4])
+def test_vectors_in_half_precision_are_normalized_at_any_scale(dtype, scale):
+    """The squares of float16 overflow at 256 and vanish at 1e-4."""
+    torch.manual_seed(0)
+    x = (torch.randn(4, 8) * scale).to(dtype).requires_grad_()
+    with fast_double_backward():
+        y = F.normalize(x)
+    assert y.dtype == dtype
+    exact = F.normalize(x.double())
+    assert torch.allclose(y.double(), exact, atol=4 * torch.finfo(dtype).eps)
+    weights = torch.randn(4, 8).to(dtype)
+    found, expected = (torch.autograd.grad((value * weights.to(value.dtype)).sum(), x)[0] for value in (y, exact))
+    assert torch.allclose(found.double() * scale, expected.double() * scale, atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_gelu_is_straight_far_from_zero(dtype):
+    x = torch.tensor([-300.0, -20.0, 20.0, 300.0, 6e4], dtype=dtype, requires_grad=True)
+    with fast_double_backward():
+        y = F.gelu(x)
+    with first_derivative():
+        (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    assert torch.equal(torch.autograd.grad(slope.sum(), x)[0], torch.zeros_like(x))

@@ -9,15 +9,14 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hf_guidance.families.layout import Layout
 from hf_guidance.families.stages import spread
 from hf_guidance.families.structure.lineage import Lineage
-from hf_guidance.families.structure.location import check_corners, corner_cells, layout_of, quarters, readings
+from hf_guidance.families.structure.location import Place, check_corners, corner_cells, place_of, quarters, readings
 from hf_guidance.families.structure.probe import Probe, Recorded
 
 _CANCELS = 1e-4
 _NUMBERED = re.compile(r"\.\d+$")  # an entry of a list of modules: a block or a stage
-Found = dict[str, tuple[Layout, tuple[int, int]]]
+Found = dict[str, Place]
 
 
 def located(probe: Probe, paths: Sequence[str]) -> tuple[Found, dict[str, str]]:
@@ -28,7 +27,7 @@ def located(probe: Probe, paths: Sequence[str]) -> tuple[Found, dict[str, str]]:
         paths: Module paths.
 
     Returns:
-        Path -> (layout, grid of places) of those whose layout was found, and path -> reason of the others.
+        Path -> place of those whose layout was found, and path -> reason of the others.
     """
     found, reasons = _by_quarters(probe, paths)
     wrong = _by_corners(probe, found)
@@ -41,7 +40,7 @@ def _by_quarters(probe: Probe, paths: Sequence[str]) -> tuple[Found, dict[str, s
 
     def use(path: str, activation: Tensor) -> None:
         try:
-            found[path] = layout_of(activation, probe.size)
+            found[path] = place_of(activation, probe.size, probe.patches)
             reasons.pop(path, None)
         except ValueError as error:
             reasons[path] = str(error)
@@ -51,19 +50,20 @@ def _by_quarters(probe: Probe, paths: Sequence[str]) -> tuple[Found, dict[str, s
 
 
 def _by_corners(probe: Probe, found: Found) -> dict[str, str]:
-    # Only of tokens, among which one too many or too few before them would shift all others.
     reasons: dict[str, str] = {}
 
     def use(path: str, activation: Tensor) -> None:
         try:
-            if activation.dim() == 3:
-                check_corners(activation, *found[path])
+            check_corners(activation, found[path])
         except ValueError as error:
             reasons[path] = str(error)
 
-    for grid in sorted({grid for layout, grid in found.values() if layout.channel_axis == -1}):
-        of_grid = [path for path in found if found[path][1] == grid]
-        probe.each_output(of_grid, corner_cells(probe.base, probe.other, grid), use)
+    cells: dict[object, list[str]] = {}  # layers whose places have the same part of the image are asked in one call
+    for path, place in found.items():
+        if min(place.grid) > 1:
+            cells.setdefault((place.grid, place.layout.patch, place.tokens), []).append(path)
+    for paths in cells.values():
+        probe.each_output(paths, corner_cells(probe.base, probe.other, found[paths[0]]), use)
     return reasons
 
 
@@ -80,7 +80,7 @@ def discover(probe: Probe, proposed: Sequence[str] = ()) -> tuple[dict[str, str]
         proposed: Paths of stages in order, which are taken instead if they all qualify.
 
     Returns:
-        Symbolic layer -> path, and path -> (layout, grid) of these layers.
+        Symbolic layer -> path, and path -> place of these layers.
 
     Raises:
         ValueError: The model cannot be called, or no layer qualifies.
@@ -95,7 +95,7 @@ def discover(probe: Probe, proposed: Sequence[str] = ()) -> tuple[dict[str, str]
     found, reasons = _by_quarters(probe, [c.path for c in candidates])
     final = _last(probe, candidates, lineage, found, reasons)
     earlier = candidates[: [c.path for c in candidates].index(final)]
-    ends = _ends([c for c in earlier if c.path in found], final, {path: grid for path, (_, grid) in found.items()})
+    ends = _ends([c for c in earlier if c.path in found], final, {path: place.grid for path, place in found.items()})
     wrong = _by_corners(probe, {path: found[path] for path in ends})
     layers = spread([*(path for path in ends if path not in wrong), final])
     return layers, {path: found[path] for path in layers.values()}
@@ -152,7 +152,7 @@ def check_whole(probe: Probe, path: str) -> None:
     for r in recorded:
         if r.calls > 1:
             raise ValueError(f"it runs {r.calls} times in a forward pass, so that one output is not all that it sees")
-        others = [t for t in r.others if t.requires_grad and t is not r.tensor and _may_have_places(t, probe.size)]
+        others = [t for t in r.others if t.requires_grad and t is not r.tensor and _may_have_places(t, probe)]
         gradients = torch.autograd.grad(logits.sum(), others, allow_unused=True) if others else ()
         if any(_any(gradient) for gradient in gradients):
             raise ValueError(
@@ -163,7 +163,7 @@ def check_whole(probe: Probe, path: str) -> None:
 def qualified(logits: Tensor, recorded: Sequence[Recorded], probe: Probe) -> list[Recorded]:
     """The recorded modules, in order, to whose places the gradient of the logits comes without cancelling; one per tensor."""
     kept = [r for r in recorded if r.calls == 1 and not r.passes_on and r.tensor._version == r.version]
-    kept = [r for r in kept if r.tensor.requires_grad and _may_have_places(r.tensor, probe.size)]
+    kept = [r for r in kept if r.tensor.requires_grad and _may_have_places(r.tensor, probe)]
     weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)).to(logits)
     tensors = [r.tensor for r in kept]
     others = [tensor for r in kept for tensor in r.others if tensor.requires_grad]
@@ -175,7 +175,7 @@ def qualified(logits: Tensor, recorded: Sequence[Recorded], probe: Probe) -> lis
         [
             r
             for r, gradient in zip(kept, gradients, strict=False)
-            if gradient is not None and _carries(r.tensor, gradient, probe.size) and not used & set(map(id, r.others))
+            if gradient is not None and _carries(r.tensor, gradient, probe) and not used & set(map(id, r.others))
         ]
     )
 
@@ -190,20 +190,22 @@ def _one_per_tensor(recorded: Sequence[Recorded]) -> list[Recorded]:
     return [r for r in recorded if best[id(r.tensor)] is r]
 
 
-def _may_have_places(tensor: Tensor, size: tuple[int, int]) -> bool:
-    return len(tensor) == 1 and any(min(grid) > 1 for _, grid in readings(tuple(tensor.shape), size))
+def _may_have_places(tensor: Tensor, probe: Probe) -> bool:
+    return len(tensor) == 1 and any(
+        min(place.grid) > 1 for place in readings(tuple(tensor.shape), probe.size, probe.patches)
+    )
 
 
 def _any(gradient: Tensor | None) -> bool:
     return gradient is not None and bool(gradient.any())
 
 
-def _carries(tensor: Tensor, gradient: Tensor, size: tuple[int, int]) -> bool:
+def _carries(tensor: Tensor, gradient: Tensor, probe: Probe) -> bool:
     # In some reading the places have a gradient, and the sum over channels of input times gradient does not cancel there.
     product = tensor.detach().double() * gradient.double()
-    for layout, grid in readings(tuple(tensor.shape), size):
+    for layout, grid, tokens in readings(tuple(tensor.shape), probe.size, probe.patches):
         if min(grid) > 1:
-            part = product[:, layout.prefix_tokens :] if tensor.dim() == 3 else product
+            part = product[:, layout.prefix_tokens :] if tokens else product
             summed = part.sum(layout.channel_axis).abs().amax()
             parts = part.abs().sum(layout.channel_axis).amax()
             if float(summed) > _CANCELS * float(parts):

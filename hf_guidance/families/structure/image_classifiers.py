@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from typing import Any
 
 from torch import nn
 
 from hf_guidance.families.family import Family
-from hf_guidance.families.structure.places import inner, places_of
+from hf_guidance.families.structure.places import places_of
+from hf_guidance.families.structure.signature import columns_of
 
-PIXELS = "pixel_values"
 _LOGITS = {"pp_lcnet": "last_hidden_state"}  # types whose outputs call the logits by another name
-
-
-def takes_pixels(model: Any) -> bool:
-    """Whether the model's forward has an argument ``pixel_values``, so that its input is an image."""
-    forward = getattr(inner(model), "forward", None)
-    return forward is not None and PIXELS in inspect.signature(forward).parameters
 
 
 def structured(model: nn.Module, proposed: Sequence[str] = ()) -> Family:
@@ -30,17 +22,8 @@ def structured(model: nn.Module, proposed: Sequence[str] = ()) -> Family:
     """
     model_type = getattr(getattr(model, "config", None), "model_type", "")
     return Family(
-        layers=places_of(model, proposed).layers,
+        layers=places_of(model, proposed).layers(),
         layouts={},
-        inputs=_inputs(model),
+        inputs=columns_of(model),
         logits=_LOGITS.get(model_type, "logits"),
     )
-
-
-def _inputs(model: nn.Module) -> tuple[str, ...]:
-    # All that the forward takes, as far as a batch has it; the trainer computes the loss itself, so labels are left out.
-    given = inspect.signature(inner(model).forward).parameters.values()
-    names = [
-        argument.name for argument in given if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
-    ]
-    return tuple(name for name in names if "label" not in name and not name.startswith(("return_", "output_")))

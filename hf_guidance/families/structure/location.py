@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hf_guidance.families.grid import grid_of
+from hf_guidance.families.grid import fits, grid_of
 from hf_guidance.families.layout import Layout
+from hf_guidance.families.structure.patches import Patch, patch_of
 
 _MOST_PREFIX_TOKENS = 40
 _ROUNDING = 1
 # Of ``follows``, which is about 0 for a wrong reading and at most 2/3 for a right one.
 _FOLLOWS = 0.25
+_NOTHING = 1e-6  # of an activation: a change that is no more than rounding
+
+
+class Place(NamedTuple):
+    """Where an activation has its places.
+
+    Attributes:
+        layout: Its layout, with the patch if that is known.
+        grid: (height, width) of its places.
+        tokens: Whether the places are in one axis, and not in two.
+    """
+
+    layout: Layout
+    grid: tuple[int, int]
+    tokens: bool = False
 
 
 def quarters(base: Tensor, other: Tensor) -> Tensor:
@@ -35,33 +53,52 @@ def quarters(base: Tensor, other: Tensor) -> Tensor:
     return images
 
 
-def corner_cells(base: Tensor, other: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The base image, then the base with the first and with the last cell of a grid taken from the other: (3, c, h, w)."""
-    images = base.repeat(3, 1, 1, 1)
-    height, width = base.shape[1] // grid[0], base.shape[2] // grid[1]
-    images[1, :, :height, :width] = other[:, :height, :width]
-    rows, columns = slice((grid[0] - 1) * height, grid[0] * height), slice((grid[1] - 1) * width, grid[1] * width)
-    images[2, :, rows, columns] = other[:, rows, columns]
+def corner_cells(base: Tensor, other: Tensor, place: Place) -> Tensor:
+    """The base image, then the base with a part taken from the other image: each of two corners, for tokens the first cell.
+
+    The upper left corner is a quarter of the first place's part of the image: what is cut off there moves all places. The
+    lower right corner is the last place's part, and what is left over behind it.
+
+    Args:
+        base: (channels, height, width).
+        other: (channels, height, width).
+        place: Whose grid, and patch, give the size of the corners.
+
+    Returns:
+        (3, channels, height, width), for tokens (4, channels, height, width).
+    """
+    rows, columns = place.grid
+    height, width = place.layout.patch or (base.shape[1] // rows, base.shape[2] // columns)
+    parts = [
+        (slice(0, max(1, height // 2)), slice(0, max(1, width // 2))),
+        (slice((rows - 1) * height, None), slice((columns - 1) * width, None)),
+        *([(slice(0, height), slice(0, width))] if place.tokens else []),
+    ]
+    images = base.repeat(1 + len(parts), 1, 1, 1)
+    for image, (down, across) in zip(images[1:], parts, strict=True):
+        image[:, down, across] = other[:, down, across]
     return images
 
 
-def readings(shape: tuple[int, ...], size: tuple[int, int]) -> Iterator[tuple[Layout, tuple[int, int]]]:
-    """Every layout that an activation of this shape may have, with the grid (height, width) of its places.
+def readings(shape: tuple[int, ...], size: tuple[int, int], patches: tuple[Patch, ...] = ()) -> Iterator[Place]:
+    """Every layout that an activation of this shape may have, without its patch.
 
     Args:
         shape: Of the activation, images first.
         size: (height, width) of the input in pixels.
+        patches: That the places may have, beside square ones (``patches_of``).
     """
     if len(shape) == 4:
         for layout, (rows, columns) in ((Layout(1), shape[2:]), (Layout(-1), shape[1:3])):
             # As many rows to columns as the image has, up to what padding and rounding may add at each side.
-            if abs(rows * size[1] - columns * size[0]) <= _ROUNDING * sum(size):
-                yield layout, (rows, columns)
+            square = abs(rows * size[1] - columns * size[0]) <= _ROUNDING * sum(size)
+            if square or any(fits((rows, columns), size, patch) for patch in patches):
+                yield Place(layout, (rows, columns))
     elif len(shape) == 3:
+        oblong = [patch for patch in patches if patch[0] != patch[1]]
         for prefix in range(min(_MOST_PREFIX_TOKENS, shape[1])):
-            grid = grid_of(shape[1] - prefix, size)
-            if grid is not None:
-                yield Layout(-1, prefix), grid
+            grids = {grid_of(shape[1] - prefix, size, patch) for patch in (None, *oblong)}
+            yield from (Place(Layout(-1, prefix), grid, tokens=True) for grid in sorted(filter(None, grids)))
 
 
 def laid_out(activation: Tensor, layout: Layout, grid: tuple[int, int]) -> Tensor:
@@ -99,15 +136,16 @@ def follows(maps: Tensor) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def layout_of(activation: Tensor, size: tuple[int, int]) -> tuple[Layout, tuple[int, int]]:
+def place_of(activation: Tensor, size: tuple[int, int], patches: tuple[Patch, ...] = ()) -> Place:
     """Find how the activations of ``quarters`` map to places.
 
     Args:
         activation: (5, ...).
         size: (height, width) of the images in pixels.
+        patches: That the places may have (``patches_of``).
 
     Returns:
-        The layout, and the grid (height, width) of places.
+        The layout, with the patch that fits, and the grid.
 
     Raises:
         ValueError: No layout fits; the message says what was looked for.
@@ -116,42 +154,51 @@ def layout_of(activation: Tensor, size: tuple[int, int]) -> tuple[Layout, tuple[
     if len(activation) != 5 or not activation.is_floating_point():
         raise ValueError(f"its output {shape} for 5 images does not hold one activation for each image")
     if len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1)):
-        return Layout(), (1, 1)
+        return Place(Layout(), (1, 1))
     tried = [
-        (min(follows(laid_out(activation, layout, grid))), layout, grid)
-        for layout, grid in readings(shape, size)
-        if min(grid) > 1
+        (min(follows(laid_out(activation, place.layout, place.grid))), place)
+        for place in readings(shape, size, patches)
+        if min(place.grid) > 1
     ]
     if not tried:
         raise ValueError(
             f"its output {shape[1:]} has no places; maps are (channels, height, width) or (height, width, channels), tokens "
-            "(tokens, channels) that fill a grid with the image's proportions"
+            "(tokens, channels) that fill a grid with the image's proportions (or that of the convolution's patches)"
         )
-    best = max(tried, key=lambda reading: reading[0])
-    if not best[0] > _FOLLOWS:
+    follow, best = max(tried, key=lambda reading: reading[0])
+    if not follow > _FOLLOWS:
         raise ValueError(
             f"when a quarter of the image changes, the places of its output {shape[1:]} that change do not lie there, whatever "
-            "axis is read as channels (tokens that are not in raster order, or no places at all)"
+            "axis is read as channels (tokens that are not in raster order, patches that are not square, or no places at all)"
         )
-    return best[1], best[2]
+    return best._replace(layout=replace(best.layout, patch=patch_of(patches, best.grid, size)))
 
 
-def check_corners(activation: Tensor, layout: Layout, grid: tuple[int, int]) -> None:
-    """Check that the first and the last cell lie where the layout says: no token is missing before or behind the places.
+def check_corners(activation: Tensor, place: Place) -> None:
+    """Check that the first and the last corner of the image reach the activation, of tokens at their first and last place.
+
+    Among tokens, one too many or too few before the places would shift all of them.
 
     Args:
-        activation: (3, ...) activations of ``corner_cells``.
-        layout: The layout that was found.
-        grid: (height, width) of its places.
+        activation: (3, ...) or (4, ...) activations of ``corner_cells``.
+        place: The layout that was found.
 
     Raises:
-        ValueError: Another place changes most.
+        ValueError: A corner changes nothing, so that the places cover another part of the image; or of tokens another place
+            changes most.
     """
-    maps = laid_out(activation, layout, grid)
+    maps = laid_out(activation, place.layout, place.grid)
     change = (maps[1:].float() - maps[:1].float()).norm(dim=1).flatten(1)
-    most = change.argmax(1).tolist()
-    if most != [0, grid[0] * grid[1] - 1]:
+    for corner, largest in zip(("upper left", "lower right"), change.amax(1).tolist(), strict=False):
+        if largest <= _NOTHING * float(maps[0].float().norm(dim=0).amax()):
+            raise ValueError(
+                f"the {corner} corner of the image changes nothing in it: the net sees an inner part of the image (does it "
+                "crop?), so that its places do not lie where a map of the whole image has them"
+            )
+    rows, columns = place.grid
+    last, first = change.argmax(1).tolist()[1:] if place.tokens else (rows * columns - 1, 0)
+    if (first, last) != (0, rows * columns - 1):
         raise ValueError(
-            f"read as {layout.prefix_tokens} tokens without a place and {grid[0]}x{grid[1]} places, the first and the last "
-            f"place are numbers {most[0] + 1} and {most[1] + 1} of {grid[0] * grid[1]}"
+            f"read as {place.layout.prefix_tokens} tokens without a place and {rows}x{columns} places, the first and the last "
+            f"place are numbers {first + 1} and {last + 1} of {rows * columns}"
         )

@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from itertools import accumulate
 
 from torch import nn
 
-from hf_guidance.families.layout import Layout
+from hf_guidance.families.grid import fits
+
+Patch = tuple[int, int]
+_MERGED = tuple(2**i for i in range(7))  # places are merged two by two, by whatever module
+_POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+_ADAPTIVE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
-def patch_of(model: nn.Module, layout: Layout, grid: tuple[int, int], size: tuple[int, int]) -> Layout:
-    """Add the patch to a layout, if the model's convolutions cut the image into patches that touch.
+def patches_of(model: nn.Module) -> tuple[Patch, ...]:
+    """The patches (height, width) in pixels that places may have, if the net cuts the image into patches that touch.
 
-    They do if every strided convolution has a kernel of its stride, and no padding.
+    It does if every strided convolution has a kernel of its stride and no padding, and nothing pools to a size of its own.
+    The first patch is the stride of a convolution that reads the image; convolutions and mergers behind it make bigger ones.
 
-    Args:
-        model: The model.
-        layout: Of one layer.
-        grid: (height, width) of its places for images of ``size``.
-        size: (height, width) in pixels.
+    Returns:
+        From small to big; () if the net is of another kind.
     """
-    if grid == (1, 1):
-        return layout
     strided = [m for m in model.modules() if isinstance(m, nn.Conv2d) and max(m.stride) > 1]
     if not strided or not all(m.kernel_size == m.stride and _unpadded(m) for m in strided):
-        return layout
-    if any(isinstance(m, nn.MaxPool2d | nn.AvgPool2d) for m in model.modules()):
-        return layout
-    if any(side % places for side, places in zip(size, grid, strict=True)):
-        return layout
-    return replace(layout, patch=(size[0] // grid[0], size[1] // grid[1]))
+        return ()
+    if any(isinstance(m, _POOLS) or (isinstance(m, _ADAPTIVE) and not _whole(m.output_size)) for m in model.modules()):
+        return ()
+    first = [m for m in strided if m.in_channels == strided[0].in_channels]
+    later = accumulate((max(m.stride) for m in strided if m not in first), int.__mul__)
+    factors = {*_MERGED, *later}
+    sides = {(int(m.stride[0]), int(m.stride[1])) for m in first}
+    return tuple(sorted({(height * factor, width * factor) for height, width in sides for factor in factors}))
+
+
+def patch_of(patches: tuple[Patch, ...], grid: tuple[int, int], size: tuple[int, int]) -> Patch | None:
+    """The patch that cuts an image into a grid of places; None if none does, or more than one.
+
+    Args:
+        patches: Those of ``patches_of``.
+        grid: (height, width) in places.
+        size: (height, width) of the image in pixels. It may be no multiple of the patch: nets leave the rest out, or pad.
+    """
+    if grid == (1, 1):
+        return None
+    exact = [p for p in patches if (p[0] * grid[0], p[1] * grid[1]) == size]
+    found = exact or [p for p in patches if fits(grid, size, p)]
+    return found[0] if len(found) == 1 else None
 
 
 def _unpadded(convolution: nn.Conv2d) -> bool:
     return convolution.padding == "valid" or set(convolution.padding) == {0}
+
+
+def _whole(output_size: object) -> bool:
+    # None leaves an axis as it is.
+    return {*(output_size if isinstance(output_size, tuple | list) else (output_size,))} <= {1, None}

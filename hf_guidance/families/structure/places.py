@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
-from torch import nn
+from torch import Tensor, nn
 
 from hf_guidance.families.layout import Layout
 from hf_guidance.families.structure.discovery import check_whole, discover, located
-from hf_guidance.families.structure.patches import patch_of
-from hf_guidance.families.structure.probe import Probe
+from hf_guidance.families.structure.probe import Calling, Probe
+from hf_guidance.families.structure.signature import inner
+from hf_guidance.families.structure.weights import random_weights
+from hf_guidance.views.layers import is_symbolic
 
 WAY_OUT = "GuidedTrainer(family=Family(layers={'final': '<module path>'}, channel_axis=...))"
+
+
+@dataclass
+class _Known:
+    """What was found for one way of calling the model."""
+
+    layouts: dict[str, Layout] = field(default_factory=dict)
+    layers: dict[str, str] | None = None
 
 
 class Places:
@@ -27,82 +38,106 @@ class Places:
     def __init__(self, model: nn.Module, proposed: Sequence[str] = ()) -> None:
         self._model = ref(model)
         self._proposed = list(proposed)
-        self._layouts: dict[str, Layout] = {}
-        self._layers: dict[str, str] | None = None
+        self._known: dict[str, _Known] = {}
+        self._weights: tuple[Any, dict[str, Tensor]] | None = None
 
-    @property
-    def layers(self) -> Mapping[str, str]:
-        """Symbolic layer -> path, looked for when it is first read.
+    def layers(self, calling: Calling | None = None) -> FoundLayers:
+        """Symbolic layer -> path, looked for when it is first read; see ``find``."""
+        return FoundLayers(self, calling or Calling())
 
-        Raises:
-            ValueError: On reading, if the model cannot be called or has no layer with places.
-        """
-        return FoundLayers(self._find)
-
-    def layout(self, path: str) -> Layout:
+    def layout(self, path: str, calling: Calling) -> Layout:
         """The layout of a module's output.
 
         Raises:
             ValueError: It does not map to places in a known way; the message says why, and the way out.
         """
-        if path not in self._layouts:
-            model = self._here()
+        known = self._of(calling)
+        if path not in known.layouts:
+            probe = self._probe(calling)
             try:
-                probe = Probe(model)
                 check_whole(probe, path)
                 found, reasons = located(probe, [path])
                 if reasons:
                     raise ValueError(reasons[path])
             except ValueError as error:
                 raise ValueError(
-                    f"layer {path!r} of {type(model).__name__} cannot be read: {error}. Choose another layer, or say how it is "
-                    f"laid out by {WAY_OUT}."
+                    f"layer {path!r} of {type(probe.model).__name__} cannot be read: {_why(error)}. Choose another layer, or "
+                    f"say how it is laid out by {WAY_OUT}."
                 ) from error
-            self._keep(found, probe)
-        return self._layouts[path]
+            known.layouts[path] = found[path].layout
+        return known.layouts[path]
 
-    def _find(self) -> dict[str, str]:
-        if self._layers is None:
-            model = self._here()
-            probe = Probe(model)
+    def find(self, calling: Calling) -> dict[str, str]:
+        """Symbolic layer -> path.
+
+        Raises:
+            ValueError: The model cannot be called or has no layer with places.
+        """
+        known = self._of(calling)
+        if known.layers is None:
+            probe = self._probe(calling)
             try:
-                self._layers, found = discover(probe, self._proposed)
+                known.layers, found = discover(probe, self._proposed)
             except ValueError as error:
                 raise ValueError(
-                    f"the layers of {type(model).__name__} are not known: {error}. 'input' works for every model that takes "
-                    f"pixel_values; for another layer name its module and layout by {WAY_OUT}."
+                    f"the layers of {type(probe.model).__name__} are not known: {_why(error)}. 'input' works for every model "
+                    f"that takes pixel_values; for another layer name its module and layout by {WAY_OUT}."
                 ) from error
-            self._keep(found, probe)
-        return self._layers
+            known.layouts |= {path: place.layout for path, place in found.items()}
+        return known.layers
 
-    def _keep(self, found: Mapping[str, tuple[Layout, tuple[int, int]]], probe: Probe) -> None:
-        for path, (layout, grid) in found.items():
-            self._layouts[path] = patch_of(probe.model, layout, grid, probe.size)
+    def settle(self) -> None:
+        """Free the random weights, which are kept from one question to the next; what was found stays."""
+        self._weights = None
 
-    def _here(self) -> nn.Module:
+    def _of(self, calling: Calling) -> _Known:
+        return self._known.setdefault(repr((sorted(calling.arguments.items()), calling.logits)), _Known())
+
+    def _probe(self, calling: Calling) -> Probe:
         model = self._model()
         if model is None:
             raise ValueError("the model of this family is gone; make the family anew by family_of(model).")
-        return model
+        # Anew for a model that was changed, moved or cast since.
+        named = (*model.named_parameters(), *model.named_buffers())
+        tensors = [(name, tensor.shape, tensor.dtype, tensor.device) for name, tensor in named]
+        if self._weights is None or self._weights[0] != tensors:
+            self._weights = tensors, random_weights(model)
+        return Probe(model, calling, self._weights[1])
 
 
 class FoundLayers(Mapping[str, str]):
-    """Symbolic layer -> path, found at the first look."""
+    """Symbolic layer -> path, found when one of these names is first asked for; a path asks for nothing.
 
-    def __init__(self, find: Callable[[], dict[str, str]]) -> None:
-        self._find = find
+    Pickled, it is a dict of what is found.
+    """
+
+    def __init__(self, places: Places, calling: Calling) -> None:
+        self._places, self._calling = places, calling
+
+    def called(self, calling: Calling) -> FoundLayers:
+        """Those of the same model, called in another way."""
+        return FoundLayers(self._places, calling)
 
     def __getitem__(self, layer: str) -> str:
-        return self._find()[layer]
+        if not is_symbolic(layer):
+            raise KeyError(layer)
+        return self._places.find(self._calling)[layer]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._find())
+        return iter(self._places.find(self._calling))
 
     def __len__(self) -> int:
-        return len(self._find())
+        return len(self._places.find(self._calling))
 
     def __repr__(self) -> str:
-        return f"FoundLayers({self._find()!r})"
+        return "FoundLayers()"
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
+
+
+def _why(error: Exception) -> str:
+    return str(error).rstrip(".")  # a sentence goes on behind it
 
 
 def places_of(model: nn.Module, proposed: Sequence[str] = ()) -> Places:
@@ -118,10 +153,11 @@ def places_of(model: nn.Module, proposed: Sequence[str] = ()) -> Places:
     return _KNOWN[core]
 
 
-def inner(model: nn.Module) -> nn.Module:
-    """The model itself, or the one inside PEFT's wrapper."""
-    base: Any = getattr(model, "get_base_model", None)
-    return base() if callable(base) else model
+def settle(model: nn.Module) -> None:
+    """Free what is kept of a model for further questions about its layers: it is about to be trained."""
+    places = _KNOWN.get(inner(model))
+    if places is not None:
+        places.settle()
 
 
 _KNOWN: WeakKeyDictionary[nn.Module, Places] = WeakKeyDictionary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +12,22 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hf_guidance.common.eval_mode import evaluating
+from hf_guidance.common.outputs import activation_of, logits_of, tensors_of
 from hf_guidance.families.stages import pair
+from hf_guidance.families.structure.patches import patches_of
+from hf_guidance.families.structure.signature import PIXELS, required_labels
 from hf_guidance.families.structure.weights import random_weights
 
-_DEFAULT_SIZE = (3, 224, 224)  # channels, height, width
+_DEFAULT_CHANNELS, _DEFAULT_SIZE = 3, (224, 224)
+_NO_LAYER = re.compile(r"(Drop(out|Path|Block)?|Pad(ding)?)([123]d)?$")  # endings of names of classes
+
+
+@dataclass(frozen=True)
+class Calling:
+    """How a model is called, beside its images, and what its outputs call the logits: as in Family."""
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    logits: str | int = "logits"
 
 
 @dataclass
@@ -23,7 +36,7 @@ class Recorded:
 
     Attributes:
         path: The module's path.
-        tensor: Its output, or the first tensor of several.
+        tensor: Its activation (``activation_of``).
         others: The other floating-point tensors of its output.
         alone: Whether the output is the tensor itself, and no container.
         passes_on: Whether the module is of a kind whose output is no layer of its own: Identity, dropout, padding, Linear.
@@ -47,19 +60,26 @@ class Probe:
 
     Args:
         model: The unwrapped model; its forward takes ``pixel_values``.
+        calling: How it is called.
+        weights: Those of ``random_weights``, if they are there already.
 
     Attributes:
         size: (height, width) of the images, as the configuration says; 224 x 224 where it does not.
+        patches: That places may have (``patches_of``).
         base: (channels, height, width), an image of noise.
         other: Another one.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(
+        self, model: nn.Module, calling: Calling | None = None, weights: dict[str, Tensor] | None = None
+    ) -> None:
         self.model = model
+        self.patches = patches_of(model)
+        self._calling = calling or Calling()
         channels, self.size = image_shape(model)
         generator = torch.Generator().manual_seed(0)
         self.base, self.other = torch.randn(2, channels, *self.size, generator=generator)
-        self._state = random_weights(model)
+        self._state = random_weights(model) if weights is None else weights
 
     def each_output(self, paths: Iterable[str], images: Tensor, use: Callable[[str, Tensor], None]) -> None:
         """Hand the outputs of some modules to a function as they are made, so that they need not be held together.
@@ -67,7 +87,7 @@ class Probe:
         Args:
             paths: Module paths.
             images: (images, channels, height, width).
-            use: Called with a path and that module's output, detached; of several tensors with the first.
+            use: Called with a path and that module's output, detached; of several tensors with that of ``activation_of``.
 
         Raises:
             ValueError: The model cannot be called.
@@ -98,16 +118,16 @@ class Probe:
         with torch.enable_grad():
             every = (name for name, _ in self.model.named_modules() if name)
             modules = {path: self.model.get_submodule(path) for path in (every if paths is None else paths)}
-            logits = logits_of(self._call(self.base[None], modules, keep, leaf=True))
+            logits = logits_of(self._call(self.base[None], modules, keep, leaf=True), self._calling.logits)
         return logits, list(found.values())
 
     def _call(self, images: Tensor, modules: Mapping[str, nn.Module], keep: Any, leaf: bool = False) -> Any:
         def hook_of(path: str) -> Any:
             def hook(module: nn.Module, args: Any, output: Any) -> None:
-                tensors = [tensor for tensor in tensors_of(output) if tensor.is_floating_point()]
-                if tensors:
-                    alone = isinstance(output, Tensor)
-                    keep(Recorded(path, tensors[0], tensors[1:], alone, _passes_on(module)))
+                if tensors := tensors_of(output):
+                    activation, alone = activation_of(output), isinstance(output, Tensor)
+                    others = [tensor for tensor in tensors if tensor is not activation]
+                    keep(Recorded(path, activation, others, alone, _passes_on(module)))
 
             return hook
 
@@ -118,56 +138,40 @@ class Probe:
         try:
             with evaluating(self.model), torch.random.fork_rng(devices=_devices(first)):
                 torch.manual_seed(0)
-                return functional_call(self.model, self._state, kwargs={"pixel_values": images})
+                return functional_call(self.model, self._state, kwargs=self._arguments(images))
         except Exception as error:  # whatever a model of unknown kind raises, its layers stay unknown for that reason
             raise ValueError(
                 f"{type(self.model).__name__} cannot be called on images {tuple(images.shape)} alone: {type(error).__name__}: "
-                f"{str(error).splitlines()[0] if str(error) else ''}"
+                f"{str(error).splitlines()[0] if str(error) else ''} (for images of another size or number of channels set "
+                "image_size and num_channels of model.config)"
             ) from error
         finally:
             for handle in handles:
                 handle.remove()
 
-
-def tensors_of(output: Any) -> list[Tensor]:
-    """The tensors that a module put out, in order, those inside lists, tuples and mappings included."""
-    if isinstance(output, Tensor):
-        return [output]
-    if isinstance(output, Mapping):
-        output = list(output.values())
-    return [tensor for item in output for tensor in tensors_of(item)] if isinstance(output, list | tuple) else []
-
-
-def logits_of(outputs: Any) -> Tensor:
-    """The logits of a model's outputs, by name or as the first tensor.
-
-    Raises:
-        ValueError: There are none.
-    """
-    named = outputs.get("logits") if isinstance(outputs, Mapping) else getattr(outputs, "logits", None)
-    found = named if isinstance(named, Tensor) else next(iter(tensors_of(outputs)), None)
-    if found is None or found.dim() != 2:
-        raise ValueError(f"the model puts out {type(outputs).__name__} without logits (images, classes).")
-    return found
+    def _arguments(self, images: Tensor) -> dict[str, Any]:
+        labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
+        needed = dict.fromkeys(required_labels(self.model), labels)
+        return {PIXELS: images, **needed, **self._calling.arguments}
 
 
 def image_shape(model: nn.Module) -> tuple[int, tuple[int, int]]:
-    """(channels, (height, width)) of the images that a model takes, from its configuration."""
+    """(channels, (height, width)) of the images that a model takes: from its configuration, else its first convolution."""
     config, net = getattr(model, "config", None), getattr(model, "timm_model", None)
-    channels, *default = (getattr(net, "pretrained_cfg", None) or {}).get("input_size") or _DEFAULT_SIZE
-    size: Any = getattr(getattr(net, "patch_embed", None), "img_size", None) or default
+    channels, *size = (getattr(net, "pretrained_cfg", None) or {}).get("input_size") or (None, *_DEFAULT_SIZE)
+    channels = (getattr(config, "model_args", None) or {}).get("in_chans") or channels
+    size = getattr(getattr(net, "patch_embed", None), "img_size", None) or size
     for part in (config, getattr(config, "vision_config", None)):
         channels = getattr(part, "num_channels", None) or channels
         size = getattr(part, "image_size", None) or size
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    if config is None and first is not None:
-        channels = first.in_channels
+    if channels is None:
+        channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), _DEFAULT_CHANNELS)
     return int(channels), pair(size)
 
 
 def _passes_on(module: nn.Module) -> bool:
-    name = type(module).__name__
-    return isinstance(module, nn.Identity | nn.Linear) or "Drop" in name or "Pad" in name
+    named = _NO_LAYER.search(type(module).__name__)  # timm and transformers have their own
+    return isinstance(module, nn.Identity | nn.Linear) or named is not None
 
 
 def _devices(tensor: Tensor) -> list[int]:

@@ -1,0 +1,75 @@
+"""What the forward of a model takes."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+from hf_guidance.data.columns import EXPLAINED_ROW_COLUMNS, IMAGE_COLUMNS
+
+PIXELS = "pixel_values"
+# What a batch holds for the library, whatever a model may mean by an argument of that name.
+_OWN = {*EXPLAINED_ROW_COLUMNS, *IMAGE_COLUMNS} - {PIXELS}
+
+
+def inner(model: nn.Module) -> nn.Module:
+    """The model itself, or the one inside PEFT's wrapper."""
+    base: Any = getattr(model, "get_base_model", None)
+    return base() if callable(base) else model
+
+
+def takes_pixels(model: Any) -> bool:
+    """Whether the model's forward has an argument ``pixel_values``, so that its input is an image."""
+    return PIXELS in _parameters(model)
+
+
+def required_labels(model: nn.Module) -> list[str]:
+    """Arguments for labels without which the forward cannot be called."""
+    return [name for name, argument in _parameters(model).items() if "label" in name and _required(argument)]
+
+
+def columns_of(model: nn.Module) -> tuple[str, ...]:
+    """All that the forward takes, as far as a batch may have it.
+
+    Columns that the library reads itself and switches of the outputs are left out, and so are labels, because the trainer
+    computes the loss; those that the forward cannot do without are kept.
+    """
+    switch = ("return_", "output_")
+    return tuple(
+        name
+        for name, argument in _parameters(model).items()
+        if _required(argument) or not ("label" in name or name in _OWN or name.startswith(switch))
+    )
+
+
+def refuse_unknown_features(model: nn.Module, features: str) -> None:
+    """Raise for a model whose forward cannot be given its features by name.
+
+    Raises:
+        ValueError: The forward has no such argument; the message shows the wrapper that gives it one.
+    """
+    forward = inspect.signature(inner(model).forward).parameters
+    if features not in forward and not any(argument.kind is argument.VAR_KEYWORD for argument in forward.values()):
+        raise ValueError(
+            f"the forward of {type(model).__name__} has no argument {features!r}, by which it is called; it has "
+            f"{list(forward)}. Wrap the model:\n"
+            f"    class Named(torch.nn.Module):\n"
+            f"        def __init__(self, net): super().__init__(); self.net = net\n"
+            f"        def forward(self, {features}): return {{'logits': self.net({features})}}"
+        )
+
+
+def _parameters(model: Any) -> dict[str, inspect.Parameter]:
+    forward = getattr(inner(model), "forward", None)
+    given = inspect.signature(forward).parameters if forward is not None else {}
+    return {
+        name: argument
+        for name, argument in given.items()
+        if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
+    }
+
+
+def _required(argument: inspect.Parameter) -> bool:
+    return argument.default is argument.empty
