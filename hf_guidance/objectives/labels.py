@@ -21,7 +21,8 @@ def checked_labels(labels: Any, logits: Tensor) -> Tensor:
 
     Raises:
         ValueError: Another shape, a class that the model has not (as -100 and -1, by which text models and test sets mark what
-            has no label), values outside [0, 1], or classes in floating point.
+            has no label), values outside [0, 1], or classes in floating point. Values on another device than the CPU are
+            judged there: a RuntimeError of that device.
     """
     try:
         found = torch.as_tensor(labels, device=logits.device)
@@ -50,6 +51,10 @@ def checked_labels(labels: Any, logits: Tensor) -> Tensor:
 
 
 def _refuse(labels: Tensor, wrong: Tensor, allowed: str) -> None:
-    if bool(wrong.any()):
-        first = labels.reshape(wrong.shape)[wrong][0].item()
+    if (
+        wrong.device.type != "cpu"
+    ):  # a step does not wait for the device, which then ends the run itself, with the message
+        torch._assert_async(~wrong.any(), f"labels hold a value that is not allowed: {allowed}.")
+    elif wrong.any():
+        first = labels.reshape(wrong.shape)[wrong][0]
         raise ValueError(f"labels hold {first}, in {int(wrong.sum())} places: {allowed}.")
