@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_ROUNDING = 1e-6  # mixed labels may exceed 1 by it
+
 
 def checked_labels(labels: Any, logits: Tensor) -> Tensor:
     """Bring labels to the form that their shape says.
@@ -21,8 +23,8 @@ def checked_labels(labels: Any, logits: Tensor) -> Tensor:
 
     Raises:
         ValueError: Another shape, a class that the model has not (as -100 and -1, by which text models and test sets mark what
-            has no label), values outside [0, 1], or classes in floating point. Values on another device than the CPU are
-            judged there: a RuntimeError of that device.
+            has no label), values outside [0, 1], or classes in floating point. Values on a CUDA device are judged
+            there: a RuntimeError, for a step does not wait for them.
     """
     try:
         found = torch.as_tensor(labels, device=logits.device)
@@ -31,11 +33,8 @@ def checked_labels(labels: Any, logits: Tensor) -> Tensor:
     images, classes = logits.shape
     if found.shape == logits.shape:
         soft = found.to(logits.dtype)
-        _refuse(
-            found,
-            ~((soft >= 0) & (soft <= 1)),
-            "values for every class lie in [0, 1]; for regression override task_loss",
-        )
+        inside = (soft >= -_ROUNDING) & (soft <= 1 + _ROUNDING)  # NaN is not
+        _refuse(found, ~inside, "values for every class lie in [0, 1]; for regression override task_loss")
         return soft
     if found.shape not in ((images,), (images, 1)) or found.is_floating_point():
         raise ValueError(
@@ -51,9 +50,7 @@ def checked_labels(labels: Any, logits: Tensor) -> Tensor:
 
 
 def _refuse(labels: Tensor, wrong: Tensor, allowed: str) -> None:
-    if (
-        wrong.device.type != "cpu"
-    ):  # a step does not wait for the device, which then ends the run itself, with the message
+    if wrong.device.type == "cuda":  # a step does not wait for the device, which ends the run itself
         torch._assert_async(~wrong.any(), f"labels hold a value that is not allowed: {allowed}.")
     elif wrong.any():
         first = labels.reshape(wrong.shape)[wrong][0]
