@@ -156,7 +156,7 @@ def classification_metrics(
 
     Raises:
         ValueError: Unknown problem type; ``group`` with a multi-label task; ``train_group_counts`` without ``group``. On call,
-            the column was not handed over.
+            the column was not handed over, or predictions or labels have another shape.
 
     Example:
         >>> args = GuidanceArguments(..., eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True,
@@ -194,12 +194,13 @@ class ClassificationMetrics:
         """Metrics of an EvalPrediction."""
         logits, labels = prediction.predictions, prediction.label_ids
         if self.problem_type == "single_label_classification":
+            labels = _one_per_image(logits, labels)
             predicted = logits.argmax(-1)
-            return {"accuracy": float((predicted == labels).mean())} | self._of_groups(prediction, predicted)
+            return {"accuracy": float((predicted == labels).mean())} | self._of_groups(prediction, predicted, labels)
         found = mean_average_precision(logits, labels) if np.any(labels) else float("nan")
         return {"f1": micro_f1(logits, labels), "map": found}
 
-    def _of_groups(self, prediction: Any, predicted: npt.NDArray[Any]) -> dict[str, float]:
+    def _of_groups(self, prediction: Any, predicted: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str, float]:
         if self.group is None:
             return {}
         inputs = getattr(prediction, "inputs", None)
@@ -214,10 +215,20 @@ class ClassificationMetrics:
         metric = evaluate.load(metric_path("group_accuracy"), keep_in_memory=True)
         counts = self.train_group_counts
         found = metric.compute(
-            predictions=predicted, references=prediction.label_ids, groups=inputs[self.group], train_group_counts=counts
+            predictions=predicted, references=labels, groups=inputs[self.group], train_group_counts=counts
         )
         names = ("worst_group_accuracy", "mean_group_accuracy", *([] if counts is None else ["adjusted_accuracy"]))
         return {name: float(found[name]) for name in names}
+
+
+def _one_per_image(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    shapes = np.shape(logits), np.shape(labels)  # of tuples, too
+    if len(shapes[0]) != 2 or shapes[1] not in (shapes[0][:1], (*shapes[0][:1], 1)):
+        raise ValueError(
+            f"predictions have shape {shapes[0]}, labels {shapes[1]}; give logits as (images, classes), without "
+            "preprocess_logits_for_metrics, and one label per image."
+        )
+    return labels.reshape(-1)
 
 
 def _checked(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:

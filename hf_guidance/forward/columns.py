@@ -98,7 +98,7 @@ class BatchColumns:
         Raises:
             ValueError: The column is missing or has not one entry per explained row, or a vector has another length.
         """
-        values: Tensor = self.column(column)
+        values = torch.as_tensor(self.column(column), device=self.column(self.family.features).device)
         if len(values) != len(self.row):
             raise ValueError(
                 f"column {column!r} has {len(values)} entries, the batch {len(self.row)} explained rows; give one for each, "

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,10 +23,15 @@ class ExplainedRows:
     Args:
         columns: Batch columns with one entry per explained row, beside those of the library: what a custom collator makes,
             and what objectives read as importance.
+        features: The batch column whose entries are the images.
+
+    Raises:
+        ValueError: On a cut, a column has neither one entry per image nor is named in ``columns``.
     """
 
-    def __init__(self, columns: Iterable[str] = ()) -> None:
+    def __init__(self, columns: Iterable[str] = (), features: str = "pixel_values") -> None:
         self.columns = frozenset((*EXPLAINED_ROW_COLUMNS, *columns))
+        self.features = features
 
     def draw_one_per_image(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Keep one explained row per image, drawn uniformly (arXiv 2303.11932: one positive class per image and step).
@@ -50,7 +56,7 @@ class ExplainedRows:
     def annotated_images(self, batch: Mapping[str, Any]) -> list[int]:
         """Images with an annotated explained row, in order; all images if there is no column ``annotated``."""
         if ANNOTATED not in batch:
-            return list(range(len(next(iter(batch.values())))))
+            return list(range(len(batch[self.features])))
         rows = batch.get(ROW, range(len(batch[ANNOTATED])))
         return sorted({image for image, annotated in zip(rows, batch[ANNOTATED], strict=True) if annotated})
 
@@ -70,13 +76,18 @@ class ExplainedRows:
             rows = _numbered(batch, count)
             rows = self._take_rows(rows, [index for index, image in enumerate(rows[ROW]) if image in new_place])
             rows[ROW] = [new_place[image] for image in rows[ROW]]
-        return {name: value if name in self.columns else _take(value, images) for name, value in rows.items()}
+        total = len(batch[self.features])
+        return {
+            name: value if name in self.columns else _take(name, value, images, total) for name, value in rows.items()
+        }
 
     def _take_rows(self, batch: Mapping[str, Any], chosen: Sequence[int]) -> dict[str, Any]:
         count = len(batch[ROW])
         if list(chosen) == list(range(count)):
             return dict(batch)
-        return {name: _take(value, chosen) if name in self.columns else value for name, value in batch.items()}
+        return {
+            name: _take(name, value, chosen, count) if name in self.columns else value for name, value in batch.items()
+        }
 
 
 def _numbered(batch: Mapping[str, Any], count: int) -> dict[str, Any]:
@@ -84,7 +95,19 @@ def _numbered(batch: Mapping[str, Any], count: int) -> dict[str, Any]:
     return {ROW: list(range(count)), SLOT: [0] * count} | dict(batch)
 
 
-def _take(value: Any, chosen: Sequence[int]) -> Any:
+def _take(name: str, value: Any, chosen: Sequence[int], count: int) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _take(f"{name}[{key!r}]", inner, chosen, count) for key, inner in value.items()}
+    if not (isinstance(value, list | tuple) or (isinstance(value, Tensor | np.ndarray) and value.ndim)):
+        return value  # one for the whole batch: None, a number, a text
+    if len(value) != count:
+        raise ValueError(
+            f"column {name!r} has {len(value)} entries, and {count} were expected: give one per image, or one per explained "
+            "row and name the column in the collator's explained_row_columns."
+        )
     if isinstance(value, Tensor):
-        return value[torch.tensor(chosen, dtype=torch.long, device=value.device)] if value.dim() else value
-    return [value[index] for index in chosen] if isinstance(value, list) else value
+        return value[torch.tensor(chosen, dtype=torch.long, device=value.device)]
+    if isinstance(value, np.ndarray):
+        return value[np.array(chosen, dtype=int)]
+    cut = [value[index] for index in chosen]
+    return tuple(cut) if isinstance(value, tuple) else cut

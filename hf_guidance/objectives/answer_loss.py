@@ -13,6 +13,7 @@ from hf_guidance.forward import Forward
 from hf_guidance.forward.maps import full_precision
 from hf_guidance.objectives.answers import answer_entropy, entropy_of_zeros, where_counted
 from hf_guidance.objectives.checks import FORMS, check_threshold, has_important
+from hf_guidance.objectives.labels import checked_labels
 from hf_guidance.objectives.objective import Objective
 from hf_guidance.views import FULL, Needs
 from hf_guidance.views.layers import LOGITS
@@ -36,10 +37,10 @@ class AnswerLoss(Objective):
         importance: Column with human importance, read only where a threshold is given.
 
     Raises:
-        ValueError: Unknown form, or threshold outside [0, 1].
+        ValueError: Unknown form, or threshold outside [0, 1]; on call, labels that ``checked_labels`` refuses.
 
     Columns:
-        labels: (images, classes) scores in [0, 1], or (images,) int64; the answers.
+        labels: (images, classes) scores in [0, 1], or (images,) integers in [0, classes); the answers.
         importance: optional, (rows, height, width) or (rows, objects) in [0, 1], any real dtype; read only where a threshold
             is given.
 
@@ -76,7 +77,7 @@ class AnswerLoss(Objective):
     def __call__(self, forward: Forward) -> Tensor:
         """The loss of every image, (images,)."""
         logits = full_precision(forward.logits())
-        labels = forward.column("labels")
+        labels = checked_labels(forward.column("labels"), logits)
         values = self.loss(logits, labels, form=self.form)
         if self.form == "softmax" and labels.dim() == 2:
             values = where_counted((labels > 0).any(1), values)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from hf_guidance.forward import Forward
 from hf_guidance.forward.maps import full_precision
+from hf_guidance.objectives.labels import checked_labels
 from hf_guidance.objectives.objective import Objective
 from hf_guidance.views import FULL, Needs
 from hf_guidance.views.layers import LOGITS
@@ -19,9 +22,9 @@ from hf_guidance.views.layers import LOGITS
 
 @dataclass(frozen=True)
 class TaskLoss(Objective):
-    """Cross-entropy for integer labels (images,), mean binary cross-entropy for multi-hot labels (images, classes).
+    """Cross-entropy for classes (images,), mean binary cross-entropy for multi-hot labels (images, classes).
 
-    The dtype of the column ``labels`` decides which; the collator chooses it by the model's ``problem_type``. Every image
+    The shape of the column ``labels`` decides which; the collator chooses it by the model's ``problem_type``. Every image
     counts, annotated or not. The mean over images equals the loss of transformers' image classification heads.
 
     With class weights w the loss of image i is ``w[y_i] * -log softmax(f(x_i))[y_i]``, what torch's cross_entropy gives with
@@ -30,17 +33,21 @@ class TaskLoss(Objective):
     mean divides by the summed weights of the batch instead, and depends on the split; the two agree on average where the mean
     weight of a training image is 1, as with the weights of the example.
 
+    A subclass with another loss of one label overrides ``class_losses``; smoothing and weights are applied to it. One that
+    overrides ``__call__`` applies them itself.
+
     Args:
-        label_smoothing: Share of the target spread over all classes, in [0, 1); integer labels only.
-        class_weights: One weight per class, finite and >= 0, in the order of the logits; integer labels only. A list or an
+        label_smoothing: Share of the target spread over all classes, in [0, 1); single-label only.
+        class_weights: One weight per class, finite and >= 0, in the order of the logits; single-label only. A list or an
             array of one axis becomes a tuple.
 
     Raises:
-        ValueError: ``label_smoothing`` outside [0, 1); ``class_weights`` that are not such numbers, or all 0; on call, either
-            of them with multi-hot labels, or another number of weights than the model has classes.
+        ValueError: ``label_smoothing`` outside [0, 1); ``class_weights`` that are not such numbers, or all 0; either of them in
+            a subclass whose ``__call__`` would ignore it. On call, either of them, or another ``class_losses``, with multi-hot
+            labels; another number of weights than the model has classes; labels that ``checked_labels`` refuses.
 
     Columns:
-        labels: (images,) int64 classes, or (images, classes) floating point in [0, 1], multi-hot.
+        labels: (images,) or (images, 1) integers in [0, classes), or (images, classes) in [0, 1], multi-hot.
 
     When to use:
         The term "task" of image classification with one or several labels, and what Guidance adds where no "task" is given.
@@ -52,7 +59,7 @@ class TaskLoss(Objective):
         which is the multi-hot form.
 
     Example:
-        >>> count = np.bincount(train["label"], minlength=model.config.num_labels)
+        >>> count = np.bincount(train["label"], minlength=model.config.num_labels).clip(1)  # a class may have no image
         >>> balanced = TaskLoss(class_weights=count.sum() / (len(count) * count))  # a rare class counts more
         >>> guidance = Guidance(task=balanced, energy=Energy(GradCAM()))
     """
@@ -65,6 +72,8 @@ class TaskLoss(Objective):
             raise ValueError(f"label_smoothing={self.label_smoothing} is outside [0, 1).")
         if self.class_weights is not None:
             object.__setattr__(self, "class_weights", _checked(self.class_weights))
+        if type(self).__call__ is not TaskLoss.__call__:
+            refuse_ignored(self, type(self).__call__)
 
     def needs(self) -> Needs:
         """The logits of the full input."""
@@ -76,12 +85,22 @@ class TaskLoss(Objective):
 
     def __call__(self, forward: Forward) -> Tensor:
         """The loss of every image, (images,)."""
-        logits, labels = full_precision(forward.logits()), forward.column("labels")
-        if labels.is_floating_point():
+        logits = full_precision(forward.logits())
+        labels = checked_labels(forward.column("labels"), logits)
+        if labels.dim() == 2:
             self._refuse_multi_hot()
-            return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none").mean(1)
-        weights = self._weights(logits)
-        return F.cross_entropy(logits, labels, weights, reduction="none", label_smoothing=self.label_smoothing)
+            return F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
+        weights, losses = self._weights(logits), self.class_losses(logits)
+        losses = losses if weights is None else losses * weights
+        values = losses.gather(1, labels[:, None])[:, 0]
+        if not self.label_smoothing:
+            return values
+        share = self.label_smoothing / losses.shape[1]
+        return (1 - self.label_smoothing) * values + share * losses.sum(1)
+
+    def class_losses(self, logits: Tensor) -> Tensor:
+        """The loss that each image would have with each class as its label: (images, classes) to (images, classes)."""
+        return -logits.log_softmax(1)
 
     def _weights(self, logits: Tensor) -> Tensor | None:
         if self.class_weights is None:
@@ -94,16 +113,41 @@ class TaskLoss(Objective):
         return logits.new_tensor(self.class_weights)
 
     def _refuse_multi_hot(self) -> None:
+        if type(self).class_losses is not TaskLoss.class_losses:
+            raise ValueError(
+                f"{type(self).__name__}.class_losses is the loss of one label per image, and labels are multi-hot: write the "
+                "loss as an Objective, and pass Guidance(task=...)."
+            )
         if self.label_smoothing:
             raise ValueError(
-                f"label_smoothing={self.label_smoothing} with multi-hot labels: only integer labels (single-label "
+                f"label_smoothing={self.label_smoothing} with multi-hot labels: only one label per image (single-label "
                 "classification) can be smoothed; set label_smoothing_factor=0, or give TaskLoss() without it."
             )
         if self.class_weights is not None:
             raise ValueError(
                 "class_weights with multi-hot labels could mean the weight of a class or of its positives (pos_weight of "
-                "torch.nn.BCEWithLogitsLoss), so only integer labels can be weighted; write the loss as an Objective, and pass "
-                "Guidance(task=...)."
+                "torch.nn.BCEWithLogitsLoss), so only one label per image can be weighted; write the loss as an Objective, and "
+                "pass Guidance(task=...)."
+            )
+
+
+def refuse_ignored(task: TaskLoss, method: Callable[..., Tensor]) -> None:
+    """Raise where a method that computes the loss in a task's place would ignore its label smoothing or class weights.
+
+    Args:
+        task: The task.
+        method: The function; one that calls super(), or names the field, is taken to apply it.
+
+    Raises:
+        ValueError: The field, and how to have it applied.
+    """
+    named = set(method.__code__.co_names) if inspect.isfunction(method) else {"super"}  # others cannot be looked into
+    for field in ("label_smoothing", "class_weights"):
+        if getattr(task, field) and not named & {"super", "__call__", field}:
+            raise ValueError(
+                f"{field}={getattr(task, field)} would have no effect: {method.__qualname__} computes the loss without it. "
+                f"Override class_losses(self, logits) of TaskLoss in its place, to which it is applied, or leave {field} (and "
+                "label_smoothing_factor of the arguments) out and apply it there."
             )
 
 

@@ -10,11 +10,11 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
-# Of evaluate() and of the modules in metrics/; a share of what is undefined is named <metric>_undefined_share there.
+# Of evaluate(), of classification_metrics and, as a test checks, of the modules in metrics/; a share of what is undefined is
+# named <metric>_undefined_share there.
 _HIGHER = {
     "epg", "attribution_iou", "on_object_epg", "pointing_game", "plausibility", "rrr_suff", "rrr_inv", "comprehensiveness",
-    "vqa_accuracy", "accuracy", "worst_group_accuracy", "mean_group_accuracy", "adjusted_accuracy", "precision", "recall",
-    "f1", "map",
+    "vqa_accuracy", "accuracy", "worst_group_accuracy", "mean_group_accuracy", "adjusted_accuracy", "f1", "map",
 }  # fmt: skip
 _LOWER = {"loss", "rrr_unc", "sufficiency", "undefined_share", "excluded_share"}
 _LOWER_FAMILIES = ("loss/", "undefined_share/")  # each followed by the name of a term

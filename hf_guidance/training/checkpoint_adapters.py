@@ -101,7 +101,7 @@ def _place_of(model: Any, adapter: str, folder: Path) -> Path | None:
 
 def _load_adapter(model: nn.Module, adapter: str, place: Path) -> set[str]:
     """Load one adapter; returns the names in the model's state dict that it does not fill."""
-    from peft import load_peft_weights, set_peft_model_state_dict
+    from peft import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 
     weights = load_peft_weights(str(place), device="cpu")
     if not any(name.startswith(_PREFIX) for name, _ in model.named_parameters()):
@@ -112,7 +112,9 @@ def _load_adapter(model: nn.Module, adapter: str, place: Path) -> set[str]:
         raise ValueError(
             f"the adapter {adapter!r} in {place} does not fit this {type(model).__name__}: {error}. {_FIX}."
         ) from error
-    if left := result.unexpected_keys:
+    # With trained biases PEFT writes those of saved modules under a second and third name, and loads them by the first alone.
+    twice = get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False).keys()
+    if left := set(result.unexpected_keys) - twice:
         raise ValueError(
             f"the adapter {adapter!r} in {place} has tensors without a place in this {type(model).__name__}: {shown(left)}. "
             f"{_FIX}."

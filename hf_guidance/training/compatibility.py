@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import IterableDataset
 from transformers import TrainerCallback
@@ -78,10 +78,8 @@ def _reentrant_arguments(args: Any) -> bool:
     # transformers 5.24 has a second name for each; the older one mirrors it.
     on = getattr(args, "gradient_checkpointing", False) or getattr(args, "activation_checkpointing", False)
     given = [getattr(args, f"{name}_checkpointing_kwargs", None) or {} for name in ("gradient", "activation")]
-    own = {
-        "every_n_layers",
-        "offload",
-    }  # read by transformers, which sets use_reentrant=False where nothing else is given
+    # transformers reads these itself, and sets use_reentrant=False where nothing else is given.
+    own = {"every_n_layers", "offload"}
     return bool(on) and any(_reentrant(kwargs) for kwargs in given if kwargs.keys() - own)
 
 
@@ -134,21 +132,6 @@ def refuse_dispatched_batches(args: Any, dataset: Any) -> None:
         raise ValueError(
             "a streaming dataset on several processes: by default the first process reads the batches and cuts them for the "
             "others, but explained rows cannot be cut; set accelerator_config={'dispatch_batches': False}."
-        )
-
-
-def refuse_float_labels(model: Any, labels: Any) -> None:
-    """Raise for labels that TaskLoss would take for multi-hot ones, though the model has one label per image.
-
-    Raises:
-        ValueError: Floating-point labels, and the model's ``problem_type`` is "single_label_classification".
-    """
-    problem = getattr(getattr(model, "config", None), "problem_type", None)
-    if problem == "single_label_classification" and isinstance(labels, Tensor) and labels.is_floating_point():
-        raise ValueError(
-            "labels are floating point, which TaskLoss takes for multi-hot labels, but the model's problem_type is "
-            "'single_label_classification': give integer labels, set problem_type='multi_label_classification', or write "
-            "the loss of soft labels as an Objective and pass Guidance(task=...)."
         )
 
 

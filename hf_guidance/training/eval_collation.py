@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import datasets
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer
 
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.images.transform_check import refuse_left_behind
-from hf_guidance.training.metric_columns import WithColumns, asked_columns
+from hf_guidance.training.metric_columns import WithColumns, asked_columns, popped_columns, refuse_missing
 
 
 class EvaluationDataTrainer(Trainer):
@@ -88,9 +87,15 @@ class EvaluationDataTrainer(Trainer):
         given: Any = self.eval_dataset  # type: ignore[has-type]
         for rows in given.values() if isinstance(given, dict) else [given]:
             self._check_rows(rows)
-            missing = isinstance(rows, datasets.Dataset) and set(self.asked_columns) - set(rows.column_names)
-            if missing and len(rows):
-                self._collator_for_evaluation()([rows[0]])  # the collator, or a transform of the rows, may make it
+            missing = set(self.asked_columns) - set(getattr(rows, "column_names", None) or ())
+            if missing and _can_be_read(rows):  # the collator, or a transform of the rows, may make it
+                batch = self._collator_for_evaluation()([rows[0]])
+                columns = popped_columns(batch)
+                if self._has_labels(batch):
+                    refuse_missing(columns)
+
+    def _has_labels(self, inputs: Mapping[str, Any]) -> bool:
+        raise NotImplementedError  # of EvaluatingTrainer
 
     def _check_rows(self, rows: Any) -> None:
         _refuse_stream(self.args, rows)
@@ -106,6 +111,12 @@ class EvaluationDataTrainer(Trainer):
             yield
         finally:
             self.data_collator = training
+
+
+def _can_be_read(rows: Any) -> bool:
+    """Whether a set has a first row that can be read before the others."""
+    stream = isinstance(rows, IterableDataset) or not (hasattr(rows, "__getitem__") and hasattr(rows, "__len__"))
+    return not stream and len(rows) > 0
 
 
 def _refuse_stream(args: Any, rows: Any) -> None:

@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.trainer_utils import EvalLoopOutput
+from transformers.modeling_outputs import ImageClassifierOutput
+from transformers.trainer_utils import EvalLoopOutput, default_compute_objective
+from transformers.utils import logging
 
+from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, TARGET
 from hf_guidance.evaluation.grounding import Grounding
 from hf_guidance.evaluation.term_scores import TermScores
 from hf_guidance.families import Family, family_of
@@ -18,11 +21,14 @@ from hf_guidance.forward import ExplainedRows, Forward
 from hf_guidance.guidance import Guidance
 from hf_guidance.training.arguments import StepOptions
 from hf_guidance.training.eval_collation import EvaluationDataTrainer
-from hf_guidance.training.loss_watch import without_guidance
-from hf_guidance.training.metric_columns import MetricColumns
+from hf_guidance.training.loss_watch import LossWatch, without_guidance
+from hf_guidance.training.metric_columns import MetricColumns, popped_columns
+from hf_guidance.training.plain_batch import plain_batch
 from hf_guidance.training.unexplained import refuse_unexplained
 from hf_guidance.views import FULL, Needs
 from hf_guidance.views.layers import LOGITS
+
+logger = logging.get_logger(__name__)
 
 _LABELS = "labels"  # the column that the task losses of this library read
 
@@ -58,7 +64,11 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         self._scores, self._metric_columns = TermScores(), MetricColumns()
         self._evaluating = False
         self._labelled: bool | None = None  # whether the batches of this evaluation so far have labels
+        self._unlabelled: list[str] = []  # the columns of one that has none
+        self._measured: set[str] = set()  # names of the metrics that the guidance adds to those of Trainer
         super().__init__(*args, **kwargs)
+        self._loss_watch = LossWatch(self)
+        self.add_callback(self._loss_watch)
         # The loss is computed from the batch's labels, whatever labels the model's own forward takes, if any.
         self._labels_of_model: list[str] = list(self.label_names)  # type: ignore[has-type]
         if self.args.label_names is None:
@@ -81,28 +91,47 @@ class EvaluatingTrainer(EvaluationDataTrainer):
     def _rows(self) -> ExplainedRows:
         own = (column for collator in self._row_collators for column in collator.explained_row_columns)
         measured = () if self.grounding is None else (self.grounding.importance,)
-        return ExplainedRows((*self._importance_columns, *own, *measured))
+        return ExplainedRows((*self._importance_columns, *own, *measured), self.family.features)
 
     def _forward(self, model: nn.Module, batch: Mapping[str, Any], needs: Needs) -> Forward:
         return Forward(model, self.family, batch, needs, max_rows=StepOptions.of(self.args).max_rows)
+
+    def _prepare_inputs(self, inputs: Mapping[str, Any]) -> Any:
+        return super()._prepare_inputs(plain_batch(inputs, self.label_names))
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Trainer's loop, with the losses of the terms and the grounding metrics added to its metrics."""
         self._scores.reset()
         if self.grounding is not None:
             self.grounding.reset()
-        self._evaluating, self._labelled = True, None
+        self._evaluating, self._labelled, self._unlabelled = True, None, []
         try:
             with self._columns_for_metrics():
                 output = super().evaluation_loop(*args, **kwargs)
         finally:
             self._evaluating = False
+        if kwargs.get("description") == "Evaluation":
+            self._tell_of_unlabelled()
         prefix = kwargs.get("metric_key_prefix", "eval")
         measured = self._scores.compute(finite_only=self.args.logging_nan_inf_filter)
         measured |= self.grounding.compute() if self.grounding is not None else {}
         if output.metrics is not None:
             output.metrics.update({f"{prefix}_{name}": value for name, value in measured.items()})
+        self._measured.update(f"{prefix}_{name}" for name in measured if name != "loss")
         return output
+
+    def hyperparameter_search(
+        self, hp_space: Any = None, compute_objective: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Trainer's search. Its default objective is Trainer's: ``eval_loss``, or the sum of what ``compute_metrics`` gives.
+
+        The losses of the terms and the grounding are no part of that sum: give ``compute_objective`` to search by them.
+        """
+        return super().hyperparameter_search(hp_space, compute_objective or self._objective, *args, **kwargs)
+
+    def _objective(self, metrics: dict[str, float]) -> float:
+        own = {name: value for name, value in metrics.items() if name not in self._measured}
+        return float(default_compute_objective(own))
 
     @property
     def _main_input(self) -> str:
@@ -128,7 +157,8 @@ class EvaluatingTrainer(EvaluationDataTrainer):
             ValueError: Some of ``label_names`` are missing; some batches of the set have labels and others none; or the loss
                 was computed without the guidance.
         """
-        self._metric_columns.take(inputs, self._gather_items)
+        self._loss_watch.stepped = True
+        columns = popped_columns(inputs)
         if "inputs" in self.args.include_for_metrics and self._main_input not in inputs:
             raise ValueError(
                 f"include_for_metrics holds 'inputs', which is the column {self._main_input!r} of {type(self.model).__name__}, "
@@ -136,10 +166,12 @@ class EvaluatingTrainer(EvaluationDataTrainer):
                 f"[{self.family.features!r}]."
             )
         if not self._has_labels(inputs):
+            self._unlabelled = sorted(inputs)
             inputs = self._prepare_inputs(inputs)
             with torch.no_grad(), self.compute_loss_context_manager():
                 logits = self._forward(model, inputs, Needs([(FULL, LOGITS)])).logits()
             return None, None if prediction_loss_only else logits.detach(), None
+        self._metric_columns.add(columns, self._gather_items)
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         if self._evaluating:
             if not self._scores.measured:
@@ -165,6 +197,14 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         if self._evaluating:
             self._refuse_mixture(labelled)
         return labelled
+
+    def _tell_of_unlabelled(self) -> None:
+        if self.label_names and not {IMPORTANCE, ANNOTATED, TARGET}.isdisjoint(self._unlabelled):
+            logger.warning_once(
+                f"evaluate() measured neither a loss nor grounding: no batch has the labels {list(self.label_names)}, though "
+                f"some have what grounding reads; their columns are {self._unlabelled}. Rename the column of labels, or set "
+                "label_names."
+            )
 
     def _refuse_mixture(self, labelled: bool) -> None:
         flags = [labelled]
@@ -195,7 +235,7 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         if self._evaluating and self.grounding is not None:
             gather = self._gather_items if self.args.world_size > 1 else None
             self.grounding.add(forward if found else None, inputs, forward.images, gather)
-        return (loss, {"loss": loss, "logits": forward.logits()}) if return_outputs else loss
+        return (loss, ImageClassifierOutput(loss=loss, logits=forward.logits())) if return_outputs else loss
 
     def _real_images(self, images: int) -> int:
         """How many of this process's images do not merely fill up the last batch; they are the first ones."""

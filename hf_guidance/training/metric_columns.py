@@ -19,14 +19,16 @@ def asked_columns(args: Any, compute_metrics: Any) -> tuple[str, ...]:
 
     Args:
         args: TrainingArguments; ``include_for_metrics`` may name columns beside "inputs" and "loss".
-        compute_metrics: The function; its attribute ``columns``, if it has one, names the columns that it reads.
+        compute_metrics: The function; its attribute ``columns``, if it has one, names the columns that it reads. One column
+            may be given as a text.
 
     Returns:
         Their names, each once; none where there are no metrics.
     """
     if compute_metrics is None:
         return ()
-    names = (*args.include_for_metrics, *getattr(compute_metrics, "columns", ()))
+    given = (args.include_for_metrics, getattr(compute_metrics, "columns", ()))
+    names = [name for each in given for name in ((each,) if isinstance(each, str) else each)]
     return tuple(dict.fromkeys(name for name in names if name not in _OF_TRAINER))
 
 
@@ -34,12 +36,12 @@ def asked_columns(args: Any, compute_metrics: Any) -> tuple[str, ...]:
 class WithColumns:
     """A collator that also hands on columns of its rows.
 
+    In the place of a column that neither the rows nor the batch have with one entry per row stands the text of an error, which
+    ``refuse_missing`` raises where it is needed: rows without labels are predicted without metrics.
+
     Args:
         collator: The collator.
         names: Columns of the rows, or else of the batch, with one entry per row.
-
-    Raises:
-        ValueError: On call, neither the rows nor the batch have the column, or it has not one entry per row.
     """
 
     collator: Callable[[Sequence[Any]], Any]
@@ -51,17 +53,37 @@ class WithColumns:
         batch[_KEY] = {name: self._column(name, rows, batch) for name in self.names}
         return batch
 
-    def _column(self, name: str, rows: Sequence[Any], batch: Mapping[str, Any]) -> list[Any]:
+    def _column(self, name: str, rows: Sequence[Any], batch: Mapping[str, Any]) -> list[Any] | str:
         if all(isinstance(row, Mapping) and name in row for row in rows):
             return [_plain(row[name]) for row in rows]
         if name in batch and len(batch[name]) == len(rows):
             return [_plain(value) for value in batch[name]]
         columns = sorted(rows[0]) if isinstance(rows[0], Mapping) else type(rows[0]).__name__
-        raise ValueError(
+        return (
             f"compute_metrics asks for the column {name!r} (by include_for_metrics or its attribute 'columns'), but not every "
             f"row has it, and the batch not one entry per row; the first row has {columns}. Correct the name, or add the "
             "column to the evaluation set."
         )
+
+
+def popped_columns(batch: Any) -> Mapping[str, Any]:
+    """Take the columns out of a batch that WithColumns made, a dict; another one has none and is left as it is."""
+    columns: Mapping[str, Any] = batch.pop(_KEY) if _KEY in batch else {}
+    return columns
+
+
+def refuse_missing(columns: Mapping[str, Any]) -> None:
+    """Raise for a column that compute_metrics needs.
+
+    Args:
+        columns: Those of a batch with labels, as ``popped_columns`` gives them.
+
+    Raises:
+        ValueError: Its rows lack one.
+    """
+    for values in columns.values():
+        if isinstance(values, str):
+            raise ValueError(values)
 
 
 class MetricColumns:
@@ -74,14 +96,17 @@ class MetricColumns:
         """Forget what was collected."""
         self._found: dict[str, list[Any]] = {}
 
-    def take(self, batch: Any, gather: Callable[[list[Any]], list[Any]]) -> None:
-        """Take the columns out of a batch.
+    def add(self, columns: Mapping[str, Any], gather: Callable[[list[Any]], list[Any]]) -> None:
+        """Add the columns of a batch with labels.
 
         Args:
-            batch: A batch that WithColumns made, a dict; another one is left as it is.
+            columns: As ``popped_columns`` gives them.
             gather: Joins lists with one item per row over processes, without the rows that fill up the last batch.
+
+        Raises:
+            ValueError: As ``refuse_missing``.
         """
-        columns: Mapping[str, list[Any]] = batch.pop(_KEY) if _KEY in batch else {}
+        refuse_missing(columns)
         for name, values in columns.items():
             self._found.setdefault(name, []).extend(gather(values))
 
@@ -108,7 +133,7 @@ class MetricColumns:
 
 
 def as_array(values: Sequence[Any]) -> npt.NDArray[Any]:
-    """(rows,) numbers, booleans or text; (rows, ...) where all values are lists of one shape; else (rows,) objects."""
+    """(rows,) numbers, booleans or text; (rows, ...) where all values are arrays of one shape; else (rows,) objects."""
     if all(isinstance(value, bool | int | float | str) for value in values):
         same = len({str if isinstance(value, str) else float for value in values}) == 1
         if same:

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Trainer
+from transformers.modeling_outputs import ImageClassifierOutput
 from transformers.utils import logging
 
+from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.data.annotated import can_be_judged, check_annotated
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import KNOWN_COLUMNS
@@ -25,18 +27,18 @@ from hf_guidance.forward.groups import inverse_permutation
 from hf_guidance.forward.shortcuts import reduced, takes_backward
 from hf_guidance.guidance import GUIDANCE_FILE, Guidance, Term, TrainerTask, importance_columns, smoothed
 from hf_guidance.objectives import TaskLoss
+from hf_guidance.objectives.task_loss import refuse_ignored
 from hf_guidance.training.annotation_watch import AnnotationWatch
 from hf_guidance.training.arguments import StepOptions
 from hf_guidance.training.compatibility import (
     RefuseAtStart,
     refuse_dispatched_batches,
-    refuse_float_labels,
     refuse_unsupported,
     use_differentiable_attention,
     warn_of_reductions,
 )
 from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
-from hf_guidance.training.loss_watch import LossWatch
+from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
 from hf_guidance.training.unexplained import refuse_unexplained
@@ -107,8 +109,10 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         self._train_log = TermLog()
         self._watch, self._checks = AnnotationWatch(), TermChecks()
         own = {"family": family, "eval_data_collator": eval_data_collator, "model_arguments": model_arguments}
+        self.grounding = grounding  # before Trainer asks model_init for a model, which may be measured
         super().__init__(*args, **own, **kwargs)
         self.grounding = grounding or default_grounding(guidance, lambda: self.family)
+        refuse_regression(guidance["task"].objective, self.model)
         # The loss is a mean over images; the Trainer must divide it by the accumulation steps itself.
         self.model_accepts_loss_kwargs = False
         if given.get("data_collator") is None:
@@ -117,8 +121,6 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         if self.args.label_smoothing_factor:
             self.guidance = smoothed(guidance, self.args.label_smoothing_factor)
         self._importance_columns = importance_columns(self.guidance)
-        self._loss_watch = LossWatch(self)
-        self.add_callback(self._loss_watch)
         self._refuse()
         self._prepare_for_gradients(self.model)
 
@@ -126,7 +128,10 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         task, name = guidance["task"], type(self).__name__
         read = task.objective if isinstance(task.objective, TrainerTask) else None  # of a guidance.json
         if type(self).task_loss is not GuidedTrainer.task_loss:
-            own = TrainerTask(name, read.given if read else task.objective).of(self.task_loss)
+            given = read.given if read else task.objective
+            if isinstance(given, TaskLoss):
+                refuse_ignored(given, type(self).task_loss)
+            own = TrainerTask(name, given).of(self.task_loss)
             return Guidance({**guidance, "task": Term(own, task.weight, task.reduction)})
         if read:
             raise ValueError(
@@ -160,6 +165,7 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
                 self._watch.known = can_be_judged(rows)
             self.add_callback(self._watch)
         model = self.accelerator.unwrap_model(self.model)
+        self.family.check_call(model)
         needs = self.guidance.needs() | (self.grounding.needs() if self.grounding is not None else Needs())
         read = {name for view, at in reduced(needs, self.family) for name in (view.layer, at)}
         for layer in sorted(filter(is_module, read)):
@@ -176,12 +182,11 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The guidance loss of one batch; see Trainer.compute_loss. Outputs are {"loss", "logits"}.
+        """The guidance loss of one batch; see Trainer.compute_loss. Outputs are a ModelOutput of loss and logits.
 
         A subclass may add to its result, but must call it; another loss of the task goes into ``task_loss``.
         """
-        if isinstance(self.guidance["task"].objective, TaskLoss):
-            refuse_float_labels(self.model, inputs.get("labels"))
+        refuse_multi_hot(self.guidance["task"].objective, self.model, inputs.get("labels"))
         if not model.training:
             return self._evaluation_loss(model, inputs, return_outputs)
         self._loss_watch.computed = True
@@ -196,7 +201,7 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         if not return_outputs:
             return loss
         logits = torch.cat([forward.logits() for forward in (annotated, rest) if forward is not None])
-        return loss, {"loss": loss, "logits": logits[order]}
+        return loss, ImageClassifierOutput(loss=loss, logits=logits[order])
 
     def task_loss(self, forward: Forward) -> Tensor:
         """The task loss of every image: override it where you would override ``Trainer.compute_loss``.
@@ -240,7 +245,7 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         others = sorted(set(range(count)) - set(images))
         annotated = self._forward(model, explained.annotated_only(explained.take_images(batch, images)), needs)
         # DistributedDataParallel's wrapper must be called once per step on every rank, whatever its batch holds.
-        inner = getattr(model, "module", model)
+        inner = unwrapped(model)
         rest = self._forward(inner, explained.take_images(batch, others), self.guidance.needs(annotated=False))
         return annotated, rest, inverse_permutation([*images, *others])
 

@@ -153,3 +153,24 @@ def _trainer(folder):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("labels", [np.array([0, 1, 1]), np.array([[0], [1], [1]])])
+def test_one_label_per_image_in_either_shape(labels):
+    prediction = SimpleNamespace(predictions=np.eye(2)[[0, 1, 0]], label_ids=labels)
+    assert classification_metrics("single_label_classification")(prediction) == {"accuracy": pytest.approx(2 / 3)}
+
+
+@pytest.mark.parametrize(
+    ("predictions", "labels"),
+    [
+        (np.array([0, 1, 0]), np.array([0, 1, 1])),  # of preprocess_logits_for_metrics
+        (np.eye(2)[[0, 1, 0]], np.eye(2)[[0, 1, 1]]),
+        (np.eye(2)[[0, 1, 0]], (np.array([0, 1, 1]), np.array([0, 1, 1]))),  # of two label_names
+        ((np.eye(2), np.eye(2)), np.array([0, 1])),
+    ],
+)
+def test_other_shapes_are_refused_not_broadcast(predictions, labels):
+    prediction = SimpleNamespace(predictions=predictions, label_ids=labels)
+    with pytest.raises(ValueError, match=r"predictions have shape .*give logits as \(images, classes\)"):
+        classification_metrics("single_label_classification")(prediction)

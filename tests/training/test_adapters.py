@@ -63,6 +63,15 @@ def test_guidance_moves_the_adapters_and_leaves_the_rest(name, tmp_path):
     assert all("loss/energy" in entry for entry in trainer.state.log_history if "loss" in entry)
 
 
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+@pytest.mark.parametrize("modules", [["classifier"], None])
+def test_trained_biases_are_loaded(bias, modules, tmp_path):
+    def build():
+        return wrapped("vit", bias=bias, modules_to_save=modules)
+
+    check_resume_and_best(lambda watch: trainer_of(build(), tmp_path, watch), tmp_path)
+
+
 def test_adapters_of_other_names_are_loaded(tmp_path):
     def build():
         model = get_peft_model(model_of("vit"), lora("vit"), adapter_name="one")
@@ -111,12 +120,19 @@ def test_what_does_not_fit_is_named(part, change, tmp_path):
         load_adapters(wrapped("vit"), tmp_path)
 
 
-@pytest.mark.parametrize("other", [{"r": 4}, {"target_modules": ["q_proj"]}, {"bias": "all"}])
-def test_another_config_is_refused(other, tmp_path):
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"r": 4}, "size mismatch"),
+        ({"target_modules": ["q_proj"]}, "tensors without a place .*v_proj"),
+        ({"bias": "all"}, r"missing: .*layernorm.*bias"),
+    ],
+)
+def test_another_config_is_refused(other, reason, tmp_path):
     saved(tmp_path)
     config = {"target_modules": TARGETS["vit"]} | other
     model = get_peft_model(model_of("vit"), LoraConfig(**({"r": 2, "modules_to_save": ["classifier"]} | config)))
-    with pytest.raises(ValueError, match="adapter"):
+    with pytest.raises(ValueError, match=f"{reason}.*adapter"):
         load_adapters(model, tmp_path)
 
 

@@ -58,10 +58,11 @@ def test_a_contradiction_in_plain_arguments_is_refused_or_said(tmp_path, monkeyp
 
 
 def test_metrics_of_others_are_left_alone(tmp_path):
-    for given in (True, False):
-        args = arguments(GuidanceArguments, tmp_path, metric_for_best_model="eval_mine", greater_is_better=given)
-        settle_direction(args)
-        assert args.greater_is_better is given
+    for name in ("eval_mine", "eval_precision", "eval_recall", "loss_of_mine"):
+        for given in (True, False):
+            args = arguments(GuidanceArguments, tmp_path, metric_for_best_model=name, greater_is_better=given)
+            settle_direction(args)
+            assert args.greater_is_better is given
 
 
 def test_names_of_evaluation_sets_are_seen_through():

@@ -20,7 +20,11 @@ def test_class_weights_are_the_same_under_gradient_accumulation(trainer_of, mode
     small = trainer_of(
         model_of("convnext"), weighted, per_device_train_batch_size=4, gradient_accumulation_steps=4, optim="sgd"
     )
-    big.train()
-    small.train()
+    plain = trainer_of(
+        model_of("convnext"), Guidance({**weighted, "task": TaskLoss()}), per_device_train_batch_size=16, optim="sgd"
+    )
+    for trainer in (big, small, plain):
+        trainer.train()
+    assert not torch.allclose(weights(big.model), weights(plain.model), atol=1e-4)  # the weights are felt
     assert torch.allclose(weights(big.model), weights(small.model), atol=1e-6)
     assert big.evaluate()["eval_loss/task"] == pytest.approx(small.evaluate()["eval_loss/task"], rel=1e-5)

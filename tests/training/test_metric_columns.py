@@ -84,6 +84,50 @@ def test_a_column_that_is_not_there_is_refused_at_once(trainer_of, model_of, dig
         trainer.evaluate([{**digits["test"][0]}, {n: v for n, v in digits["test"][1].items() if n != "group"}])
 
 
+@pytest.mark.parametrize("kind", [list, "torch"])
+def test_rows_of_any_kind_are_looked_at_when_the_trainer_is_made(trainer_of, model_of, digits, kind):
+    class Rows(torch.utils.data.Dataset):
+        def __init__(self, rows):
+            self.rows = rows
+
+        def __len__(self):
+            return len(self.rows)
+
+        def __getitem__(self, place):
+            return self.rows[place]
+
+    rows = [digits["test"][place] for place in range(3)]
+    rows = rows if kind is list else Rows(rows)
+    for sets in (rows, {"one": digits["test"], "other": rows}):
+        settings = {"compute_metrics": classification_metrics(SINGLE, group="grup"), "eval_dataset": sets}
+        with pytest.raises(ValueError, match="asks for the column 'grup'"):
+            trainer_of(model_of(), Guidance(), settings)
+    settings = {"compute_metrics": classification_metrics(SINGLE, group="group"), "eval_dataset": rows}
+    assert "eval_worst_group_accuracy" in trainer_of(model_of(), Guidance(), settings).evaluate()
+
+
+def test_rows_without_labels_are_predicted_without_their_metrics(trainer_of, model_of, digits):
+    bare = digits["test"].remove_columns([name for name in digits["test"].column_names if name != "image"])
+    settings = {"compute_metrics": classification_metrics(SINGLE, group="group")}
+    predicted = trainer_of(model_of(), Guidance(), settings).predict(bare)
+    expected = trainer_of(model_of(), Guidance()).predict(digits["test"]).predictions
+    assert predicted.predictions == pytest.approx(expected)
+    assert "test_worst_group_accuracy" not in predicted.metrics
+    assert trainer_of(model_of(), Guidance(), settings | {"eval_dataset": bare}).evaluate()["epoch"] == 0
+
+
+@pytest.mark.parametrize("by", ["arguments", "function"])
+def test_one_name_may_be_a_text(trainer_of, model_of, digits, by):
+    def compute(prediction):
+        return {"groups": float(np.sum(prediction.inputs["group"])), "names": len(prediction.inputs)}
+
+    if by == "function":
+        compute.columns = "group"
+    settings = {"include_for_metrics": "group"} if by == "arguments" else {}
+    found = trainer_of(model_of(), Guidance(), {"compute_metrics": compute}, **settings).evaluate()
+    assert (found["eval_groups"], found["eval_names"]) == (sum(digits["test"]["group"]), 1)
+
+
 def test_the_main_input_must_be_in_the_batch(trainer_of, model_of, monkeypatch):
     model = model_of()
     monkeypatch.setattr(type(model), "main_input_name", "pixels")

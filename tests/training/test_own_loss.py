@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from hf_guidance import Guidance, GuidedTrainer, Term, with_annotated_fraction
 from hf_guidance.attributions import GradCAM, InputXGradient
+from hf_guidance.evaluation.classification import classification_metrics
 from hf_guidance.objectives import AnswerLoss, Energy, TaskLoss
 
 ENERGY = Guidance(energy=Term(Energy(InputXGradient("input")), weight=2.0))
@@ -67,6 +68,66 @@ def test_a_loss_without_the_guidance_ends_training_before_it_moves_a_weight(subc
 def test_a_loss_without_the_guidance_is_not_evaluated(subclass_of):
     with pytest.raises(ValueError, match=r"Dropping overrides \['compute_loss'\]"):
         subclass_of(Dropping).evaluate()
+
+
+class Predicting(GuidedTrainer):
+    """As people write one for outputs of their own."""
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        with torch.no_grad():
+            logits = model(pixel_values=inputs["pixel_values"]).logits
+        return F.cross_entropy(logits, inputs["labels"]), logits, inputs["labels"]
+
+
+class PredictingOnce(Predicting):
+    """The first batch is measured, the others are not."""
+
+    def prediction_step(self, *args, **kwargs):
+        self.calls = getattr(self, "calls", 0) + 1
+        own = GuidedTrainer if self.calls == 1 else Predicting
+        return own.prediction_step(self, *args, **kwargs)
+
+
+@pytest.mark.parametrize("cls", [Predicting, PredictingOnce])
+@pytest.mark.parametrize("run", ["evaluate", "predict"])
+def test_a_batch_that_is_evaluated_without_the_guidance_is_refused(subclass_of, digits, cls, run):
+    message = (
+        rf"GuidedTrainer.prediction_step.*{cls.__name__} overrides \['prediction_step'\].*super\(\).prediction_step"
+    )
+    metrics = classification_metrics("single_label_classification", group="group")
+    for compute in (None, metrics):
+        trainer = subclass_of(cls, trainer={"compute_metrics": compute})
+        with pytest.raises(ValueError, match=message):
+            getattr(trainer, run)(digits["test"])
+
+
+class Doubling(GuidedTrainer):
+    def prediction_step(self, *args, **kwargs):
+        loss, logits, labels = super().prediction_step(*args, **kwargs)
+        return loss, 2 * logits, labels
+
+
+def test_a_step_that_changes_what_is_predicted_keeps_the_guidance(subclass_of, digits):
+    plain, doubled = (subclass_of(cls).predict(digits["test"]) for cls in (GuidedTrainer, Doubling))
+    assert doubled.predictions == pytest.approx(2 * plain.predictions)
+    assert doubled.metrics["test_loss/energy"] == pytest.approx(plain.metrics["test_loss/energy"])
+
+
+class Attributes(GuidedTrainer):
+    """Reads the outputs as a plain Trainer's are read."""
+
+    def compute_loss(self, *args, return_outputs=False, **kwargs):
+        loss, outputs = super().compute_loss(*args, return_outputs=True, **kwargs)
+        assert outputs.loss is loss is outputs["loss"] is outputs[0]
+        assert outputs.logits is outputs["logits"] is outputs[1]
+        loss = loss + outputs.logits.square().mean()
+        return (loss, outputs) if return_outputs else loss
+
+
+def test_outputs_are_read_by_attribute_too(subclass_of):
+    trainer = subclass_of(Attributes, max_steps=1)
+    assert trainer.train().global_step == 1
+    assert trainer.evaluate()["eval_loss"] > subclass_of(GuidedTrainer, max_steps=1).evaluate()["eval_loss/task"]
 
 
 class Adding(GuidedTrainer):
@@ -155,10 +216,13 @@ def test_label_smoothing_with_a_hook_is_refused(subclass_of):
     with pytest.raises(ValueError, match=r"label_smoothing_factor=0.1 with the task TrainerTask"):
         subclass_of(Weighted, label_smoothing_factor=0.1)
     smooth = Guidance(task=TaskLoss(label_smoothing=0.1))
+    for ignored in (smooth, Guidance(task=TaskLoss(class_weights=(1.0, 2.0)))):
+        with pytest.raises(ValueError, match=r"would have no effect: Mean.task_loss computes the loss without it"):
+            subclass_of(Mean, ignored)
     assert subclass_of(Weighted, smooth).guidance["task"].objective.given == smooth["task"].objective
 
 
-def test_the_examples_of_the_docs_run(subclass_of, model_of):
+def test_the_examples_of_the_docs_run(subclass_of, model_of, digits):
     text = (Path(__file__).parents[2] / "docs" / "from-trainer.md").read_text()
     names = {**globals(), "GradCAM": GradCAM, "dataclass": dataclass}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:2]:
@@ -167,6 +231,9 @@ def test_the_examples_of_the_docs_run(subclass_of, model_of):
     distilling = partial(names["Distilling"], teacher=model_of("convnext"))
     focal = subclass_of(GuidedTrainer, names["guidance"])
     assert focal.guidance["task"].objective == names["FocalLoss"]()
+    forward = focal._forward(focal.model.eval(), focal.data_collator([digits["train"][0]]), TaskLoss().needs())
+    share = torch.exp(-TaskLoss()(forward))
+    assert torch.allclose(names["FocalLoss"]()(forward), -((1 - share) ** 2) * share.log())
     assert 0 < focal.evaluate()["eval_loss/task"] < subclass_of(GuidedTrainer).evaluate()["eval_loss/task"]
     trainer = subclass_of(distilling)
     assert trainer.evaluate()["eval_loss/task"] > subclass_of(GuidedTrainer).evaluate()["eval_loss/task"]
