@@ -32,7 +32,8 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "naflexvit_base_patch16_gap": _BLOCKS,
     "nextvit_small": {"depths": (1, 1, 5, 1)},
     "qwen3_vit_88m": _BLOCKS,
-    "sam2_hiera_tiny": {"embed_dim": 24, "stages": (1, 2, 3, 2), "global_att_blocks": (4,)},
+    "sam2_hiera_tiny": {"embed_dim": 24, "stages": (1, 2, 3, 2), "global_att_blocks": (4,)}
+    | {"pretrained_cfg_overlay": {"input_size": (3, 256, 256)}},
     "samvit_base_patch16_224": _BLOCKS,
     "sequencer2d_s": {"layers": (1, 1, 2, 1)},
     "swin_tiny_patch4_window7_224": _STAGES | {"embed_dim": 24},
