@@ -9,6 +9,29 @@ from transformers import ViTImageProcessor
 from hf_guidance import GuidanceCollator
 from hf_guidance.data.images.rows import class_mask
 
+VOC_CLASSES = [
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+]
+
 
 def outline() -> np.ndarray:
     """A cat (class 0) on the left and a dog (class 1) on the right, with a rim of void between them."""
@@ -139,3 +162,14 @@ def test_a_mask_of_a_class_that_no_object_has_counts_other_classes(options, numb
     assert splits["train"][0]["mask"] is None
     assert np.unique(splits["train"][1]["mask"]).tolist() == [0, 1]
     assert builder.report["segmentation of a class that no object has"]["count"] == 1
+
+
+def test_of_voc_s_own_classes_a_mask_may_show_more_than_the_objects(tmp_path, prepare):
+    root = make_voc(tmp_path / "raw", 1)
+    mask = np.full((30, 40), 20, np.uint8)  # tvmonitor
+    write(root, mask)
+    splits, builder = prepare("pascal_voc", data_dir=str(root), segmentations=True, names=VOC_CLASSES)
+    assert np.array_equal(splits["train"][0]["mask"], mask)
+    assert {key: entry["count"] for key, entry in builder.report.items()} == {
+        "segmentation of a class that no object has": 1
+    }
