@@ -57,7 +57,8 @@ def grid_of(count: int, image_size: tuple[int, int], patch: tuple[int, int] | No
 
 def fits(grid: tuple[int, int], image_size: tuple[int, int], patch: tuple[int, int]) -> bool:
     """Whether patches cut an image, or the image padded to whole patches, into this (height, width) of places."""
-    return grid in _grids(*image_size, *patch)
+    sides = zip(grid, image_size, patch, strict=True)
+    return all(places in (pixels // side, -(-pixels // side)) for places, pixels, side in sides)
 
 
 def _grids(height: int, width: int, rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:

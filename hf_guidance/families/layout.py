@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,17 @@ class Layout:
             )
         if isinstance(self.prefix_tokens, bool) or not isinstance(self.prefix_tokens, int) or self.prefix_tokens < 0:
             raise ValueError(f"prefix_tokens={self.prefix_tokens!r}: give a whole number, 0 or more.")
-        if self.patch is not None and not _is_patch(self.patch):
-            raise ValueError(
-                f"patch={self.patch!r}: give the (height, width) of a place in pixels, two whole numbers of 1 or more, or None."
-            )
+        if self.patch is not None:
+            object.__setattr__(self, "patch", _patch(self.patch))
 
 
-def _is_patch(patch: object) -> bool:
-    return (
-        isinstance(patch, tuple)
-        and len(patch) == 2
-        and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in patch)
-    )
+def _patch(given: Any) -> tuple[int, int]:
+    try:
+        height, width = (operator.index(side) for side in given)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1 or any(isinstance(side, bool) for side in given):
+        raise ValueError(
+            f"patch={given!r}: give the (height, width) of a place in pixels, two whole numbers of 1 or more, or None."
+        )
+    return height, width

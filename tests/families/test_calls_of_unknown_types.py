@@ -57,13 +57,13 @@ def test_labels_that_a_forward_cannot_do_without_are_given(tmp_path):
 def test_columns_of_the_library_are_no_arguments(tmp_path):
     class Masked(Blocks):
         def forward(
-            self, pixel_values, row=None, target=None, importance=None, group=None, labels=None, bool_masked_pos=None
+            self, pixel_values, row=None, target=None, importance=None, mask=None, labels=None, bool_masked_pos=None
         ):
-            assert row is target is importance is group is labels is None
+            assert row is target is importance is labels is None
             return super().forward(pixel_values)
 
     model = Masked(SimpleNamespace(image_size=SIZE))
-    assert family_of(model).inputs == ("pixel_values", "bool_masked_pos")
+    assert family_of(model).inputs == ("pixel_values", "mask", "bool_masked_pos")
     trainer_of(model, "input", tmp_path).train()
 
 

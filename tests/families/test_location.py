@@ -4,8 +4,11 @@ import odd_nets
 import pytest
 import torch
 from odd_nets import GRID, SIZE, Cutting, OddNet
+from tiny import timm_model
 
 from hf_guidance.families import Layout, family_of
+from hf_guidance.families.structure.places import places_of
+from hf_guidance.families.structure.probe import Calling
 
 
 def odd_net(how, **options):
@@ -145,3 +148,20 @@ def test_a_rest_behind_pools_is_no_crop():
     torch.manual_seed(0)
     model = Cutting(patch=4, behind=torch.nn.MaxPool2d(4), size=76).eval()  # 19 places, of which 16 are pooled
     assert family_of(model).layout("behind", model) == Layout()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "layer", "path"),
+    [("efficientnet_b0", {}, "final", "blocks.6"), ("pit_ti_224", {"img_size": 96}, "mid1", "transformers.0.blocks.0")],
+)
+def test_corners_that_fade_on_a_long_way_are_no_crop(name, arguments, layer, path):
+    model = timm_model(name, **arguments)
+    assert family_of(model).layers[layer] == f"timm_model.{path}"
+
+
+def test_arguments_of_a_call_are_told_by_what_they_are():
+    """Not by how they are printed: that would cost a step, and tensors are printed in part."""
+    model = odd_net(odd_nets.channels_last)
+    known = [Calling({"w": torch.zeros(2000)}), Calling({"w": torch.zeros(2000)})]
+    assert places_of(model)._of(known[0]) is places_of(model)._of(known[0])
+    assert places_of(model)._of(known[0]) is not places_of(model)._of(known[1])

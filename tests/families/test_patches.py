@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from hf_guidance.families import Layout, family_of
+from hf_guidance.families.grid import fits
 from hf_guidance.families.structure.patches import patch_of, patches_of
 from hf_guidance.families.structure.weights import random_weights
 from hf_guidance.forward import Forward, Needs
@@ -192,7 +193,22 @@ def test_nets_of_another_kind_have_no_patch(module):
     assert patches_of(nn.Sequential(nn.Conv2d(3, 8, 3))) == ()
 
 
-@pytest.mark.parametrize("patch", [4, (4,), [4, 4], (0, 4), (4.0, 4), (True, 4), ((4, 4), (4, 4))])
+@pytest.mark.parametrize("patch", [4, (4,), (0, 4), (4.0, 4), (True, 4), ((4, 4), (4, 4))])
 def test_impossible_patches_are_refused(patch):
     with pytest.raises(ValueError, match=r"patch=.*give the \(height, width\)"):
         Layout(patch=patch)
+
+
+def test_sides_of_a_patch_from_json_are_a_tuple():
+    assert Layout(patch=[16, 8]).patch == (16, 8)
+
+
+def test_places_merged_three_by_three_have_a_patch():
+    patches = patches_of(nn.Sequential(nn.Conv2d(3, 8, 4, 4)))
+    assert patch_of(patches, (8, 8), (96, 96)) == (12, 12)
+    assert patch_of(patches, (10, 10), (96, 96)) is None
+
+
+def test_one_side_may_be_cut_where_the_other_is_padded():
+    assert fits((7, 8), (225, 230), (32, 32))
+    assert not fits((6, 6), (224, 224), (32, 32))

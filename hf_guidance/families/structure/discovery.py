@@ -11,7 +11,16 @@ from torch import Tensor
 
 from hf_guidance.families.stages import spread
 from hf_guidance.families.structure.lineage import Lineage
-from hf_guidance.families.structure.location import Place, check_corners, corner_cells, place_of, quarters, readings
+from hf_guidance.families.structure.location import (
+    Place,
+    check_ends,
+    corner_cells,
+    corners,
+    place_of,
+    quarters,
+    readings,
+    silent_corners,
+)
 from hf_guidance.families.structure.probe import Probe, Recorded
 
 _CANCELS = 1e-4
@@ -52,9 +61,13 @@ def _by_quarters(probe: Probe, paths: Sequence[str]) -> tuple[Found, dict[str, s
 def _by_corners(probe: Probe, found: Found) -> dict[str, str]:
     reasons: dict[str, str] = {}
 
+    silent: dict[str, list[str]] = {}
+
     def use(path: str, activation: Tensor) -> None:
+        silent[path] = silent_corners(activation, found[path])
         try:
-            check_corners(activation, found[path])
+            if found[path].tokens:
+                check_ends(activation, found[path])
         except ValueError as error:
             reasons[path] = str(error)
 
@@ -64,6 +77,15 @@ def _by_corners(probe: Probe, found: Found) -> dict[str, str]:
             cells.setdefault((place.grid, place.layout.patch, place.tokens), []).append(path)
     for paths in cells.values():
         probe.each_output(paths, corner_cells(probe.base, probe.other, found[paths[0]]), use)
+    for path, names in silent.items():
+        parts = corners(found[path], probe.size)
+        # Far from the input a change fades to what rounding does; only without a way to the activation is the gradient 0.
+        unseen = next((name for name in names if not probe.reaches(path, parts[name])), None)
+        if unseen is not None:
+            reasons[path] = (
+                f"the {unseen} corner of the image changes nothing in it: the net sees an inner part of the image (does it "
+                "crop?), so that its places do not lie where a map of the whole image has them"
+            )
     return reasons
 
 

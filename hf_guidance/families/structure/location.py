@@ -53,27 +53,42 @@ def quarters(base: Tensor, other: Tensor) -> Tensor:
     return images
 
 
-def corner_cells(base: Tensor, other: Tensor, place: Place) -> Tensor:
-    """The base image, then the base with a part taken from the other image: each of two corners, for tokens the first cell.
+def corners(place: Place, size: tuple[int, int]) -> dict[str, tuple[slice, slice]]:
+    """Two corners of the image, as slices of rows and of columns.
 
     The upper left corner is a quarter of the first place's part of the image: what is cut off there moves all places. The
     lower right corner is the last place's part, and what is left over behind it.
 
     Args:
+        place: Whose grid, and patch, give the size of the corners.
+        size: (height, width) of the image.
+    """
+    height, width = _cell(place, size)
+    rows, columns = place.grid
+    return {
+        "upper left": (slice(0, max(1, height // 2)), slice(0, max(1, width // 2))),
+        "lower right": (slice((rows - 1) * height, None), slice((columns - 1) * width, None)),
+    }
+
+
+def _cell(place: Place, size: tuple[int, int]) -> tuple[int, int]:
+    return place.layout.patch or (size[0] // place.grid[0], size[1] // place.grid[1])
+
+
+def corner_cells(base: Tensor, other: Tensor, place: Place) -> Tensor:
+    """The base image, then the base with a part taken from the other image: each of ``corners``, for tokens the first cell.
+
+    Args:
         base: (channels, height, width).
         other: (channels, height, width).
-        place: Whose grid, and patch, give the size of the corners.
+        place: As in ``corners``.
 
     Returns:
         (3, channels, height, width), for tokens (4, channels, height, width).
     """
-    rows, columns = place.grid
-    height, width = place.layout.patch or (base.shape[1] // rows, base.shape[2] // columns)
-    parts = [
-        (slice(0, max(1, height // 2)), slice(0, max(1, width // 2))),
-        (slice((rows - 1) * height, None), slice((columns - 1) * width, None)),
-        *([(slice(0, height), slice(0, width))] if place.tokens else []),
-    ]
+    size = (base.shape[1], base.shape[2])
+    height, width = _cell(place, size)
+    parts = [*corners(place, size).values(), *([(slice(0, height), slice(0, width))] if place.tokens else [])]
     images = base.repeat(1 + len(parts), 1, 1, 1)
     for image, (down, across) in zip(images[1:], parts, strict=True):
         image[:, down, across] = other[:, down, across]
@@ -174,29 +189,34 @@ def place_of(activation: Tensor, size: tuple[int, int], patches: tuple[Patch, ..
     return best._replace(layout=replace(best.layout, patch=patch_of(patches, best.grid, size)))
 
 
-def check_corners(activation: Tensor, place: Place) -> None:
-    """Check that the first and the last corner of the image reach the activation, of tokens at their first and last place.
-
-    Among tokens, one too many or too few before the places would shift all of them.
+def silent_corners(activation: Tensor, place: Place) -> list[str]:
+    """The corners of the image that change nothing, or no more than rounding does.
 
     Args:
         activation: (3, ...) or (4, ...) activations of ``corner_cells``.
         place: The layout that was found.
-
-    Raises:
-        ValueError: A corner changes nothing, so that the places cover another part of the image; or of tokens another place
-            changes most.
     """
     maps = laid_out(activation, place.layout, place.grid)
-    change = (maps[1:].float() - maps[:1].float()).norm(dim=1).flatten(1)
-    for corner, largest in zip(("upper left", "lower right"), change.amax(1).tolist(), strict=False):
-        if largest <= _NOTHING * float(maps[0].float().norm(dim=0).amax()):
-            raise ValueError(
-                f"the {corner} corner of the image changes nothing in it: the net sees an inner part of the image (does it "
-                "crop?), so that its places do not lie where a map of the whole image has them"
-            )
+    limit = _NOTHING * float(maps[0].float().norm(dim=0).amax())
+    change = (maps[1:3].float() - maps[:1].float()).norm(dim=1).flatten(1).amax(1).tolist()
+    return [name for name, largest in zip(("upper left", "lower right"), change, strict=True) if largest <= limit]
+
+
+def check_ends(activation: Tensor, place: Place) -> None:
+    """Check that the first and the last cell of the image change the first and the last token that has a place most.
+
+    One token too many or too few before the places would shift all of them.
+
+    Args:
+        activation: (4, ...) activations of ``corner_cells``.
+        place: The layout that was found.
+
+    Raises:
+        ValueError: Another place changes most.
+    """
+    maps = laid_out(activation, place.layout, place.grid)
     rows, columns = place.grid
-    last, first = change.argmax(1).tolist()[1:] if place.tokens else (rows * columns - 1, 0)
+    last, first = (maps[2:].float() - maps[:1].float()).norm(dim=1).flatten(1).argmax(1).tolist()
     if (first, last) != (0, rows * columns - 1):
         raise ValueError(
             f"read as {place.layout.prefix_tokens} tokens without a place and {rows}x{columns} places, the first and the last "

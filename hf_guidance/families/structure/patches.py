@@ -47,7 +47,12 @@ def patch_of(patches: tuple[Patch, ...], grid: tuple[int, int], size: tuple[int,
         return None
     exact = [p for p in patches if (p[0] * grid[0], p[1] * grid[1]) == size]
     found = exact or [p for p in patches if fits(grid, size, p)]
-    return found[0] if len(found) == 1 else None
+    if found or not patches:
+        return found[0] if len(found) == 1 else None
+    # Places may be merged by another number, three by three: then whole ones of the first patches.
+    (height, width), first = (size[0] // grid[0], size[1] // grid[1]), patches[0]
+    whole = (height * grid[0], width * grid[1]) == size and height % first[0] == 0 and width % first[1] == 0
+    return (height, width) if whole else None
 
 
 def _unpadded(convolution: nn.Conv2d) -> bool:

@@ -21,8 +21,9 @@ WAY_OUT = "GuidedTrainer(family=Family(layers={'final': '<module path>'}, channe
 
 @dataclass
 class _Known:
-    """What was found for one way of calling the model."""
+    """What was found for one way of calling the model, which is kept with its arguments."""
 
+    calling: Calling
     layouts: dict[str, Layout] = field(default_factory=dict)
     layers: dict[str, str] | None = None
 
@@ -38,7 +39,7 @@ class Places:
     def __init__(self, model: nn.Module, proposed: Sequence[str] = ()) -> None:
         self._model = ref(model)
         self._proposed = list(proposed)
-        self._known: dict[str, _Known] = {}
+        self._known: dict[tuple[Any, ...], _Known] = {}
         self._weights: tuple[Any, dict[str, Tensor]] | None = None
 
     def layers(self, calling: Calling | None = None) -> FoundLayers:
@@ -91,7 +92,11 @@ class Places:
         self._weights = None
 
     def _of(self, calling: Calling) -> _Known:
-        return self._known.setdefault(repr((sorted(calling.arguments.items()), calling.logits)), _Known())
+        # By identity, for arguments may be tensors: no step shall print or compare them.
+        key = (calling.logits, *((name, id(value)) for name, value in sorted(calling.arguments.items())))
+        if key not in self._known:
+            self._known[key] = _Known(calling)
+        return self._known[key]
 
     def _probe(self, calling: Calling) -> Probe:
         model = self._model()
@@ -131,6 +136,9 @@ class FoundLayers(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return "FoundLayers()"
+
+    def __deepcopy__(self, memo: Any) -> FoundLayers:
+        return self
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)

@@ -121,6 +121,27 @@ class Probe:
             logits = logits_of(self._call(self.base[None], modules, keep, leaf=True), self._calling.logits)
         return logits, list(found.values())
 
+    def reaches(self, path: str, part: tuple[slice, slice]) -> bool:
+        """Whether the activation of a module depends on a part of the image: its gradient there is not all 0.
+
+        Args:
+            path: Module path.
+            part: Rows and columns of the image.
+
+        Raises:
+            ValueError: The model cannot be called.
+        """
+        first, kept = next(self.model.parameters(), torch.zeros(())), list[Recorded]()
+        image = self.base[None].to(first.device, first.dtype, copy=True).requires_grad_()
+        with torch.enable_grad():
+            self._call(image, {path: self.model.get_submodule(path)}, kept.append)
+            weights = torch.randn(kept[-1].tensor.shape, generator=torch.Generator().manual_seed(2))
+            total = (kept[-1].tensor * weights.to(kept[-1].tensor)).sum()
+        if not total.requires_grad:
+            return False
+        (gradient,) = torch.autograd.grad(total, image, allow_unused=True)
+        return gradient is not None and bool(gradient[..., *part].any())
+
     def _call(self, images: Tensor, modules: Mapping[str, nn.Module], keep: Any, leaf: bool = False) -> Any:
         def hook_of(path: str) -> Any:
             def hook(module: nn.Module, args: Any, output: Any) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from functools import lru_cache
 from typing import Any
 
 from torch import nn
 
-from hf_guidance.data.columns import EXPLAINED_ROW_COLUMNS, IMAGE_COLUMNS
+from hf_guidance.data.columns import EXPLAINED_ROW_COLUMNS
 
 PIXELS = "pixel_values"
 # What a batch holds for the library, whatever a model may mean by an argument of that name.
-_OWN = {*EXPLAINED_ROW_COLUMNS, *IMAGE_COLUMNS} - {PIXELS}
+_OWN = frozenset(EXPLAINED_ROW_COLUMNS)
 
 
 def inner(model: nn.Module) -> nn.Module:
@@ -50,15 +51,23 @@ def refuse_unknown_features(model: nn.Module, features: str) -> None:
     Raises:
         ValueError: The forward has no such argument; the message shows the wrapper that gives it one.
     """
-    forward = inspect.signature(inner(model).forward).parameters
-    if features not in forward and not any(argument.kind is argument.VAR_KEYWORD for argument in forward.values()):
+    forward: Any = inner(model).forward
+    names, any_name = _names(getattr(forward, "__func__", forward))
+    if features not in names and not any_name:
         raise ValueError(
             f"the forward of {type(model).__name__} has no argument {features!r}, by which it is called; it has "
-            f"{list(forward)}. Wrap the model:\n"
+            f"{list(names)}. Wrap the model:\n"
             f"    class Named(torch.nn.Module):\n"
             f"        def __init__(self, net): super().__init__(); self.net = net\n"
             f"        def forward(self, {features}): return {{'logits': self.net({features})}}"
         )
+
+
+@lru_cache(maxsize=256)
+def _names(forward: Any) -> tuple[tuple[str, ...], bool]:
+    """Names of a function's arguments but self, and whether it takes any other; kept, because every step asks."""
+    given = inspect.signature(forward).parameters
+    return tuple(name for name in given if name != "self"), any(p.kind is p.VAR_KEYWORD for p in given.values())
 
 
 def _parameters(model: Any) -> dict[str, inspect.Parameter]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 _OWN_PLACE = 3.0
+_RIM = 1e-6  # the rim of a wide kernel weighs next to nothing, but not nothing: what it reads is no part that a net leaves out
 
 
 def random_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -53,4 +54,4 @@ def _bell(kernel: tuple[int, ...]) -> Tensor:
     for size in kernel:
         distance = (torch.arange(size) - (size - 1) / 2).abs() - (size % 2 == 0) / 2
         total = total[..., None] + distance**2
-    return torch.exp(-total)
+    return torch.exp(-total).clamp_min(_RIM)
