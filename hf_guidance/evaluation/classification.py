@@ -197,8 +197,8 @@ class ClassificationMetrics:
             labels = _one_per_image(logits, labels)
             predicted = logits.argmax(-1)
             return {"accuracy": float((predicted == labels).mean())} | self._of_groups(prediction, predicted, labels)
-        found = mean_average_precision(logits, labels) if np.any(labels) else float("nan")
-        return {"f1": micro_f1(logits, labels), "map": found}
+        f1 = micro_f1(logits, labels)  # first: it judges the shapes
+        return {"f1": f1, "map": mean_average_precision(logits, labels) if np.any(labels) else float("nan")}
 
     def _of_groups(self, prediction: Any, predicted: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str, float]:
         if self.group is None:
@@ -221,9 +221,15 @@ class ClassificationMetrics:
         return {name: float(found[name]) for name in names}
 
 
+def _shape(values: Any) -> tuple[Any, ...]:
+    # Several outputs or label_names are a tuple of arrays, and have a shape each.
+    return tuple(map(_shape, values)) if isinstance(values, tuple) else np.shape(values)
+
+
 def _one_per_image(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    shapes = np.shape(logits), np.shape(labels)  # of tuples, too
-    if len(shapes[0]) != 2 or shapes[1] not in (shapes[0][:1], (*shapes[0][:1], 1)):
+    shapes = _shape(logits), _shape(labels)
+    several = isinstance(logits, tuple) or isinstance(labels, tuple)
+    if several or len(shapes[0]) != 2 or shapes[1] not in (shapes[0][:1], (*shapes[0][:1], 1)):
         raise ValueError(
             f"predictions have shape {shapes[0]}, labels {shapes[1]}; give logits as (images, classes), without "
             "preprocess_logits_for_metrics, and one label per image."
@@ -232,7 +238,10 @@ def _one_per_image(logits: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.ND
 
 
 def _checked(logits: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    values, truth = np.asarray(logits), np.asarray(labels)
+    try:
+        values, truth = np.asarray(logits), np.asarray(labels)
+    except ValueError as error:
+        raise ValueError(f"logits or labels are no array: {error}; give both as (images, classes).") from error
     if values.ndim != 2 or values.shape != truth.shape or not values.size:
         raise ValueError(
             f"logits have shape {values.shape}, labels {truth.shape}; give both as (images, classes), at least one of each."

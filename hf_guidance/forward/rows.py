@@ -8,6 +8,7 @@ human importance.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ class ExplainedRows:
         features: The batch column whose entries are the images.
 
     Raises:
-        ValueError: On a cut, a column has neither one entry per image nor is named in ``columns``.
+        ValueError: The batch lacks the column of the images. On a cut, a list or a tensor has neither one entry per image
+            nor is named in ``columns``.
     """
 
     def __init__(self, columns: Iterable[str] = (), features: str = "pixel_values") -> None:
@@ -53,10 +55,19 @@ class ExplainedRows:
         drawn[SLOT] = [0] * len(chosen)
         return drawn
 
+    def images(self, batch: Mapping[str, Any]) -> int:
+        """How many images the batch holds."""
+        if self.features not in batch:
+            raise ValueError(
+                f"the batch has no column {self.features!r}, which holds the images; its columns are {sorted(batch)}: name the "
+                "images so in the collate function, or give the family the name as features=..."
+            )
+        return len(batch[self.features])
+
     def annotated_images(self, batch: Mapping[str, Any]) -> list[int]:
         """Images with an annotated explained row, in order; all images if there is no column ``annotated``."""
         if ANNOTATED not in batch:
-            return list(range(len(batch[self.features])))
+            return list(range(self.images(batch)))
         rows = batch.get(ROW, range(len(batch[ANNOTATED])))
         return sorted({image for image, annotated in zip(rows, batch[ANNOTATED], strict=True) if annotated})
 
@@ -76,9 +87,10 @@ class ExplainedRows:
             rows = _numbered(batch, count)
             rows = self._take_rows(rows, [index for index, image in enumerate(rows[ROW]) if image in new_place])
             rows[ROW] = [new_place[image] for image in rows[ROW]]
-        total = len(batch[self.features])
+        total = self.images(batch)
         return {
-            name: value if name in self.columns else _take(name, value, images, total) for name, value in rows.items()
+            name: value if name in self.columns else _take(name, value, images, total, whole=(tuple, np.ndarray))
+            for name, value in rows.items()
         }
 
     def _take_rows(self, batch: Mapping[str, Any], chosen: Sequence[int]) -> dict[str, Any]:
@@ -95,11 +107,16 @@ def _numbered(batch: Mapping[str, Any], count: int) -> dict[str, Any]:
     return {ROW: list(range(count)), SLOT: [0] * count} | dict(batch)
 
 
-def _take(name: str, value: Any, chosen: Sequence[int], count: int) -> Any:
+def _take(name: str, value: Any, chosen: Sequence[int], count: int, whole: tuple[type, ...] = ()) -> Any:
+    # Values of the types in ``whole``, and what a mapping holds beside them, belong to the whole batch at another length.
     if isinstance(value, Mapping):
-        return {key: _take(f"{name}[{key!r}]", inner, chosen, count) for key, inner in value.items()}
+        inside = (object,) if whole else ()
+        return {key: _take(f"{name}[{key!r}]", inner, chosen, count, inside) for key, inner in value.items()}
     if not (isinstance(value, list | tuple) or (isinstance(value, Tensor | np.ndarray) and value.ndim)):
         return value  # one for the whole batch: None, a number, a text
+    size = whole and isinstance(value, tuple) and all(isinstance(entry, Number) for entry in value)
+    if size or (len(value) != count and isinstance(value, whole)):
+        return value  # such as size=(8, 8), also in a batch of two images
     if len(value) != count:
         raise ValueError(
             f"column {name!r} has {len(value)} entries, and {count} were expected: give one per image, or one per explained "

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 import torch
@@ -73,7 +74,7 @@ class TaskLoss(Objective):
         if self.class_weights is not None:
             object.__setattr__(self, "class_weights", _checked(self.class_weights))
         if type(self).__call__ is not TaskLoss.__call__:
-            refuse_ignored(self, type(self).__call__)
+            refuse_ignored(self, type(self).__call__, type(self), TaskLoss)
 
     def needs(self) -> Needs:
         """The logits of the full input."""
@@ -131,24 +132,44 @@ class TaskLoss(Objective):
             )
 
 
-def refuse_ignored(task: TaskLoss, method: Callable[..., Tensor]) -> None:
+def refuse_ignored(task: TaskLoss, method: Callable[..., Tensor], owner: type, base: type) -> None:
     """Raise where a method that computes the loss in a task's place would ignore its label smoothing or class weights.
 
     Args:
         task: The task.
-        method: The function; one that calls super(), or names the field, is taken to apply it.
+        method: The function; one that calls super(), another method of ``owner`` or a function that it wraps, or names the
+            field, is taken to apply it.
+        owner: The class whose method it is.
+        base: The class of the library whose method it overrides; to call other methods of this one tells nothing.
 
     Raises:
         ValueError: The field, and how to have it applied.
     """
-    named = set(method.__code__.co_names) if inspect.isfunction(method) else {"super"}  # others cannot be looked into
+    method = inspect.unwrap(method)
+    if not inspect.isfunction(method) or any(
+        map(inspect.isfunction, inspect.getclosurevars(method).nonlocals.values())
+    ):
+        return  # it cannot be looked into
+    named = _names(method.__code__)
+    known = {"super", "__call__", method.__name__, *(name for name in named if _own_method(name, owner, base))}
     for field in ("label_smoothing", "class_weights"):
-        if getattr(task, field) and not named & {"super", "__call__", field}:
+        if getattr(task, field) and not named & {*known, field}:
             raise ValueError(
                 f"{field}={getattr(task, field)} would have no effect: {method.__qualname__} computes the loss without it. "
                 f"Override class_losses(self, logits) of TaskLoss in its place, to which it is applied, or leave {field} (and "
                 "label_smoothing_factor of the arguments) out and apply it there."
             )
+
+
+def _names(code: CodeType) -> set[str]:
+    # Comprehensions and inner functions are code of their own.
+    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*inner)
+
+
+def _own_method(name: str, owner: type, base: type) -> bool:
+    found = getattr(owner, name, None)
+    return hasattr(found, "__get__") and found is not getattr(base, name, None)  # methods and properties, not fields
 
 
 def _checked(given: Any) -> tuple[float, ...]:

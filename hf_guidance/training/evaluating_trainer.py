@@ -97,7 +97,7 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         return Forward(model, self.family, batch, needs, max_rows=StepOptions.of(self.args).max_rows)
 
     def _prepare_inputs(self, inputs: Mapping[str, Any]) -> Any:
-        return super()._prepare_inputs(plain_batch(inputs, self.label_names))
+        return super()._prepare_inputs(plain_batch(inputs, self.label_names, self._rows))
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Trainer's loop, with the losses of the terms and the grounding metrics added to its metrics."""

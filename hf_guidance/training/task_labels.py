@@ -36,7 +36,10 @@ def refuse_multi_hot(task: Objective, model: nn.Module, labels: Any) -> None:
     """
     if labels is None or not _classifies(task) or _config(model, "problem_type") != "single_label_classification":
         return
-    shape = tuple(np.shape(labels))
+    try:
+        shape = tuple(np.shape(labels))
+    except (ValueError, TypeError, RuntimeError):
+        return  # lists of several lengths: the task says what it takes
     floating = "float" in str(getattr(labels, "dtype", ""))
     if floating or (len(shape) > 1 and shape[1] > 1):
         raise ValueError(

@@ -130,7 +130,7 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         if type(self).task_loss is not GuidedTrainer.task_loss:
             given = read.given if read else task.objective
             if isinstance(given, TaskLoss):
-                refuse_ignored(given, type(self).task_loss)
+                refuse_ignored(given, type(self).task_loss, type(self), GuidedTrainer)
             own = TrainerTask(name, given).of(self.task_loss)
             return Guidance({**guidance, "task": Term(own, task.weight, task.reduction)})
         if read:
@@ -235,7 +235,7 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
             refuse_unexplained(inputs, self.guidance)
         batch = explained.draw_one_per_image(inputs)
         images = explained.annotated_images(batch) if self.guidance.guided else []
-        count = len(batch[self.family.features])
+        count = explained.images(batch)
         if not images:
             return None, self._forward(model, batch, self.guidance.needs(annotated=False)), list(range(count))
         needs = self.guidance.needs()

@@ -168,9 +168,22 @@ def test_one_label_per_image_in_either_shape(labels):
         (np.eye(2)[[0, 1, 0]], np.eye(2)[[0, 1, 1]]),
         (np.eye(2)[[0, 1, 0]], (np.array([0, 1, 1]), np.array([0, 1, 1]))),  # of two label_names
         ((np.eye(2), np.eye(2)), np.array([0, 1])),
+        ((np.eye(2), np.zeros((2, 4))), np.array([0, 1])),  # of several outputs
+        ((np.eye(2), (np.zeros((2, 4)), np.zeros((2, 4, 4)))), np.array([0, 1])),
+        (np.eye(2), (np.array([0, 1]), np.zeros((2, 4)))),
+        ((np.zeros(3), np.zeros(2)), (np.zeros(3),)),
     ],
 )
 def test_other_shapes_are_refused_not_broadcast(predictions, labels):
     prediction = SimpleNamespace(predictions=predictions, label_ids=labels)
     with pytest.raises(ValueError, match=r"predictions have shape .*give logits as \(images, classes\)"):
         classification_metrics("single_label_classification")(prediction)
+
+
+@pytest.mark.parametrize("several", [0, 1])
+def test_several_outputs_or_labels_are_refused_as_multi_hot(several):
+    values = [np.eye(2), np.eye(2)]
+    values[several] = (np.eye(2), np.zeros((2, 4)))
+    prediction = SimpleNamespace(predictions=values[0], label_ids=values[1])
+    with pytest.raises(ValueError, match=r"are no array: .*give both as \(images, classes\)"):
+        classification_metrics("multi_label_classification")(prediction)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -90,6 +91,82 @@ def test_label_smoothing_of_the_arguments_keeps_them():
 def test_wrong_weights_are_named(given, message):
     with pytest.raises(ValueError, match=message):
         TaskLoss(class_weights=given)
+
+
+@dataclass(frozen=True)
+class Own(TaskLoss):
+    gamma: float = 2.0
+
+    def own(self, forward):
+        return F.cross_entropy(forward.logits(), forward.column("labels"), self.weight, reduction="none")
+
+    @property
+    def weight(self):
+        return torch.tensor(self.class_weights).double()
+
+
+@dataclass(frozen=True)
+class Decorated(Own):
+    @torch.no_grad()
+    @torch.autocast("cpu", enabled=False)
+    def __call__(self, forward):
+        return super().__call__(forward)
+
+
+def plainly(method):
+    def wrapper(self, forward):
+        return method(self, forward)
+
+    return wrapper
+
+
+@dataclass(frozen=True)
+class PlainlyDecorated(Own):
+    @plainly
+    def __call__(self, forward):
+        return super().__call__(forward)
+
+
+@dataclass(frozen=True)
+class Helped(Own):
+    def __call__(self, forward):
+        return self.own(forward)
+
+
+@dataclass(frozen=True)
+class ByProperty(Own):
+    def __call__(self, forward):
+        return F.cross_entropy(forward.logits(), forward.column("labels"), self.weight, reduction="none")
+
+
+@dataclass(frozen=True)
+class Inside(Own):
+    def __call__(self, forward):
+        losses = TaskLoss().class_losses(forward.logits())
+        return torch.stack([losses[i, y] * self.class_weights[y] for i, y in enumerate(forward.column("labels"))])
+
+
+@pytest.mark.parametrize("loss", [Decorated, PlainlyDecorated, Helped, ByProperty, Inside])
+def test_a_loss_of_its_own_may_apply_them_in_any_way(loss):
+    forward = forward_of()
+    assert torch.allclose(loss(class_weights=WEIGHTS)(forward), TaskLoss(class_weights=WEIGHTS)(forward))
+
+
+@dataclass(frozen=True)
+class Ignoring(Own):
+    """Fields of its own and methods of TaskLoss do not apply weights."""
+
+    @torch.autocast("cpu", enabled=False)
+    def __call__(self, forward):
+        losses = self.class_losses(forward.logits()) ** self.gamma
+        return losses.gather(1, forward.column("labels")[:, None])[:, 0]
+
+
+def test_a_loss_that_would_ignore_them_is_refused():
+    Ignoring()
+    for field in ({"class_weights": WEIGHTS}, {"label_smoothing": 0.1}):
+        with pytest.raises(ValueError, match=r"would have no effect: Ignoring.__call__ computes the loss without it"):
+            Ignoring(**field)
 
 
 def test_another_number_of_classes_is_refused():

@@ -14,6 +14,7 @@ from hf_guidance import Grounding, Guidance, GuidanceArguments, GuidedTrainer, T
 from hf_guidance.attributions import InputXGradient
 from hf_guidance.forward import ExplainedRows
 from hf_guidance.objectives import L1, TaskLoss
+from hf_guidance.training.plain_batch import plain_batch
 from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
 
 CLASSES = [0, 1, 2, 0]
@@ -50,7 +51,8 @@ def figures(folder, batch, **options):
 @pytest.mark.parametrize(
     "change",
     [
-        {"labels": CLASSES}, {"labels": np.array(CLASSES)}, {"labels": torch.tensor(CLASSES)[:, None]},
+        {"labels": CLASSES}, {"labels": tuple(CLASSES)}, {"labels": np.array(CLASSES)},
+        {"labels": torch.tensor(CLASSES)[:, None]},
         {"labels": torch.tensor(CLASSES, dtype=torch.int32)}, {"importance": columns()["importance"].numpy()},
         {"target": np.array(CLASSES)}, {"annotated": torch.ones(4).bool()}, {"annotated": np.ones(4, bool)},
     ],
@@ -84,8 +86,16 @@ NUMBERS = [1.0, 2.0, 3.0, 4.0]
 
 @pytest.mark.parametrize(
     "own",
-    [NUMBERS, tuple(NUMBERS), np.array(NUMBERS), torch.tensor(NUMBERS), {"inner": torch.tensor(NUMBERS)}],
-    ids=["list", "tuple", "array", "tensor", "dict"],
+    [
+        NUMBERS,
+        tuple(map(torch.tensor, NUMBERS)),
+        np.array(NUMBERS),
+        torch.tensor(NUMBERS),
+        {"inner": torch.tensor(NUMBERS)},
+        {"inner": NUMBERS},
+        {"inner": np.array(NUMBERS), "size": (8, 8)},
+    ],
+    ids=["list", "tuple", "array", "tensor", "dict", "dict of a list", "dict of an array"],
 )
 def test_columns_are_cut_with_the_images(own, tmp_path):
     """Annotated images and others run apart, so each column must follow its images, in whatever it is held."""
@@ -102,7 +112,7 @@ def test_text_is_cut_with_the_images(own):
     assert list(cut) == ["b", "d"]
 
 
-@pytest.mark.parametrize("own", [[1.0, 2.0], (1.0, 2.0, 3.0, 4.0, 5.0), np.ones(3), torch.ones(6)])
+@pytest.mark.parametrize("own", [[1.0, 2.0], torch.ones(6)])
 def test_a_column_of_another_length_is_not_cut_but_refused(own):
     with pytest.raises(
         ValueError, match=rf"column 'own' has {len(own)} entries, and 4 were expected: .*explained_row_columns"
@@ -110,9 +120,79 @@ def test_a_column_of_another_length_is_not_cut_but_refused(own):
         ExplainedRows().take_images(columns() | {"own": own}, [1, 3])
 
 
-@pytest.mark.parametrize("value", [None, 3.0, "text", torch.tensor(1.0), np.float32(2.0), np.array(2.0)])
+@pytest.mark.parametrize("own", [[1.0, 2.0], (True, False), np.ones(3), torch.ones(6)])
+def test_columns_of_explained_rows_have_one_entry_for_each(own):
+    with pytest.raises(ValueError, match=rf"column 'own' has {len(own)} entries, and 4 were expected"):
+        ExplainedRows(["own"]).annotated_only(columns() | {"annotated": [False, True, True, False], "own": own})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, 3.0, "text", torch.tensor(1.0), np.float32(2.0), np.array(2.0), (8, 8), (8, 6, 3, 1), (), ("a", "b"),
+        np.ones(3),
+    ],
+)  # fmt: skip
 def test_what_belongs_to_the_whole_batch_is_kept(value):
     assert ExplainedRows().take_images(columns() | {"own": value}, [1, 3])["own"] is value
+
+
+@pytest.mark.parametrize("value", [(8, 6, 3, 1), (8, 8), [8, 8], np.ones(3), torch.ones(3), "text", {"size": [8, 8]}])
+def test_a_mapping_may_hold_both(value):
+    own = {"size": value, "of_image": torch.arange(4)}
+    cut = ExplainedRows().take_images(columns() | {"own": own}, [1, 3])["own"]
+    assert cut["of_image"].tolist() == [1, 3]
+    assert cut["size"] == value if isinstance(value, dict) else cut["size"] is value
+
+
+class Reading(GuidedTrainer):
+    def task_loss(self, forward):
+        own = forward.column("own")
+        assert type(own) is type(self.own)
+        assert list(own) == list(self.own)
+        return super().task_loss(forward)
+
+
+@pytest.mark.parametrize("own", [(8, 8), np.ones(3), ("a", "b", "c")])
+def test_a_step_reads_what_belongs_to_the_whole_batch(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(Reading, "own", own, raising=False)
+    batch = columns() | {"annotated": [True, False] * 2}
+    found = figures(tmp_path, batch | {"own": own, "meta": {"size": (8, 8)}}, cls=Reading)
+    assert found == pytest.approx(figures(tmp_path, batch))
+
+
+@pytest.mark.parametrize("annotated", [[True] * 4, [True, False] * 2])
+@pytest.mark.parametrize("run", ["train", "evaluate"])
+def test_a_batch_without_the_images_is_refused(annotated, run, tmp_path):
+    batch = {("images" if name == "pixel_values" else name): value for name, value in columns().items()}
+    for given in (batch, batch | {"annotated": annotated}):
+        with pytest.raises(ValueError, match=r"no column 'pixel_values'.*'images'"):
+            getattr(trainer_of(tmp_path, given), run)()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [{"c": torch.tensor(1)}] * 4, list("abcd"), [[0], [1, 2], [0], [1]], [torch.zeros(3).bfloat16()] * 4,
+        [torch.zeros(1, requires_grad=True)] * 4, [None] * 4, tuple("abcd"),
+        (torch.zeros(4), torch.ones(4)),
+    ],
+)  # fmt: skip
+def test_labels_that_are_no_numbers_stay_what_they_are(labels):
+    assert plain_batch({"labels": labels}, ["labels"], ExplainedRows())["labels"] is labels
+
+
+def test_arrays_of_negative_strides_become_tensors():
+    mirrored = columns()["pixel_values"].numpy()[..., ::-1]
+    found = plain_batch({"pixel_values": mirrored}, ["labels"], ExplainedRows())["pixel_values"]
+    assert torch.equal(found, columns()["pixel_values"].flip(-1))
+
+
+@pytest.mark.parametrize("labels", [[[0], [1, 2], [0], [1]], list("abcd"), [torch.zeros(3).bfloat16()] * 4])
+@pytest.mark.parametrize("problem", ["single_label_classification", None])
+def test_labels_that_are_no_numbers_are_named(labels, problem, tmp_path):
+    with pytest.raises(ValueError, match=r"labels are a list that is no tensor: .*give numbers"):
+        figures(tmp_path, columns() | {"labels": labels}, model=WithConfig(problem))
 
 
 class WithConfig(NoLabels):

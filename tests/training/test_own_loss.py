@@ -206,6 +206,28 @@ class Mean(GuidedTrainer):
         return F.cross_entropy(forward.logits(), forward.column("labels"))
 
 
+class Helped(GuidedTrainer):
+    def task_loss(self, forward):
+        return self._doubled(forward)
+
+    def _doubled(self, forward):
+        return 2 * super().task_loss(forward)
+
+
+class WithKeys(GuidedTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        loss, out = super().compute_loss(model, inputs, return_outputs=True)
+        out["extra"] = out["logits"] * 2
+        return (loss, out) if return_outputs else loss
+
+
+def test_outputs_may_get_keys(subclass_of):
+    trainer = subclass_of(WithKeys)
+    trainer.train()
+    logits, extra = trainer.predict(trainer.eval_dataset).predictions
+    assert (extra == 2 * logits).all()
+
+
 def test_a_hook_that_returns_one_number_is_refused(subclass_of):
     message = r"Mean.task_loss returned Tensor of shape \(\); return one loss per image, \(8,\).*reduction='none'"
     with pytest.raises(ValueError, match=message):
@@ -219,6 +241,7 @@ def test_label_smoothing_with_a_hook_is_refused(subclass_of):
     for ignored in (smooth, Guidance(task=TaskLoss(class_weights=(1.0, 2.0)))):
         with pytest.raises(ValueError, match=r"would have no effect: Mean.task_loss computes the loss without it"):
             subclass_of(Mean, ignored)
+        assert subclass_of(Helped, ignored).guidance["task"].objective.given == ignored["task"].objective
     assert subclass_of(Weighted, smooth).guidance["task"].objective.given == smooth["task"].objective
 
 
