@@ -32,6 +32,7 @@ XAI = {"simple": "single_object", "complex": "unique"}  # part -> the kind of "a
 CLEVR = {"train": "train", "val": "validation", "test": "test"}
 CLEVR |= {f"{name}{cogent}": f"{split}_{cogent.lower()}" for name, split in CLEVR.items() for cogent in "AB"}
 _NAME = re.compile(rf"(?:.*_)?({'|'.join([*XAI, *CLEVR])})_questions\.json")
+MASKS = (".png", ".npy")
 COMPLEX = 100000  # what is added to the index of a complex question, so that ids are unique
 
 
@@ -56,7 +57,7 @@ class ClevrXaiConfig(QuestionConfig):
         self.check_choice("importance", SOURCES)
         size = self.scene_size
         if size is not None and (
-            isinstance(size, str) or len(size) != 2 or not all(type(n) is int and n > 0 for n in size)
+            not isinstance(size, list | tuple) or len(size) != 2 or not all(type(n) is int and n > 0 for n in size)
         ):
             raise ValueError(f"scene_size: got {size!r}; allowed: (width, height) of the rendered images in pixels.")
 
@@ -83,9 +84,9 @@ class ClevrXaiConfig(QuestionConfig):
         return {part: found[part] for part in (*XAI, *CLEVR) if part in found}
 
     def mask_files(self) -> list[str]:
-        """All files of masks."""
+        """All files of masks, .png or .npy."""
         folders = sorted(glob.glob(os.path.join(glob.escape(self.base(LAYOUT)), "ground_truth*")))
-        return [path for folder in folders for path in files_below(folder)]
+        return [path for folder in folders for path in files_below(folder) if path.lower().endswith(MASKS)]
 
     def images(self) -> FileIndex:
         """All images."""
@@ -99,11 +100,10 @@ class ClevrXaiConfig(QuestionConfig):
         """Question index -> mask file of the wanted kind."""
         kind, found = self.wanted(part), dict[str, str]()
         for path in self.mask_files():
-            stem, ending = os.path.splitext(os.path.basename(path))
-            number, _, named = stem.lower().partition("_gt_")
+            number, _, named = os.path.splitext(os.path.basename(path))[0].lower().partition("_gt_")
             folder = os.path.basename(os.path.dirname(path)).lower()
             fits = named == kind if named else folder == f"ground_truth_{part}_questions_{kind}"
-            if not fits or not number.isdecimal() or ending.lower() not in (".png", ".npy"):
+            if not fits or not number.isdecimal():
                 continue
             other = found.setdefault(str(int(number)), path)
             if other != path:

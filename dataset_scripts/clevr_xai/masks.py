@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from hf_guidance.data.builder_base import InvalidAnnotation
-from hf_guidance.data.images.pictures import grey_levels, open_picture
+from hf_guidance.data.images.pictures import channel_values, open_picture
 
 RELEASED = (
     128,
@@ -45,4 +45,4 @@ def _pixels(path: str, item: str) -> np.ndarray:
             return np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise InvalidAnnotation("unreadable or truncated mask", item, f"{path}: {error}.") from None
-    return grey_levels(open_picture(path), path)
+    return channel_values(open_picture(path), path)  # only what is zero matters, not the range

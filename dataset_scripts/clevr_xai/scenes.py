@@ -114,22 +114,24 @@ def render_size(
         item: Names the question in errors.
 
     Returns:
-        ``given``; or CLEVR's own size, if the image has it, or if the places leave the image, which was made smaller then; or
-        the image's, if the places fit into it and not into CLEVR's size.
+        ``given``; or CLEVR's own size, if the image has it, if there is no image, or if the places leave the image, which was
+        made smaller then; or the image's, if the places fit into it and not into CLEVR's size. Where only one size can be
+        meant, an object outside of it is an object outside its image, not another size.
 
     Raises:
-        InvalidAnnotation: The places leave the size, or may be pixels of either.
+        InvalidAnnotation: The places leave both sizes, or may be pixels of either.
     """
-    if given is None and image == SIZE:
+    if given is not None:
+        return given
+    if image is None or image == SIZE:
         return SIZE
-    tried = [SIZE if image is None else image, SIZE] if given is None else [given]
-    fitting = {tuple(size): size for size in tried if reach[0] <= size[0] and reach[1] <= size[1]}
+    fitting = [size for size in (image, SIZE) if reach[0] <= size[0] and reach[1] <= size[1]]
     if len(fitting) == 1:
-        return next(iter(fitting.values()))
+        return fitting[0]
     fault = "may be pixels of either" if fitting else "lie outside of that"
     message = (
-        f"the places of its scene file reach {tuple(reach)}; tried {' and '.join(map(str, dict.fromkeys(map(tuple, tried))))} "
-        f"(CLEVR's, the image's, or scene_size): they {fault}. Pass scene_size=(width, height) of the rendered images."
+        f"the places of its scene file reach {tuple(reach)}; tried {image} and {SIZE} (the image's and CLEVR's): they {fault}. "
+        "Pass scene_size=(width, height) of the rendered images."
     )
     raise InvalidAnnotation("size of the rendered image is not clear", item, message)
 

@@ -10,7 +10,7 @@ from typing import Any
 from hf_guidance.dataset_scripts.coco_objects.entries import CATEGORY, is_id, mistyped
 
 from hf_guidance.data.builder_base import InvalidAnnotation, id_text, read_json
-from hf_guidance.data.images.image_files import FileIndex, stem, with_slashes
+from hf_guidance.data.images.image_files import IMAGE_EXTENSIONS, FileIndex, stem, with_slashes
 from hf_guidance.data.split_names import SPLITS, split_words
 
 LAYOUT = "instances*.json (or annotations/instances*.json) and images/"
@@ -22,7 +22,8 @@ def find_annotations(config: Any) -> dict[str, str]:
     base = config.base()
     given = config.annotation_file
     if given is not None:
-        files = {split: os.path.join(base, os.path.expanduser(path)) for split, path in by_split(given).items()}
+        named = by_split(given, "annotation_file").items()
+        files = {split: os.path.join(base, os.path.expanduser(path)) for split, path in named}
     else:
         files = files_by_name(base, "instances*.json")
         if config.preparation == "model_guidance":
@@ -33,15 +34,15 @@ def find_annotations(config: Any) -> dict[str, str]:
     return files
 
 
-def by_split(given: Any) -> dict[str, str | os.PathLike[str]]:
-    """The option annotation_file as split -> path; a single path is that of train, and "val" is validation."""
+def by_split(given: Any, option: str) -> dict[str, str | os.PathLike[str]]:
+    """An option of paths as split -> path; a single path is that of train, and "val" is validation."""
     named = given if isinstance(given, Mapping) else {"train": given}
     wrong = [path for path in named.values() if not isinstance(path, str | os.PathLike)]
     if wrong:
-        raise ValueError(f"annotation_file: got {wrong[0]!r:.60} as a path; allowed: a path, or {{split: path}}.")
+        raise ValueError(f"{option}: got {wrong[0]!r:.60} as a path; allowed: a path, or {{split: path}}.")
     files = {SPLITS.get(split, split): path for split, path in named.items()}
     if len(files) < len(named):
-        raise ValueError(f"annotation_file: {list(named)} name one split twice; give each once.")
+        raise ValueError(f"{option}: {list(named)} name one split twice; give each once.")
     return files
 
 
@@ -87,14 +88,22 @@ def find_images(config: Any, split: str, annotation_file: str) -> str:
     # the folder may call the split as the file does, or by another of its names
     said = split_words(years[-1])[0] if years else []
     named = [word for word in SPLITS if SPLITS[word] in said]
-    names = [name for year in dict.fromkeys([*years, *named]) for name in (os.path.join("images", year), year)]
-    names += ["images", split]
+    names = [name for year in years for name in (os.path.join("images", year), year)]
+    names += [os.path.join("images", word) for word in named]
+    # Beside a flat images/ a folder train/ may be anything, such as that of a run.
+    names += ["images", *named, split] if _is_flat(os.path.join(base, "images")) else [*named, "images", split]
     if given is not None:
-        names = [os.path.expanduser(given.get(split, split) if isinstance(given, Mapping) else given)]
+        folders = by_split(given, "image_dir") if isinstance(given, Mapping) else {split: given}
+        names = [os.path.expanduser(folders.get(split, split))]
     found = [path for path in (os.path.join(base, name) for name in names) if os.path.isdir(path)]
     if not found:
         raise ValueError(f"image_dir: none of {names} is a folder in {base}; pass image_dir='...', or by split.")
     return found[0]
+
+
+def _is_flat(folder: str) -> bool:
+    """Whether a folder holds images right in it."""
+    return os.path.isdir(folder) and any(name.lower().endswith(IMAGE_EXTENSIONS) for name in os.listdir(folder))
 
 
 def read_instances(path: str) -> dict[str, Any]:

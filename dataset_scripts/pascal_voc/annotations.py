@@ -2,7 +2,6 @@
 
 import codecs
 import math
-import os
 import re
 import xml.etree.ElementTree as ElementTree
 
@@ -25,16 +24,18 @@ SUPERSETS = {
     "windows-874": "cp874",
     "x-mac-cyrillic": "mac-cyrillic",
 }
-FLAGS = {"": False, "0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+# Tools write "Unspecified" where nobody said it, as VOC does for poses.
+FLAGS = {**dict.fromkeys(("", "0", "0.0", "false", "unspecified"), False), **dict.fromkeys(("1", "1.0", "true"), True)}
 
 
 def parse(path: str) -> ElementTree.Element:
     """The root of an annotation file, its tags in lower case and without namespaces."""
-    if not os.path.exists(path):
-        raise InvalidAnnotation("link to a missing file", path, "it is a link to a file that does not exist.")
     try:
         with open(path, "rb") as file:
             root = ElementTree.fromstring(decoded(file.read()))
+    except FileNotFoundError:
+        message = "it is a link to a file that does not exist."
+        raise InvalidAnnotation("link to a missing file", path, message) from None
     except (ElementTree.ParseError, UnicodeError, ValueError, LookupError) as error:
         raise InvalidAnnotation("malformed XML", path, f"this is not well-formed XML ({error}).") from None
     for element in root.iter():
@@ -82,11 +83,11 @@ def number(element: ElementTree.Element, tag: str) -> float:
 
 
 def flagged(element: ElementTree.Element, tag: str, item: str) -> bool:
-    """Whether a child is a set flag: 1 or true; 0, false or nothing is none."""
+    """Whether a child is a set flag: 1 or true; 0, false, Unspecified or nothing is none."""
     written = text(element, tag)
     if written.lower() not in FLAGS:
         raise InvalidAnnotation(
-            f"{tag} is no flag", item, f"{tag} is {written!r}; allowed: 0, 1, true, false, or nothing."
+            f"{tag} is no flag", item, f"{tag} is {written!r}; allowed: 0, 1, true, false, Unspecified, or nothing."
         )
     return FLAGS[written.lower()]
 

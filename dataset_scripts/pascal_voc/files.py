@@ -4,6 +4,7 @@ import glob
 import os
 import posixpath
 import re
+from collections.abc import Iterable
 
 from hf_guidance.data.builder_base import InvalidAnnotation
 from hf_guidance.data.images.image_files import IMAGE_EXTENSIONS, FileIndex, files_below, stem, with_slashes
@@ -50,31 +51,33 @@ class VocFiles:
         self.outlines = FileIndex(os.path.join(root, OUTLINES), (".png",))
 
     def lists(self) -> tuple[dict[str, str], list[str]]:
-        """Split -> the list of its ids, and lists whose name says no split; VOC's lists of one class are neither.
+        """Split -> the list of its ids, and lists of other names; VOC's lists of one class are neither.
 
         Raises:
-            ValueError: A name is only like a split's, two lists are of one split, or there are lists and none of a split.
+            ValueError: Two lists are of one split, a name is only like that of a split that has no list (train2.txt without
+                train.txt), or there are lists and none of a split.
         """
         found: dict[str, str] = {}
-        others = []
+        others: list[str] = []
         paths = _texts(self.root, LISTS) or _texts(self.root, SETS)
         for path in paths:
             name = stem_of(os.path.basename(path))
-            split = SPLITS.get(re.sub(r"\d{4}$", "", name.lower()))
+            split = _split_of(path)
             if split is None and not OF_CLASS.fullmatch(name):
-                if any(split_words(name)):
-                    raise ValueError(f"{path}: its name is only like that of a split; {RENAME}")
                 others.append(path)
             elif split in found:
                 raise ValueError(f"{found[split]} and {path} are both of split {split}; keep one of them.")
             elif split is not None:
                 found[split] = path
-        # a list that lies or is named otherwise cuts the data too: without it all of them would be train
-        deep = [path for path in files_below(os.path.join(self.root, SETS)) if path.lower().endswith(".txt")]
-        beside = [path for path in _texts(self.root) if any(split_words(stem_of(os.path.basename(path))))]
-        strange = [*paths, *deep, *beside]
-        if not found and strange:
-            raise ValueError(f"{strange[0]}: no list in {os.path.join(self.root, LISTS)} is of a split; {RENAME}")
+        near = next((path for path in others if _may_be_of_another(path, found)), None)
+        if near is not None:
+            raise ValueError(f"{near}: its name is only like that of a split; {RENAME}")
+        if not found:
+            # a list that lies or is named otherwise cuts the data too: without it all of them would be train
+            deep = [path for path in files_below(os.path.join(self.root, SETS)) if path.lower().endswith(".txt")]
+            strange = next(iter([*paths, *deep, *(path for path in _texts(self.root) if _split_of(path))]), None)
+            if strange is not None:
+                raise ValueError(f"{strange}: no list in {os.path.join(self.root, LISTS)} is of a split; {RENAME}")
         return {split: found[split] for split in dict.fromkeys(SPLITS.values()) if split in found}, others
 
     def annotation(self, image_id: str) -> str:
@@ -131,6 +134,17 @@ RENAME = f"name the lists of ids {', '.join(f'{name}.txt' for name in SPLITS)} i
 def listed_id(line: str) -> str:
     """The id in a line of a list, which some tools write as the path of the image or of the annotation, with its ending."""
     return re.sub(rf"^(.*[/\s])?({IMAGES}|{ANNOTATIONS})/", "", stem(with_slashes(line), (*IMAGE_EXTENSIONS, ".xml")))
+
+
+def _split_of(path: str) -> str | None:
+    """The split that a list's whole name says, which may end with a year."""
+    return SPLITS.get(re.sub(r"\d{4}$", "", stem_of(os.path.basename(path)).lower()))
+
+
+def _may_be_of_another(path: str, found: Iterable[str]) -> bool:
+    """Whether a list's name is like that of a split that has no list: train_aug is a further list only beside train."""
+    words, near = split_words(stem_of(os.path.basename(path)))
+    return any(not any(split[:3] in word for split in found) for word in (*words, *near))  # trainval holds train
 
 
 def _texts(*folder: str) -> list[str]:

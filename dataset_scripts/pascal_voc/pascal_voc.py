@@ -28,6 +28,10 @@ from hf_guidance.data.images.rows import ANY_CLASS, annotated_image_features
 VOID = 255  # pixels of VOC's segmentations that belong to no class: the rims of objects
 FROM_ZERO = "box begins at 0 in a file that counts from 1, clipped (one_based=False?)"
 ONE_BASED_HINT = " Boxes that count from 0 need one_based=False."
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
+    "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
 
 
 def read_box(
@@ -48,12 +52,6 @@ def read_box(
             raise
         return box, ""
     return clipped, FROM_ZERO if cut and one_based and 0 <= min(written[:2]) < 1 else cut
-
-
-VOC_CLASSES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
-    "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
 
 
 def read_segmentation(path: str, size: tuple[int, int], names: Sequence[str]) -> tuple[Image.Image, set[str]]:

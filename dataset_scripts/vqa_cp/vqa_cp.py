@@ -10,8 +10,9 @@ import datasets
 
 from hf_guidance.data.builder_base import InvalidAnnotation, read_json
 from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features, row_id
-from hf_guidance.data.questions.vqa_files import Pair, find_vqa_files, vqa_records, vqa_row
+from hf_guidance.data.questions.vqa_files import Pair, counted_pairs, find_vqa_files, vqa_records, vqa_row
 
+LAYOUT = "vqacp_v2_train_questions.json and the like"
 COCO = {"train": "train2014", "validation": "val2014"}
 
 
@@ -23,7 +24,7 @@ class VqaCpConfig(QuestionConfig):
 
     def pairs(self) -> dict[str, Pair]:
         """Split -> files: VQA-CP's own, or VQA v2's where question ids are given."""
-        base = self.base("vqacp_v2_train_questions.json and the like")
+        base = self.base(LAYOUT)
         if self.question_ids is not None:
             return find_vqa_files(base)
         found: dict[str, Pair] = {}
@@ -67,7 +68,8 @@ class VqaCp(QuestionBuilder):
     def records(self) -> Mapping[str, Iterable[Record]]:
         splits = {}
         rebuild = self.config.question_ids is not None
-        for split, pair in self.config.pairs().items():
+        pairs = counted_pairs(self, self.config.base(LAYOUT)) if rebuild else self.config.pairs()
+        for split, pair in pairs.items():
             if rebuild and pair[1] is None:  # VQA-CP is made of annotated questions
                 self.count("question file without annotations", pair[0])
                 continue

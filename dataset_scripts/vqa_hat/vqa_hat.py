@@ -15,7 +15,7 @@ from hf_guidance.data.images.image_files import files_below
 from hf_guidance.data.images.pictures import grey_levels, open_picture
 from hf_guidance.data.questions.published import published_with_answers
 from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features, row_id
-from hf_guidance.data.questions.vqa_files import LAYOUT, find_vqa_files, vqa_records, vqa_row
+from hf_guidance.data.questions.vqa_files import LAYOUT, counted_pairs, find_vqa_files, vqa_records, vqa_row
 from hf_guidance.data.safe_pickle import safe_load
 
 MAP = re.compile(r"(?P<question>\d+)(?:_(?P<annotator>\d+))?\.png", re.IGNORECASE)
@@ -94,7 +94,7 @@ class VqaHat(QuestionBuilder):
     def records(self) -> Mapping[str, Iterable[Record]]:
         known = self.config.maps() if self.config.hints is None else self._scores()
         unused, splits = dict(known), {}
-        for split, pair in find_vqa_files(self.config.base(LAYOUT)).items():
+        for split, pair in counted_pairs(self, self.config.base(LAYOUT)).items():
             kept = []
             for item, question in vqa_records(self, pair, published_with_answers(split)):
                 number = row_id(question[0]["question_id"], "question_id", item)
@@ -155,6 +155,8 @@ def eight_bit(levels: np.ndarray) -> np.ndarray:
 
 def box_scores(given: Any, item: str) -> list[float]:
     """The scores of a question's boxes: one number in [0, 1] per box, also as a column."""
+    if given is None:
+        raise InvalidAnnotation("scores are not one per box", item, "its scores are null; remove its entry.")
     try:
         scores = np.asarray(given, np.float64)
     except (TypeError, ValueError) as error:

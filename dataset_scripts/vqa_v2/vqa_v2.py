@@ -8,7 +8,7 @@ import datasets
 
 from hf_guidance.data.questions.published import published_with_answers
 from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features
-from hf_guidance.data.questions.vqa_files import LAYOUT, find_vqa_files, vqa_records, vqa_row
+from hf_guidance.data.questions.vqa_files import LAYOUT, counted_pairs, find_vqa_files, vqa_records, vqa_row
 
 
 @dataclass
@@ -30,7 +30,7 @@ class VqaV2(QuestionBuilder):
         return datasets.DatasetInfo(description="Questions about images, from VQA v2.", features=question_features())
 
     def records(self) -> Mapping[str, Iterable[Record]]:
-        pairs = find_vqa_files(self.config.base(LAYOUT))
+        pairs = counted_pairs(self, self.config.base(LAYOUT))
         return {split: vqa_records(self, pair, published_with_answers(split)) for split, pair in pairs.items()}
 
     def row(self, item: str, record: Any) -> dict[str, Any]:

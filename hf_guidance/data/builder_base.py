@@ -169,7 +169,8 @@ class AnnotatedImageConfig(datasets.BuilderConfig):  # type: ignore[misc]
     def check_names(self, option: str) -> None:
         """Raise a ValueError unless the option is None or a list of texts: a single text would be read as its letters."""
         given = getattr(self, option)
-        if given is not None and (isinstance(given, str) or not all(isinstance(name, str) and name for name in given)):
+        listed = isinstance(given, Sequence) and not isinstance(given, str)
+        if given is not None and not (listed and all(isinstance(name, str) and name for name in given)):
             raise ValueError(f"{option}: got {given!r}; allowed: a list of names, such as ['cat', 'dog'].")
 
     def option_file(self, option: str) -> str:

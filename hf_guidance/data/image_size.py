@@ -6,10 +6,9 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from hf_guidance.data.images.pictures import ORIENTATION, TURNED
+from hf_guidance.data.images.pictures import ORIENTATION, TURNED, UNREADABLE
 
 _CHANNELS = (1, 3, 4)
 
@@ -26,8 +25,15 @@ def image_size(image: Any) -> tuple[int, int] | None:
     size = getattr(image, "size", None)
     if isinstance(size, tuple) and len(size) == 2 and not hasattr(image, "shape"):
         return (size[1], size[0])
-    shape = np.shape(image) if isinstance(image, list) else getattr(image, "shape", None)
+    shape = _list_shape(image) if isinstance(image, list) else getattr(image, "shape", None)
     return None if shape is None else _array_size(tuple(map(int, shape)))
+
+
+def _list_shape(image: Any) -> tuple[int, ...]:
+    # By the first entries: NumPy would look at every number.
+    if not isinstance(image, list):
+        return ()
+    return (len(image), *_list_shape(image[0] if image else None))
 
 
 def _stored_size(image: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -38,8 +44,9 @@ def _stored_size(image: Mapping[str, Any]) -> tuple[int, int] | None:
     try:
         with Image.open(source) as opened:  # reads the head of the file only
             width, height = opened.size
-            return (width, height) if opened.getexif().get(ORIENTATION) in TURNED else (height, width)
-    except OSError:  # a file that is not there, or no image
+            exif = Image.Image.getexif(opened)  # that of PNG would decode the file for EXIF behind its pixels
+            return (width, height) if exif.get(ORIENTATION) in TURNED else (height, width)
+    except UNREADABLE:  # a file that is not there, damaged, or no image
         return None
 
 

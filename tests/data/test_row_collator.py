@@ -1,5 +1,7 @@
 """A third kind of row: a collator of its own, and neither the trainer nor its checks know of it."""
 
+import math
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from hf_guidance.attributions import InputXGradient
 from hf_guidance.data import ExplainedRowsCollator, RowCollator
 from hf_guidance.data.annotated import check_annotated
 from hf_guidance.data.columns import KNOWN_COLUMNS
+from hf_guidance.data.explained_rows_collator import _check_same
 from hf_guidance.forward import Forward
 from hf_guidance.objectives import Energy
 
@@ -137,6 +140,17 @@ def test_a_collate_function_is_compared_in_every_batch():
     changed[0] = True
     with pytest.raises(ValueError, match="makes 'pixel_values' with other values"):
         collator(rows)
+
+
+@pytest.mark.parametrize(("shape", "place"), [((6, 14), (3, 5)), ((14,), 5), ((2, 3, 14, 14), (1, 2, 7, 7))])
+def test_later_batches_compare_all_that_are_no_pixels(shape, place):
+    """Every seventh line and column is of pixels only: of two axes, as input_ids, it would be every seventh row."""
+    ours = torch.arange(math.prod(shape)).reshape(shape)
+    given = ours.clone()
+    _check_same("column", given, ours, 7)
+    given[place] += 1
+    with pytest.raises(ValueError, match="makes 'column' with other values"):
+        _check_same("column", given, ours, 7)
 
 
 def test_checks_name_the_sources():

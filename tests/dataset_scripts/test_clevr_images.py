@@ -58,8 +58,7 @@ def test_scenes_rendered_in_another_size(prepare, tmp_path):
     ("places", "size", "options", "message"),
     [
         (((100, 80),), (240, 160), {}, "may be pixels of either"), (((240, 80),), (960, 640), {}, "may be pixels of either"),
-        (((240, 80), (600, 80)), (224, 224), {}, "lie outside"), (((240, 80), (600, 80)), None, {}, "lie outside"),
-        (((240, 80), (450, 300)), (480, 320), {"scene_size": (320, 240)}, "lie outside"),
+        (((240, 80), (600, 80)), (224, 224), {}, "lie outside"),
     ],
 )  # fmt: skip
 def test_places_of_no_clear_size_are_refused(places, size, options, message, prepare, tmp_path):
@@ -69,7 +68,22 @@ def test_places_of_no_clear_size_are_refused(places, size, options, message, pre
         prepare("clevr_xai", data_dir=raw, **options)
 
 
-@pytest.mark.parametrize("size", ["480x320", (480,), (0, 320), (480.5, 320), (True, 320)])
+@pytest.mark.parametrize("name", [".DS_Store", "README.txt"])
+def test_what_is_no_mask_does_not_make_masks_the_source(name, build, tmp_path):
+    raw = make(tmp_path / "raw")
+    (tmp_path / "raw" / "ground_truth").mkdir()
+    (tmp_path / "raw" / "ground_truth" / name).touch()
+    assert build("clevr_xai", data_dir=raw).config.source() == "scenes"
+
+
+@pytest.mark.parametrize(("size", "options"), [(None, {}), ((480, 320), {}), ((240, 160), {"scene_size": [480, 320]})])
+def test_one_place_outside_does_not_refuse_the_others(size, options, prepare, tmp_path):
+    images = [] if size is None else [(f"images/{NAME}", size)]
+    raw = make(tmp_path / "raw", places=((240, 80), (600, 80)), images=images)
+    assert np.allclose(centre(prepare("clevr_xai", data_dir=raw, **options)[0])[:2], [0.5, 0.25])
+
+
+@pytest.mark.parametrize("size", ["480x320", 480, (480,), (0, 320), (480.5, 320), (True, 320)])
 def test_what_scene_size_may_be(size, build, tmp_path):
     with pytest.raises(ValueError, match=r"scene_size: got .* allowed: "):
         build("clevr_xai", data_dir=make(tmp_path / "raw"), scene_size=size)

@@ -54,6 +54,16 @@ def test_masks_of_two_values_in_any_type(dtype, high, prepare, tmp_path):
     assert (np.asarray(splits["train"][0]["mask"]) == 255).sum() == 32
 
 
+@pytest.mark.parametrize(
+    ("dtype", "high"), [(bool, 1), (np.uint8, 1), (np.uint8, 255), (np.uint16, 255), (np.uint16, 65535)]
+)
+def test_png_masks_of_two_values_whatever_their_range(dtype, high, prepare, tmp_path):
+    pixels = np.zeros((32, 48), dtype)
+    pixels[:4, :8] = high
+    splits, _ = prepare("clevr_xai", data_dir=one_mask(tmp_path / "raw", pixels, "0.png"))
+    assert (np.asarray(splits["train"][0]["mask"]) == 255).sum() == 32
+
+
 @pytest.mark.parametrize("kind", ["soft", "NaN", "colour", "text"])
 def test_masks_of_more_than_two_values_are_refused(kind, prepare, tmp_path):
     pixels = {

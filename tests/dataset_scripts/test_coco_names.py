@@ -50,6 +50,21 @@ def test_the_folder_of_a_split_by_any_of_its_names(file, folder, tmp_path, prepa
     assert [splits[name][0]["image"].width for name in ("train", "validation")] == [40, 44]
 
 
+def test_a_folder_of_another_use_beside_flat_images(tmp_path, prepare):
+    raw = make_coco(tmp_path / "raw", count=1)
+    (raw / "instances.json").rename(raw / "instances_train2017.json")
+    (raw / "train").mkdir()
+    assert prepare("coco_objects", data_dir=str(raw))[0]["train"].num_rows == 1
+
+
+@pytest.mark.parametrize("key", ["val", "validation"])
+def test_image_dir_by_any_name_of_a_split(key, tmp_path, prepare):
+    raw = make_coco(tmp_path / "raw", count=1)
+    (raw / "images").rename(raw / "mine")
+    options = {"annotation_file": {"val": "instances.json"}, "image_dir": {key: "mine"}}
+    assert prepare("coco_objects", data_dir=str(raw), **options)[0]["validation"].num_rows == 1
+
+
 def test_val_is_validation_in_annotation_file(tmp_path, prepare):
     raw = str(make_coco(tmp_path / "raw", count=1))
     splits, _ = prepare("coco_objects", data_dir=raw, annotation_file={"val": "instances.json"}, image_dir="images")

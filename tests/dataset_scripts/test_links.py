@@ -1,4 +1,4 @@
-"""Links among raw files: a file that is gone is refused or counted, a linked folder is read once, and its changes are seen."""
+"""Links and hidden files among raw files: one that is gone is refused or counted, a linked folder is read once."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from PIL import Image
 from raw_folders import make_coco, make_voc
 from raw_questions import make_clevr_xai, make_vqa_hat
 
-from hf_guidance.data.images.image_files import files_below
+from hf_guidance.data.images.image_files import FileIndex, files_below
 
 LINKED = {  # builder -> its raw folder, a folder of images in it, and options
     "pascal_voc": (make_voc, "JPEGImages", {}),
@@ -26,6 +26,32 @@ def test_a_link_that_leads_back_adds_nothing(name, tmp_path, prepare):
     after, builder = prepare(name, data_dir=str(root), **options)
     assert after.num_rows == before.num_rows
     assert "in no split file" not in builder.report
+
+
+def test_hidden_files_and_folders_are_no_data(tmp_path):
+    for name in (
+        "a.png",
+        ".DS_Store",
+        "._a.png",
+        "part/b.png",
+        "part/._b.png",
+        ".thumbnails/a.png",
+        "part/.trash/b.png",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert FileIndex(str(tmp_path)).names == ["a.png", "loop", "part/b.png"]
+    assert list(files_below(str(tmp_path / "a.png"))) == list(files_below(str(tmp_path / "nowhere"))) == []
+
+
+def test_a_folder_that_must_not_be_read_is_named(tmp_path, monkeypatch):
+    def scandir(folder):
+        raise PermissionError("no right")
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(ValueError, match=rf"{tmp_path} cannot be read \(no right\)"):
+        list(files_below(str(tmp_path)))
 
 
 def test_folders_that_are_linked_crosswise(tmp_path):

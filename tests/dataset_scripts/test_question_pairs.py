@@ -35,13 +35,29 @@ def test_files_of_one_split_belong_together(questions, annotations, prepare, tmp
     ],
 )
 @pytest.mark.parametrize("builder", ["vqa_v2", "vqa_hat", "vqa_cp"])
-def test_annotations_that_no_question_file_claims_are_refused(builder, name, message, build, tmp_path):
+def test_annotations_that_may_be_those_of_the_questions_are_refused(builder, name, message, build, tmp_path):
     raw = make_vqa_v2(tmp_path / "raw")
     write_json(raw / name, ANSWERED)
+    if not name.startswith("annotations/"):
+        next(raw.rglob("*train2014_annotations.json")).unlink()
     options = {"vqa_cp": {"question_ids": {"train": [0]}}, "vqa_hat": {"hints": "hints.json"}}.get(builder, {})
     write_json(raw / "hints.json", {})
     with pytest.raises(ValueError, match=message):
         build(builder, data_dir=str(raw), **options)
+
+
+@pytest.mark.parametrize("name", ["mscoco_dev2014_annotations.json", "my_annotations.json"])
+@pytest.mark.parametrize("builder", ["vqa_v2", "vqa_hat", "vqa_cp"])
+def test_annotations_too_many_are_counted(builder, name, prepare, tmp_path):
+    raw = make_vqa_v2(tmp_path / "raw")
+    write_json(raw / name, ANSWERED)
+    write_json(
+        raw / "v2_OpenEnded_mscoco_test2015_questions.json", {"questions": [question(5)]}
+    )  # has no answers anyway
+    options = {"vqa_cp": {"question_ids": {"train": [0]}}, "vqa_hat": {"hints": "hints.json"}}.get(builder, {})
+    write_json(raw / "hints.json", {"0": [0.5]})
+    _, made = prepare(builder, data_dir=str(raw), **options)
+    assert made.report["annotation file without questions, not read"]["count"] == 1
 
 
 def test_questions_without_answers_are_counted_where_they_are_published(prepare, tmp_path):

@@ -33,8 +33,13 @@ def test_names_of_splits(name, folder, raw, prepare):
     assert builder.report == {}
 
 
-@pytest.mark.parametrize("name", ["train2", "val_old", "mytrain", "testdev", "valid", "training"])
-@pytest.mark.parametrize("beside", [{}, {"train": "1\n"}])
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [
+        *((name, {}) for name in ("train2", "val_old", "mytrain", "testdev", "valid", "training", "train_aug")),
+        *((name, {"train": "1\n"}) for name in ("val_old", "testdev", "valid")), ("train_aug", {"val": "1\n"}),
+    ],
+)  # fmt: skip
 def test_names_that_are_only_like_a_split_are_refused(name, beside, raw, build):
     with pytest.raises(ValueError, match=rf"{name}\.txt: its name is only like that of a split; name the lists"):
         build("pascal_voc", data_dir=write(raw, {**beside, name: "0\n"}))
@@ -44,7 +49,7 @@ def test_names_that_are_only_like_a_split_are_refused(name, beside, raw, build):
     ("name", "folder"),
     [
         ("cat_train", "ImageSets/Main"), ("holdout", "ImageSets/Main"), ("train", "ImageSets/Segmentation"),
-        ("part1", "ImageSets/deep/er"), ("train", "."), ("valid", "."),
+        ("part1", "ImageSets/deep/er"), ("train", "."), ("Val2012", "."),
     ],
 )  # fmt: skip
 def test_lists_of_which_none_is_a_split_are_refused(name, folder, raw, build):
@@ -60,6 +65,24 @@ def test_beside_a_split_lists_of_a_class_are_as_in_voc_and_others_counted(raw, p
     ((reason, entry),) = builder.report.items()
     assert reason == "list whose name says no split, not read"
     assert [path.rpartition("/")[2] for path in entry["examples"]] == ["holdout.txt"]
+
+
+@pytest.mark.parametrize("name", ["train_s", "train_aug", "trainval_10pct", "train2"])
+def test_further_lists_of_a_split_are_counted(name, raw, prepare):
+    splits, builder = prepare("pascal_voc", data_dir=write(raw, {"train": "\n".join(ALL), name: "0\n"}))
+    assert ids(splits) == {"train": ALL}
+    assert builder.report["list whose name says no split, not read"]["count"] == 1
+
+
+@pytest.mark.parametrize("names", [5, "cat", {"cat"}, ["cat", 5]])
+def test_what_names_may_be(names, raw, build):
+    with pytest.raises(ValueError, match=r"names: got .*; allowed: a list of names"):
+        build("pascal_voc", data_dir=str(raw), names=names)
+
+
+def test_texts_beside_the_folders_are_no_lists(raw, prepare):
+    splits, _ = prepare("pascal_voc", data_dir=write(raw, {"test_notes": "x\n"}, "."))
+    assert ids(splits) == {"train": ALL}
 
 
 def test_two_lists_of_one_split_are_refused(raw, build):

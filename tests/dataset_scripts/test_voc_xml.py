@@ -57,8 +57,8 @@ def test_parts_of_an_object_stay_its_own(tmp_path, prepare):
 @pytest.mark.parametrize("option", ["difficult", "truncated"])
 @pytest.mark.parametrize(
     ("written", "kept"),
-    [("1", 1), (" 1 ", 1), ("True", 1), ("true", 1), ("1.0", 1), ("0", 2), ("False", 2), ("", 2), ("yes", None),
-     ("Unspecified", None), ("2", None)],
+    [("1", 1), (" 1 ", 1), ("True", 1), ("true", 1), ("1.0", 1), ("0", 2), ("False", 2), ("", 2), ("Unspecified", 2),
+     ("yes", None), ("2", None)],
 )  # fmt: skip
 def test_flags(option, written, kept, tmp_path, prepare):
     root = make_voc(tmp_path / "raw", 1)

@@ -67,6 +67,39 @@ def test_rows_with_labels_or_without_objects_stay_as_they_are():
     assert splits["labelled"].column_names == ["label", "objects"]
 
 
+def split_of(objects, names=None):
+    category = datasets.ClassLabel(names=names) if names else datasets.Value("int64")
+    one = {"bbox": datasets.List(datasets.Value("float32")), "category": category}
+    return datasets.Dataset.from_dict({"objects": objects}, datasets.Features({"objects": datasets.List(one)}))
+
+
+ONE = [[{"bbox": [1, 2, 3, 4], "category": 1}]]
+
+
+@pytest.mark.parametrize(
+    ("splits", "names", "message"),
+    [
+        ({"train": split_of(ONE, ["cat", "dog"]), "test": split_of(ONE, ["dog", "cat"])}, None, "train as .*test as"),
+        ({"train": split_of(ONE, ["cat", "dog"]), "test": split_of(ONE)}, None, "classes of their objects differently"),
+        ({"train": split_of(ONE)}, "cat", "names='cat' is a text"),
+        ({"train": datasets.Dataset.from_dict({"label": [1]})}, ["cat"], "would name nothing: the splits have labels"),
+        ({"train": datasets.Dataset.from_dict({"objects": [{"bbox": [[1, 2, 3, 4]], "label": [1]}]})}, None,
+         "train, row 0: objects has no 'category'"),
+        ({"train": datasets.Dataset.from_dict({"objects": [["cat"]]})}, None, "train, row 0: its objects have"),
+    ],
+)  # fmt: skip
+def test_objects_or_names_that_say_no_class(splits, names, message):
+    with pytest.raises(ValueError, match=message):
+        with_object_labels(splits, names)
+
+
+def test_splits_named_alike_or_by_the_option():
+    other = {"train": split_of(ONE, ["cat", "dog"]), "test": split_of(ONE, ["dog", "cat"])}
+    for splits, names in (({"train": other["train"], "test": other["train"]}, None), (other, ["cat", "dog"])):
+        for rows in with_object_labels(splits, names).values():
+            assert rows.features["labels"].feature.names == ["cat", "dog"]
+
+
 @pytest.mark.parametrize("category", ["cat", -1, 1.5, None])
 def test_categories_that_are_no_label_are_named(category):
     split = datasets.Dataset.from_dict({"objects": [{"bbox": [[1, 2, 3, 4]], "category": [category]}]})

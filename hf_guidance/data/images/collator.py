@@ -51,8 +51,8 @@ class GuidanceCollator(RowCollator):
             a control moves them. The trainer evaluates with ``for_evaluation()``, which neither grows nor moves them.
         bbox_format: What the numbers of boxes in column ``objects`` are: "xyxy" (xmin, ymin, xmax, ymax), as every builder of
             this library writes them, or "xywh" (xmin, ymin, width, height), as COCO and most ``imagefolder`` sets of the
-            Hub have them. Boxes are in pixels of the image as it is decoded, EXIF rotation applied. Those that a
-            `JointTransform` moved are xyxy, whatever this says.
+            Hub have them. Boxes are in pixels of the image as it is decoded, EXIF rotation applied. A
+            `JointTransform` makes xyxy of all boxes: behind it this must be "xyxy".
 
     Returns:
         On call: ``pixel_values`` (images, channels, height, width) float32; ``labels`` (images,) int64 or (images,

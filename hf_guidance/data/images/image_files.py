@@ -26,18 +26,29 @@ def stem(name: str, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> str:
 def files_below(folder: str, above: frozenset[str] = frozenset()) -> Iterator[str]:
     """Paths of all files of a folder and its sub-folders, links among them; none where there is no such folder.
 
-    A linked folder is entered too, but not one that leads back to a folder above it (``above``, told by their real paths): each
-    file would be there once more with every round.
+    Names that begin with a dot are passed over, files and folders: systems write them beside the data (.DS_Store, ._0.png,
+    .thumbnails/). A linked folder is entered too, but not one that leads back to a folder above it (``above``, told by their
+    real paths): each file would be there once more with every round.
+
+    Raises:
+        ValueError: A folder must not be read.
     """
     real = os.path.realpath(folder)
-    if real in above or not os.path.isdir(folder):
+    if real in above:
         return
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
-        if os.path.isdir(path):
-            yield from files_below(path, above | {real})
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be read ({error}); give it the right to be read, or move it away.") from None
+    for entry in found:
+        # isdir takes a link that leads to itself for no folder, where is_dir fails
+        if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
+            yield from files_below(entry.path, above | {real})
         else:
-            yield path
+            yield entry.path
 
 
 class FileIndex:
@@ -58,7 +69,8 @@ class FileIndex:
             for path in files_below(folder)
             if extensions is None or os.path.splitext(path)[1].lower() in extensions
         ]
-        self.names = sorted(os.path.relpath(path, folder).replace(os.sep, "/") for path in paths)
+        start = len(os.path.join(folder, ""))
+        self.names = sorted(path[start:].replace(os.sep, "/") for path in paths)
         self._by_base: dict[str, list[str]] = {}
         for name in self.names:
             base = posixpath.basename(name)

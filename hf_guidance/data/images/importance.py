@@ -23,7 +23,7 @@ from hf_guidance.data.images.pictures import class_numbers, grey_levels
 from hf_guidance.data.images.rows import ANY_CLASS, class_mask
 
 SOURCES = ("auto", "importance", "mask", "boxes")
-_FEW = 3  # 8-bit importance of 3 of 255 at most is next to nothing; it may be numbers of classes
+_FAINT = 3  # 8-bit importance of 3 of 255 at most is next to nothing; it may be numbers of classes
 _COLUMN = {"importance": IMPORTANCE, "mask": "mask", "boxes": "objects"}
 
 
@@ -148,7 +148,7 @@ def map_array(value: Any, size: tuple[int, int], column: str, name: str) -> npt.
     item = f"{name}: {column}"
     try:
         if isinstance(value, Image.Image):
-            values = class_numbers(value, item) if column == "mask" else grey_levels(value, item, _FEW)
+            values = class_numbers(value, item) if column == "mask" else grey_levels(value, item, _FAINT)
         else:
             values = np.asarray(value)
     except InvalidAnnotation as error:  # str(error) gives advice on building a dataset, which does not apply here

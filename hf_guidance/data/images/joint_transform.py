@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from hf_guidance.common.checks import check_choice
-from hf_guidance.data.columns import IMPORTANCE
+from hf_guidance.data.columns import ANNOTATED, IMPORTANCE
 from hf_guidance.data.images.importance import map_array
-from hf_guidance.data.images.objects import BBOX_FORMATS, MovedBox, object_boxes, object_list
+from hf_guidance.data.images.objects import BBOX_FORMATS, CATEGORY, MovedBox, object_boxes, object_list
 from hf_guidance.data.images.photo import photo, row_name
 
 
@@ -25,13 +25,14 @@ class JointTransform:
     ``objects``, ``mask`` and ``importance`` refer to those pixels. Columns are read and checked as `GuidanceCollator` does it,
     so a bad row is refused here as there. Boxes come out as xyxy, cut off at the border of the pixels, and are left out where
     the transform leaves nothing of them; after a rotation a box is the upright box around it. Importance comes out as floats
-    in [0, 1], a mask with the numbers that it has; both are resized by nearest neighbour, as torchvision does.
+    in [0, 1], a mask with the numbers that it has; both are resized by nearest neighbour, as torchvision does. The annotations
+    of a row whose ``annotated`` is False, which no collator reads, become None; objects may lack a category beside a mask.
 
     Args:
         transform: Called with an image and tv_tensors; its image must be (channels, height, width) floating point, as
             ``v2.ToImage()`` and ``v2.ToDtype(torch.float32, scale=True)`` make it.
-        bbox_format: What the numbers of boxes in the rows are: "xyxy", or "xywh" as in COCO; see `GuidanceCollator`. A
-            collator behind takes the moved boxes as xyxy.
+        bbox_format: What the numbers of boxes in the rows are: "xyxy", or "xywh" as in COCO. The moved boxes are xyxy, so
+            a `GuidanceCollator` behind keeps its bbox_format "xyxy"; it refuses them under "xywh".
 
     Raises:
         ValueError: On construction, ``bbox_format`` is unknown. On call, an image, a box, a mask or importance is one that
@@ -63,12 +64,15 @@ class JointTransform:
         name = row_name(row, index)
         image = photo(row, name)
         size = (image.height, image.width)
+        if row.get(ANNOTATED) is not None and not row[ANNOTATED]:
+            row |= {column: None for column in ("objects", "mask", IMPORTANCE) if column in row}
+        maps = [column for column in ("mask", IMPORTANCE) if row.get(column) is not None]
         given = row.get("objects")
-        objects = [] if given is None else object_list(given, self.bbox_format, name)
-        corners = [box for _, box in object_boxes(objects, size, None, self.bbox_format, name)]
+        objects = [] if given is None else object_list(given, self.bbox_format, name, classes=not maps)
+        checked = [_classed(entry) for entry in objects] if maps else objects
+        corners = [box for _, box in object_boxes(checked, size, None, self.bbox_format, name)]
         boxes = torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)
         moving = [tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size)]
-        maps = [column for column in ("mask", IMPORTANCE) if row.get(column) is not None]
         moving += [tv_tensors.Mask(_map(row[column], size, column, name)) for column in maps]
         pixels, boxes, *moved = self._apply(image, *moving)
         del row["image"]
@@ -105,7 +109,12 @@ class JointTransform:
         corners = corners.minimum(torch.tensor([width, height, width, height], dtype=corners.dtype))
         held = (corners[:, 2:] > corners[:, :2]).all(1).tolist()
         pairs = zip(objects, corners.tolist(), held, strict=True)
-        return [{**entry, "bbox": MovedBox(box, self.bbox_format)} for entry, box, inside in pairs if inside]
+        return [{**entry, "bbox": MovedBox(box)} for entry, box, inside in pairs if inside]
+
+
+def _classed(entry: Any) -> Any:
+    """An object whose category the check of its box may read: any class where it has none."""
+    return {"category": 0, **entry} if isinstance(entry, Mapping) and not {*CATEGORY} & {*entry} else entry
 
 
 def _map(value: Any, size: tuple[int, int], column: str, name: str) -> Tensor:

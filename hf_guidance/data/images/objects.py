@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hf_guidance.data.builder_base import InvalidAnnotation
@@ -16,15 +16,7 @@ _OBJECT = "an object is {'bbox': %s, 'category': label index}"
 
 
 class MovedBox(list[float]):
-    """xyxy in pixels of ``pixel_values``, checked before a transform moved it: it may be as small as a part of a pixel.
-
-    Attributes:
-        given: The bbox_format in which the row had it.
-    """
-
-    def __init__(self, corners: Iterable[float] = (), given: str = "xyxy") -> None:
-        super().__init__(corners)
-        self.given = given
+    """xyxy in pixels of ``pixel_values``, checked before a transform moved it: it may be as small as a part of a pixel."""
 
 
 def object_boxes(
@@ -65,8 +57,10 @@ def object_boxes(
     return found
 
 
-def object_list(value: Any, bbox_format: str, name: str) -> list[Any]:
+def object_list(value: Any, bbox_format: str, name: str, classes: bool = True) -> list[Any]:
     """The objects of a row one by one, as they are given, from a list of them or from a dict of lists.
+
+    A dict of lists must have one of categories, unless ``classes`` are not needed.
 
     Raises:
         ValueError: Neither, or lists of different length.
@@ -77,7 +71,8 @@ def object_list(value: Any, bbox_format: str, name: str) -> list[Any]:
             raise ValueError(f"{name}: objects is a {type(value).__name__}; give a list, where {fix}.")
         return list(value)
     # A dict of lists, as older versions of `datasets` give.
-    category = _category_name(value, f"{name}: objects", fix)
+    needed = classes or "bbox" not in value or {*CATEGORY} & {*value}
+    category = _category_name(value, f"{name}: objects", fix) if needed else "bbox"
     boxes, categories = (_column(value[key], key, name, fix) for key in ("bbox", category))
     if len(boxes) != len(categories):
         raise ValueError(
@@ -127,10 +122,11 @@ def _checked(entry: Any, num_labels: int | None, bbox_format: str, item: str) ->
 
 def _corners(bbox: Any, bbox_format: str, item: str) -> list[float]:
     if isinstance(bbox, MovedBox):
-        if bbox_format == "xywh" and bbox.given != "xywh":
+        # Never by its type alone: after Dataset.map or JSON it is a plain list, which xywh would read as another box.
+        if bbox_format == "xywh":
             raise ValueError(
-                f"{item}: the collator is told bbox_format='xywh', but JointTransform read the box as {bbox.given}; pass "
-                "bbox_format='xywh' to JointTransform, where boxes are read."
+                f"{item}: the collator is told bbox_format='xywh', but JointTransform makes xyxy of all boxes; give "
+                "bbox_format='xywh' to JointTransform, where boxes of the rows are read, and leave it out here."
             )
         return list(bbox)
     try:

@@ -101,9 +101,9 @@ def rgb(image: Image.Image, item: str) -> Image.Image:
     try:
         turned = ImageOps.exif_transpose(image)
         if _sixteen_bit(image):
-            levels = np.asarray(turned, np.float64) * (_EIGHT / _SIXTEEN)
-            _check_sixteen(np.asarray(turned), item)
-            turned = Image.fromarray(np.round(levels).astype(np.uint8))
+            values = np.asarray(turned)
+            _check_sixteen(values, item)
+            turned = Image.fromarray(np.round(values * (_EIGHT / _SIXTEEN)).astype(np.uint8))
         return turned.convert("RGB")
     except InvalidAnnotation:
         raise
@@ -111,7 +111,7 @@ def rgb(image: Image.Image, item: str) -> Image.Image:
         raise _unreadable(item, error) from error
 
 
-def grey_levels(image: Image.Image, item: str, few: int = 1) -> npt.NDArray[np.float64]:
+def grey_levels(image: Image.Image, item: str, faint: int = 1) -> npt.NDArray[np.float64]:
     """A map or a mask of one channel as numbers in [0, 1], turned as EXIF says.
 
     Truth values are 0 and 1, 8 bit is divided by 255, 16 bit by 65535; floats must lie in [0, 1] as they are. A grey palette
@@ -120,7 +120,7 @@ def grey_levels(image: Image.Image, item: str, few: int = 1) -> npt.NDArray[np.f
     Args:
         image: A PIL image.
         item: Names it in errors.
-        few: Refuse 8 bit whose largest value is so small, but not 0. More than 1 where the size of the numbers matters: then
+        faint: Refuse 8 bit whose largest value is so small, but not 0. More than 1 where the size of the numbers matters: then
             2 or 3 are rather numbers of classes than levels.
 
     Returns:
@@ -129,7 +129,7 @@ def grey_levels(image: Image.Image, item: str, few: int = 1) -> npt.NDArray[np.f
     Raises:
         InvalidAnnotation: (a `ValueError`) Colours, transparency, a colour palette, several frames, 32-bit integers, NaN,
             floats outside [0, 1]; no pixel; or integers that hardly use their range, so that they may be numbers of another
-            one: the largest is up to ``few`` of 255, or up to 255 of 65535.
+            one: the largest is up to ``faint`` of 255, or up to 255 of 65535.
     """
     values = channel_values(image, item)
     if values.dtype == np.bool_:
@@ -140,8 +140,8 @@ def grey_levels(image: Image.Image, item: str, few: int = 1) -> npt.NDArray[np.f
             raise InvalidAnnotation("map without a declared range", item, message)
         return values.astype(np.float64)
     _check_range(image, item)
-    full, few = (_SIXTEEN, _EIGHT) if _sixteen_bit(image) else (_EIGHT, few)
-    if 0 < values.max() <= few:
+    full, refused = (_SIXTEEN, _EIGHT) if _sixteen_bit(image) else (_EIGHT, faint)
+    if 0 < values.max() <= refused:
         message = (
             f"its largest value is {values.max()}, of {full} or of {values.max()}? Save values up to {full}, or truth values "
             "(mode '1'), or floats in [0, 1]; numbers of classes belong in column 'mask'."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hf_guidance.data.builder_base import id_text, read_json
 from hf_guidance.data.questions.region_files.numbers import whole_number
 from hf_guidance.data.safe_pickle import safe_load
 
-Ids = Sequence[Any] | Mapping[Any, int] | str | os.PathLike[str]
+Ids = Iterable[Any] | Mapping[Any, int] | str | os.PathLike[str]
 _COCO = re.compile(r"COCO_(?:train|val|test)20\d\d_(\d{12})")
 
 
@@ -51,6 +51,10 @@ class Names:
 
     "42" and "000000000042" are the same number. A name of COCO, such as COCO_val2014_000000000042, stands for its number
     too, but a number does not stand for a name of COCO: 42 may be an image of another collection.
+
+    Note:
+        A name that is there always means itself. Where names differ by their zeros only, as "42" and "0042", a third form of
+        the number, "00042", may be any of them.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -81,7 +85,10 @@ def rows_of(ids: Ids, count: int, path: Path) -> tuple[dict[str, int], int]:
         ValueError: Ids that are none or listed twice, or rows that the file does not have.
     """
     given: Any = _read_ids(Path(ids).expanduser()) if isinstance(ids, (str, os.PathLike)) else ids
-    if not isinstance(given, Mapping) and not (hasattr(given, "__getitem__") and np.ndim(given) == 1):
+    ordered = hasattr(given, "__iter__") and not isinstance(given, (bytes, set, frozenset))
+    if ordered and not isinstance(given, Mapping) and getattr(given, "ndim", 1) == 1:
+        given = list(given)
+    if not isinstance(given, Mapping) and not (isinstance(given, list) and not any(map(np.ndim, given[:1]))):
         raise ValueError(
             f"{path}: ids is a {type(given).__name__}; give image ids in the order of the rows (a list or an array of one "
             "axis), or a mapping id -> row."

@@ -46,7 +46,7 @@ class RegionFeatures:
     Numbers have any real dtype and byte order; they are read as they were written and given as float32. Pixel boxes are
     divided by the size of the image; those that leave it by a rounding (a pixel, or 1 % of the side) are clipped and
     counted in ``counts``. Images without any box have no features: they are counted there too, or, where each has a record
-    of its own (LMDB, groups, .npz), found by `missing`; in LMDB only where the record is small, not padded with zeros.
+    of its own in one file (groups, small ones of LMDB), found by `missing`; of .npz and padded LMDB, when they are read.
 
     Ids are compared as text, so 42 and "42" are the same image, and so are "000000000042" and, in files whose names are
     COCO's, COCO_val2014_000000000042. Give `open` several files, or `joined` several `RegionFeatures`, where images are
@@ -124,7 +124,7 @@ class RegionFeatures:
         Args:
             features: Path of (images, objects, dims).
             boxes: Path of (images, objects, 4) xyxy in [0, 1].
-            ids: The image id of each row of the files, a mapping id -> row, or a .json or .pkl file of either.
+            ids: The image id of each row in their order, a mapping id -> row, or a .json or .pkl file of either.
             num_boxes: (images,) or the path of such a file: how many boxes each image has, where the files are padded.
         """
         file = NumpyFile(features, boxes, num_boxes)

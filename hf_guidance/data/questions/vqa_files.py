@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hf_guidance.data.builder_base import InvalidAnnotation, read_json
+from hf_guidance.data.questions.published import published_with_answers
 from hf_guidance.data.questions.rows import QuestionBuilder, known_image, question_row, row_id
 
 LAYOUT = "*questions.json and *annotations.json, named as in VQA v2 or <split>_questions.json"
@@ -36,39 +37,60 @@ def find_vqa_files(base: str) -> dict[str, Pair]:
             together whatever else their names say.
 
     Raises:
-        ValueError: There is no question file, one whose name has no split, two of one split, or annotations of a split without
-            questions.
+        ValueError: There is no question file, one whose name has no split, or two of one split; or questions lack annotations,
+            though their split is not one of test, and there are annotations that belong to no questions.
     """
-    asked = _by_split(base, "questions", ("", "questions"))
-    answered = _by_split(base, "annotations", ("", "questions", "annotations"))
+    return _pairs(base)[0]
+
+
+def counted_pairs(builder: QuestionBuilder, base: str) -> dict[str, Pair]:
+    """`find_vqa_files`; the builder counts the annotation files that belong to no question file."""
+    pairs, unused = _pairs(base)
+    for path in unused:
+        builder.count("annotation file without questions, not read", path)
+    return pairs
+
+
+def _pairs(base: str) -> tuple[dict[str, Pair], list[str]]:
+    """Split -> its pair of files, and the annotation files that belong to none."""
+    asked, strange = _by_split(base, "questions", ("", "questions"))
+    answered, unused = _by_split(base, "annotations", ("", "questions", "annotations"))
+    if strange:
+        raise _no_split(strange[0], "questions")
     if not asked:
         raise ValueError(f"data_dir: no question file in {base}; allowed: a folder with {LAYOUT}.")
     alone = [path for split, path in answered.items() if split not in asked]
-    if alone:
+    # An annotation file more does no harm, unless it may be the one that is missed.
+    if (alone or unused) and any(published_with_answers(split) for split in asked.keys() - answered.keys()):
+        if unused:
+            raise _no_split(unused[0], "annotations")
         raise ValueError(f"{alone[0]}: no question file is of its split; add {LAYOUT}, or move it out of the folder.")
     order = ["train", "validation", "dev", "test", "test_dev", "test_id", "test_ood"]
-    return {split: (asked[split], answered.get(split)) for split in sorted(asked, key=order.index)}
+    return {split: (asked[split], answered.get(split)) for split in sorted(asked, key=order.index)}, [*alone, *unused]
 
 
-def _by_split(base: str, kind: str, folders: Sequence[str]) -> dict[str, str]:
+def _by_split(base: str, kind: str, folders: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Split -> its file, and the files whose name says no split."""
     found: dict[str, str] = {}
+    strange = []
     patterns = [os.path.join(glob.escape(base), inner, f"*{kind}.json") for inner in folders]
     for path in (path for pattern in patterns for path in sorted(glob.glob(pattern))):
-        split = _split_of(path, kind)
+        match = _NAME.fullmatch(os.path.basename(path))
+        if match is None or _SECOND.fullmatch(match["before"] or ""):
+            strange.append(path)
+            continue
+        split = _SPLITS[match["split"]]
         if split in found:
             raise ValueError(f"{path} and {found[split]} are both of split {split}; keep one of them in the folder.")
         found[split] = path
-    return found
+    return found, strange
 
 
-def _split_of(path: str, kind: str) -> str:
-    match = _NAME.fullmatch(os.path.basename(path))
-    if match is None or _SECOND.fullmatch(match["before"] or ""):
-        raise ValueError(
-            f"{path}: its name does not say which split it is; allowed: one of {list(_SPLITS)} before '_{kind}.json', "
-            "alone or after '_'. Rename the file, or move it out of the folder."
-        )
-    return _SPLITS[match["split"]]
+def _no_split(path: str, kind: str) -> ValueError:
+    return ValueError(
+        f"{path}: its name does not say which split it is; allowed: one of {list(_SPLITS)} before '_{kind}.json', "
+        "alone or after '_'. Rename the file, or move it out of the folder."
+    )
 
 
 def vqa_records(builder: QuestionBuilder, pair: Pair, answered: bool) -> list[tuple[str, Question]]:

@@ -68,7 +68,7 @@ def test_boxes_without_overlap_reversed_or_empty_are_refused(box, reason):
     "boxes",
     [
         [[0.1, 0.2, 0.5, 0.9]], [[0, 0, 1, 1]], [[0, 0, 1, 1], [0.5, 0.5, 1.001, 0.7]], [[0.1, 0.1, 0.5, 1.02]],
-        [[-0.03, 0.1, 0.5, 1.3], [0.2, 0.2, 0.4, 0.4]],
+        [[-0.03, 0.1, 0.5, 1.1], [0.2, 0.2, 0.4, 0.4]],
     ],
 )  # fmt: skip
 def test_shares_of_the_image_are_no_pixels(boxes):
@@ -80,6 +80,7 @@ def test_shares_of_the_image_are_no_pixels(boxes):
     check_boxes([[0, 0, 1, 1]], (1, 1), "a")
     check_boxes([[0.5, 0.2, 1.5, 1.8]], (8, 6), "a")  # in a small image two pixels are much
     check_boxes([[-9, -9, 1.5, 1.8]], (40, 30), "a")
+    check_boxes([[0, 0, 1.8, 1.5]], (480, 320), "a")  # a small object in the corner
 
 
 def row(*boxes, **more):

@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 from transformers import ViTImageProcessor
 
 from hf_guidance.data import GuidanceCollator, JointTransform
+from hf_guidance.data.images.objects import MovedBox
 from hf_guidance.data.images.transform_check import refuse_left_behind
 
 TENSOR = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
@@ -166,15 +167,32 @@ def test_boxes_of_coco_come_out_as_corners():
     coco, corners = bare(objects=[{**BOX, "bbox": [4, 6, 8, 8]}]), bare(objects=[BOX])
     expected = jointly(corners)["importance"]
     assert torch.equal(expected, directly(corners)["importance"])
-    for options in ({}, {"bbox_format": "xywh"}):  # the collator is told of the rows that others give it
-        assert torch.equal(jointly(coco, "xywh", **options)["importance"], expected)
-    with pytest.raises(ValueError, match="told bbox_format='xywh', but JointTransform read the box as xyxy"):
-        jointly(corners, bbox_format="xywh")
+    assert torch.equal(jointly(coco, "xywh")["importance"], expected)
+    for row, given in ((coco, "xywh"), (corners, "xyxy")):  # a moved box is xyxy, however it was given
+        with pytest.raises(ValueError, match="told bbox_format='xywh', but JointTransform makes xyxy of all boxes"):
+            jointly(row, given, bbox_format="xywh")
     with pytest.raises(ValueError, match=r"bbox_format='cxcywh'.*xywh"):
         JointTransform(FLIP, "cxcywh")
     made = JointTransform(FLIP, "xywh")({name: [value] for name, value in coco.items()})
     box = pickle.loads(pickle.dumps(made))["objects"][0][0]["bbox"]
-    assert (box, box.given) == ([28, 6, 36, 14], "xywh")
+    assert (box, type(box)) == ([28, 6, 36, 14], MovedBox)
+
+
+@pytest.mark.parametrize(
+    ("columns", "options"),
+    [
+        ({"annotated": False, "objects": [{**BOX, "bbox": [2, 2, 900, 10]}]}, {}),
+        ({"annotated": False, "objects": [{"bbox": None}]}, {}),
+        ({"mask": np.eye(20, 40, dtype=np.uint8), "objects": [{"bbox": [4, 6, 12, 14], "name": "cat"}]}, {}),
+        (
+            {"mask": np.eye(20, 40, dtype=np.uint8), "objects": {"bbox": [[4, 6, 12, 14]], "name": ["cat"]}},
+            {"source": "mask"},
+        ),
+    ],
+)
+def test_objects_that_the_collator_does_not_read_are_not_refused(columns, options):
+    row = bare(**columns)
+    assert torch.equal(jointly(row, **options)["importance"], directly(row, **options)["importance"])
 
 
 def test_what_a_crop_leaves_of_a_box_may_be_less_than_a_pixel():

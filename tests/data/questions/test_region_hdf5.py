@@ -98,6 +98,25 @@ def test_each_data_set_of_a_group_is_read_once(tmp_path, monkeypatch):
     assert sorted(read) == ["/7/bboxes", "/7/features", "/7/num_boxes"]
 
 
+@pytest.mark.parametrize("field", ["boxes", "num_boxes"])
+def test_a_damaged_group_is_refused_when_it_is_read(field, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "features.h5"
+    values = {"features": FEATURES[0], "boxes": BOXES[0], **({"num_boxes": [4]} if field == "num_boxes" else {})}
+    with h5py.File(path, "w") as file:
+        for name, value in values.items():
+            file.create_dataset(f"7/{name}", data=value, chunks=True, compression="gzip", fletcher32=True)
+    with h5py.File(path) as file:
+        place = file[f"7/{field}"].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[place : place + 4] = b"\x55" * 4
+    path.write_bytes(content)
+    store = RegionFeatures.from_hdf5(path)
+    assert store.missing(["7"]) == []
+    with pytest.raises(ValueError, match="is cut short: '7' cannot be read"):
+        store["7"]
+
+
 def test_parts_of_hdf5_that_are_not_what_they_should_be(tmp_path):
     h5py = pytest.importorskip("h5py")
     store = write_hdf5(tmp_path, FEATURES, six_columns(BOXES))

@@ -60,7 +60,7 @@ def test_ids_that_cannot_be(ids, error, store):
 
 @pytest.mark.parametrize(
     "ids",
-    [{7, 42, 9}, frozenset({7}), 3, iter([7, 42, 9]), {7: 0}.keys(), [[7], [42], [9]], np.array([[7], [42], [9]]), b"742"],
+    [{7, 42, 9}, frozenset({7}), 3, 7.5, [[7], [42], [9]], np.array([[7], [42], [9]]), b"742"],
     ids=lambda ids: type(ids).__name__,
 )  # fmt: skip
 def test_ids_without_an_order_are_refused(ids, store):
@@ -69,7 +69,16 @@ def test_ids_without_an_order_are_refused(ids, store):
 
 
 @pytest.mark.parametrize(
-    "ids", [("7", "42", "9"), range(3), torch.tensor([7, 42, 9]), datasets.Dataset.from_dict({"i": [7, 42, 9]})["i"]]
+    "ids",
+    [
+        ("7", "42", "9"),
+        range(3),
+        iter([7, 42, 9]),
+        map(int, "742"),
+        {7: 0, 42: 0, 9: 0}.keys(),
+        torch.tensor([7, 42, 9]),
+        datasets.Dataset.from_dict({"i": [7, 42, 9]})["i"],
+    ],
 )
 def test_ids_in_an_order_are_taken(ids, store):
     assert len(store(ids=ids)) == 3

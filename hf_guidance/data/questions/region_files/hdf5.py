@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from hf_guidance.data.questions.region_files.boxes import PLAIN_COLUMNS, spatial_boxes
-from hf_guidance.data.questions.region_files.numbers import box_counts, check_real, real_numbers
+from hf_guidance.data.questions.region_files.numbers import box_counts, check_real, real_numbers, whole_number
 from hf_guidance.data.questions.region_files.opened import KNOWN_LAYOUTS, Array, OpenedFile, present
-from hf_guidance.data.questions.region_files.records import Reading, field_names, has_no_box, record_objects
+from hf_guidance.data.questions.region_files.records import FIELDS, Reading, field_names, record_objects
 
 _ARRAYS = ("image_features", "spatial_features")
 _IDS = ("image_ids", "image_id", "img_ids", "img_id")
@@ -244,8 +244,15 @@ class GroupsFile(OpenedFile):
         return [name for name in self.handle if _is_group(self.handle, name)]
 
     def has_no_box(self, row: str) -> bool:
-        """See the base."""
-        return has_no_box(_Group(self.handle[row]))
+        """See the base. The shape of boxes says it without reading them."""
+        try:
+            group = self.handle[row]
+            number = next((name for name in FIELDS["num_boxes"] if name in _Group(group)), None)
+            if number is not None:
+                return not whole_number(_Group(group)[number], number)
+            return any(group[name].shape[:1] == (0,) for name in FIELDS["boxes"] if name in group)
+        except (OSError, RuntimeError, KeyError, AttributeError, TypeError, ValueError):
+            return False  # what is damaged or no record is refused when it is read
 
     def read(self, row: str) -> tuple[Array, Array]:
         """See the base."""

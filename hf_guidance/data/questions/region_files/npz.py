@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from hf_guidance.data.images.image_files import files_below
 from hf_guidance.data.questions.region_files.opened import KNOWN_LAYOUTS, Array, OpenedFile
-from hf_guidance.data.questions.region_files.records import Reading, field_names, has_no_box, record_objects
+from hf_guidance.data.questions.region_files.records import Reading, field_names, record_objects
 
 _PICTURES = (".jpg", ".jpeg", ".png")
 _BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -37,7 +38,7 @@ class NpzFolder(OpenedFile):
         Raises:
             ValueError: No file; two files of one image; or the first file is no record of features.
         """
-        files = sorted(self.path.rglob("*.npz"))
+        files = [Path(file) for file in files_below(str(self.path)) if file.endswith(".npz")]
         rows: dict[str, str] = {}
         for file in files:
             stem = Path(file.stem)
@@ -56,14 +57,6 @@ class NpzFolder(OpenedFile):
         except ValueError as error:
             raise ValueError(f"{files[0]}: {error}") from None
         return rows
-
-    def has_no_box(self, row: str) -> bool:
-        """See the base."""
-        try:
-            with _loaded(self.path / row) as content:
-                return has_no_box(content)
-        except _BROKEN:
-            return False
 
     def read(self, row: str) -> tuple[Array, Array]:
         """See the base."""

@@ -63,7 +63,10 @@ class OpenedFile:
         return False
 
     def has_no_box(self, row: Any) -> bool:
-        """Whether an image has no box though it is not `is_empty`; asks its record, unless that is as slow as to read it."""
+        """Whether an image has no box though it is not `is_empty`; asks its record, unless that is as slow as to read it.
+
+        False where the record cannot be read: that is an error of `read`.
+        """
         return False
 
     def count(self, reason: str, number: int, item: str) -> None:
