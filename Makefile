@@ -19,13 +19,14 @@ demo: $(VENV)/.installed
 demo-vqa: $(VENV)/.installed
 	$(RUN) examples/demo_vqa.py
 
+# Files are run whole, in the order of their names: sorted by their number of tests, the few long ones would come last.
 test test-all: export OMP_NUM_THREADS := 1
 
 test: $(VENV)/.installed
-	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: $(VENV)/.installed
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
