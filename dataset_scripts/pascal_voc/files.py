@@ -14,6 +14,7 @@ ANNOTATIONS, IMAGES, SETS, OUTLINES = "Annotations", "JPEGImages", "ImageSets", 
 LISTS = os.path.join(SETS, "Main")
 OF_CLASS = re.compile(rf".+_({'|'.join(SPLITS)})", re.IGNORECASE)  # cat_train.txt: VOC's lists of one class
 FLAGGED = re.compile(r"\s[-+]?[01]$")  # the lines of such lists: 000005 -1
+RENAME = f"name the lists of ids {', '.join(f'{name}.txt' for name in SPLITS)} in {LISTS}/, or move the file away."
 
 
 def find_root(data_dir: str | None) -> str:
@@ -126,9 +127,6 @@ class VocFiles:
         base = posixpath.basename(at)
         exact = [name for name in index.find(at) if stem_of(name) == at]
         return exact or (index.named(base) if len(self.annotations.named(base)) == 1 else [])
-
-
-RENAME = f"name the lists of ids {', '.join(f'{name}.txt' for name in SPLITS)} in {LISTS}/, or move the file away."
 
 
 def listed_id(line: str) -> str:

@@ -118,7 +118,7 @@ class Probe:
         with torch.enable_grad():
             every = (name for name, _ in self.model.named_modules() if name)
             modules = {path: self.model.get_submodule(path) for path in (every if paths is None else paths)}
-            logits = logits_of(self._call(self.base[None], modules, keep, leaf=True), self._calling.logits)
+            logits = logits_of(self._call(self._leaf(), modules, keep), self._calling.logits)
         return logits, list(found.values())
 
     def reaches(self, path: str, part: tuple[slice, slice]) -> bool:
@@ -131,8 +131,7 @@ class Probe:
         Raises:
             ValueError: The model cannot be called.
         """
-        first, kept = next(self.model.parameters(), torch.zeros(())), list[Recorded]()
-        image = self.base[None].to(first.device, first.dtype, copy=True).requires_grad_()
+        image, kept = self._leaf(), list[Recorded]()
         with torch.enable_grad():
             self._call(image, {path: self.model.get_submodule(path)}, kept.append)
             weights = torch.randn(kept[-1].tensor.shape, generator=torch.Generator().manual_seed(2))
@@ -142,7 +141,12 @@ class Probe:
         (gradient,) = torch.autograd.grad(total, image, allow_unused=True)
         return gradient is not None and bool(gradient[..., *part].any())
 
-    def _call(self, images: Tensor, modules: Mapping[str, nn.Module], keep: Any, leaf: bool = False) -> Any:
+    def _leaf(self) -> Tensor:
+        first = next(self.model.parameters(), torch.zeros(()))
+        leaf: Tensor = self.base[None].to(first.device, first.dtype, copy=True)
+        return leaf.requires_grad_()
+
+    def _call(self, images: Tensor, modules: Mapping[str, nn.Module], keep: Any) -> Any:
         def hook_of(path: str) -> Any:
             def hook(module: nn.Module, args: Any, output: Any) -> None:
                 if tensors := tensors_of(output):
@@ -154,7 +158,6 @@ class Probe:
 
         first = next(self.model.parameters(), torch.zeros(()))
         images = images.to(first.device, first.dtype)
-        images = images.requires_grad_() if leaf else images
         handles = [module.register_forward_hook(hook_of(path)) for path, module in modules.items()]
         try:
             with evaluating(self.model), torch.random.fork_rng(devices=_devices(first)):
