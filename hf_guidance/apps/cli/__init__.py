@@ -1,0 +1,1 @@
+"""The command line ``hf-guidance``: one file a command."""
