@@ -83,6 +83,8 @@ def read_json(path: str, unique_keys: bool = False) -> Any:
             return json.loads(file.read(), object_pairs_hook=_unique if unique_keys else None)
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from None
+    except RecursionError:
+        raise ValueError(f"{path}: its lists and objects lie too deep in each other. Write the file again.") from None
     except ValueError as error:
         raise ValueError(f"{path}: this is not well-formed JSON ({error}). Write the file again.") from None
 

@@ -29,8 +29,9 @@ def no_labels(row: Mapping[str, Any], name: str) -> bool:
         return True
     fix = "add the classes of each image as a column of label indices"
     if "objects" in held:
-        lists = isinstance(row["objects"], Mapping)
-        first = row["objects"] if lists else row["objects"][0]
+        objects = row["objects"]
+        lists = isinstance(objects, Mapping)
+        first = objects[0] if isinstance(objects, list | tuple) else objects
         key = next((key for key in CATEGORY if isinstance(first, Mapping) and key in first), CATEGORY[0])
         each = f"row['objects']['{key}']" if lists else f"(entry['{key}'] for entry in row['objects'])"
         fix += f": dataset.map(lambda row: {{'labels': sorted(set({each}))}})"
@@ -81,10 +82,11 @@ def _given(row: Mapping[str, Any]) -> Any:
 
 
 def _filled(value: Any) -> bool:
-    # Objects are a list of dicts or a dict of lists; a mask or a map is filled where there is one.
+    # Objects are a list of dicts or a dict of lists or arrays; a mask, a map, and what is none of these, is filled if it is there.
     if isinstance(value, Mapping):
-        return any(len(entries) for entries in value.values() if entries is not None)
-    return len(value) > 0 if isinstance(value, list | tuple) else value is not None
+        return any(map(_filled, value.values()))
+    shape = (len(value),) if isinstance(value, list | tuple) else getattr(value, "shape", ())
+    return value is not None and 0 not in shape
 
 
 def _indices(value: Any, name: str) -> list[int]:
