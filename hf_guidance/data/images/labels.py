@@ -82,7 +82,7 @@ def _given(row: Mapping[str, Any]) -> Any:
 
 
 def _filled(value: Any) -> bool:
-    # Objects are a list of dicts or a dict of lists or arrays; a mask, a map, and what is none of these, is filled if it is there.
+    # Objects are a list of dicts, or a dict of lists or arrays; a mask or a map is filled where there is one.
     if isinstance(value, Mapping):
         return any(map(_filled, value.values()))
     shape = (len(value),) if isinstance(value, list | tuple) else getattr(value, "shape", ())
