@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-_SPECIAL = re.compile(r"([\\`*_\[\]|~$#{}])")
+_SPECIAL = re.compile(r"([\\`*_\[\]~$#{}])")
 
 
 def one_line(text: Any, limit: int = 200) -> str:
@@ -18,20 +18,21 @@ def one_line(text: Any, limit: int = 200) -> str:
 def escaped(text: Any, limit: int = 2000) -> str:
     """A text as plain Markdown, in one line: it is shown as it is, in a sentence, a heading or a cell of a table."""
     line = _SPECIAL.sub(r"\\\1", one_line(text, limit))
-    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
+        line = line.replace(sign, name)
+    return line
 
 
 def code(text: Any, limit: int = 200) -> str:
-    """A text as inline code, in one line; in a cell of a table as well.
+    """A text as inline code, in one line.
 
     Example:
-        >>> code("a|b"), code("it`s")
-        ('`a\\\\|b`', '``it`s``')
+        >>> code("a"), code("it`s")
+        ('`a`', '``it`s``')
     """
     line = one_line(text, limit) or " "
     ticks = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     pad = " " if line.startswith("`") or line.endswith("`") else ""
-    line = line.replace("|", "\\|")
     return f"{ticks}{pad}{line}{pad}{ticks}"
 
 
@@ -55,4 +56,5 @@ def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
         lines: Cells, as Markdown in one line: made by ``escaped`` or ``code``, or numbers.
     """
     every = [header, ["---"] * len(header), *lines]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in every)
+    # A pipe would end a cell, even one in code.
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in every)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from transformers import TrainerCallback
 from transformers.modelcard import extract_hyperparameters_from_trainer
 from transformers.trainer_utils import HubStrategy
@@ -42,6 +43,7 @@ class CardTrainer(DrawingTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.card = CardOptions()
         self._evaluations = Evaluations()
+        self._in_checkpoint = False
         self._counted: tuple[int, AnnotationFacts] | None = None
         super().__init__(*args, **kwargs)
         hide_secrets(self.args)
@@ -121,7 +123,16 @@ class CardTrainer(DrawingTrainer):
         super()._save(output_dir, state_dict)
         if free:
             with self._told(f"{folder}: the model card is missing", "trainer.create_model_card() raises the error."):
-                self._write_card(folder)
+                self._save_sample()
+                # A picture takes some tenths of a second, which a checkpoint that stays here is not worth.
+                self._write_card(folder, picture=self.args.push_to_hub or not self._in_checkpoint)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self._in_checkpoint = True
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._in_checkpoint = False
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         hide_secrets(self.args)
@@ -136,11 +147,11 @@ class CardTrainer(DrawingTrainer):
         self._evaluations.training_begins(self.state.global_step, history)
         self._keep_maps_from_before()
 
-    def _write_card(self, folder: Path) -> None:
+    def _write_card(self, folder: Path, picture: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         caption = None
         with self._told(f"{folder}: the card has no picture of maps"):
-            caption = self._draw(folder)
+            caption = self._draw(folder) if picture else None
         file = folder / CARD
         words = own_words_of(file.read_text(encoding="utf-8")) if file.is_file() else ""
         text = model_card(self._facts(caption, words))

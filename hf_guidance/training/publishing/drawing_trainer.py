@@ -60,6 +60,12 @@ class DrawingTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
                 if self._sample is not None:
                     self._sample.before = [drawn for _, drawn, _ in self._maps(self._sample)]
 
+    def _save_sample(self) -> None:
+        """Write what is kept into ``output_dir``, once in a training."""
+        if self._sample is not None and not self._sample_saved:
+            self._sample.save(Path(self.args.output_dir))
+            self._sample_saved = True
+
     @contextmanager
     def _told(self, what: str, more: str = "") -> Iterator[None]:
         """Make a warning of an error inside the block: a card must not end a training."""
@@ -105,9 +111,6 @@ class DrawingTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         sample = self._sample or self._chosen()
         if sample is None:
             return None
-        if not self._sample_saved and self._sample is not None:
-            sample.save(Path(self.args.output_dir))
-            self._sample_saved = True
         pairs = self._maps(sample)
         now = f"after {self.state.global_step} steps" if self.state.global_step else "now"
         columns: dict[str, Sequence[Any]] = {}
@@ -132,5 +135,5 @@ class DrawingTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         read = self.grounding.attribution
         return (
             f"Maps of {type(read).__name__} at layer “{read.layer}” for the class named, of annotated rows {rows}. Frames are "
-            "what people marked; above each map is the share of its positive attribution that lies on it."
+            "around what people marked; above each map is the share of its positive attribution that lies on it."
         )

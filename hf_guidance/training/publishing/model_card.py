@@ -30,6 +30,10 @@ MARK = (
 )
 OWN_BEGIN, OWN_END = "<!-- your own words -->", "<!-- end of your own words -->"
 _TAGS = ["hf_guidance", "attribution-guidance", "generated_from_trainer"]
+_ARROWS = (
+    "↑ higher is better, ↓ lower is better. `loss` is the whole loss with its weights, which other weights make another; "
+    "`loss/<term>` is a term alone, unweighted."
+)
 _PACKAGES = ("hf-guidance", "transformers", "torch", "datasets", "peft")
 
 
@@ -139,7 +143,7 @@ def _data(facts: CardFacts, base: str | None, licence: str | None) -> ModelCardD
         pipeline_tag=facts.task,
         base_model=base,
         datasets=list(dict.fromkeys(named or [name for name in own if name])) or None,
-        metrics=list(dict.fromkeys(result.metric_type for result in results if result.metric_type != "loss")) or None,
+        metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         tags=[one_line(tag) for tag in dict.fromkeys(tags)],
         model_name=one_line(facts.name),
         eval_results=results or None,
@@ -170,7 +174,7 @@ def _results(facts: CardFacts) -> str:
     columns = {"without guidance": facts.unguided, "before training": facts.before}
     shown = {title: values for title, values in columns.items() if values}
     now = {name: value for name, (_, value) in facts.now.items()}
-    names = [name for name in now if "loss/" not in name] + [name for name in now if "loss/" in name]
+    names = sorted(now, key=lambda name: "/" in name)  # what is of terms last
     if not names:
         return ""
     lines = [
@@ -189,7 +193,7 @@ def _results_note(facts: CardFacts) -> str:
     where = f"Measured on {' and '.join(dict.fromkeys(sets))}" if sets else "Measured"
     when = f" at step {' and '.join(map(str, steps))}" + (f" of {facts.step}" if set(steps) != {facts.step} else "")
     old = "" if set(facts.now) == set(facts.current) else " The model has been trained since."
-    return f"{where}{when}.{old} ↑ higher is better, ↓ lower is better; losses are of the terms below, unweighted."
+    return f"{where}{when}.{old} {_ARROWS}"
 
 
 def _split(rows: RowsFacts) -> str:

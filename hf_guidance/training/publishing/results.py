@@ -15,6 +15,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from hf_guidance.training.publishing.annotations import RowsFacts
 
 _OF_TIME = ("_runtime", "_per_second", "_time", "epoch", "step", "num_input_tokens_seen")
+_OF_TERMS = ("loss/", "undefined_share/")
 _STATE = "trainer_state.json"
 EVAL = "eval"
 
@@ -134,7 +135,7 @@ def unguided_metrics(given: str | Path | Mapping[str, float] | None) -> dict[str
 
 
 def eval_results(now: Mapping[str, float], task: str, rows: Mapping[str, RowsFacts]) -> list[EvalResult]:
-    """The model-index of a card: finite metrics, losses of terms left out.
+    """The model-index of a card: finite metrics, without the losses, which mean nothing beside those of another guidance.
 
     Args:
         now: Name -> value, measured of the model that is saved.
@@ -146,7 +147,7 @@ def eval_results(now: Mapping[str, float], task: str, rows: Mapping[str, RowsFac
     for name, value in now.items():
         prefix = next((p for p in prefixes if name.startswith(f"{p}_")), EVAL)
         metric = name.removeprefix(f"{prefix}_")
-        if metric.startswith("loss/") or not math.isfinite(value):
+        if metric == "loss" or metric.startswith(_OF_TERMS) or not math.isfinite(value):
             continue
         facts = rows.get(prefix) or RowsFacts(None, None, None, None, None)
         results.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from transformers import AutoModelForImageClassification
@@ -28,14 +29,15 @@ def code_to_load(model: Any, guidance: Guidance, repo: str, base: str | None, ta
     lines = [f"from hf_guidance import Guidance{', explain' if explained else ''}", *auto]
     if processor and task == IMAGES:
         lines[-1:] = [_joined(lines[-1])]
-    lines += ["", f"repo = {repo!r}", *load]
+    lines += ["", f"repo = {json.dumps(repo)}", *load]
     if processor and task == IMAGES:
         lines.append("processor = AutoImageProcessor.from_pretrained(repo)")
     lines.append(_guidance_line(guidance))
     if explained:
         lines += [
             "",
-            f"found = explain(model, images, processor, attribution=guidance[{explained!r}].objective.attribution)",
+            f"attribution = guidance[{json.dumps(explained)}].objective.attribution",
+            "found = explain(model, images, processor, attribution=attribution)  # images: a list of PIL images",
             'found.save("maps.png")',
         ]
     return "\n".join(lines)
@@ -54,7 +56,7 @@ def _loading(model: Any, base: str | None) -> tuple[list[str], list[str]]:
     if saves_adapters(model):
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         imports, name = _class_of(inner)
-        source = repr(base) if base else "..."
+        source = json.dumps(base) if base else "..."
         hint = "" if base else "  # the model that the adapter was trained on"
         lines = [f"model = {name}.from_pretrained({source}){hint}", "model = PeftModel.from_pretrained(model, repo)"]
         return ["from peft import PeftModel", *imports], lines
@@ -82,5 +84,5 @@ def _class_of(model: Any) -> tuple[list[str], str]:
 def _guidance_line(guidance: Guidance) -> str:
     known = {*known_names(), "TrainerTask"}
     own = sorted({type(term.objective).__name__ for term in guidance.values()} - known)
-    types = f", types={{{', '.join(f'{name!r}: {name}' for name in own)}}}" if own else ""
+    types = f", types={{{', '.join(f'{json.dumps(name)}: {name}' for name in own)}}}" if own else ""
     return f"guidance = Guidance.from_pretrained(repo{types})"
