@@ -162,7 +162,7 @@ def _summary(facts: CardFacts, base: str | None) -> str:
     names = [escaped(name) for name in listed(facts.options.dataset)] or [_rows_name(facts.annotations.rows)]
     return (
         f"A {code(kind)} model that {what}, {told}{start} with attribution guidance on {' and '.join(names)}: beside the task "
-        f"loss, {terms} on what the model looks at, by [hf_guidance](https://pypi.org/project/hf-guidance)."
+        f"loss, {terms} on what the model looks at, by `hf_guidance`."
     )
 
 

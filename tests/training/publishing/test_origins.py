@@ -17,7 +17,8 @@ def test_ids(text):
     "text",
     [
         "", "/home/me/model", "./model", "../model", "~/model", "runs/voc/model", "C:\\models\\x", "out/checkpoint-500",
-        "resnet", "a/b/c", "org/na me", "org/..", "org/a--b", "örg/name", None, 3, "org/name\n", "-/x", "org/" + "x" * 100, "org/x.git",
+        "resnet", "a/b/c", "org/na me", "org/..", "org/a--b", "örg/name", None, 3, "org/name\n", "-/x", "org/x.git",
+        "org/" + "x" * 100,
     ],
 )  # fmt: skip
 def test_no_ids(text):

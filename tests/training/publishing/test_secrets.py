@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import transformers.trainer
 from transformers import TrainingArguments
 
 from hf_guidance import Guidance, Term
@@ -65,7 +66,11 @@ def hub(monkeypatch):
     api = SimpleNamespace(
         create_repo=lambda name, token=None, **options: SimpleNamespace(repo_id=name), upload_folder=upload_folder
     )
-    monkeypatch.setattr("transformers.trainer.hf_api", lambda: api)
+    if hasattr(transformers.trainer, "hf_api"):
+        monkeypatch.setattr("transformers.trainer.hf_api", lambda: api)
+    else:  # of earlier versions
+        monkeypatch.setattr("transformers.trainer.create_repo", api.create_repo)
+        monkeypatch.setattr("transformers.trainer.upload_folder", api.upload_folder)
     return calls
 
 
