@@ -167,7 +167,7 @@ def _summary(facts: CardFacts, base: str | None) -> str:
 
 
 def _rows_name(rows: RowsFacts) -> str:
-    return escaped(rows.name) if rows.name else "rows without a name"
+    return escaped(rows.name) if rows.name else "data without a name"
 
 
 def _results(facts: CardFacts) -> str:
