@@ -13,8 +13,8 @@ from markdown_it import MarkdownIt
 from hf_guidance import Grounding, Guidance, GuidanceCollator, Term, with_annotated_fraction
 from hf_guidance.attributions import GradCAM, InputXGradient
 from hf_guidance.objectives import Energy, RightReasons, Sufficiency
+from hf_guidance.training import CardOptions
 from hf_guidance.training.publishing import card_trainer, drawing_trainer
-from hf_guidance.training.publishing.card_options import CardOptions
 
 GUIDANCE = Guidance(energy=Term(Energy(GradCAM()), 0.5, "rows"))
 NASTY = [

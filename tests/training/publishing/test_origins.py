@@ -4,8 +4,10 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from hf_guidance.training.publishing.origins import base_model, is_hub_id, licence_of
+from hf_guidance.training.publishing.origins import base_model, card_data, is_hub_id, licence_of
 
 
 @pytest.mark.parametrize("text", ["microsoft/resnet-50", "timm/resnet18.a1_in1k", "org/B-cos"])
@@ -47,8 +49,8 @@ def test_a_folder_is_never_named_but_what_it_came_from_is(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / "model"
     folder.mkdir(parents=True)
-    for given in (folder, "runs/model"):
-        assert base_model(model(given), None) is None
+    for name in (folder, "runs/model"):
+        assert base_model(model(name), None) is None
     (folder / "config.json").write_text(json.dumps({"_name_or_path": "microsoft/resnet-50"}))
     assert base_model(model(folder), None) == "microsoft/resnet-50"
     (folder / "README.md").write_text("---\nbase_model: org/first\n---\n# x\n")
@@ -69,3 +71,13 @@ def test_the_licence_is_that_of_a_cached_card(tmp_path, monkeypatch):
     )
     assert licence_of("a/b") == "apache-2.0"
     assert licence_of("a/c") is licence_of(None) is None
+
+
+@given(st.one_of(st.text(), st.text().map(lambda text: f"---\n{text}\n---\n"), st.binary()))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_card_of_anyone_is_read_or_left_out(tmp_path, text):
+    file = tmp_path / "README.md"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
+    assert isinstance(card_data(file), dict)
+    named = base_model(model(tmp_path), None)
+    assert named is None or is_hub_id(named)

@@ -1,6 +1,8 @@
 """BibTeX out of the docstrings of methods, the library's and those of users."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hf_guidance import attributions, objectives
 from hf_guidance.attributions import Attribution
@@ -67,3 +69,16 @@ def test_docstrings_of_others():
     assert summary_of(Silent) == reference_of(Silent) == ""
     assert sources_in("") == sources_in("A book without quotes, 1999.") == []
     assert sources_in('"No author"')[0].key == "no"
+
+
+MARKS = ['"', ". ", ": ", " and ", ", ", "et al.", "arXiv 2303.11932", "2020", "{", "\\"]
+WORDS = st.lists(st.one_of(st.sampled_from(MARKS), st.text(max_size=8)))
+
+
+@given(WORDS)
+def test_any_text_gives_whole_entries_or_none(words):
+    for source in sources_in(" ".join("".join(words).split())):
+        text = source.bibtex()
+        assert text.count("{") == text.count("}")
+        assert "`" not in text
+        assert source.key.isascii()
