@@ -82,13 +82,13 @@ def sources_in(reference: str) -> list[Source]:
 
 def _source(authors: str, title: str, details: str) -> Source:
     authors = authors.split(" by ")[-1].strip(" ,").replace("et al.", "and others")
-    names = [name.strip() for name in re.split(r",|\s+and\s+|^and\s+", authors)]
+    names = [_bare(name) for name in re.split(r",|\s+and\s+|^and\s+", authors)]
     arxiv = re.search(r"arXiv\s*:?\s*(\d{4}\.\d{4,5}|[a-z-]+/\d{7})", details)
     venue = re.split(r"arXiv|\.\s|\.$", details)[0]
     year = re.search(r"\b(?:19|20)\d\d\b", venue)
     venue = re.sub(r"\([^()]*\)|\b(?:19|20)\d\d\b", "", venue)
     return Source(
-        tuple(_bare(name) for name in names if name),
+        tuple(name for name in names if name),
         _bare(title).rstrip(".,"),
         _bare(venue).strip(" ,"),
         year.group() if year else "",

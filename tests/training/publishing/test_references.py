@@ -69,6 +69,7 @@ def test_docstrings_of_others():
     assert summary_of(Silent) == reference_of(Silent) == ""
     assert sources_in("") == sources_in("A book without quotes, 1999.") == []
     assert sources_in('"No author"')[0].key == "no"
+    assert sources_in('{. "Braces"')[0].authors == ()
 
 
 MARKS = ['"', ". ", ": ", " and ", ", ", "et al.", "arXiv 2303.11932", "2020", "{", "\\"]
