@@ -37,7 +37,8 @@ def code_to_load(model: Any, guidance: Guidance, repo: str, base: str | None, ta
         lines += [
             "",
             f"attribution = guidance[{json.dumps(explained)}].objective.attribution",
-            "found = explain(model, images, processor, attribution=attribution)  # images: a list of PIL images",
+            "images = [...]  # of PIL",
+            "found = explain(model, images, processor, attribution=attribution)",
             'found.save("maps.png")',
         ]
     return "\n".join(lines)
