@@ -22,6 +22,8 @@ print(metric.compute(predictions=[np.ones((4, 6))], references=[half])["epg"])
 builder = hf_guidance.dataset_builder("pascal_voc", data_dir=sys.argv[2], cache_dir=sys.argv[1] + "/cache")
 builder.download_and_prepare()
 print(sum(len(split) for split in builder.as_dataset().values()))
+from hf_guidance.data import export_dataset
+print((export_dataset(builder, sys.argv[1] + "/exported") / "README.md").read_text().count("## Splits"))
 """
 
 
@@ -40,6 +42,8 @@ def test_it_holds_every_metric_and_builder(wheel):
     for kind in ("metrics", "dataset_scripts"):
         for folder in (f for f in (ROOT / kind).iterdir() if (f / f"{f.name}.py").is_file()):
             assert f"hf_guidance/{kind}/{folder.name}/{folder.name}.py" in names
+    for template in (ROOT / "model_cards").glob("*.md"):
+        assert f"hf_guidance/model_cards/{template.name}" in names
 
 
 def test_metric_and_builder_work_from_it_outside_the_repository(wheel, shared, tmp_path):
@@ -47,4 +51,4 @@ def test_metric_and_builder_work_from_it_outside_the_repository(wheel, shared, t
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "site"), str(shared / "data" / "bccd_voc")]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == ["0.5", "364"]
+    assert run.stdout.split() == ["0.5", "364", "1"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
 import datasets
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from hf_guidance.data.columns import ANNOTATED
 
@@ -106,6 +108,35 @@ def check_annotated(dataset: Any, sources: Sequence[str]) -> None:
     )
 
 
+def annotated_flags(dataset: Any, sources: Sequence[str]) -> list[bool] | None:
+    """Which rows have importance that may be used, by their columns; no image is decoded.
+
+    Args:
+        dataset: A data set, or a list of rows.
+        sources: Columns that hold importance; see ``RowCollator.sources``.
+
+    Returns:
+        One entry per row; None where the columns do not tell: streams, rows that are made as they are read.
+
+    Example:
+        >>> sum(annotated_flags(train, ("objects",))) / len(train)
+        0.1
+    """
+    if can_be_judged(dataset):
+        columns = [name for name in sources if name in dataset.column_names]
+        if not columns:
+            return [False] * len(dataset)
+        used = dataset.with_format(None)[ANNOTATED] if ANNOTATED in dataset.column_names else repeat(None)
+        return [f and (u is None or bool(u)) for f, u in zip(filled_rows(dataset, columns), used, strict=False)]
+    if isinstance(dataset, list) and all(isinstance(row, Mapping) and "pixel_values" not in row for row in dataset):
+        return [
+            row.get(ANNOTATED) in (None, True)
+            and any(_holds_objects(row.get(n)) if n == "objects" else row.get(n) is not None for n in sources)
+            for row in dataset
+        ]
+    return None
+
+
 def filled_rows(dataset: datasets.Dataset, columns: Sequence[str]) -> Iterator[bool]:
     """Yield for each row whether any of the columns holds something; no image is decoded.
 
@@ -122,6 +153,9 @@ def _filled(column: Any, name: str) -> list[bool]:
     if name != "objects":
         valid: list[bool] = column.is_valid().to_pylist()
         return valid
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):  # far faster than making lists of dicts
+        longer: list[bool] = pc.greater(pc.fill_null(pc.list_value_length(column), 0), 0).to_pylist()
+        return longer
     return [_holds_objects(objects) for objects in column.to_pylist()]
 
 

@@ -11,6 +11,8 @@ import datasets
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from hf_guidance.common.card_text import code, escaped, one_line, table
+from hf_guidance.common.cards import filled_card
 from hf_guidance.common.processes import forks_end_with_this_process
 from hf_guidance.common.whole_file import whole_folder
 
@@ -67,7 +69,7 @@ def export_dataset(
 def _card(builder: Any) -> str:
     """The dataset card: yaml that `load_dataset` reads, the columns, the splits, and what was left out."""
     info = builder.info
-    files = [{"split": split, "path": f"data/{split}-*"} for split in info.splits]
+    files = [{"split": str(split), "path": f"data/{split}-*"} for split in info.splits]
     card_data = DatasetCardData(
         license=info.license or "unknown",
         tags=["attribution-guidance", "hf_guidance"],
@@ -76,16 +78,20 @@ def _card(builder: Any) -> str:
     published = info.copy()
     published.config_name = "default"
     DatasetInfosDict({"default": published}).to_dataset_card_data(card_data)
-    columns = "\n".join(f"| {name} | `{feature}` |" for name, feature in info.features.items())
-    splits = "\n".join(f"| {split} | {info.splits[split].num_examples} |" for split in info.splits)
     report = getattr(builder, "report", {})
-    left_out = "\n".join(f"- {entry['count']} x {reason}" for reason, entry in report.items()) or "- nothing"
-    body = (
-        f"# {builder.dataset_name}\n\n{info.description}\n\nWritten by the `{builder.name}` builder of hf_guidance; "
-        f"its README explains the columns.\n\n## Columns\n| column | feature |\n|---|---|\n{columns}\n\n"
-        f"## Splits\n| split | rows |\n|---|---|\n{splits}\n\n"
-        f"## Left out or repaired\n{left_out}\n\n"
-        "## Licence\n"
-        f"{info.license or 'Not stated by the builder: the licence of the raw data applies. Name it here.'}\n"
+    return filled_card(
+        DatasetCard,
+        "dataset.md",
+        card_data,
+        title=escaped(builder.dataset_name),
+        description=info.description.strip(),
+        builder=code(builder.name),
+        citation=info.citation.strip().replace("```", ""),
+        homepage=one_line(info.homepage),
+        columns=table(("column", "feature"), [(escaped(name), code(kind)) for name, kind in info.features.items()]),
+        splits=table(
+            ("split", "rows"), [(escaped(split), str(info.splits[split].num_examples)) for split in info.splits]
+        ),
+        left_out=[f"{entry['count']} x {escaped(reason)}" for reason, entry in report.items()],
+        licence=escaped(info.license or ""),
     )
-    return str(DatasetCard(f"---\n{card_data.to_yaml()}\n---\n\n{body}"))

@@ -87,7 +87,7 @@ class Grounding:
         """
         by_image: list[list[Any]] = [[] for _ in range(images)]
         if forward is not None:
-            for image, attribution, mask in self._pairs_of(forward):
+            for image, attribution, mask in self.pairs_of(forward):
                 by_image[image].append((attribution, mask))
         if self.unannotated == "zero":
             for image in _unannotated(batch):
@@ -95,7 +95,12 @@ class Grounding:
                 by_image[image].append((nothing + 1, nothing))
         self.add_pairs([pair for pairs in (gather(by_image) if gather else by_image) for pair in pairs])
 
-    def _pairs_of(self, forward: Forward) -> list[tuple[int, Any, Any]]:
+    def pairs_of(self, forward: Forward) -> list[tuple[int, Any, Any]]:
+        """The pairs that are measured: number of the image, map, and importance of the same size; boxes without padding.
+
+        Args:
+            forward: As for ``add``.
+        """
         importance = forward.importance(self.importance)
         maps = forward.attribution(self.attribution)
         if maps.dim() > 2:

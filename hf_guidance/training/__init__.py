@@ -2,7 +2,8 @@
 
 from hf_guidance.training.arguments import GuidanceArguments
 from hf_guidance.training.pareto_checkpoints import ParetoCheckpoints
+from hf_guidance.training.publishing.card_options import CardOptions
 from hf_guidance.training.sweep import Sweep
 from hf_guidance.training.trainer import GuidedTrainer
 
-__all__ = ["GuidanceArguments", "GuidedTrainer", "ParetoCheckpoints", "Sweep"]
+__all__ = ["CardOptions", "GuidanceArguments", "GuidedTrainer", "ParetoCheckpoints", "Sweep"]

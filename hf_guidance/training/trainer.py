@@ -37,27 +37,26 @@ from hf_guidance.training.compatibility import (
     use_differentiable_attention,
     warn_of_reductions,
 )
-from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
+from hf_guidance.training.publishing.card_trainer import CardTrainer
 from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
 from hf_guidance.training.unexplained import refuse_unexplained
-from hf_guidance.training.whole_checkpoints import WholeCheckpointTrainer
 from hf_guidance.views import Needs
 from hf_guidance.views.layers import is_module
 
 logger = logging.get_logger(__name__)
 
 
-class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
+class GuidedTrainer(CardTrainer):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
     Takes everything Trainer takes. Differences: the guidance computes the loss, whatever labels the model's forward takes, and
     a subclass with another task loss overrides ``task_loss`` (docs/from-trainer.md); every log entry has ``loss/<term>`` and
-    ``undefined_share/<term>``; ``evaluate()`` adds the grounding metrics; checkpoints hold guidance.json; a checkpoint that
-    fails to be written leaves no incomplete folder. In training ``loss/<term>`` is an average over batches: a batch without
-    annotated explained rows counts as 0 for terms with reduction "batch" or "sum", and is left out for terms with "rows".
-    In evaluation it is over the set, every row once: see TermScores.
+    ``undefined_share/<term>``; ``evaluate()`` adds the grounding metrics; what is saved holds guidance.json and a model card
+    (``trainer.card``); a checkpoint that fails to be written leaves no incomplete folder. In training ``loss/<term>`` is an
+    average over batches: a batch without annotated explained rows counts as 0 for terms with reduction "batch" or "sum", and is
+    left out for terms with "rows". In evaluation it is over the set, every row once: see TermScores.
 
     Args:
         *args: As for Trainer.

@@ -2,6 +2,8 @@
 
 import datasets
 import pytest
+from huggingface_hub import DatasetCard
+from markdown_it import MarkdownIt
 
 from hf_guidance.data import export, export_dataset
 
@@ -58,3 +60,36 @@ def test_card_tells_what_was_left_out_and_the_licence(digits, tmp_path, monkeypa
     assert "- 3 x box reversed" in text
     assert "license: cc-by-2.0" in text
     assert "| train | 12 |" in text
+
+
+NASTY = "a: 'b' | \"c\"\n---\nlicense: evil"
+
+
+def test_the_card_survives_any_name_and_text(tmp_path, monkeypatch, digits):
+    features = datasets.Features({"odd | \"name\": 'x'": datasets.ClassLabel(names=[NASTY, "```", "日本"])})
+    rows = datasets.Dataset.from_dict({next(iter(features)): [0, 1, 2]}, features=features)
+    rows.to_parquet(str(tmp_path / "rows.parquet"))
+    builder = datasets.load_dataset_builder(
+        "parquet", data_files={"train": str(tmp_path / "rows.parquet")}, cache_dir=str(tmp_path / "c")
+    )
+    builder.info.license, builder.info.citation, builder.info.homepage = NASTY, "@misc{x,\n}```", "https://x.org"
+    builder.report = {NASTY: {"count": 2, "examples": []}}
+    folder = export_dataset(builder, tmp_path / "out")
+    card = DatasetCard.load(folder / "README.md")
+    assert card.data.license == NASTY
+    assert card.data.tags == ["attribution-guidance", "hf_guidance"]
+    assert card.data.dataset_info["features"][0]["dtype"]["class_label"]["names"]["0"] == NASTY
+    tokens = MarkdownIt("commonmark").enable("table").parse(card.text)
+    headings = [tokens[i + 1].content for i, token in enumerate(tokens) if token.type == "heading_open"]
+    assert headings == ["parquet", "Columns", "Splits", "Left out or repaired", "Licence", "Citation"]
+    assert "Home of the raw data: https://x.org" in card.text
+    loaded = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "loaded"))
+    assert loaded.features == features
+
+
+def test_the_card_of_digits_reads_well(digits, tmp_path):
+    text = (export_dataset(digits, tmp_path / "out") / "README.md").read_text()
+    assert "\n# digits_on_photos\n".replace("_", "\\_") in text
+    assert "Written by the `digits_on_photos` builder" in text
+    assert "- nothing\n" in text
+    assert "\n\n\n\n" not in text

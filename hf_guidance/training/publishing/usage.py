@@ -1,0 +1,89 @@
+"""How to load a model and look at its maps, as the code of a card."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from transformers import AutoModelForImageClassification
+
+from hf_guidance.guidance import Guidance, known_names
+from hf_guidance.training.checkpoint_adapters import saves_adapters
+
+IMAGES, QUESTIONS = "image-classification", "visual-question-answering"
+
+
+def code_to_load(model: Any, guidance: Guidance, repo: str, base: str | None, task: str, processor: bool) -> str:
+    """Lines of Python.
+
+    Args:
+        model: The unwrapped model.
+        guidance: Its terms.
+        repo: Id of the repository, or what stands for it.
+        base: Hub id of the base model.
+        task: Id of the task on the Hub.
+        processor: Whether an image processor is beside the model.
+    """
+    explained = next(iter(guidance.on_attributions), None) if task == IMAGES and processor else None
+    auto, load = _loading(model, base)
+    lines = [f"from hf_guidance import Guidance{', explain' if explained else ''}", *auto]
+    if processor and task == IMAGES:
+        lines[-1:] = [_joined(lines[-1])]
+    lines += ["", f"repo = {json.dumps(repo)}", *load]
+    if processor and task == IMAGES:
+        lines.append("processor = AutoImageProcessor.from_pretrained(repo)")
+    lines.append(_guidance_line(guidance))
+    if explained:
+        lines += [
+            "",
+            f"attribution = guidance[{json.dumps(explained)}].objective.attribution",
+            "images = [...]  # of PIL",
+            "found = explain(model, images, processor, attribution=attribution)",
+            'found.save("maps.png")',
+        ]
+    return "\n".join(lines)
+
+
+def _joined(line: str) -> str:
+    """An import line of transformers with the image processor's class."""
+    head = "from transformers import "
+    if line.startswith(head):
+        return head + ", ".join(sorted([*line.removeprefix(head).split(", "), "AutoImageProcessor"]))
+    return f"{line}\n{head}AutoImageProcessor"
+
+
+def _loading(model: Any, base: str | None) -> tuple[list[str], list[str]]:
+    """Import lines, and the lines that load the model from ``repo``."""
+    if saves_adapters(model):
+        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        imports, name = _class_of(inner)
+        source = json.dumps(base) if base else "..."
+        hint = "" if base else "  # the model that the adapter was trained on"
+        lines = [f"model = {name}.from_pretrained({source}){hint}", "model = PeftModel.from_pretrained(model, repo)"]
+        return ["from peft import PeftModel", *imports], lines
+    imports, name = _class_of(model)
+    if hasattr(model, "from_pretrained"):
+        return imports, [f"model = {name}.from_pretrained(repo)"]
+    lines = [
+        f"model = {name}(...)",
+        'model.load_state_dict(load_file(hf_hub_download(repo, "model.safetensors")))',
+    ]
+    return ["from huggingface_hub import hf_hub_download", "from safetensors.torch import load_file", *imports], lines
+
+
+def _class_of(model: Any) -> tuple[list[str], str]:
+    name, module = type(model).__name__, type(model).__module__
+    if type(getattr(model, "config", None)) in AutoModelForImageClassification._model_mapping:
+        return ["from transformers import AutoModelForImageClassification"], "AutoModelForImageClassification"
+    if module.startswith("transformers."):
+        return [f"from transformers import {name}"], name
+    if module.startswith("hf_guidance."):
+        return [f"from hf_guidance.models import {name}"], name
+    return [f"from your_module import {name}"], name
+
+
+def _guidance_line(guidance: Guidance) -> str:
+    known = {*known_names(), "TrainerTask"}
+    own = sorted({type(term.objective).__name__ for term in guidance.values()} - known)
+    types = f", types={{{', '.join(f'{json.dumps(name)}: {name}' for name in own)}}}" if own else ""
+    return f"guidance = Guidance.from_pretrained(repo{types})"
