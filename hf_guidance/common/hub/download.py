@@ -84,9 +84,7 @@ class _Wanted:
                     return path
                 path.resolve().unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
-            raise ConnectionError(
-                f"{self.doing}: the file arrives damaged, not with the checksum that the Hub names; try again."
-            )
+            raise ConnectionError(f"{self.doing}: the file arrives damaged, with another checksum; try again.")
         except ConnectionError as error:
             if (copy := self._cached()) is None:
                 raise
