@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
 from hf_guidance import attributions, objectives, views
-from hf_guidance.guidance.document import UPGRADE, shown
+from hf_guidance.guidance.document import UPGRADE, cut, shown
 from hf_guidance.guidance.field_types import check_types
 
 _MODULES = (objectives, attributions, views)
@@ -81,7 +81,9 @@ def from_plain(plain: Any, path: str = "guidance", extra: Mapping[str, Any] | No
     try:
         return cls(**values)
     except _NOT_BUILT as error:
-        raise ValueError(f"{path}: {cls.__name__} cannot be built from {shown(values)}: {error}") from error
+        raise ValueError(
+            f"{path}: {cls.__name__} cannot be built from {shown(values)}: {cut(str(error), 500)}"
+        ) from error
 
 
 def _function(plain: Mapping[str, Any], names: Mapping[str, Any], path: str) -> Any:
