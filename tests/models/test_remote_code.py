@@ -18,7 +18,9 @@ from transformers import (
     AutoModelForVisualQuestionAnswering,
     AutoTokenizer,
 )
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
+from hf_guidance.families import family_of
 from hf_guidance.models import (
     BcosImageProcessor,
     BcosResNetConfig,
@@ -203,6 +205,17 @@ def test_the_tokenizer_needs_no_code(tmp_path):
     updn()[1].save_pretrained(tmp_path)
     assert not list(tmp_path.glob("*.py"))
     assert AutoTokenizer.from_pretrained(tmp_path)([QUESTION]).input_ids
+
+
+def test_guidance_refuses_a_copy(tmp_path):
+    """As where the model was loaded before the library was imported: its layers would not hear the library."""
+    bcos()[0].save_pretrained(tmp_path)
+    cls = get_class_from_dynamic_module("modeling_bcos_resnet.BcosResNetForImageClassification", str(tmp_path))
+    copy = cls.from_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"is the copy that was saved beside its weights.*`import hf_guidance\.models` first"
+    ):
+        family_of(copy)
 
 
 def test_a_subclass_of_a_user_carries_no_code(tmp_path):
