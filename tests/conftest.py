@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 from types import SimpleNamespace
 
+import huggingface_hub.file_download
 import huggingface_hub.utils._http
 import numpy as np
 import pytest
@@ -41,7 +42,8 @@ def pauses(monkeypatch):
     """The seconds that would be waited between tries; nobody waits."""
     waited = []
     monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=waited.append))
-    monkeypatch.setattr(huggingface_hub.utils._http, "time", SimpleNamespace(sleep=lambda seconds: None))
+    for module in (huggingface_hub.utils._http, huggingface_hub.file_download):
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda seconds: None))
     return waited
 
 

@@ -96,6 +96,8 @@ def nested(levels):
         ('{"a": {"type": "Energy", "attribution": {"function": "zeros", "more": 1}}}', "is no function"),
         ('{"a": {"type": "Energy", "attribution": 5}}', "attribution=5 is not of type Attribution"),
         ('{"a": {"type": "Energy", "importance": 5}}', "importance=5 is not of type str"),
+        ('{"a": {"type": "Objective"}}', "a: Objective.* cannot be used: Objective must define needs"),
+        ('{"a": {"type": "MostAttributed", "attribution": {"type": "Objective"}}}', "MostAttributed cannot be built"),
         (nested(40), "nested more than 32 levels deep"),
         (nested(100_000), "nested more than 32 levels deep"),
         ("[" * 100_000, "nested more than 32 levels deep|is not JSON"),

@@ -123,7 +123,7 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
         try:
             token, revision = self._token(None), self.args.hub_revision
             upload_files(self.hub_model_id, files_of(folder), message=message, revision=revision, token=token)
-        except (ValueError, OSError) as error:
+        except Exception as error:  # of a thread: what is not told here is told nowhere
             logger.warning(f"A push failed ({message}): {error} Training goes on; the next save is pushed as usual.")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
