@@ -207,6 +207,15 @@ def test_the_tokenizer_needs_no_code(tmp_path):
     assert AutoTokenizer.from_pretrained(tmp_path)([QUESTION]).input_ids
 
 
+def test_the_push_of_transformers_takes_the_source_along(hub, tmp_path):
+    model, processor = bcos()
+    model.push_to_hub("tester/net")
+    processor.push_to_hub("tester/net")
+    assert hub.files("tester/net").keys() >= {"modeling_bcos_resnet.py", "image_processing_bcos_resnet.py"}
+    model.config.save_pretrained(str(tmp_path / "config"), push_to_hub=True, repo_id="tester/config")
+    assert hub.files("tester/config").keys() >= {"config.json", "modeling_bcos_resnet.py"}
+
+
 def test_guidance_refuses_a_copy(tmp_path):
     """As where the model was loaded before the library was imported: its layers would not hear the library."""
     bcos()[0].save_pretrained(tmp_path)

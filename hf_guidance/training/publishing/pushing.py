@@ -113,7 +113,7 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
         within = {HubStrategy.CHECKPOINT: "last-checkpoint", HubStrategy.ALL_CHECKPOINTS: checkpoint.name}
         try:
             folder = staged(root, checkpoint, within.get(self.args.hub_strategy), _NOT_PUBLISHED)
-        except OSError as error:  # such as a full disk; raised here it would take the checkpoint with it
+        except (OSError, ValueError) as error:  # such as a full disk; raised here it would take the checkpoint with it
             logger.warning(f"{step} is not pushed: {error}. Training goes on.")
             return
         job = self._background.submit(self._push, folder, f"Training in progress, {step}")
