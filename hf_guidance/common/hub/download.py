@@ -68,7 +68,7 @@ class _Wanted:
         self.place = {"repo_id": repo_id, "filename": filename, "repo_type": kind}
         self.revision, self.token = revision or "main", token
         at = "" if revision is None else f" at revision {revision!r}"
-        self.doing = f"downloading {filename} of {repo_id}{at}"
+        self.doing = f"downloading {filename} of the repo {repo_id}{at}"
 
     def fetch(self, max_bytes: int | None) -> Path:
         try:
