@@ -49,7 +49,7 @@ def download_file(
         >>> download_file("org/guided-resnet", "guidance.json", max_bytes=1_000_000)
     """
     folder = Path(source)
-    if folder.is_dir():
+    if os.path.isdir(folder):  # False for a text that cannot be a path, where Path.is_dir raises
         if revision is not None:
             raise ValueError(f"{folder} is a folder, which has no revision {revision!r}; leave revision= out.")
         found = folder / filename

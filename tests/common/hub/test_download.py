@@ -50,6 +50,8 @@ def test_what_is_not_there(hub, repo, tmp_path, pauses):
         download_file(tmp_path, "c.json", revision="main")
     with pytest.raises(ValueError, match="neither a folder nor the id of a repo"):
         download_file("runs/somewhere/else", "a.json")
+    with pytest.raises(ValueError, match="neither a folder nor the id of a repo"):
+        download_file("x" * 5000, "a.json")
     assert pauses == []  # none of them may pass by itself
 
 
