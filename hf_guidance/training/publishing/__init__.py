@@ -1,1 +1,1 @@
-"""What a trainer writes for others: the card of a model, and its arguments without secrets."""
+"""What a trainer writes for others: the card of a model, its arguments without secrets, and how all of it is published."""
