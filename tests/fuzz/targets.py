@@ -13,6 +13,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+from card_targets import card_read, card_written
 from documents import changed, json_bytes, xml_bytes
 from PIL import Image
 from transformers import ViTImageProcessor
@@ -143,10 +144,12 @@ def _builder(name: str, folder: Path, file: Path, content: Callable[[random.Rand
 
 
 TARGETS = {
-    "guidance.json": Target(guidance_file, (ValueError,), 0.4),
+    "guidance.json": Target(guidance_file, (ValueError,), 0.35),
     "VOC XML": Target(voc_xml, (ValueError,), 0.2),
     "COCO JSON": Target(coco_json, (ValueError,), 0.2),
-    "metadata.jsonl": Target(metadata_rows, (ValueError,), 0.2),
+    "metadata.jsonl": Target(metadata_rows, (ValueError,), 0.1),
+    "card of a stranger": Target(card_read, (), 0.1),
+    "card metadata": Target(card_written, (), 0.05),
 }
 
 
