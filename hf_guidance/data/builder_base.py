@@ -6,7 +6,6 @@ import logging
 import numbers
 import os
 import posixpath
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ import datasets
 from datasets.exceptions import DatasetGenerationError
 
 from hf_guidance.common.processes import forks_end_with_this_process
+from hf_guidance.common.text_files import read_json, read_text
 
 __all__ = [
     "RECORD_ERRORS", "AnnotatedImageBuilder", "AnnotatedImageConfig", "InvalidAnnotation", "Report", "id_text", "read_json",
@@ -59,46 +59,6 @@ def id_text(value: Any) -> str:
     if not text and not whole:
         raise ValueError(f"the id {value!r:.60} is neither text nor a whole number.")
     return text or str(int(value))
-
-
-def read_text(path: str) -> str:
-    """The text of a file, without the byte order mark of some editors; a `ValueError` where it is not UTF-8."""
-    with open(path, "rb") as file:
-        content = file.read()
-    try:
-        return content.decode().removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from None
-
-
-def read_json(path: str, unique_keys: bool = False) -> Any:
-    """The content of a JSON file; a `ValueError` where it is not well-formed.
-
-    Args:
-        path: The file, in UTF-8, UTF-16 or UTF-32, with or without byte order mark.
-        unique_keys: Refuse an object with a key twice, of which JSON keeps the last: for files whose keys are ids.
-    """
-    try:
-        with open(path, "rb") as file:
-            return json.loads(file.read(), object_pairs_hook=_unique if unique_keys else None)
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from None
-    except RecursionError:
-        raise ValueError(f"{path}: its lists and objects lie too deep in each other. Write the file again.") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: this is not well-formed JSON ({error}). Write the file again.") from None
-
-
-def _not_utf8(path: str, error: UnicodeDecodeError) -> ValueError:
-    return ValueError(f"{path}: this is not UTF-8 ({error}). Save it as UTF-8.")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {twice!r} is there twice")
-    return content
 
 
 class Report:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -22,6 +21,8 @@ from transformers.utils import (
     WEIGHTS_INDEX_NAME,
     WEIGHTS_NAME,
 )
+
+from hf_guidance.common.text_files import read_json
 
 _SHOWN = 8  # names of tensors in an error message
 
@@ -54,11 +55,17 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
         if (file := Path(folder) / single).is_file():
             return _read(file)
         if (file := Path(folder) / index).is_file():
-            shards = json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()
-            return {
-                name: value for shard in sorted(set(shards)) for name, value in _read(file.with_name(shard)).items()
-            }
+            shards = _shards(file)
+            return {name: value for shard in shards for name, value in _read(file.with_name(shard)).items()}
     return {}
+
+
+def _shards(index: Path) -> list[str]:
+    names = read_json(index)
+    names = names.get("weight_map") if isinstance(names, dict) else None
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise ValueError(f"{index} names no files of weights; save the model again.")
+    return sorted(set(names.values()))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.common.text_files import read_json
 from hf_guidance.data.questions.answer_texts import answer_texts
 
 SCORINGS = ("auto", "soft", "one")
@@ -258,7 +259,7 @@ class AnswerVocabulary:
             ValueError: The file is not such a JSON file.
         """
         try:
-            content: Any = json.loads(Path(path).read_bytes())  # bytes: any UTF, with or without byte order mark
+            content = read_json(path)
             if not isinstance(content["raw"], bool):
                 raise TypeError(f"raw is {content['raw']!r}")
             return cls(content["answers"], content["scoring"], content["raw"])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hf_guidance.common.text_files import read_json
 from hf_guidance.evaluation.analysis.pareto import ParetoFront
 from hf_guidance.evaluation.analysis.representative import representative
 
@@ -82,7 +82,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        record: dict[str, Any] = json.loads(file.read_text())
+        record: dict[str, Any] = read_json(file)
         needed = {"metrics", "bins", "points", "members"} - set(record)
         if not needed:
             needed = {name for point in record["points"] for name in {"step", *record["metrics"]} - set(point)}

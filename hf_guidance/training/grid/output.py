@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_guidance.common.text_files import read_json
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.evaluation.analysis.pareto_figure import pareto_figure
 from hf_guidance.training.grid.cells import AXES, PLAIN
@@ -38,7 +39,7 @@ def read_record(file: Path, names: tuple[str, ...], fix: str) -> dict[str, Any]:
         ValueError: The file is gone or damaged; says the fix.
     """
     try:
-        record = json.loads(file.read_text())
+        record = read_json(file)
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} cannot be read ({error}); {fix}.") from error
     if not isinstance(record, dict) or set(names) - set(record):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, try_to_load_from_cache
 from transformers.utils import logging
+
+from hf_guidance.common.text_files import read_json
 
 logger = logging.get_logger(__name__)
 
@@ -66,7 +67,7 @@ def _id_behind(name: str) -> str | None:
     config = folder / "config.json"
     if config.is_file():
         try:
-            named.append(json.loads(config.read_text(encoding="utf-8")).get("_name_or_path"))
+            named.append(read_json(config).get("_name_or_path"))
         except (ValueError, AttributeError, OSError):
             logger.warning(f"{config} cannot be read, so the card does not name the model behind it.")
     return next((text for text in named if is_hub_id(text)), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from huggingface_hub import EvalResult
 from transformers.trainer_utils import get_last_checkpoint
 
+from hf_guidance.common.text_files import read_json
 from hf_guidance.training.publishing.annotations import RowsFacts
 
 _OF_TIME = ("_runtime", "_per_second", "_time", "epoch", "step", "num_input_tokens_seen")
@@ -175,7 +175,7 @@ def _is_number(value: Any) -> bool:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        state = json.loads(file.read_text(encoding="utf-8"))
+        state = read_json(file)
     except ValueError as error:
-        raise ValueError(f"unguided: {file} is not JSON: {error}") from error
+        raise ValueError(f"unguided: {error}") from error
     return state if isinstance(state, dict) else {}

@@ -54,7 +54,7 @@ def test_unguided_without_an_evaluation_is_refused(given, tmp_path):
 
 def test_a_broken_state_is_refused(tmp_path):
     (tmp_path / "trainer_state.json").write_text("{")
-    with pytest.raises(ValueError, match=r"trainer_state\.json is not JSON"):
+    with pytest.raises(ValueError, match=r"trainer_state\.json: this is not well-formed JSON"):
         unguided_metrics(tmp_path)
 
 
