@@ -193,7 +193,9 @@ def qualified(logits: Tensor, recorded: Sequence[Recorded], probe: Probe) -> lis
     if not tensors:
         return []
     with torch.enable_grad():  # the caller may have gradients off
-        gradients = torch.autograd.grad((logits * weights).sum(), tensors + others, retain_graph=True, allow_unused=True)
+        gradients = torch.autograd.grad(
+            (logits * weights).sum(), tensors + others, retain_graph=True, allow_unused=True
+        )
     used = {id(tensor) for tensor, gradient in zip(others, gradients[len(tensors) :], strict=True) if _any(gradient)}
     return _one_per_tensor(
         [

@@ -55,7 +55,9 @@ def test_the_default_of_every_model(name):
     assert relative_error(torch.tensor(found.maps), on_image) < EXACT
 
 
-@pytest.mark.parametrize("method", [InputXGradient(), InputXGradient("mid2"), IntegratedGradients(steps=3), Gradient("mid1")])
+@pytest.mark.parametrize(
+    "method", [InputXGradient(), InputXGradient("mid2"), IntegratedGradients(steps=3), Gradient("mid1")]
+)
 @pytest.mark.parametrize("name", ["resnet", "vit", "timm_swin", "bcos_resnet"])
 def test_other_methods(name, method):
     found = explain(tiny_model(name), PIXELS, attribution=method, target=TARGETS)
@@ -96,7 +98,9 @@ def test_equal_to_captum():
 
     theirs = CaptumInputXGradient(logits).attribute(pixels.clone().requires_grad_(), target=target).sum(1)
     assert relative_error(ours(InputXGradient()), theirs.detach()) < EXACT
-    theirs = CaptumIntegratedGradients(logits).attribute(pixels, target=target, n_steps=8, method="riemann_middle").sum(1)
+    theirs = (
+        CaptumIntegratedGradients(logits).attribute(pixels, target=target, n_steps=8, method="riemann_middle").sum(1)
+    )
     assert relative_error(ours(IntegratedGradients(steps=8)), theirs.detach()) < EXACT
     cam = LayerGradCam(logits, net.conv2).attribute(pixels, target=target, relu_attributions=True)
     theirs = nn.functional.interpolate(cam, (6, 6), mode="bilinear")[:, 0]
@@ -169,7 +173,10 @@ def test_arguments_of_the_model_are_used():
         ({"attribution": "LabelLogit"}, "attribution='LabelLogit' is unknown"),
         ({"attribution": Gradient(channels="keep")}, "not one number per place"),
         ({"attribution": GradCAM("nowhere")}, "layer='nowhere' is neither"),
-        ({"family": Family(layers={}, features="visual_feats")}, "reads 'visual_feats' and no images.*use explain_answer"),
+        (
+            {"family": Family(layers={}, features="visual_feats")},
+            "reads 'visual_feats' and no images.*use explain_answer",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(options, message):
