@@ -110,7 +110,8 @@ def rows_of(name: str, batch: int, size: int, device: str, alternate: Alternatio
 
 def table(rows: list[dict[str, Any]]) -> str:
     """All results as text."""
-    head = f"{'model':14s} {'method':20s} {'captum / ours':>13s} {'of fastest':>10s} {'with scores':>11s} {'of fastest':>10s} {'s':>6s}"
+    head = f"{'model':14s} {'method':20s} {'captum / ours':>13s} {'of fastest':>10s} "
+    head += f"{'with scores':>11s} {'of fastest':>10s} {'s':>6s}"
     return "\n".join(
         [head]
         + [
