@@ -99,13 +99,16 @@ def test_a_saved_pipeline_is_loaded_again(classify, pictures, tmp_path):
 
 
 REGISTERED = """
-import hf_guidance.apps.pipelines
+{first}
 from transformers.pipelines import PIPELINE_REGISTRY
 print("guided-image-classification" in PIPELINE_REGISTRY.get_supported_tasks())
 """
 
 
-def test_importing_the_room_registers_the_task():
-    done = subprocess.run([sys.executable, "-c", REGISTERED], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("first", ["import hf_guidance.apps.pipelines", "from hf_guidance import Guidance"])
+def test_an_import_registers_the_task(first):
+    done = subprocess.run(
+        [sys.executable, "-c", REGISTERED.format(first=first)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines() == ["True"]
     assert "already registered" not in done.stderr

@@ -26,7 +26,7 @@ def asked(name="updn", **options):
 
 
 def logits(model, features):
-    batch = QuestionCollator(TOKENIZER)(
+    batch = QuestionCollator(TOKENIZER, max_length=8)(
         [{"question": QUESTION, "question_id": 0, "features": features, "boxes": BOXES}]
     )
     given = ("input_ids", "attention_mask", "visual_feats", "visual_pos", "visual_attention_mask")
