@@ -90,7 +90,8 @@ class Forward(BatchColumns):
                 share=bool(layers),
                 groups=self._groups,
             )
-        self._call_views(layers)
+        if layers:
+            self._call_views(layers)
 
     # Outputs
 
