@@ -90,10 +90,12 @@ def difference(name: str, size: int, device: str, method: str) -> float:
     return found
 
 
-def rows_of(name: str, batch: int, size: int, device: str, alternate: Alternation) -> list[dict[str, Any]]:
+def rows_of(
+    name: str, methods: list[str], batch: int, size: int, device: str, alternate: Alternation
+) -> list[dict[str, Any]]:
     """One row per method."""
     both, rows = BothWays(name, batch, size, device), []
-    for method in METHODS:
+    for method in methods:
         ways: dict[str, Callable[[], Any]] = {
             "ours": lambda method=method: both.ours(method),
             "captum": lambda method=method: both.captum(method),
@@ -133,13 +135,14 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--models", nargs="+", default=["resnet-18"], choices=list(MODELS))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--out", type=Path, default=Path("runs/bench/explain.json"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     batch, size, rounds = (4, 64, 2) if args.quick else (16, 112, args.rounds)
     clock = time.process_time if args.clock == "cpu" else time.perf_counter
     alternate = Alternation(rounds, args.device, clock, args.limit)
-    rows = [row for name in args.models for row in rows_of(name, batch, size, args.device, alternate)]
+    rows = [row for name in args.models for row in rows_of(name, args.methods, batch, size, args.device, alternate)]
     print(table(rows))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     conditions = {"batch": batch, "size": size, "threads": args.threads, "device": args.device, "clock": args.clock}
