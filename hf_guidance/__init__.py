@@ -1,7 +1,8 @@
 """Guide vision models to be right for the right reasons: a transformers.Trainer with losses on attributions.
 
 Names and rooms are loaded when they are first asked for. The first of them also makes this library's models known to the Auto
-classes of transformers, as ``import hf_guidance.models`` does.
+classes of transformers, as ``import hf_guidance.models`` does; the first name registers its pipelines, too, as
+``import hf_guidance.apps.pipelines`` does.
 """
 
 from importlib import import_module
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
         dataset_builder,
         with_annotated_fraction,
     )
-    from hf_guidance.evaluation import Grounding, load_front, load_representative, metric_path
+    from hf_guidance.evaluation import Grounding, explain, explain_answer, load_front, load_representative, metric_path
     from hf_guidance.families import Family, family_of
     from hf_guidance.forward import Forward
     from hf_guidance.guidance import Guidance, Term
@@ -42,6 +43,8 @@ __all__ = [
     "Term",
     "annotated_indices",
     "dataset_builder",
+    "explain",
+    "explain_answer",
     "family_of",
     "load_front",
     "load_representative",
@@ -59,6 +62,7 @@ def _loaded(name: str) -> Any:
     import_module("hf_guidance.models")
     if name in __all__ and name != "recipes":
         found = next(room for room in map(import_module, (f"hf_guidance.{r}" for r in _ROOMS)) if hasattr(room, name))
+        import_module("hf_guidance.apps.pipelines")  # not with a room, which another room may be loading
         globals()[name] = getattr(found, name)
         return globals()[name]
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hf_guidance.common.checkpointing import checkpointing_off
 from hf_guidance.common.outputs import logits_of
 from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.families import Family
@@ -18,6 +19,7 @@ from hf_guidance.forward.batch_norm import statistics_kept
 from hf_guidance.forward.capture import captured
 from hf_guidance.forward.groups import inverse_permutation
 from hf_guidance.forward.input_dtype import inputs_cast
+from hf_guidance.forward.sizes import images_per_call
 from hf_guidance.second_order import fast_double_backward
 from hf_guidance.views.layers import is_attention, is_input, is_module
 
@@ -184,6 +186,39 @@ def call_edits(
     return [(part, raw) for part in by_edit]
 
 
+def each_call(
+    module: nn.Module,
+    family: Family,
+    inputs: dict[str, Any],
+    edit: Edit,
+    full: FullCall,
+    layers: Sequence[str],
+    *,
+    max_rows: int | None,
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """The calls on the copies of one view one after the other, each made when it is asked for, so that its graph can be freed.
+
+    Args:
+        module: As for ``call_edits``, and so the others.
+        family: See there.
+        inputs: See there.
+        edit: The view.
+        full: See there.
+        layers: At least one.
+        max_rows: Images per call; None chooses by their size.
+
+    Yields:
+        Logits (copies of the call, images, classes), and layer -> raw output (copies of the call * images, ...).
+    """
+    images = len(inputs[family.features])
+    size = max(1, (max_rows or images_per_call(inputs[family.features])) // images)
+    for keep in edit.keep.split(size):
+        with torch.enable_grad():
+            outputs, raw = _call_copies(module, family, inputs, edit.at, edit.copies(keep), full, layers, twice=False)
+            logits = logits_of(outputs, family.logits).unflatten(0, (-1, images))
+        yield logits, raw
+
+
 def _cut(edits: Sequence[Edit], size: int) -> list[list[tuple[Edit, Tensor]]]:
     # All copies of all edits, one after the other, cut into calls of at most ``size`` copies.
     calls: list[list[tuple[Edit, Tensor]]] = []
@@ -226,7 +261,9 @@ def _call_copies(
         edits[family.path(at, module)] = lambda output: copies
     quick = fast_double_backward(leaf) if layers and twice else nullcontext()
     calling = captured(module, edits)
-    with calling as recorded, quick, statistics_kept(module), _checkpointing_off(module, at), inputs_cast(module):
+    # A checkpointed block is computed again in the backward, where the edit is gone: its gradients would be wrong.
+    whole = nullcontext() if is_input(at) else checkpointing_off(module)
+    with calling as recorded, quick, statistics_kept(module), whole, inputs_cast(module):
         if is_input(at) and not edits:
             outputs = family.call(module, inputs, copies, full)
         else:
@@ -235,24 +272,6 @@ def _call_copies(
             outputs = module(**repeated(inputs, count) | ({family.features: copies} if is_input(at) else {}))
     raw = {layer: copies if layer == at else recorded[family.path(layer, module)] for layer in layers}
     return outputs, raw
-
-
-@contextmanager
-def _checkpointing_off(module: nn.Module, at: str) -> Iterator[None]:
-    # A checkpointed block is computed again in the backward, where the edit is gone: its gradients would be wrong.
-    switches = [
-        (m, name)
-        for m in (() if is_input(at) else module.modules())
-        for name in ("gradient_checkpointing", "grad_checkpointing")  # names in transformers, in timm
-        if getattr(m, name, False) is True
-    ]
-    for switched, name in switches:
-        setattr(switched, name, False)
-    try:
-        yield
-    finally:
-        for switched, name in switches:
-            setattr(switched, name, True)
 
 
 def _leaf(tensor: Tensor) -> Tensor:
