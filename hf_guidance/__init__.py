@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from hf_guidance.families import Family, family_of
     from hf_guidance.forward import Forward
     from hf_guidance.guidance import Guidance, Term
-    from hf_guidance.training import GuidanceArguments, GuidedTrainer, ParetoCheckpoints, Sweep
+    from hf_guidance.training import AttributionPanel, GuidanceArguments, GuidedTrainer, ParetoCheckpoints, Sweep
 
 __all__ = [
     "AnswerVocabulary",
+    "AttributionPanel",
     "Family",
     "Forward",
     "Grounding",

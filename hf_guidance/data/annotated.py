@@ -10,6 +10,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
+from hf_guidance.common.progress import progress
 from hf_guidance.data.columns import ANNOTATED
 
 
@@ -104,6 +105,24 @@ def check_annotated(dataset: Any, sources: Sequence[str]) -> None:
         f"column 'annotated' of the training set is False in every row that has something in {columns}; annotate at least one "
         "of them."
     )
+
+
+def annotated_share(dataset: Any, sources: Sequence[str]) -> float | None:
+    """The share of the rows that hold importance and may use it, by their columns; no image is decoded.
+
+    Args:
+        dataset: A data set of any kind, or None.
+        sources: Columns that hold importance, such as "objects" or "mask"; see ``RowCollator.sources``.
+
+    Returns:
+        A share in [0, 1]; None where `can_be_judged` is False, or the data set has no rows.
+    """
+    if not can_be_judged(dataset) or not len(dataset):
+        return None
+    columns = [name for name in sources if name in dataset.column_names]
+    flags = dataset.with_format(None)[ANNOTATED] if ANNOTATED in dataset.column_names else repeat(None)
+    filled = progress(filled_rows(dataset, columns) if columns else (), "counting annotated rows", total=len(dataset))
+    return sum(full and (flag is None or bool(flag)) for full, flag in zip(filled, flags, strict=False)) / len(dataset)
 
 
 def filled_rows(dataset: datasets.Dataset, columns: Sequence[str]) -> Iterator[bool]:

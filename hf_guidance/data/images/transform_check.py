@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -13,6 +11,7 @@ import datasets
 import numpy as np
 import torch
 
+from hf_guidance.common.generators import generators_kept
 from hf_guidance.data.annotated import filled_rows
 from hf_guidance.data.image_size import image_size
 from hf_guidance.data.images.joint_transform import JointTransform
@@ -48,7 +47,7 @@ def refuse_left_behind(rows: Any, sources: Sequence[str]) -> None:
     ):  # it moves all that it sees
         return
     annotated = (index for index, filled in enumerate(filled_rows(plain, columns)) if filled)
-    with _generators_kept():
+    with generators_kept():
         for index in islice(annotated, _ROWS):
             _check_row(plain[index], [rows[index] for _ in range(_TRIES)], columns)
 
@@ -90,14 +89,3 @@ def _same(before: Any, after: Any) -> bool:
     if isinstance(before, list | Mapping):
         return bool(before == after)
     return np.array_equal(np.asarray(before), np.asarray(after))
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    own, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(own)
-            np.random.set_state(of_numpy)  # noqa: NPY002
