@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_guidance import recipes
+    from hf_guidance.apps.report import report
     from hf_guidance.data import (
         AnswerVocabulary,
         GuidanceCollator,
@@ -48,10 +49,11 @@ __all__ = [
     "load_representative",
     "metric_path",
     "recipes",
+    "report",
     "with_annotated_fraction",
 ]
 
-_ROOMS = ("data", "models", "families", "forward", "guidance", "evaluation", "training")  # that hold the names above
+_ROOMS = ("data", "models", "families", "forward", "guidance", "evaluation", "training", "apps.report")  # that hold the names above
 
 
 def _loaded(name: str) -> Any:

@@ -124,8 +124,8 @@ class AttributionPanel(AttachedCallback):
         trainer = self.trainer
         if trainer is None or trainer.state is not state:
             raise ValueError(
-                "AttributionPanel reads the family and the collator of a GuidedTrainer, and this run is not of the one that has "
-                "it; pass it as callbacks=[AttributionPanel()] to a GuidedTrainer, a new one to each."
+                "AttributionPanel reads the family and the collator of a GuidedTrainer, and this run is not of the one that "
+                "has it; pass it as callbacks=[AttributionPanel()] to a GuidedTrainer, a new one to each."
             )
         return trainer
 

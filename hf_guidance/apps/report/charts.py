@@ -9,8 +9,8 @@ from html import escape
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 420, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 10, 40
+WIDTH, HEIGHT = 420, 260
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 14, 10, 48
 _MOST_POINTS = 300  # of a line
 COLOURS = 8  # classes c0 to c7 of the page
 
@@ -72,12 +72,11 @@ def interval_chart(
     Returns:
         An <svg> element; "" without rows.
     """
+    rows = [row for row in rows if _drawable(row[2])]
     if not rows:
         return Markup("")
-    line, height = 34, 34 * len(rows) + 30
-    ends = [end for _, _, mean, pair, values in rows for end in (mean, *(pair or ()), *values) if _drawable(end)] or [
-        0.0
-    ]
+    line, height = 42, 42 * len(rows) + 30
+    ends = [end for _, _, mean, pair, values in rows for end in (mean, *(pair or ()), *values) if _drawable(end)]
     x = _Axis(ends, 12, WIDTH - 12)
     parts = [
         f'<line class="grid" x1="{x(t):.1f}" x2="{x(t):.1f}" y1="4" y2="{height - 22}"/>'
@@ -85,11 +84,11 @@ def interval_chart(
         for t in x.ticks
     ]
     for number, (label, colour, mean, pair, values) in enumerate(rows):
-        y = number * line + 26
+        y = number * line + 30
         short = label if len(label) <= 60 else f"{label[:59]}…"
-        parts.append(f'<text x="12" y="{y - 10}">{escape(short)}</text>')
-        inside = [f'<circle class="pale" cx="{x(value):.1f}" cy="{y:.1f}" r="3"/>' for value in values]
-        if pair is not None:
+        parts.append(f'<text x="12" y="{y - 12}">{escape(short)}</text>')
+        inside = [f'<circle class="pale" cx="{x(value):.1f}" cy="{y:.1f}" r="3"/>' for value in values if _drawable(value)]
+        if pair is not None and all(map(_drawable, pair)):
             inside.append(f'<path class="line" d="M{x(pair[0]):.1f} {y}H{x(pair[1]):.1f}"/>')
         inside.append(f'<circle cx="{x(mean):.1f}" cy="{y}" r="4.5"/>')
         parts.append(f'<g class="c{colour % COLOURS}">{"".join(inside)}</g>')
@@ -127,14 +126,14 @@ def _frame(x: _Axis, y: _Axis, across: str, up: str, percent: bool) -> str:
     for tick in y.ticks:
         parts.append(
             f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-            f'<text x="{_LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{_shown(tick, y.step)}</text>'
+            f'<text x="{_LEFT - 6}" y="{y(tick) + 5:.1f}" text-anchor="end">{_shown(tick, y.step)}</text>'
         )
     for tick in x.ticks:
         shown = f"{_shown(100 * tick, 100 * x.step)} %" if percent else _shown(tick, x.step)
-        parts.append(f'<text x="{x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{shown}</text>')
+        parts.append(f'<text x="{x(tick):.1f}" y="{bottom + 18}" text-anchor="middle">{shown}</text>')
     middle = (_LEFT + right) / 2
     parts.append(f'<text class="name" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(across)}</text>')
-    turned = f"translate(12 {(_TOP + bottom) / 2}) rotate(-90)"
+    turned = f"translate(14 {(_TOP + bottom) / 2}) rotate(-90)"
     parts.append(f'<text class="name" transform="{turned}" text-anchor="middle">{escape(up)}</text>')
     return "".join(parts)
 

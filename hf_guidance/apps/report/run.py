@@ -18,6 +18,7 @@ STATE, GUIDANCE = "trainer_state.json", "guidance.json"
 KINDS = ("unguided", "guided", "control", "unknown")
 _FACTS = "RunFacts"  # the callback that writes them
 _MOST_GUIDANCE = 1 << 20  # bytes
+_LARGEST = 1 << 60
 _MEASURED = ("eval_", "test_")
 _NOT_MEASURED = ("_runtime", "_per_second", "_preparation_time")
 _SETTINGS = ("model", "learning_rate", "epochs", "max_steps", "batch_size")
@@ -96,10 +97,11 @@ class Run:
         facts = _facts(state, place / STATE)
         guidance = facts.get("guidance") or _guidance(folder, place)
         file = folder / "results.json"
+        entries = _entries(state, place / STATE)
         return cls(
             folder,
-            metrics=_metrics(state, facts),
-            history=list(_history(state, place / STATE)),
+            metrics=_metrics(entries, state.get("best_global_step") if facts.get("load_best_model_at_end") else None),
+            history=list(_history(entries)),
             guidance=guidance,
             seed=_number(facts.get("seed"), int),
             control=_control(facts, guidance),
@@ -170,25 +172,29 @@ def _control(facts: Mapping[str, Any], guidance: Any) -> bool | None:
     return facts["control_seed"] is not None if "control_seed" in facts else None
 
 
-def _history(state: Mapping[str, Any], file: Path) -> Iterator[dict[str, float]]:
+def _entries(state: Mapping[str, Any], file: Path) -> list[dict[str, Any]]:
     entries = state.get("log_history", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{file}: log_history is no list of entries; leave the run out, or restore the file.")
+    return entries
+
+
+def _history(entries: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, float]]:
     for entry in entries:
         numbers = {name: float(value) for name, value in entry.items() if _number(value, float) is not None}
         if "step" in numbers:
             yield numbers
 
 
-def _metrics(state: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, float]:
-    best = state.get("best_global_step") if facts.get("load_best_model_at_end") else None
+def _metrics(entries: Sequence[Mapping[str, Any]], best: Any) -> dict[str, float]:
+    """The last value of each metric; the one at the step ``best`` where the log has it."""
     found: dict[str, float] = {}
     fixed: set[str] = set()
-    for entry in state.get("log_history") or ():
-        for name, value in entry.items() if isinstance(entry, dict) else ():
+    for entry in entries:
+        for name, value in entry.items():
             if not name.startswith(_MEASURED) or name.endswith(_NOT_MEASURED) or name in fixed:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float | None):
+            if value is not None and _number(value, float) is None:
                 continue
             found[name] = math.nan if value is None else float(value)
             if best is not None and entry.get("step") == best:
@@ -208,7 +214,7 @@ def _panels(folder: Path) -> dict[int, Path]:
 
 
 def _number(value: Any, kind: type) -> Any:
-    """A number that is one; None for all else."""
+    """A number that is one; None for all else, a whole number that no float holds among them."""
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
         return None
-    return value
+    return None if isinstance(value, int) and abs(value) > _LARGEST else value

@@ -50,7 +50,7 @@ def overview(arms: Sequence[Arm]) -> list[dict[str, Any]]:
             "colour": number % COLOURS,
             "runs": len(arm.runs),
             "seeds": ", ".join(map(str, arm.seeds)) or "not recorded",
-            "share": "not recorded" if arm.share is None and arm.kind != "unguided" else _percent(arm.share),
+            "share": _shown_share(arm),
             "rows": _same(run.rows for run in arm.runs),
             "terms": [
                 f"{name}: {spelled(term)}" for name, term in (arm.runs[0].guidance or {}).items() if name != "task"
@@ -270,8 +270,14 @@ def _share(arm: Arm) -> float:
     return 0.0 if arm.kind == "unguided" else arm.share or 0.0
 
 
+def _shown_share(arm: Arm) -> str:
+    if arm.kind == "unguided":
+        return "—"  # whatever is annotated, none of it is used
+    return "not recorded" if arm.share is None else _percent(arm.share)
+
+
 def _percent(share: float | None) -> str:
-    return "—" if share is None else f"{100 * share:g} %"
+    return "" if share is None else f"{100 * share:g} %"
 
 
 def _annotated_rows(arm: Arm) -> str:

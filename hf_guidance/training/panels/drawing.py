@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,37 @@ import numpy.typing as npt
 
 from hf_guidance.training.panels.maps import Drawn, PanelMaps
 
-_ACROSS = 4  # rows of a data set beside each other
+_ACROSS = 4  # images beside each other
 _DPI = 110
+_MARGIN, _LINE, _TITLE, _GAP, _SIDE = 0.12, 0.17, 0.3, 0.04, 1.3  # inches; placed by hand, which is quick
 _OUTLINE, _MAP = "#39ff14", "inferno"
 _LONGEST = 48  # letters of a question
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The place of one row, in inches.
+
+    Attributes:
+        width: With the space beside it.
+        height: With the title above it.
+        inside: Height of the axes.
+        parts: Where each axis begins, and its width.
+    """
+
+    width: float
+    height: float
+    inside: float
+    parts: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> _Cell:
+        """Two pictures of (height, width) beside each other."""
+        inside = min(2.5 * _SIDE, _SIDE * shape[0] / shape[1])
+        return cls(2 * _SIDE + 4 * _GAP, inside + _TITLE, inside, ((0.0, _SIDE), (_SIDE + _GAP, _SIDE)))
+
+
+_BARS = _Cell(4.6, 1.85, 1.2, ((0.3, 4.1),))
 
 
 def panel_picture(maps: PanelMaps, heading: str) -> npt.NDArray[np.uint8]:
@@ -34,26 +62,28 @@ def panel_picture(maps: PanelMaps, heading: str) -> npt.NDArray[np.uint8]:
     from matplotlib.figure import Figure
 
     boxes = maps.drawn[0].picture is None
-    across = min(_ACROSS if not boxes else _ACROSS // 2, len(maps.drawn))
+    cell = _BARS if boxes else _Cell.of(maps.drawn[0].attribution.shape)
+    across = min(2 if boxes else _ACROSS, len(maps.drawn))
     lines = -(-len(maps.drawn) // across)
-    cells = 1 if boxes else 2
-    size = (5.2 * across, 1.9 * lines + 0.6) if boxes else (3.1 * across, 1.8 * lines + 0.6)
-    figure = Figure(figsize=size, dpi=_DPI, layout="constrained", facecolor="white")
+    words = textwrap.wrap(heading, int(13 * cell.width * across))
+    width, height = cell.width * across + _MARGIN, cell.height * lines + _MARGIN + _LINE * len(words)
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(lines, across * cells, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
     for number, drawn in enumerate(maps.drawn):
-        first = axes[number // across][number % across * cells :]
-        draw = _bars if drawn.picture is None else _images
-        draw(first[:cells], drawn)
-    figure.suptitle("\n".join(textwrap.wrap(heading, 52 * across)), fontsize=9, parse_math=False)
+        left = _MARGIN + number % across * cell.width
+        bottom = _MARGIN + (lines - 1 - number // across) * cell.height
+        places = [(left + first, bottom, part, cell.inside) for first, part in cell.parts]
+        axes = [figure.add_axes((x / width, y / height, w / width, h / height)) for x, y, w, h in places]
+        (_bars if drawn.picture is None else _images)(axes, drawn)
+    figure.text(_MARGIN / width, 1 - 0.06 / height, "\n".join(words), fontsize=8, va="top", parse_math=False)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
 
 
 def _images(axes: Any, drawn: Drawn) -> None:
     plain, over = axes
+    for axis in axes:
+        axis.set_axis_off()
     grey = np.asarray(drawn.picture) @ np.array([0.299, 0.587, 0.114])
     plain.imshow(drawn.picture, interpolation="nearest")
     over.imshow(grey, cmap="gray", vmin=0, vmax=1)
@@ -65,27 +95,25 @@ def _images(axes: Any, drawn: Drawn) -> None:
             axis.contour(told, levels=[told.max() / 2], colors=_OUTLINE, linewidths=1.2)
     _title(plain, drawn)
     if drawn.dead:
-        over.set_title("no positive part", fontsize=7, color="firebrick")
+        over.set_title("no positive part", fontsize=7, color="firebrick", loc="right", pad=3)
 
 
 def _bars(axes: Any, drawn: Drawn) -> None:
     (axis,) = axes
     places = np.arange(len(drawn.attribution))
-    axis.set_axis_on()
     axis.bar(places - 0.2, _scaled(drawn.attribution, signed=True), 0.4, color="#d9480f", label="attribution")
     if drawn.importance is not None:
         axis.bar(places + 0.2, _scaled(drawn.importance), 0.4, color="#2f9e44", label="importance")
     axis.axhline(0, color="black", linewidth=0.5)
     axis.set_ylim(-1.05, 1.05)
     axis.tick_params(labelsize=6)
-    axis.set_xlabel("box", fontsize=6, labelpad=1)
     axis.legend(fontsize=6, loc="lower right", ncols=2, frameon=False)
     _title(axis, drawn)
 
 
 def _title(axis: Any, drawn: Drawn) -> None:
     lines = [textwrap.shorten(line, _LONGEST, placeholder="…") for line in drawn.title.split("\n")]
-    axis.set_title("\n".join(lines), fontsize=7, loc="left", parse_math=False)
+    axis.set_title("\n".join(lines), fontsize=7, loc="left", pad=3, parse_math=False)
 
 
 def _scaled(values: npt.NDArray[Any], signed: bool = False) -> npt.NDArray[Any]:
