@@ -31,6 +31,8 @@ def recorded(folder):
 
 def trained(trainer_of, model_of, folder, panel, resume=None, kind="resnet", **settings):
     options = {"output_dir": str(folder), "max_steps": 4, "eval_strategy": "steps", "eval_steps": 2} | settings
+    if panel is not None and panel.count == 8:
+        panel.count = 2  # a panel of eight takes half a second
     trainer = trainer_of(
         model_of(kind), GUIDANCE, trainer={"callbacks": [panel] if panel is not None else None}, **options
     )
@@ -77,12 +79,19 @@ def test_at_each_evaluation_before_and_after(trainer_of, model_of, tmp_path):
     trained(trainer_of, model_of, tmp_path, AttributionPanel())
     assert list(pictures(tmp_path)) == ["step-000000.png", "step-000002.png", "step-000004.png"]
     record = recorded(tmp_path)
-    assert (record["origin"], record["rows"]) == ("eval_dataset", list(range(8)))
+    assert (record["origin"], record["rows"]) == ("eval_dataset", [0, 1])
     assert [panel["step"] for panel in record["panels"]] == [0, 2, 4]
     assert set(record["panels"][0]["losses"]) == {"loss/task", "loss/energy"}
     assert record["panels"][0]["losses"] != record["panels"][2]["losses"]
     with Image.open(tmp_path / "panels" / "step-000004.png") as picture:
-        assert picture.width > 800
+        assert picture.width > 400
+
+
+def test_eight_rows_by_default(trainer_of, model_of, tmp_path):
+    options = {"callbacks": [AttributionPanel()]}
+    trainer_of(model_of(), GUIDANCE, trainer=options, output_dir=str(tmp_path), max_steps=1).train()
+    assert recorded(tmp_path)["rows"] == list(range(8))
+    assert list(pictures(tmp_path)) == ["step-000000.png", "step-000001.png"]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +154,7 @@ def test_rows_without_annotation_are_passed_over(trainer_of, model_of, digits, t
 
 
 def test_the_training_set_where_there_is_no_other(trainer_of, model_of, tmp_path):
-    options = {"callbacks": [AttributionPanel()], "eval_dataset": None}
+    options = {"callbacks": [AttributionPanel(count=1)], "eval_dataset": None}
     trainer_of(model_of(), GUIDANCE, trainer=options, output_dir=str(tmp_path), max_steps=1).train()
     assert recorded(tmp_path)["origin"] == "train_dataset"
     assert list(pictures(tmp_path)) == ["step-000000.png", "step-000001.png"]
@@ -155,9 +164,9 @@ def test_an_unguided_run_needs_an_attribution(trainer_of, model_of, tmp_path):
     run = {"output_dir": str(tmp_path), "max_steps": 1}
     with pytest.raises(ValueError, match=r"no term on attributions; give one: AttributionPanel\(attribution=GradCAM"):
         trainer_of(model_of(), Guidance(), trainer={"callbacks": [AttributionPanel()]}, **run).train()
-    trainer_of(model_of(), Guidance(), trainer={"callbacks": [AttributionPanel(InputXGradient("input"))]}, **run).train()
+    trainer_of(model_of(), Guidance(), trainer={"callbacks": [AttributionPanel(InputXGradient("input"), count=1)]}, **run).train()
     assert recorded(tmp_path)["attribution"].startswith("InputXGradient")
-    options = {"callbacks": [AttributionPanel()], "grounding": Grounding(GradCAM())}
+    options = {"callbacks": [AttributionPanel(count=1)], "grounding": Grounding(GradCAM())}
     trainer_of(model_of(), Guidance(), trainer=options, **run).train()
     assert recorded(tmp_path)["attribution"].startswith("GradCAM")
     assert set(recorded(tmp_path)["panels"][0]["losses"]) == {"loss/task"}
@@ -235,7 +244,7 @@ def test_a_full_disk_is_a_warning(trainer_of, model_of, tmp_path, monkeypatch, c
 
 
 def test_a_search_has_a_folder_for_each_trial(trainer_of, model_of, tmp_path):
-    options = {"callbacks": [AttributionPanel()], "model_init": lambda trial: model_of()}
+    options = {"callbacks": [AttributionPanel(count=1)], "model_init": lambda trial: model_of()}
     trainer = trainer_of(None, GUIDANCE, trainer=options, output_dir=str(tmp_path), max_steps=1, eval_strategy="epoch")
     trainer.hyperparameter_search(lambda trial: {"learning_rate": trial.suggest_float("lr", 1e-4, 1e-3)}, n_trials=2)
     assert sorted(place.name for place in tmp_path.glob("panels*")) == ["panels-0", "panels-1"]
@@ -301,7 +310,7 @@ def service_for(monkeypatch, name, **options):
 def test_services_get_pictures_and_losses(trainer_of, model_of, tmp_path, monkeypatch, name):
     service, callback = service_for(monkeypatch, name)
     service.init()
-    options = {"callbacks": [callback(), AttributionPanel()]}
+    options = {"callbacks": [callback(), AttributionPanel(count=1)]}
     trainer = trainer_of(
         model_of(), GUIDANCE, trainer=options, output_dir=str(tmp_path), max_steps=2, eval_strategy="epoch"
     )
@@ -316,7 +325,7 @@ def test_services_get_pictures_and_losses(trainer_of, model_of, tmp_path, monkey
 def test_a_service_without_pictures_is_told_once(trainer_of, model_of, tmp_path, monkeypatch, caplog):
     service, callback = service_for(monkeypatch, "trackio", images=False)
     logging.getLogger("transformers").propagate = True
-    trained_with = {"callbacks": [callback(), AttributionPanel(every_steps=1)]}
+    trained_with = {"callbacks": [callback(), AttributionPanel(count=1, every_steps=1)]}
     trainer_of(model_of(), GUIDANCE, trainer=trained_with, output_dir=str(tmp_path), max_steps=3).train()
     told = [record for record in caplog.records if "was not sent to trackio" in record.getMessage()]
     assert len(told) == 1
@@ -338,7 +347,7 @@ def test_an_integration_that_is_not_known_is_told_once(trainer_of, model_of, tmp
             pass
 
     logging.getLogger("transformers").propagate = True
-    options = {"callbacks": [Flow(), AttributionPanel(every_steps=1)]}
+    options = {"callbacks": [Flow(), AttributionPanel(count=1, every_steps=1)]}
     trainer_of(model_of(), GUIDANCE, trainer=options, output_dir=str(tmp_path), max_steps=2).train()
     told = [record.getMessage() for record in caplog.records if "was not sent to mlflow" in record.getMessage()]
     assert len(told) == 1
@@ -347,6 +356,6 @@ def test_an_integration_that_is_not_known_is_told_once(trainer_of, model_of, tmp
 
 def test_names_are_drawn_as_they_are(trainer_of, model_of, tmp_path):
     names = {"id2label": {0: "$x_{", 1: "<b>"}, "label2id": {"$x_{": 0, "<b>": 1}}
-    options = {"callbacks": [AttributionPanel()]}
+    options = {"callbacks": [AttributionPanel(count=2)]}
     trainer_of(model_of(**names), GUIDANCE, trainer=options, output_dir=str(tmp_path), max_steps=1).train()
     assert len(pictures(tmp_path)) == 2
