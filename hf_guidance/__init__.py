@@ -53,7 +53,16 @@ __all__ = [
     "with_annotated_fraction",
 ]
 
-_ROOMS = ("data", "models", "families", "forward", "guidance", "evaluation", "training", "apps.report")  # that hold the names above
+_ROOMS = (
+    "data",
+    "models",
+    "families",
+    "forward",
+    "guidance",
+    "evaluation",
+    "training",
+    "apps.report",
+)  # that hold the names above
 
 
 def _loaded(name: str) -> Any:

@@ -62,7 +62,7 @@ def say(text: str, file: TextIO | None = None) -> None:
         text: The line.
         file: Where to; standard output when None.
     """
-    from tqdm import tqdm
+    from huggingface_hub.utils import tqdm  # imported here: a bar is seldom needed
 
     tqdm.write(text, file=file or sys.stdout)
     (file or sys.stdout).flush()

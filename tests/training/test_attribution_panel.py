@@ -1,18 +1,14 @@
-"""The panel changes nothing in training, is the same after a resume, and reaches what the trainer reports to."""
+"""The panel changes nothing in training, is the same after a resume, and shows the rows that are asked for."""
 
 from __future__ import annotations
 
 import json
 import logging
-import sys
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers import Trainer, TrainingArguments, default_data_collator
-from transformers.integrations import integration_utils
 
 from hf_guidance import AttributionPanel, Grounding, Guidance, Term
 from hf_guidance.attributions import GradCAM, InputXGradient
@@ -164,7 +160,9 @@ def test_an_unguided_run_needs_an_attribution(trainer_of, model_of, tmp_path):
     run = {"output_dir": str(tmp_path), "max_steps": 1}
     with pytest.raises(ValueError, match=r"no term on attributions; give one: AttributionPanel\(attribution=GradCAM"):
         trainer_of(model_of(), Guidance(), trainer={"callbacks": [AttributionPanel()]}, **run).train()
-    trainer_of(model_of(), Guidance(), trainer={"callbacks": [AttributionPanel(InputXGradient("input"), count=1)]}, **run).train()
+    trainer_of(
+        model_of(), Guidance(), trainer={"callbacks": [AttributionPanel(InputXGradient("input"), count=1)]}, **run
+    ).train()
     assert recorded(tmp_path)["attribution"].startswith("InputXGradient")
     options = {"callbacks": [AttributionPanel(count=1)], "grounding": Grounding(GradCAM())}
     trainer_of(model_of(), Guidance(), trainer=options, **run).train()
@@ -249,109 +247,6 @@ def test_a_search_has_a_folder_for_each_trial(trainer_of, model_of, tmp_path):
     trainer.hyperparameter_search(lambda trial: {"learning_rate": trial.suggest_float("lr", 1e-4, 1e-3)}, n_trials=2)
     assert sorted(place.name for place in tmp_path.glob("panels*")) == ["panels-0", "panels-1"]
     assert all((tmp_path / name / "step-000001.png").is_file() for name in ("panels-0", "panels-1"))
-
-
-def test_tensorboard_has_pictures_and_losses(trainer_of, model_of, tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    trained(trainer_of, model_of, tmp_path, AttributionPanel(), report_to="tensorboard")
-    (folder,) = [file.parent for file in tmp_path.rglob("events.out.tfevents*")]
-    events = EventAccumulator(str(folder), {"images": 0, "scalars": 0}).Reload()
-    shown = events.Images("panel/attributions")
-    assert [event.step for event in shown] == [0, 2, 4]
-    with Image.open(tmp_path / "panels" / "step-000004.png") as picture:
-        (tmp_path / "sent.png").write_bytes(shown[2].encoded_image_string)
-        with Image.open(tmp_path / "sent.png") as sent:
-            assert np.array_equal(np.asarray(picture), np.asarray(sent.convert("RGB")))
-    losses = {panel["step"]: panel["losses"]["loss/energy"] for panel in recorded(tmp_path)["panels"]}
-    assert {e.step: e.value for e in events.Scalars("panel/loss/energy")} == pytest.approx(losses)
-    assert len(events.Scalars("train/loss/energy")) == 4
-
-
-class Service:
-    """Stands for the module wandb or trackio: records what is logged."""
-
-    def __init__(self, images=True):
-        self.__spec__ = None
-        self.__version__ = "99"
-        self.logged, self.run, self.config, self.summary = [], None, {}, {}
-        if images:
-            self.Image = lambda array, caption: ("image", np.asarray(array).shape, caption)
-        self.context_vars = SimpleNamespace(current_space_id=SimpleNamespace(get=lambda: None))
-        self.config = SimpleNamespace(update=lambda *_, **__: None, __setitem__=lambda *_: None)
-
-    def init(self, **_):
-        self.run = SimpleNamespace(summary={}, _label=lambda **_: None)
-
-    def log(self, entry):
-        self.logged.append(entry)
-
-    def define_metric(self, *_, **__):
-        pass
-
-    def finish(self):
-        pass
-
-
-def service_for(monkeypatch, name, **options):
-    service = Service(**options)
-
-    class Callback(integration_utils.INTEGRATION_TO_CALLBACK[name]):
-        def __init__(self):
-            setattr(self, f"_{name}", service)
-            self._initialized, self._space_id, self._static_space_id = True, None, None
-            self._log_model = integration_utils.WandbLogModel.FALSE
-
-    monkeypatch.setattr(sys.modules[__name__], "CALLBACK", Callback, raising=False)
-    return service, Callback
-
-
-@pytest.mark.parametrize("name", ["wandb", "trackio"])
-def test_services_get_pictures_and_losses(trainer_of, model_of, tmp_path, monkeypatch, name):
-    service, callback = service_for(monkeypatch, name)
-    service.init()
-    options = {"callbacks": [callback(), AttributionPanel(count=1)]}
-    trainer = trainer_of(
-        model_of(), GUIDANCE, trainer=options, output_dir=str(tmp_path), max_steps=2, eval_strategy="epoch"
-    )
-    trainer.train()
-    sent = [entry for entry in service.logged if "panel/attributions" in entry]
-    assert [entry["train/global_step"] for entry in sent] == [0, 2]
-    assert sent[1]["panel/attributions"][0] == "image"
-    assert sent[1]["panel/attributions"][2] == "step 2"
-    assert set(sent[1]) == {"panel/attributions", "panel/loss/task", "panel/loss/energy", "train/global_step"}
-
-
-def test_a_service_without_pictures_is_told_once(trainer_of, model_of, tmp_path, monkeypatch, caplog):
-    service, callback = service_for(monkeypatch, "trackio", images=False)
-    logging.getLogger("transformers").propagate = True
-    trained_with = {"callbacks": [callback(), AttributionPanel(count=1, every_steps=1)]}
-    trainer_of(model_of(), GUIDANCE, trainer=trained_with, output_dir=str(tmp_path), max_steps=3).train()
-    told = [record for record in caplog.records if "was not sent to trackio" in record.getMessage()]
-    assert len(told) == 1
-    assert len([entry for entry in service.logged if "panel/loss/task" in entry]) == 4
-    assert len(pictures(tmp_path)) == 4
-
-
-def test_an_integration_that_is_not_known_is_told_once(trainer_of, model_of, tmp_path, caplog):
-    class Flow(integration_utils.MLflowCallback):
-        def __init__(self):
-            pass
-
-        def setup(self, *_):
-            pass
-
-        on_train_begin = on_log = on_train_end = on_save = on_evaluate = lambda self, *_, **__: None
-
-        def __del__(self):
-            pass
-
-    logging.getLogger("transformers").propagate = True
-    options = {"callbacks": [Flow(), AttributionPanel(count=1, every_steps=1)]}
-    trainer_of(model_of(), GUIDANCE, trainer=options, output_dir=str(tmp_path), max_steps=2).train()
-    told = [record.getMessage() for record in caplog.records if "was not sent to mlflow" in record.getMessage()]
-    assert len(told) == 1
-    assert "The pictures are in the folder panels" in told[0]
 
 
 def test_names_are_drawn_as_they_are(trainer_of, model_of, tmp_path):

@@ -132,7 +132,10 @@ def test_a_panel_of_questions_is_drawn_as_bars(tmp_path):
     trainer = trainer_of(guidance, data, tmp_path)
     trainer.add_callback(AttributionPanel(count=3))
     trainer.train()
-    assert [place.name for place in sorted((tmp_path / "panels").glob("*.png"))] == ["step-000000.png", "step-000002.png"]
+    assert [place.name for place in sorted((tmp_path / "panels").glob("*.png"))] == [
+        "step-000000.png",
+        "step-000002.png",
+    ]
     maps = panel_maps(trainer, panel_rows(trainer, None, 3), Gradient("input", target=SoftLabelLogits()))
     assert [drawn.attribution.shape for drawn in maps.drawn] == [(3,), (4,), (4,)]  # without padding
     assert maps.drawn[0].importance.tolist() == [0, 1, 0]

@@ -87,7 +87,9 @@ def interval_chart(
         y = number * line + 30
         short = label if len(label) <= 60 else f"{label[:59]}…"
         parts.append(f'<text x="12" y="{y - 12}">{escape(short)}</text>')
-        inside = [f'<circle class="pale" cx="{x(value):.1f}" cy="{y:.1f}" r="3"/>' for value in values if _drawable(value)]
+        inside = [
+            f'<circle class="pale" cx="{x(value):.1f}" cy="{y:.1f}" r="3"/>' for value in values if _drawable(value)
+        ]
         if pair is not None and all(map(_drawable, pair)):
             inside.append(f'<path class="line" d="M{x(pair[0]):.1f} {y}H{x(pair[1]):.1f}"/>')
         inside.append(f'<circle cx="{x(mean):.1f}" cy="{y}" r="4.5"/>')

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hf_guidance.apps.report.arms import Arm, spelled
+from hf_guidance.apps.report.cells import cell_of, change_of, ends_of
 from hf_guidance.apps.report.charts import COLOURS, Series, chart, interval_chart
 from hf_guidance.apps.report.files import read_picture
 from hf_guidance.evaluation.analysis.pareto import pareto_indices
-from hf_guidance.evaluation.analysis.seed_interval import SeedInterval
 
 MOST_ARMS = COLOURS  # in a chart, and with pictures
 _MAIN = 6  # metrics that are shown first
@@ -67,9 +67,11 @@ def metrics(arms: Sequence[Arm], names: Sequence[str], level: float) -> dict[str
     compared = [(arm, other) for arm in arms if (other := reference(arm, arms)) is not None]
     return {
         "names": [{"name": name, "arrow": arrow(name)} for name in names],
-        "values": [{"label": arm.label, "cells": [_cell(arm.interval(name, level)) for name in names]} for arm in arms],
+        "values": [
+            {"label": arm.label, "cells": [cell_of(arm.interval(name, level)) for name in names]} for arm in arms
+        ],
         "differences": [
-            {"label": f"{arm.label} − {other.label}", "cells": [_change(arm, other, name, level) for name in names]}
+            {"label": f"{arm.label} − {other.label}", "cells": [change_of(arm, other, name, level) for name in names]}
             for arm, other in compared
         ],
         "charts": [{"name": name, "svg": _interval_chart(arms, name, level)} for name in names] if _few(arms) else [],
@@ -119,9 +121,9 @@ def controls(arms: Sequence[Arm], names: Sequence[str], level: float) -> list[di
             cells = [
                 {
                     "name": name,
-                    "guided": _cell(arm.interval(name, level)),
-                    "control": _cell(control.interval(name, level)),
-                    "difference": _change(arm, control, name, level),
+                    "guided": cell_of(arm.interval(name, level)),
+                    "control": cell_of(control.interval(name, level)),
+                    "difference": change_of(arm, control, name, level),
                 }
                 for name in names
             ]
@@ -145,14 +147,14 @@ def cost(arms: Sequence[Arm], names: Sequence[str], level: float) -> dict[str, A
             line = sorted([*([zero] if zero is not None else []), *family], key=_share)
             intervals = [(arm, found) for arm in line if (found := arm.interval(name, level)) is not None]
             points = [(_share(arm), found.mean) for arm, found in intervals]
-            series.append(Series(family[0].label, number, points, [_ends(f) for _, f in intervals], "front"))
+            series.append(Series(family[0].label, number, points, [ends_of(f) for _, f in intervals], "front"))
         charts.append({"name": name, "svg": chart(series, "annotated rows", name, percent=True)})
     lines = [
         {
             "label": arm.label,
             "share": _percent(arm.share),
             "rows": _annotated_rows(arm),
-            "cells": [_cell(arm.interval(name, level)) for name in names],
+            "cells": [cell_of(arm.interval(name, level)) for name in names],
         }
         for arm in guided
     ]
@@ -227,35 +229,8 @@ def _interval_chart(arms: Sequence[Arm], name: str, level: float) -> str:
     for number, arm in enumerate(arms):
         found = arm.interval(name, level)
         if found is not None:
-            rows.append((arm.label, number, found.mean, _ends(found), list(arm.values(name).values())))
+            rows.append((arm.label, number, found.mean, ends_of(found), list(arm.values(name).values())))
     return interval_chart(rows, name)
-
-
-def _cell(found: SeedInterval | None) -> dict[str, str]:
-    if found is None:
-        return {"text": "not measured", "more": "", "class": "none"}
-    if found.half_width is None:
-        return {"text": f"{found.mean:.3f}", "more": "one run", "class": ""}
-    return {"text": f"{found.mean:.3f} ± {found.half_width:.3f}", "more": f"{found.seeds} runs", "class": ""}
-
-
-def _change(arm: Arm, other: Arm, name: str, level: float) -> dict[str, str]:
-    found = arm.difference(other, name, level)
-    if found is None:
-        return {"text": "not measured", "more": "", "class": "none"}
-    if found.low is None or found.high is None:
-        return {"text": f"{found.mean:+.3f}", "more": "too few runs for an interval", "class": ""}
-    clear = found.low > 0 or found.high < 0
-    how = "by seed" if found.paired else "unpaired"
-    return {
-        "text": f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]",
-        "more": f"{how}, {'without 0' if clear else 'holds 0'}",
-        "class": "clear" if clear else "open",
-    }
-
-
-def _ends(found: SeedInterval) -> tuple[float, float] | None:
-    return None if found.low is None or found.high is None else (found.low, found.high)
 
 
 def _few(arms: Sequence[Arm]) -> bool:

@@ -102,7 +102,7 @@ def _readable(trainer: Any, rows: Any) -> tuple[Any, Any]:
 
 def _annotated(rows: Any, collate: Any) -> Iterator[int]:
     """The rows that the collator calls annotated, in order; rows whose columns of importance are empty are not read."""
-    sources = [name for name in getattr(collate, "sources", ()) if name in getattr(rows, "column_names", None) or ()]
+    sources = [name for name in getattr(collate, "sources", ()) if name in (getattr(rows, "column_names", None) or ())]
     judged = isinstance(collate, RowCollator) and can_be_judged(rows) and bool(sources)
     candidates = (i for i, full in enumerate(filled_rows(rows, sources)) if full) if judged else range(len(rows))
     for index in itertools.islice(candidates, _LOOK):
