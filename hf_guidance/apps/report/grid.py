@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hf_guidance.apps.report.files import MOST_JSON, read_json
-from hf_guidance.apps.report.run import Run
-from hf_guidance.evaluation.analysis.pareto_record import RECORD, read_record
+from hf_guidance.apps.report.files import MOST_JSON
+from hf_guidance.apps.report.run import Run, front_in
 
 TABLE = "grid.csv"
 _PREFIX = "test_"
@@ -71,13 +70,7 @@ def _run(folder: Path, line: Mapping[str, str], axes: tuple[str, ...], where: st
         control=bool(moved),
         share=None if unguided else share,
         settings={"model": cell["model"]},
-        front=_front(place / "pareto"),
+        front=front_in(place / "pareto"),
         name=" ".join(shown),
         identity={**{axis: cell[axis] for axis in axes if axis != "seed"}, "grid": str(folder)},
     )
-
-
-def _front(folder: Path) -> dict[str, Any] | None:
-    if (folder / RECORD).is_file():
-        read_json(folder / RECORD, dict, "remove it, and the page has no front of this run")  # for its bounds
-    return read_record(folder)

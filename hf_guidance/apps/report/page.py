@@ -132,7 +132,7 @@ def _table(results: Any) -> dict[str, Any] | None:
             arm: [f"{row[n]['mean']:.3f} ± {row[n]['std']:.3f}" if n in row else "not measured" for n in names]
             for arm, row in results.items()
         }
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         return None
     return {"names": names, "lines": cells}
 

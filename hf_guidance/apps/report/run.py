@@ -106,11 +106,11 @@ class Run:
             seed=_number(facts.get("seed"), int),
             control=_control(facts, guidance),
             rows=_number(facts.get("rows"), int),
-            share=_number(facts.get("annotated_share"), float),
+            share=_share(facts.get("annotated_share")),
             settings={name: facts[name] for name in _SETTINGS if facts.get(name) is not None},
             panels=_panels(folder / "panels"),
             pictures=sorted(folder.glob("*.png")),
-            front=_front(folder / "pareto"),
+            front=front_in(folder / "pareto"),
             results=read_json(file, dict, "remove it, or run the example again") if file.is_file() else None,
             name=folder.resolve().name,
             identity={name: facts[name] for name in ("model", "source", "box_dilation") if facts.get(name)},
@@ -202,15 +202,30 @@ def _metrics(entries: Sequence[Mapping[str, Any]], best: Any) -> dict[str, float
     return found
 
 
-def _front(folder: Path) -> dict[str, Any] | None:
+def front_in(folder: Path) -> dict[str, Any] | None:
+    """The content of pareto.json in a folder; None where there is none.
+
+    Raises:
+        ValueError: It is damaged; names the file and the fix.
+    """
     if (folder / FRONT).is_file():
-        read_json(folder / FRONT, dict, "remove it, and the page has no front of this run")  # for its bounds
+        fix = "remove it, and the page has no front of this run"
+        found = read_json(folder / FRONT, dict, fix)  # for its bounds, and what read_record takes for granted
+        points, names = found.get("points"), found.get("metrics")
+        listed = isinstance(points, list) and all(isinstance(point, dict) for point in points)
+        if not listed or not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{folder / FRONT} holds no points of metrics; {fix}.")
     return read_record(folder)
 
 
 def _panels(folder: Path) -> dict[int, Path]:
     steps = {file: file.stem.removeprefix("step-") for file in folder.glob("step-*.png")}
     return dict(sorted((int(step), file) for file, step in steps.items() if step.isdigit()))
+
+
+def _share(value: Any) -> float | None:
+    number = _number(value, float)
+    return None if number is None or not 0 <= number <= 1 else float(number)
 
 
 def _number(value: Any, kind: type) -> Any:

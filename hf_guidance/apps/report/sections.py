@@ -14,6 +14,7 @@ from hf_guidance.apps.report.files import read_picture
 from hf_guidance.evaluation.analysis.pareto import pareto_indices
 
 MOST_ARMS = COLOURS  # in a chart, and with pictures
+_FAR = 1e30  # no metric is farther from 0
 _MAIN = 6  # metrics that are shown first
 _COMPARED = ("model", "attribution", "layer", "grid")  # what an arm shares with the unguided one it is compared with
 
@@ -216,7 +217,7 @@ def _front_series(arm: Arm, number: int, kind: tuple[str, ...], across: str, up:
         if run.front is not None and tuple(map(str, run.front["metrics"])) == kind:
             for point in run.front["points"]:
                 pair = point.get(across), point.get(up)
-                if all(isinstance(value, int | float) and math.isfinite(value) for value in pair):
+                if all(isinstance(value, int | float) and -_FAR < value < _FAR for value in pair):
                     points.append((float(pair[0]), float(pair[1])))
     if points:
         best = sorted(points[index] for index in pareto_indices(points, None)) if across != "step" else sorted(points)

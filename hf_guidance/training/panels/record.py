@@ -43,7 +43,8 @@ class PanelRecord:
         for picture in self.folder.glob("step-*.png"):
             if picture.name not in names:
                 picture.unlink()
-        (self.folder / RECORD).unlink(missing_ok=True)
+        for left in (*self.folder.glob(".draft-*"), self.folder / RECORD):  # of a process that was killed
+            left.unlink(missing_ok=True)
         self.content = {**shown, "panels": kept}
         return [name for name in shown if kept and found.get(name) != shown[name]]
 

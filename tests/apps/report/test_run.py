@@ -126,3 +126,20 @@ def test_pictures_that_cannot_be_shown_say_why(tmp_path, monkeypatch):
     assert files.read_picture(tmp_path / "cut.png").why.startswith("it is damaged")
     monkeypatch.setattr(files, "MOST_PICTURE", 10)
     assert "more than the" in files.read_picture(good).why
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"metrics": ["a"], "bins": None, "points": [["step", "a"]], "members": []},
+        {"metrics": [], "bins": None, "points": [], "members": []},
+        {"metrics": "a", "bins": None, "points": [], "members": []},
+        {"points": 3},
+    ],
+)
+def test_a_front_that_is_none(tmp_path, content):
+    write_run(tmp_path)
+    (tmp_path / "pareto").mkdir()
+    (tmp_path / "pareto" / "pareto.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"pareto.json holds no points of metrics; remove it"):
+        Run.read(tmp_path)
