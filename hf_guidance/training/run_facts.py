@@ -15,7 +15,7 @@ class RunFacts(AttachedCallback):
     """Writes facts of a run where transformers keeps what callbacks know: ``stateful_callbacks`` of trainer_state.json.
 
     They are written once, when training begins, so that every checkpoint and ``trainer.save_state()`` has them. A resumed run
-    writes those of its own trainer.
+    writes those of its own trainer, unless restore_callback_states_from_checkpoint gives the callback back what it knew.
 
     Attributes:
         facts: Of the last run; see ``facts_of``.

@@ -124,8 +124,10 @@ def test_other_rows_after_a_resume_are_told(trainer_of, model_of, tmp_path, capl
 
 
 def test_a_new_run_removes_the_panels_of_an_earlier(trainer_of, model_of, tmp_path):
-    trained(trainer_of, model_of, tmp_path, AttributionPanel(every_steps=1))
+    trained(trainer_of, model_of, tmp_path, AttributionPanel(every_steps=1), max_steps=1)
+    (tmp_path / "panels" / ".draft-step-000009.png").write_bytes(b"of a process that was killed")
     trained(trainer_of, model_of, tmp_path, AttributionPanel())
+    assert not (tmp_path / "panels" / ".draft-step-000009.png").exists()
     assert list(pictures(tmp_path)) == ["step-000000.png", "step-000002.png", "step-000004.png"]
 
 

@@ -117,8 +117,8 @@ def _context(arms: Sequence[Arm], title: str, metrics: Sequence[str] | None, lev
         "has_control": any(arm.kind == "control" for arm in arms),
         "cost": sections.cost(arms, main, level),
         "fronts": sections.fronts(arms),
-        "losses": sections.curves(arms, "loss/"),
-        "dead": sections.curves(arms, "undefined_share/"),
+        "losses": sections.curves(arms, "loss"),
+        "dead": sections.curves(arms, "undefined_share"),
     }
 
 

@@ -186,18 +186,24 @@ def fronts(arms: Sequence[Arm]) -> list[dict[str, Any]]:
     return found
 
 
-def curves(arms: Sequence[Arm], prefix: str) -> list[dict[str, Any]]:
-    """A chart over the steps for each name in the logs that begins with a prefix, or with "eval_" and the prefix.
+def curves(arms: Sequence[Arm], kind: str) -> list[dict[str, Any]]:
+    """A chart over the steps for each figure of a kind in the logs, of training and of evaluation.
 
     Args:
         arms: The arms.
-        prefix: As "loss/" or "undefined_share/".
+        kind: "loss" or "undefined_share": of the terms, as "loss/<term>", and of metrics, as "epg_undefined_share".
 
     Returns:
         For each name: "name", "svg" and "largest", the largest value of each arm.
     """
     entries = [entry for arm in arms for run in arm.runs for entry in run.history]
-    names = dict.fromkeys(n for entry in entries for n in entry if n.removeprefix("eval_").startswith(prefix))
+    of_terms, of_metrics = f"{kind}/", f"_{kind}"
+    names = dict.fromkeys(
+        name
+        for entry in entries
+        for name in entry
+        if name.removeprefix("eval_").startswith(of_terms) or name.removeprefix("eval_").endswith(of_metrics)
+    )
     found = []
     for name in names:
         series, largest = [], []

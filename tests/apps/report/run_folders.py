@@ -35,6 +35,7 @@ def log_of(accuracy, epg, steps=(10, 20), terms=("task", "energy")):
         entries.append({"loss": 0.5, "step": step, "epoch": step / 10, **losses, **shares})
         late = step == steps[-1]
         measured = {"eval_accuracy": accuracy if late else 0.5, "eval_epg": epg if late else 0.2, "eval_loss": 0.4}
+        measured["eval_epg_undefined_share"] = 0.25
         entries.append({**measured, "eval_runtime": 3.0, "eval_samples_per_second": 9.0, "step": step})
     return entries
 

@@ -70,6 +70,7 @@ def test_controls_and_cost_and_fronts(page):
     assert "eval_epg by eval_accuracy" in page.text("fronts")
     assert "loss/energy" in page.text("losses")
     assert "undefined_share/energy, largest: energy 0.05" in page.text("dead")
+    assert "eval_epg_undefined_share, largest: unguided 0.25; energy 0.25" in page.text("dead")
 
 
 def test_nothing_is_fetched_and_nothing_runs(page):

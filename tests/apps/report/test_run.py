@@ -16,7 +16,9 @@ def test_all_that_a_run_leaves(tmp_path):
     write_panels(tmp_path)
     write_front(tmp_path)
     run = Run.read(tmp_path)
-    assert run.metrics == {"eval_accuracy": 0.8, "eval_epg": 0.6, "eval_loss": 0.4}
+    assert run.metrics == {
+        "eval_accuracy": 0.8, "eval_epg": 0.6, "eval_loss": 0.4, "eval_epg_undefined_share": 0.25,
+    }  # fmt: skip
     assert (run.kind, run.seed, run.share, run.rows, run.control) == ("guided", 4, 0.1, 1000, False)
     assert list(run.panels) == [0, 20]
     assert len(run.front["points"]) == 3
