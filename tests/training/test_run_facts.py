@@ -18,7 +18,13 @@ def test_a_report_reads_them(trainer_of, model_of, digits, processor, tmp_path):
     collator = GuidanceCollator(processor, num_labels=2, source="boxes", control_seed=7)
     rows = with_annotated_fraction(digits["train"], 0.25, seed=0)
     trainer = trainer_of(
-        model_of(), GUIDANCE, trainer={"data_collator": collator}, rows=rows, output_dir=str(tmp_path), max_steps=2, seed=3
+        model_of(),
+        GUIDANCE,
+        trainer={"data_collator": collator},
+        rows=rows,
+        output_dir=str(tmp_path),
+        max_steps=2,
+        seed=3,
     )
     trainer.train()
     trainer.save_state()
