@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from hf_guidance.attributions import Attribution
 from hf_guidance.common.checks import check_count
+from hf_guidance.common.generators import generators_kept
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.training.attached import AttachedCallback
 from hf_guidance.training.compatibility import refuse_unsupported
@@ -97,7 +98,8 @@ class AttributionPanel(AttachedCallback):
         if not self._drawing:
             return
         refuse_unsupported(args, trainer.model, trainer.accelerator)
-        self._rows = panel_rows(trainer, self.rows, self.count)
+        with generators_kept(args.device):  # rows and collators may draw, as augmentations do
+            self._rows = panel_rows(trainer, self.rows, self.count)
         shown = {"origin": self._rows.origin, "rows": list(self._rows.indices), "attribution": repr(self._method())}
         self._record = PanelRecord(folder)
         if changed := self._record.begin(shown, state.global_step):

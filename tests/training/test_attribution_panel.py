@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers import Trainer, TrainingArguments, default_data_collator
 
-from hf_guidance import AttributionPanel, Grounding, Guidance, Term
+from hf_guidance import AttributionPanel, Grounding, Guidance, GuidanceCollator, Term
 from hf_guidance.attributions import GradCAM, InputXGradient
 from hf_guidance.objectives import Energy
 
@@ -44,7 +46,9 @@ def end_of(trainer):
     return state, log, torch.get_rng_state()
 
 
-@pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 2}, {"frozen_batch_norm": True}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"gradient_accumulation_steps": 2}, {"frozen_batch_norm": True}, {"kind": "vit"}, {"bf16": True}]
+)
 def test_training_is_the_same_bit_by_bit(trainer_of, model_of, tmp_path, settings):
     panel = AttributionPanel(every_steps=1)
     with_panel = end_of(trained(trainer_of, model_of, tmp_path / "with", panel, **settings))
@@ -53,6 +57,24 @@ def test_training_is_the_same_bit_by_bit(trainer_of, model_of, tmp_path, setting
     assert with_panel[1] == without[1]
     assert torch.equal(with_panel[2], without[2])
     assert len(pictures(tmp_path / "with")) == 5
+
+
+class Drawing(GuidanceCollator):
+    """Draws from every global generator, as a random augmentation does."""
+
+    def __call__(self, rows):
+        self.drawn = random.random(), np.random.rand(), torch.rand(())  # noqa: NPY002
+        return super().__call__(rows)
+
+
+def test_random_numbers_go_on_where_rows_draw_some(trainer_of, model_of, processor, tmp_path):
+    ends = []
+    for panel in ([AttributionPanel(count=2, every_steps=1)], []):
+        options = {"callbacks": panel, "eval_data_collator": Drawing(processor, num_labels=2)}
+        trainer = trainer_of(model_of(), GUIDANCE, trainer=options, output_dir=str(tmp_path), max_steps=2, seed=5)
+        trainer.train()
+        ends.append((random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()))  # noqa: NPY002
+    assert ends[0] == ends[1]
 
 
 def test_gradients_and_modes_stay(trainer_of, model_of, tmp_path):
