@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_guidance import recipes
+    from hf_guidance.apps.report import report
     from hf_guidance.data import (
         AnswerVocabulary,
         GuidanceCollator,
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from hf_guidance.families import Family, family_of
     from hf_guidance.forward import Forward
     from hf_guidance.guidance import Guidance, Term
-    from hf_guidance.training import GuidanceArguments, GuidedTrainer, ParetoCheckpoints, Sweep
+    from hf_guidance.training import AttributionPanel, GuidanceArguments, GuidedTrainer, ParetoCheckpoints, Sweep
 
 __all__ = [
     "AnswerVocabulary",
+    "AttributionPanel",
     "Family",
     "Forward",
     "Grounding",
@@ -50,10 +52,20 @@ __all__ = [
     "load_representative",
     "metric_path",
     "recipes",
+    "report",
     "with_annotated_fraction",
 ]
 
-_ROOMS = ("data", "models", "families", "forward", "guidance", "evaluation", "training")  # that hold the names above
+_ROOMS = (
+    "data",
+    "models",
+    "families",
+    "forward",
+    "guidance",
+    "evaluation",
+    "training",
+    "apps.report",
+)  # that hold the names above
 
 
 def _loaded(name: str) -> Any:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hf_guidance.common.progress import progress
 from hf_guidance.data.columns import ANNOTATED
 
 
@@ -127,7 +128,8 @@ def annotated_flags(dataset: Any, sources: Sequence[str]) -> list[bool] | None:
         if not columns:
             return [False] * len(dataset)
         used = dataset.with_format(None)[ANNOTATED] if ANNOTATED in dataset.column_names else repeat(None)
-        return [f and (u is None or bool(u)) for f, u in zip(filled_rows(dataset, columns), used, strict=False)]
+        filled = progress(filled_rows(dataset, columns), "counting annotated rows", total=len(dataset))
+        return [full and (flag is None or bool(flag)) for full, flag in zip(filled, used, strict=False)]
     if isinstance(dataset, list) and all(isinstance(row, Mapping) and "pixel_values" not in row for row in dataset):
         return [
             row.get(ANNOTATED) in (None, True)
@@ -135,6 +137,20 @@ def annotated_flags(dataset: Any, sources: Sequence[str]) -> list[bool] | None:
             for row in dataset
         ]
     return None
+
+
+def annotated_share(dataset: Any, sources: Sequence[str]) -> float | None:
+    """The share of the rows that hold importance and may use it, as ``annotated_flags`` tells.
+
+    Args:
+        dataset: A data set of any kind, or None.
+        sources: Columns that hold importance, such as "objects" or "mask"; see ``RowCollator.sources``.
+
+    Returns:
+        A share in [0, 1]; None where the columns do not tell, or the data set has no rows.
+    """
+    flags = annotated_flags(dataset, sources)
+    return sum(flags) / len(flags) if flags else None
 
 
 def filled_rows(dataset: datasets.Dataset, columns: Sequence[str]) -> Iterator[bool]:

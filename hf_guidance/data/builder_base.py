@@ -14,6 +14,7 @@ import datasets
 from datasets.exceptions import DatasetGenerationError
 
 from hf_guidance.common.processes import forks_end_with_this_process
+from hf_guidance.common.progress import progress
 from hf_guidance.common.text_files import read_json, read_text
 
 __all__ = [
@@ -151,9 +152,9 @@ class AnnotatedImageConfig(datasets.BuilderConfig):  # type: ignore[misc]
         """The cache key: the options, and a fingerprint of the raw files, so that changed files are read again."""
         digest = hashlib.sha256()
         annotations, images = self.raw_files()
-        for path in sorted(annotations):
+        for path in progress(sorted(annotations), "fingerprint of annotation files", unit="file"):
             digest.update(f"{path}\n{_content(path)}\n".encode())
-        for path in sorted(images):
+        for path in progress(sorted(images), "fingerprint of image files", unit="file"):
             digest.update(f"{path}\n{_state(path)}\n".encode())
         return str(super().create_config_id({**config_kwargs, "raw_files": digest.hexdigest()}, custom_features))
 

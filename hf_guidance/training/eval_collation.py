@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import Trainer
 
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.images.transform_check import refuse_left_behind
+from hf_guidance.training.attached import AttachingTrainer
 from hf_guidance.training.metric_columns import WithColumns, asked_columns, popped_columns, refuse_missing
 
 
-class EvaluationDataTrainer(Trainer):
+class EvaluationDataTrainer(AttachingTrainer):
     """Trainer with a separate collator for evaluation and prediction.
 
     A model is measured by the annotations as they are, whatever it is trained with: by default, a RowCollator for training
@@ -76,10 +76,14 @@ class EvaluationDataTrainer(Trainer):
         collators: list[Any] = [self.data_collator, self.eval_data_collator]  # type: ignore[has-type]
         return [collator for collator in collators if isinstance(collator, RowCollator)]
 
-    def _collator_for_evaluation(self) -> Any:
+    def plain_collator_for_evaluation(self) -> Any:
+        """The collator for evaluation, without the columns for ``compute_metrics``."""
         training: Any = self.data_collator  # type: ignore[has-type]
         as_annotated = training.for_evaluation() if isinstance(training, RowCollator) else training
-        collator = self.eval_data_collator or as_annotated
+        return self.eval_data_collator or as_annotated
+
+    def _collator_for_evaluation(self) -> Any:
+        collator = self.plain_collator_for_evaluation()
         return WithColumns(collator, self.asked_columns) if self.asked_columns else collator
 
     def _check_evaluation_sets(self) -> None:

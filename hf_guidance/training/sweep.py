@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hf_guidance.common.progress import progress
 from hf_guidance.common.whole_file import whole_file
 
 Scalar = str | int | float | bool | None
@@ -82,14 +83,15 @@ class Sweep:
         with _locked(self.file):
             table = _read(self.file, keys)
             _check_values(table, runs, self.file)
-            for run, cell in runs.items():
-                if run not in table:
-                    results = _results_of(function, cell)
-                    if clash := sorted(set(results) & {*keys, *_OWN}):
-                        raise ValueError(f"the results {clash} have names of the cell's columns; rename them.")
-                    own = {"run": run, "settings": _short(self._settings)}
-                    table[run] = own | _texts(_plain(cell, "cell")) | _texts(results)
-                    _write(self.file, keys, table)
+            todo = [run for run in runs if run not in table]
+            for run in progress(todo, "runs of the sweep", unit="run"):
+                cell = runs[run]
+                results = _results_of(function, cell)
+                if clash := sorted(set(results) & {*keys, *_OWN}):
+                    raise ValueError(f"the results {clash} have names of the cell's columns; rename them.")
+                own = {"run": run, "settings": _short(self._settings)}
+                table[run] = own | _texts(_plain(cell, "cell")) | _texts(results)
+                _write(self.file, keys, table)
         names = _columns(keys, table)[len(_OWN) + len(keys) :]
         return [cell | _results(table[run], names) for run, cell in runs.items()]
 

@@ -39,6 +39,7 @@ from hf_guidance.training.compatibility import (
 )
 from hf_guidance.training.publishing.card_trainer import CardTrainer
 from hf_guidance.training.publishing.pushing import PushingTrainer
+from hf_guidance.training.run_facts import RunFacts
 from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
@@ -121,6 +122,7 @@ class GuidedTrainer(CardTrainer, PushingTrainer):
         if self.args.label_smoothing_factor:
             self.guidance = smoothed(guidance, self.args.label_smoothing_factor)
         self._importance_columns = importance_columns(self.guidance)
+        self.add_callback(RunFacts)
         self._refuse()
         self._prepare_for_gradients(self.model)
 

@@ -13,6 +13,7 @@ from conftest import build
 from transformers import ViTImageProcessor
 
 from hf_guidance import (
+    AttributionPanel,
     Grounding,
     Guidance,
     GuidanceArguments,
@@ -46,6 +47,7 @@ def train(kind: str, batch: int, folder: str) -> None:
         model=build(kind), args=args, train_dataset=with_annotated_fraction(splits["train"], 0.25, seed=1),
         eval_dataset=splits["test"], processing_class=ViTImageProcessor(size={"height": 32, "width": 32}),
         guidance=Guidance(energy=Term(Energy(attribution), 2.0)), grounding=Grounding(attribution),
+        callbacks=[AttributionPanel(count=2, every_steps=4)],
     )  # fmt: skip
     trainer.train()
     metrics = trainer.evaluate()

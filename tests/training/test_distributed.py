@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -57,6 +58,14 @@ def test_two_processes_equal_one(kind, runs, model_of):
         assert together["metrics"][name] == pytest.approx(alone["metrics"][name], rel=1e-3), name
     for first, second in zip(alone["logs"], together["logs"], strict=True):
         assert second["loss/energy"] == pytest.approx(first["loss/energy"], rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_panel_of_two_processes_is_drawn_once(kind, runs):
+    records = [json.loads((folder / kind / "panels" / "panels.json").read_text()) for folder in runs]
+    assert [[panel["step"] for panel in record["panels"]] for record in records] == [[0, 4, 8]] * 2
+    alone, together = (record["panels"][-1]["losses"] for record in records)
+    assert together == pytest.approx(alone, rel=1e-3)
 
 
 NAMES = ("loss", "loss/task", "loss/energy", "loss/rrr", "undefined_share/energy", "undefined_share/rrr", "epg",

@@ -6,6 +6,7 @@ import torch
 
 from hf_guidance import (
     AnswerVocabulary,
+    AttributionPanel,
     Guidance,
     GuidanceArguments,
     GuidedTrainer,
@@ -17,6 +18,8 @@ from hf_guidance import attributions as every
 from hf_guidance.attributions import Attribution, Gradient, SoftLabelLogits
 from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
 from hf_guidance.objectives import Alignment, AnswerLoss
+from hf_guidance.training.panels.maps import panel_maps
+from hf_guidance.training.panels.rows import panel_rows
 
 METHODS = [method for method in map(every.__dict__.get, every.__all__) if issubclass(method, Attribution)]
 # Grad-CAM's weights need a layer with channels over boxes
@@ -120,3 +123,21 @@ def test_rows_without_answers_are_predicted(tmp_path):
     expected = trainer.predict(data).predictions
     logits = trainer.predict(unlabelled).predictions
     np.testing.assert_allclose(logits, expected, rtol=1e-5)
+
+
+def test_a_panel_of_questions_is_drawn_as_bars(tmp_path):
+    data = rows(random_importance)
+    data[0] |= {"boxes": data[0]["boxes"][:3], "features": data[0]["features"][:3], "importance": np.float32([0, 1, 0])}
+    guidance = Guidance(task=AnswerLoss(), align=Alignment(Gradient("input", target=SoftLabelLogits())))
+    trainer = trainer_of(guidance, data, tmp_path)
+    trainer.add_callback(AttributionPanel(count=3))
+    trainer.train()
+    assert [place.name for place in sorted((tmp_path / "panels").glob("*.png"))] == [
+        "step-000000.png",
+        "step-000002.png",
+    ]
+    maps = panel_maps(trainer, panel_rows(trainer, None, 3), Gradient("input", target=SoftLabelLogits()))
+    assert [drawn.attribution.shape for drawn in maps.drawn] == [(3,), (4,), (4,)]  # without padding
+    assert maps.drawn[0].importance.tolist() == [0, 1, 0]
+    assert maps.drawn[1].title.startswith("what is thing 1\nblue")
+    assert set(maps.losses) == {"loss/task", "loss/align"}

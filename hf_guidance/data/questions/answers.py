@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.common.progress import progress
 from hf_guidance.common.text_files import read_json
 from hf_guidance.data.questions.answer_texts import answer_texts
 
@@ -274,5 +275,5 @@ def _each_question(answers: Iterable[Any]) -> Iterator[list[str]]:
         raise ValueError(
             f"answers is a {type(answers).__name__}; give the answers of each question, one list per question."
         )
-    for number, given in enumerate(answers):
+    for number, given in enumerate(progress(answers, "reading answers", unit="question")):
         yield answer_texts(given, f"question {number}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_guidance.common.progress import progress_bar
 from hf_guidance.data.questions.answer_texts import answer_texts
 from hf_guidance.data.questions.answers import normalize_answer
 
@@ -174,16 +175,18 @@ class _Visit:
 
     def run(self, wanted: float) -> list[int]:
         """Visit groups until OOD has more than ``wanted`` rows or no group is left; return the indices of OOD."""
-        while self.waiting and len(self.ood) <= wanted:
-            number = next(iter(self.waiting))
-            outside, inside = self._parts(number, chosen=False)
-            self._place(number, outside, inside)
-            while self.waiting and len(self.uncovered) > self.limit:
-                best = self._covers_most()
-                if best is None:
-                    break
-                outside, inside = self._parts(best, chosen=True)
-                self._place(best, outside, inside)
+        with progress_bar(len(self.groups), "splitting by prior", unit="group") as bar:
+            while self.waiting and len(self.ood) <= wanted:
+                number = next(iter(self.waiting))
+                outside, inside = self._parts(number, chosen=False)
+                self._place(number, outside, inside)
+                while self.waiting and len(self.uncovered) > self.limit:
+                    best = self._covers_most()
+                    if best is None:
+                        break
+                    outside, inside = self._parts(best, chosen=True)
+                    self._place(best, outside, inside)
+                bar.update(len(self.groups) - len(self.waiting) - bar.n)
         return self.ood
 
     def _parts(self, number: int, chosen: bool) -> tuple[list[int], list[int]]:

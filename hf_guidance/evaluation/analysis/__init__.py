@@ -11,6 +11,7 @@ from hf_guidance.evaluation.analysis.plausibility_accuracy import (
     plot_trends,
 )
 from hf_guidance.evaluation.analysis.representative import NoRepresentative, representative
+from hf_guidance.evaluation.analysis.seed_interval import SeedInterval, seed_difference, seed_interval
 from hf_guidance.evaluation.top_boxes import top_box_iou
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "NoRepresentative",
     "ParetoFront",
     "ParetoMember",
+    "SeedInterval",
     "Trend",
     "accuracy_by_plausibility",
     "bootstrap_mean",
@@ -32,5 +34,7 @@ __all__ = [
     "point_grid",
     "predict_ood",
     "representative",
+    "seed_difference",
+    "seed_interval",
     "top_box_iou",
 ]

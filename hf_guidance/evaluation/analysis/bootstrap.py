@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hf_guidance.common.progress import progress
+
 _CHUNK = 1 << 22  # numbers in memory at a time, whatever the size of the grid
 
 
@@ -140,7 +142,7 @@ def _drawn(shape: tuple[int, ...], samples: int, seed: int) -> Iterator[tuple[An
     # Chunks of samples: how often each point and each seed is drawn.
     random = np.random.default_rng(seed)
     step = max(1, _CHUNK // max(shape))
-    for start in range(0, samples, step):
+    for start in progress(range(0, samples, step), "bootstrap"):
         count = min(step, samples - start)
         yield tuple(_counts(random.integers(0, size, (count, size)), size) for size in shape)  # type: ignore[misc]
 

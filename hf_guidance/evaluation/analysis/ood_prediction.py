@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hf_guidance.common.progress import progress
+
 _RRR = ("rrr_suff", "rrr_inv", "rrr_unc")
 _EXPLANATION = ("plausibility", "sufficiency", "comprehensiveness")
 
@@ -87,7 +89,7 @@ def predict_ood(
     random = np.random.default_rng(seed)
     orders = random.permuted(np.tile(np.arange(len(truth)), (splits, 1)), axis=1)
     results = {}
-    for name, used in predictors.items():
+    for name, used in progress(predictors.items(), "predicting accuracy under shift"):
         features = np.stack([columns[metric] for metric in used], axis=1)
         step = max(1, _CHUNK // (len(truth) * (len(used) + 1)))
         parts = [_correlations(features, truth, orders[i : i + step], train) for i in range(0, splits, step)]

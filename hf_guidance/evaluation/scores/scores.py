@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from hf_guidance.attributions import Attribution
+from hf_guidance.common.progress import progress
 from hf_guidance.evaluation.scores.edited import EditedInputs
 from hf_guidance.evaluation.top_boxes import overlap
 from hf_guidance.families import Family
@@ -71,7 +72,7 @@ def explanation_scores(
     edited = EditedInputs(model, family, attribution, threshold, tuple(levels), inv_draws, replace, max_rows)
     device = next(model.parameters()).device
     parts = []
-    for batch in batches:
+    for batch in progress(batches, "explanation scores"):
         measured = edited.measure({name: v.to(device) if isinstance(v, Tensor) else v for name, v in batch.items()})
         parts.append(_finished({name: v.cpu().double().numpy() for name, v in measured.items()}, inv_draws, official))
         if "question_id" in batch:

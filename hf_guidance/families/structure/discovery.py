@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from hf_guidance.common.progress import progress
 from hf_guidance.families.stages import spread
 from hf_guidance.families.structure.lineage import Lineage
 from hf_guidance.families.structure.location import (
@@ -75,9 +76,9 @@ def _by_corners(probe: Probe, found: Found) -> dict[str, str]:
     for path, place in found.items():
         if min(place.grid) > 1:
             cells.setdefault((place.grid, place.layout.patch, place.tokens), []).append(path)
-    for paths in cells.values():
+    for paths in progress(cells.values(), "finding layers"):
         probe.each_output(paths, corner_cells(probe.base, probe.other, found[paths[0]]), use)
-    for path, names in silent.items():
+    for path, names in progress(silent.items(), "finding layers"):
         parts = corners(found[path], probe.size)
         # Far from the input a change fades to what rounding does; only without a way to the activation is the gradient 0.
         unseen = next((name for name in names if not probe.reaches(path, parts[name])), None)
@@ -145,7 +146,7 @@ def _last(
 ) -> str:
     """The last candidate whose layout is found and with which every other is in line."""
     why: list[str] = []
-    for number in range(len(candidates))[::-1]:
+    for number in progress(range(len(candidates))[::-1], "finding the last layer"):
         path, other = candidates[number].path, lineage.beside(number)
         if other is not None:
             why.append(

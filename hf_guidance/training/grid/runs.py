@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import AutoModelForImageClassification, set_seed
 
+from hf_guidance.common.progress import say
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.evaluation import load_representative
 from hf_guidance.evaluation.analysis.representative import NoRepresentative
@@ -66,7 +67,7 @@ def run_grid(options: GridArguments, data: DataArguments) -> list[dict[str, Any]
     def run(cell: dict[str, Any]) -> dict[str, Any]:
         row = run_cell(cell, classifiers, options)
         shown = {name: round(row[f"test_{name}"], 3) for name in SCORES[:4] if f"test_{name}" in row}
-        print("-".join(str(value) for value in cell.values()), shown, f"{row['seconds']:.0f} s", flush=True)
+        say(f"{'-'.join(str(value) for value in cell.values())} {shown} {row['seconds']:.0f} s")
         return row
 
     rows = sweep.run(cells, run)
@@ -122,7 +123,7 @@ def run_cell(cell: dict[str, Any], classifiers: Classifiers, options: GridArgume
         try:
             chosen = load_representative(folder / "pareto", f1, options.max_drop)
         except NoRepresentative as error:
-            print(error, file=sys.stderr)
+            say(str(error), sys.stderr)
             return row | {"step": None, "seconds": time.time() - started}
         load_weights(trainer.model, chosen)
         row["step"] = int(chosen.name.removeprefix("step-"))

@@ -101,8 +101,8 @@ class DrawingTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         """(image, map, importance) of every image, of the model as it is; nothing of it changes."""
         assert self.grounding is not None
         model = self.accelerator.unwrap_model(self.model)
-        devices = [self.args.device] if self.args.device.type == "cuda" else []
-        with evaluating(model), torch.no_grad(), generators_kept(devices), self.compute_loss_context_manager():
+        device = self.args.device
+        with evaluating(model), torch.no_grad(), generators_kept(device), self.compute_loss_context_manager():
             batch = self._prepare_inputs(sample.batch)
             return self.grounding.pairs_of(self._forward(model, batch, self.grounding.needs()))
 

@@ -54,12 +54,6 @@ def test_a_picture_that_fails_leaves_the_one_before(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["fronts.png"]
 
 
-def test_without_matplotlib(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install 'hf-guidance\[demo\]'"):
-        pareto_figure(RUNS, tmp_path / "fronts.png")
-
-
 @pytest.mark.parametrize(
     ("runs", "options", "message"),
     [

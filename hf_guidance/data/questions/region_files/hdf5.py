@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from hf_guidance.common.progress import progress
 from hf_guidance.data.questions.region_files.boxes import PLAIN_COLUMNS, spatial_boxes
 from hf_guidance.data.questions.region_files.numbers import box_counts, check_real, real_numbers, whole_number
 from hf_guidance.data.questions.region_files.opened import KNOWN_LAYOUTS, Array, OpenedFile, present
 from hf_guidance.data.questions.region_files.records import FIELDS, Reading, field_names, record_objects
 
-_ARRAYS = ("image_features", "spatial_features")
-_IDS = ("image_ids", "image_id", "img_ids", "img_id")
+_ARRAYS, _IDS = ("image_features", "spatial_features"), ("image_ids", "image_id", "img_ids", "img_id")
 
 
 def open_hdf5(path: Path) -> Any:
@@ -241,7 +241,7 @@ class GroupsFile(OpenedFile):
 
     def keys(self) -> list[str]:
         """The name of every group. Data sets beside them, such as a list of the ids, are no images."""
-        return [name for name in self.handle if _is_group(self.handle, name)]
+        return [name for name in progress(self.handle, "reading groups") if _is_group(self.handle, name)]
 
     def has_no_box(self, row: str) -> bool:
         """See the base. The shape of boxes says it without reading them."""

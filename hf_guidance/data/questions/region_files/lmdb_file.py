@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from hf_guidance.common.progress import progress
 from hf_guidance.data.questions.region_files.opened import KNOWN_LAYOUTS, Array, OpenedFile, UnknownImage
 from hf_guidance.data.questions.region_files.records import Reading, field_names, has_no_box, record_objects
 from hf_guidance.data.safe_pickle import safe_loads
@@ -37,7 +38,9 @@ class LmdbFile(OpenedFile):
             ValueError: There is none, a key is not text, or the first value is no record of features.
         """
         with self.handle.begin() as transaction:
-            keys = [bytes(key) for key in transaction.cursor().iternext(values=False)]
+            found = transaction.cursor().iternext(values=False)
+            total = transaction.stat()["entries"]
+            keys = [bytes(key) for key in progress(found, f"reading the keys of {self.path.name}", total=total)]
         try:
             names = [key.decode() for key in keys if key not in _NOT_IMAGES]
         except UnicodeDecodeError as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Sequence
 from typing import Any
 
+from hf_guidance.common.progress import progress_bar
 from hf_guidance.data.questions.region_files.numbers import whole_number
 from hf_guidance.data.questions.region_files.opened import KNOWN_LAYOUTS, Array, OpenedFile
 from hf_guidance.data.questions.region_files.records import FIELDS, Reading, field_names, record_objects
@@ -43,8 +45,13 @@ class TsvFile(OpenedFile):
         """
         rows: dict[str, int] = {}
         offset, length, named = 0, 0.0, False
-        with open(self.path, "rb", buffering=_BUFFER) as file:
+        whole = os.path.getsize(self.path)
+        with (
+            open(self.path, "rb", buffering=_BUFFER) as file,
+            progress_bar(whole, f"indexing {os.path.basename(self.path)}", unit="B", unit_scale=True) as bar,
+        ):
             for number, line in enumerate(file, 1):
+                bar.update(len(line))
                 start, offset = offset, offset + len(line)
                 fields = _fields(line)
                 if fields == [b""]:

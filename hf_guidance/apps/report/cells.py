@@ -1,0 +1,36 @@
+"""Numbers of a page as text: a value with its interval, a difference, and what they say."""
+
+from __future__ import annotations
+
+from hf_guidance.apps.report.arms import Arm
+from hf_guidance.evaluation.analysis.seed_interval import SeedInterval
+
+
+def cell_of(found: SeedInterval | None) -> dict[str, str]:
+    """A mean with half its interval: "text", "more" (of how many runs) and "class"."""
+    if found is None:
+        return {"text": "not measured", "more": "", "class": "none"}
+    if found.half_width is None:
+        return {"text": f"{found.mean:.3f}", "more": "one run", "class": ""}
+    return {"text": f"{found.mean:.3f} ± {found.half_width:.3f}", "more": f"{found.seeds} runs", "class": ""}
+
+
+def change_of(arm: Arm, other: Arm, name: str, level: float) -> dict[str, str]:
+    """How much larger a metric is in an arm than in another, and whether the interval is without 0: as ``cell_of``."""
+    found = arm.difference(other, name, level)
+    if found is None:
+        return {"text": "not measured", "more": "", "class": "none"}
+    if found.low is None or found.high is None:
+        return {"text": f"{found.mean:+.3f}", "more": "too few runs for an interval", "class": ""}
+    clear = found.low > 0 or found.high < 0
+    how = "by seed" if found.paired else "unpaired"
+    return {
+        "text": f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]",
+        "more": f"{how}, {'without 0' if clear else 'holds 0'}",
+        "class": "clear" if clear else "open",
+    }
+
+
+def ends_of(found: SeedInterval) -> tuple[float, float] | None:
+    """Both ends of an interval; None where there is none."""
+    return None if found.low is None or found.high is None else (found.low, found.high)

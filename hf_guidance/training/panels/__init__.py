@@ -1,0 +1,1 @@
+"""What AttributionPanel shows: which rows, their maps, the picture, and where it goes."""

@@ -1,0 +1,267 @@
+"""The page: what it shows, that it says what is missing, and that nothing of a file becomes markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from run_folders import ENERGY, TASK, facts_of, log_of, write_arms, write_front, write_panels, write_run
+
+from hf_guidance import report
+
+
+class Page(HTMLParser):
+    """Text by section, tags, and what the page would fetch."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.tags, self.links, self.sections, self._now = [], [], {"": ""}, ""
+        self.html = file.read_text()
+        self.feed(self.html)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.tags.append((tag, given))
+        self.links += [value for name, value in given.items() if name in ("src", "href", "data", "xlink:href")]
+        if tag == "h2":
+            self._now = given["id"]
+            self.sections[self._now] = ""
+
+    def handle_data(self, data):
+        self.sections[self._now] += data
+
+    def text(self, section):
+        return re.sub(r"\s+", " ", self.sections[section])
+
+
+@pytest.fixture
+def page(tmp_path):
+    write_arms(tmp_path / "runs")
+    for name in ("unguided-0", "guided-0"):
+        write_panels(tmp_path / "runs" / name)
+    write_front(tmp_path / "runs" / "guided-1")
+    return Page(report(tmp_path / "runs", tmp_path / "out" / "report.html"))
+
+
+def test_arms_are_found_by_guidance_and_controls_by_their_seed(page):
+    assert "9 runs in 3 arms" in page.text("")
+    text = page.text("runs")
+    assert "unguidedunguided30, 1, 2—1000none" in text
+    assert "energyguided30, 1, 210 %1000" in text
+    assert "energy, controlcontrol30, 1, 2" in text
+    assert 'Term(objective=Energy(attribution=GradCAM()), weight=2.0, reduction="rows")' in text
+
+
+def test_intervals_are_students(page):
+    text = page.text("metrics")
+    assert "0.810 ± 0.025" in text  # 4.303 * 0.01 / sqrt(3)
+    assert "+0.200 [+0.200, +0.200]" in text  # seed by seed all differ by the same
+    assert "+0.410 [+0.385, +0.435]" in text
+    assert "by seed, without 0" in text
+
+
+def test_controls_and_cost_and_fronts(page):
+    assert "energy against energy, control" in page.text("controls")
+    assert "+0.100" in page.text("controls")
+    assert "100 of 1000" in page.text("cost")
+    assert "how the metrics change with the share is not measured" in page.text("cost")
+    assert "eval_epg by eval_accuracy" in page.text("fronts")
+    assert "loss/energy" in page.text("losses")
+    assert "undefined_share/energy, largest: energy 0.05" in page.text("dead")
+    assert "eval_epg_undefined_share, largest: unguided 0.25; energy 0.25" in page.text("dead")
+
+
+def test_nothing_is_fetched_and_nothing_runs(page):
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
+    assert not {"script", "iframe", "object", "embed", "link", "form"} & {tag for tag, _ in page.tags}
+    assert not any(name.startswith("on") for _, given in page.tags for name in given)
+    assert "http" not in re.sub(r"http-equiv", "", page.html)
+    assert len([tag for tag, _ in page.tags if tag == "img"]) == 4
+    assert "Undefined" not in page.html
+
+
+def test_what_is_missing_is_said_in_its_place(tmp_path):
+    page = Page(report(write_run(tmp_path / "run", facts=facts_of(), history=[]), tmp_path / "report.html"))
+    assert "No run holds an evaluation" in page.text("metrics")
+    assert "No control was given" in page.text("controls")
+    assert "No panel of energy" in page.text("maps")
+    assert "No run kept a front" in page.text("fronts")
+    assert "No log holds loss/<term>" in page.text("losses")
+    assert "No log holds undefined_share/<term>" in page.text("dead")
+
+
+def test_one_run_has_no_interval_and_the_page_says_so(tmp_path):
+    page = Page(report(write_run(tmp_path / "run", facts=facts_of()), tmp_path / "report.html"))
+    assert "Of one run there is no interval" in page.text("metrics")
+    assert "0.800one run" in page.text("metrics")
+    assert "No unguided run was given" in page.text("metrics")
+
+
+def test_metrics_by_share(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / f"runs/plain-{seed}", 0.6, 0.3, facts_of(TASK, seed))
+        for share in (0.1, 0.5):
+            place = tmp_path / f"runs/guided-{share}-{seed}"
+            write_run(place, 0.6 + share / 2, 0.3, facts_of(ENERGY, seed, annotated_share=share))
+    page = Page(report(tmp_path / "runs", tmp_path / "report.html"))
+    assert "energy, 10 % annotated" in page.text("runs")
+    assert "500 of 1000" in page.text("cost")
+    assert "is not measured" not in page.text("cost")
+    assert any(tag == "svg" and "by annotated rows" in given["aria-label"] for tag, given in page.tags)
+
+
+def test_arms_that_are_named(tmp_path):
+    for name in ("a", "b", "c"):
+        write_run(tmp_path / name)
+    given = {"before": tmp_path / "a", "after": [tmp_path / "b"], "random": [tmp_path / "c"]}
+    page = Page(report(given, tmp_path / "report.html", controls=["random"], title="Mine"))
+    assert "before" in page.text("runs")
+    assert "Mine" in page.text("")
+    assert "guidance not recorded" in page.text("runs")
+    assert re.search(r"random\s*control", page.text("runs"))
+
+
+def test_runs_of_unknown_guidance_are_an_arm_each_and_say_so(tmp_path):
+    write_run(tmp_path / "runs/a")
+    write_run(tmp_path / "runs/b")
+    page = Page(report(tmp_path / "runs", tmp_path / "report.html"))
+    assert "2 runs in 2 arms" in page.text("")
+    assert "name the arm yourself" in page.text("runs")
+
+
+def test_what_differs_within_an_arm_is_noted(tmp_path):
+    write_run(tmp_path / "runs/a", facts=facts_of(seed=1))
+    write_run(tmp_path / "runs/b", facts=facts_of(seed=1, learning_rate=0.1))
+    text = Page(report(tmp_path / "runs", tmp_path / "report.html")).text("runs")
+    assert "several runs have the seed 1" in text
+    assert "its runs differ in learning_rate, too" in text
+
+
+def test_a_control_given_by_its_folder(tmp_path):
+    write_arms(tmp_path / "runs", seeds=(0,))
+    facts = facts_of(ENERGY, 0, source="mask")
+    write_run(tmp_path / "runs/moved", 0.5, 0.1, facts)
+    page = Page(report(tmp_path / "runs", tmp_path / "report.html", controls=[tmp_path / "runs/moved"]))
+    assert len(re.findall("against", page.text("controls"))) == 2
+
+
+HOSTILE = '<script>alert("x")</script>\'"><img src=x onerror=alert(1)>{{ 7*7 }}'
+
+
+def test_nothing_of_a_file_becomes_markup(tmp_path):
+    guidance = {"task": {}, HOSTILE: {"type": HOSTILE, "weight": HOSTILE}}
+    history = [{"step": 5, f"eval_{HOSTILE}": 0.5, f"loss/{HOSTILE}": 1.0, f"undefined_share/{HOSTILE}": 0.1}]
+    facts = facts_of(guidance, seed=HOSTILE, source=HOSTILE, model=HOSTILE)
+    folder = write_run(tmp_path / HOSTILE.replace("/", "|"), facts=facts, history=history)
+    write_front(folder)
+    front = json.loads((folder / "pareto" / "pareto.json").read_text().replace("eval_epg", "x<b>y"))
+    (folder / "pareto" / "pareto.json").write_text(json.dumps(front))
+    (folder / "results.json").write_text(json.dumps({HOSTILE: {HOSTILE: {"mean": 0.5, "std": 0.1}}}))
+    page = Page(report(folder, tmp_path / "report.html", title=HOSTILE))
+    assert not {"script", "img", "b"} & {tag for tag, _ in page.tags}
+    assert not any(name.startswith("on") for _, given in page.tags for name in given)
+    assert page.html.count("{{ 7*7 }}") > 3
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [{"step": s, "loss/a": v} for s, v in enumerate((1e308, -1e308, float("nan"), float("inf"), 1e-320, 0.0))],
+        [{"step": 1, "loss/a": 3.0}],
+        [{"step": s, "loss/a": 2.0} for s in range(2000)],
+        [{"step": 0, "eval_epg": 1e308}, {"step": 0, "eval_f1": 0.0}, {"step": 0, "eval_map": float("inf")}],
+    ],
+)
+def test_odd_numbers_make_a_page(tmp_path, history):
+    html = report(write_run(tmp_path / "run", facts=facts_of(), history=history), tmp_path / "report.html").read_text()
+    assert not re.search(r'(d|cx|cy|x1|y1)="[^"]*(nan|inf)', html)
+    assert len(html) < 60_000
+
+
+def test_results_of_the_demo(tmp_path):
+    table = {"guided": {"accuracy": {"mean": 0.887, "std": 0.024}}, "random": {}}
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "results.json").write_text(json.dumps(table))
+    text = Page(report(tmp_path / "demo", tmp_path / "report.html")).text("metrics")
+    assert "0.887 ± 0.024" in text
+    assert "not measured" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"level": 1.0}, "level=1.0; give a level between 0 and 1"),
+        ({"metrics": ["eval_eqg"]}, r"metrics=\['eval_eqg'\] were measured in no run; there are \['eval_accuracy'"),
+        ({"controls": ["gone"]}, r"controls=\['gone'\] are none of the runs"),
+    ],
+)
+def test_options_that_cannot_be_right(tmp_path, options, message):
+    folder = write_run(tmp_path / "run", facts=facts_of())
+    with pytest.raises(ValueError, match=message):
+        report(folder, tmp_path / "report.html", **options)
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(("given", "message"), [([], "runs is empty"), ({"a": []}, "runs is empty")])
+def test_no_runs(tmp_path, given, message):
+    with pytest.raises(ValueError, match=message):
+        report(given, tmp_path / "report.html")
+    with pytest.raises(ValueError, match="holds no run"):
+        report(tmp_path, tmp_path / "report.html")
+
+
+def test_the_same_runs_give_the_same_page(tmp_path):
+    write_arms(tmp_path / "runs")
+    first = report(tmp_path / "runs", tmp_path / "a.html").read_bytes()
+    assert report(tmp_path / "runs", tmp_path / "b.html").read_bytes() == first
+
+
+def test_logs_of_many_terms_are_long_but_bounded(tmp_path):
+    history = log_of(0.5, 0.5, steps=tuple(range(1, 3000)))
+    html = report(write_run(tmp_path / "run", facts=facts_of(), history=history), tmp_path / "r.html").read_text()
+    assert len(html) < 200_000
+
+
+HEADER = "run,settings,model,attribution,layer,loss,weight,fraction,dilation,moved,seed,baseline_f1,test_f1,test_epg"
+
+
+def grid_of(folder, lines):
+    folder.mkdir()
+    (folder / "grid.csv").write_text("\n".join([HEADER, *lines]) + "\n")
+    return folder
+
+
+def test_a_grid(tmp_path):
+    lines = []
+    for seed in (0, 1):
+        lines += [
+            f"a{seed},s,vanilla,paper,final,baseline,0.0,1.0,0.0,0,{seed},0.8,0.8,0.3",
+            f"b{seed},s,vanilla,paper,final,unguided,0.0,1.0,0.0,0,{seed},0.8,0.81,0.31",
+            f"c{seed},s,vanilla,paper,final,energy,0.5,0.1,0.0,0,{seed},0.8,0.79,0.5{seed}",
+            f"d{seed},s,vanilla,paper,final,energy,0.5,1.0,0.0,0,{seed},0.8,0.78,0.7",
+            f"e{seed},s,vanilla,paper,final,energy,0.5,1.0,0.0,1,{seed},0.8,,0.4",
+        ]
+    folder = grid_of(tmp_path / "grid", lines)
+    write_front(folder / "cells" / "vanilla-paper-final-energy-0.5-1.0-0.0-0-0")
+    page = Page(report(folder, tmp_path / "report.html"))
+    assert "10 runs in 5 arms" in page.text("")
+    assert "vanilla paper final energy 0.5, 10 % annotated − vanilla paper final unguided" in page.text("metrics")
+    assert "not measured" in page.text("metrics")
+    assert "vanilla paper final energy 0.5 at random places" in page.text("controls")
+    assert "eval_epg by eval_accuracy" in page.text("fronts")
+    assert any(tag == "svg" and "by annotated rows" in given["aria-label"] for tag, given in page.tags)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a,s,vanilla,paper,final,energy,x,1.0,0.0,0,0,0.8,0.8,0.3", "grid.csv, line 2: could not convert"),
+        ("a,s,vanilla", "line 2: it has another number of values"),
+        ("a,s,v,p,f,energy,1.0,1.0,0.0,0,0,0.8,0.8,0.3,9", "line 2: it has another number of values"),
+    ],
+)
+def test_a_damaged_grid(tmp_path, line, message):
+    with pytest.raises(ValueError, match=message):
+        report(grid_of(tmp_path / "grid", [line]), tmp_path / "report.html")

@@ -1,0 +1,55 @@
+"""What takes long goes through a bar: each is asked for by what it says."""
+
+from __future__ import annotations
+
+import datasets
+import numpy as np
+import pytest
+from tiny import fresh_model
+
+from hf_guidance import Sweep
+from hf_guidance.common import progress
+from hf_guidance.data.annotated import annotated_share
+from hf_guidance.evaluation.analysis import bootstrap_mean
+from hf_guidance.families.structure.places import places_of
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """The bars that were asked for, by what they say."""
+    said, made = [], progress._bar
+
+    def noted(items, what, options):
+        said.append(what)
+        return made(items, what, options)
+
+    monkeypatch.setattr(progress, "_bar", noted)
+    return said
+
+
+def test_bootstrap(bars):
+    bootstrap_mean(np.arange(10.0), samples=100)
+    assert bars == ["bootstrap"]
+
+
+def test_a_sweep_counts_the_runs_that_are_left(bars, tmp_path):
+    sweep, cells = Sweep(tmp_path / "grid.csv"), [{"seed": seed} for seed in range(3)]
+    sweep.run(cells[:1], lambda cell: {"x": 1})
+    sweep.run(cells, lambda cell: {"x": 1})
+    assert bars == ["runs of the sweep"] * 2
+
+
+def test_finding_layers(bars):
+    model = fresh_model("resnet")
+    assert dict(places_of(model).layers())["final"]
+    assert "finding layers" in bars
+
+
+def test_annotated_rows(bars):
+    rows = [{"objects": [{"bbox": [0.0, 0.0, 1.0, 1.0]}] if n < 3 else [], "annotated": n > 0} for n in range(8)]
+    assert annotated_share(datasets.Dataset.from_list(rows), ("objects",)) == 2 / 8
+    assert bars == ["counting annotated rows"]
+    assert annotated_share(datasets.Dataset.from_list(rows).remove_columns("annotated"), ("objects",)) == 3 / 8
+    assert annotated_share(datasets.Dataset.from_list(rows), ("mask",)) == 0
+    assert annotated_share(rows, ("objects",)) == 2 / 8
+    assert annotated_share([], ("objects",)) is None is annotated_share(None, ())
