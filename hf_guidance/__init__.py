@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         RowCollator,
         annotated_indices,
         dataset_builder,
+        export_dataset,
         with_annotated_fraction,
     )
     from hf_guidance.evaluation import Grounding, explain, explain_answer, load_front, load_representative, metric_path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from hf_guidance.forward import Forward
     from hf_guidance.guidance import Guidance, Term
     from hf_guidance.training import AttributionPanel, GuidanceArguments, GuidedTrainer, ParetoCheckpoints, Sweep
+
+__version__ = "0.1.0"  # the one place: the package that is built takes it from here
 
 __all__ = [
     "AnswerVocabulary",
@@ -47,6 +50,7 @@ __all__ = [
     "dataset_builder",
     "explain",
     "explain_answer",
+    "export_dataset",
     "family_of",
     "load_front",
     "load_representative",

@@ -59,6 +59,7 @@ class Grounding:
         self.attribution = attribution
         self.importance = importance
         self.unannotated = unannotated
+        self._given = tuple(metrics)
         self._metrics = [load_metric(metric) if isinstance(metric, str) else metric for metric in metrics]
         names = [metric.name for metric in self._metrics]
         if len(set(names)) < len(names):
@@ -66,6 +67,10 @@ class Grounding:
                 f"metrics={list(metrics)!r}: two have the same name, {sorted(names)}; their values would mix."
             )
         self._pairs = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By the names of the metrics: a process that has not loaded their files cannot unpickle what they define.
+        return type(self), (self.attribution, self._given, self.importance, self.unannotated)
 
     def needs(self) -> Needs:
         """What the attribution needs of a Forward."""
