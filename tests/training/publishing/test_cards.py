@@ -95,7 +95,7 @@ def test_names_break_neither_yaml_nor_tables(name, trainer_of, model_of, digits,
     rows.info.config_name = name
     labels = {0: name, 1: "other"}
     model = model_of(id2label=labels, label2id={label: index for index, label in labels.items()})
-    term = name.replace("/", "")
+    term = " ".join(name.replace("/", "").split())  # else Guidance refuses it
     trainer = trainer_of(model, Guidance({term: GUIDANCE["energy"]}), rows=rows, trainer={"eval_dataset": rows})
     trainer.card = CardOptions(model_name=name, dataset=[name], tags=[name], dataset_tags=name)
     trainer.evaluate()

@@ -6,11 +6,10 @@ import copy
 import io
 import logging
 import pickle
-from types import SimpleNamespace
 
 import pytest
 import torch
-import transformers.trainer
+from hub_server import TOKEN
 from transformers import TrainingArguments
 
 from hf_guidance import Guidance, Term
@@ -18,7 +17,7 @@ from hf_guidance.attributions import GradCAM
 from hf_guidance.objectives import Energy
 from hf_guidance.training.publishing.hidden_secrets import HiddenText, hide_secrets
 
-SECRET = "hf_secretOfThisTest"
+SECRET = TOKEN  # the only one that may write to the server of the tests
 GUIDANCE = Guidance(energy=Term(Energy(GradCAM()), 1.0, "rows"))
 
 
@@ -43,37 +42,6 @@ def test_a_hidden_text_is_used_like_any_other_and_not_written(tmp_path):
     assert SECRET.encode() not in buffer.getvalue()
 
 
-@pytest.fixture
-def hub(monkeypatch):
-    """Notes what is uploaded, in the place of the Hub."""
-    calls = []
-
-    def upload_folder(folder_path, token=None, path_in_repo=None, ignore_patterns=(), **options):
-        from fnmatch import fnmatch
-        from pathlib import Path
-
-        names = {
-            str(file.relative_to(folder_path)): file.read_bytes()
-            for file in Path(folder_path).rglob("*")
-            if file.is_file()
-        }
-        kept = {
-            name: text for name, text in names.items() if not any(fnmatch(name, pattern) for pattern in ignore_patterns)
-        }
-        calls.append(SimpleNamespace(token=token, files=kept, at=path_in_repo))
-        return SimpleNamespace(done=lambda: True, is_done=lambda: True, result=lambda: None)
-
-    api = SimpleNamespace(
-        create_repo=lambda name, token=None, **options: SimpleNamespace(repo_id=name), upload_folder=upload_folder
-    )
-    if hasattr(transformers.trainer, "hf_api"):
-        monkeypatch.setattr("transformers.trainer.hf_api", lambda: api)
-    else:  # of earlier versions
-        monkeypatch.setattr("transformers.trainer.create_repo", api.create_repo)
-        monkeypatch.setattr("transformers.trainer.upload_folder", api.upload_folder)
-    return calls
-
-
 @pytest.mark.parametrize("strategy", ["every_save", "all_checkpoints"])
 def test_no_file_no_log_and_no_upload_has_it(strategy, hub, trainer_of, model_of, tmp_path, caplog, monkeypatch):
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "out" / "board"))
@@ -93,8 +61,10 @@ def test_no_file_no_log_and_no_upload_has_it(strategy, hub, trainer_of, model_of
     assert any("tfevents" in file.name for file in written)
     assert [file for file in written if SECRET.encode() in file.read_bytes()] == []
     assert [record for record in caplog.records if SECRET in record.getMessage() + str(vars(record))] == []
-    assert all(call.token == SECRET for call in hub)
-    assert not any(SECRET.encode() in text for call in hub for text in call.files.values())
+    commits = hub.repo("me/digits").commits
+    assert len(commits) > 2
+    assert {request.token for request in hub.seen("POST", "/commit/")} == {SECRET}
+    assert not any(SECRET.encode() in content for commit in commits for content in commit.files.values())
     read = torch.load(tmp_path / "out" / "training_args.bin", weights_only=False)
     assert read.hub_token is None
     assert read.max_steps == 3
@@ -106,16 +76,15 @@ def test_what_is_pushed_while_training_has_the_card_the_picture_and_the_guidance
         hub_strategy="checkpoint",
     )  # fmt: skip
     trainer.train()
-    whole, checkpoint = hub
+    files = hub.files("me/digits")
     wanted = {"README.md", "attribution_maps.png", "guidance.json", "model.safetensors"}
-    assert wanted <= whole.files.keys()
-    assert wanted <= checkpoint.files.keys()
-    assert checkpoint.at == "last-checkpoint"
-    assert not any(name.startswith("_") for name in whole.files)
-    assert b'"me/digits"' in whole.files["README.md"]
+    assert wanted <= files.keys()
+    assert {f"last-checkpoint/{name}" for name in wanted} <= files.keys()
+    assert not any(name.startswith("_") for name in files)
+    assert b'"me/digits"' in files["README.md"]
     trainer.push_to_hub(license="mit", tags="mine", unguided={"epg": 0.1})
-    card = hub[-1].files["README.md"].decode()
+    card = hub.files("me/digits")["README.md"].decode()
     assert "license: mit" in card
     assert "- mine\n" in card
     trainer.save_model()  # pushes; what was given once stays
-    assert "license: mit" in hub[-1].files["README.md"].decode()
+    assert "license: mit" in hub.files("me/digits")["README.md"].decode()
