@@ -1,0 +1,77 @@
+"""``hf-guidance explain``: where a model looks in images, as pictures and as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hf_guidance.apps.cli.application import AsJson, Debug, Device, app, check_known, refuse
+from hf_guidance.apps.cli.output import at_work, give, say
+
+EPILOG = """
+\b
+Examples:
+  hf-guidance explain runs/digits photos/ --output maps
+  hf-guidance explain microsoft/resnet-50 cat.jpg dog.jpg --output maps \\
+      --attribution GradCAM --top-k 3
+  hf-guidance explain runs/voc photos/ --output maps --target dog --maps npy
+  hf-guidance explain runs/digits photos/ --output maps --resume
+
+A PNG is written for every image, and explanations.json with classes and scores of all. Without --attribution that of the first
+term in the checkpoint's guidance.json is taken, or else what suits the model. An image that cannot be read is named, and makes
+exit code 1 at the end, unless --skip-unreadable is given. What was done when a run was stopped is kept by --resume.
+"""
+
+
+@app.command("explain", epilog=EPILOG, short_help="Draw where a model looks in images.")
+def explain(
+    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or Hub id.")],
+    images: Annotated[list[Path], typer.Argument(help="Files, or folders of files.")],
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Where pictures and explanations.json go.")],
+    attribution: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Class of hf_guidance.attributions, as GradCAM.")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="LAYER", help="input, mid1, mid2, mid3, final, or a module path.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Name or number of the class; else the predicted one.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Explain that many of the highest classes.")
+    ] = None,
+    maps: Annotated[
+        str, typer.Option(metavar="FORMAT", help="Write the maps' numbers, too: none, npy or safetensors.")
+    ] = "none",
+    revision: Annotated[str | None, typer.Option(metavar="REVISION", help="Branch, tag or commit of a Hub id.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", min=1, help="Images per call of the model.")] = None,
+    device: Device = "auto",
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Images that cannot be read are no failure.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the results that are there, and go on.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Explain images: a picture of where the model looks for a class, and the class with its score."""
+    if target is not None and top_k is not None:
+        refuse("--target says which class, --top-k takes the highest; give one of the two.", "--top-k")
+    with at_work():
+        from hf_guidance.apps.cli.explained_files import MAPS, Settings, explained
+
+        check_known(maps, MAPS, "--maps")
+        given = Settings(
+            model, revision, output, attribution, layer, target, top_k, maps, batch_size, device, resume
+        )  # fmt: skip
+        result = explained(images, given)
+        if result.kept:
+            say(f"{result.kept} images were done before")
+    give(result.summary if as_json else result.table())
+    if result.unreadable:
+        say(
+            f"{len(result.unreadable)} of {len(result.unreadable) + len(result.summary['explanations'])} images cannot be read"
+        )
+        if not skip_unreadable:
+            raise typer.Exit(1)

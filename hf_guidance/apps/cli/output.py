@@ -1,0 +1,80 @@
+"""What a command says: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+_SECRET = re.compile(r"\b(hf_|api_org_)[A-Za-z0-9]{8,}")
+
+
+def say(text: str) -> None:
+    """Tell about progress, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def give(results: Any) -> None:
+    """Print results on standard output: text as it is, all else as JSON."""
+    print(results if isinstance(results, str) else json_text(results), flush=True)
+
+
+def json_text(value: Any) -> str:
+    """Strict JSON of plain types; numbers that are not finite are null."""
+    return json.dumps(finite(value), indent=2, ensure_ascii=False)
+
+
+def finite(value: Any) -> Any:
+    """The same, with None for numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {str(name): finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON into a file that is whole or not there."""
+    from hf_guidance.common.whole_file import whole_file
+
+    with whole_file(path) as draft:
+        draft.write_text(json_text(value) + "\n", encoding="utf-8")
+
+
+def without_secrets(text: str) -> str:
+    """The text with every access token of the Hub replaced."""
+    return _SECRET.sub(r"\1***", text)
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, in one line without tokens; errors that say little are named."""
+    message = " ".join(str(error).split())
+    if isinstance(error, ValueError | OSError) and message:
+        return without_secrets(message)
+    return without_secrets(f"{type(error).__name__}: {message}" if message else type(error).__name__)
+
+
+@contextlib.contextmanager
+def at_work() -> Iterator[None]:
+    """Within the block what libraries print goes to standard error, and bars are drawn only on a terminal."""
+    if not sys.stderr.isatty():
+        _draw_no_bars()
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def _draw_no_bars() -> None:
+    import datasets
+    from huggingface_hub.utils import disable_progress_bars
+    from transformers.utils import logging
+
+    datasets.disable_progress_bars()
+    disable_progress_bars()
+    logging.disable_progress_bar()
