@@ -9,14 +9,41 @@ from importlib import metadata
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-__all__ = ["AsJson", "Debug", "Device", "app", "check_known", "refuse", "version"]
+__all__ = ["AsJson", "Command", "Debug", "Device", "app", "check_known", "refuse", "version"]
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 """Read by ``entry.run`` from the words themselves; commands have it so that it is known and shown."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu or cuda.")]
+
+
+class Command(TyperCommand):
+    """A command whose help shows arguments by one word: MODEL, IMAGES..., [NAME]."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words behind the name of the command in the line of its usage."""
+        return ["[OPTIONS]", *(_shown(argument) for argument in self._parameters(ctx, "argument"))]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments with what they are, then the options."""
+        arguments = [(_shown(argument), argument.help or "") for argument in self._parameters(ctx, "argument")]
+        options = [record for option in self._parameters(ctx, "option") if (record := option.get_help_record(ctx))]
+        for title, rows in (("Arguments", arguments), ("Options", options)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def _parameters(self, ctx: Any, kind: str) -> list[Any]:
+        return [parameter for parameter in self.get_params(ctx) if parameter.param_type_name == kind]
+
+
+def _shown(argument: Any) -> str:
+    word = f"{argument.metavar}{'...' if argument.nargs == -1 else ''}"
+    return word if argument.required else f"[{word}]"
+
 
 app = typer.Typer(
     name="hf-guidance",

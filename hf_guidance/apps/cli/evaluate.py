@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hf_guidance.apps.cli.application import AsJson, Debug, Device, app
+from hf_guidance.apps.cli.application import AsJson, Command, Debug, Device, app
 from hf_guidance.apps.cli.output import at_work, give, say, write_json
 
 EPILOG = """
@@ -25,9 +25,9 @@ Underscores do for dashes.
 """
 
 
-@app.command("evaluate", epilog=EPILOG, short_help="Measure a checkpoint on a dataset.")
+@app.command("evaluate", cls=Command, epilog=EPILOG, short_help="Measure a checkpoint on a dataset.")
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or Hub id.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder of a checkpoint, or Hub id.")],
     dataset: Annotated[str, typer.Option(metavar="DATASET", help="A builder's name, a folder, or a Hub id.")],
     split: Annotated[str, typer.Option(metavar="SPLIT", help="Split that is evaluated.")] = "test",
     data_dir: Annotated[str | None, typer.Option(metavar="FOLDER", help="Raw files of the builder.")] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hf_guidance.apps.cli.application import AsJson, Debug, Device, app, check_known, refuse
+from hf_guidance.apps.cli.application import AsJson, Command, Debug, Device, app, check_known, refuse
 from hf_guidance.apps.cli.output import at_work, give, say
 
 EPILOG = """
@@ -25,10 +25,10 @@ exit code 1 at the end, unless --skip-unreadable is given. What was done when a 
 """
 
 
-@app.command("explain", epilog=EPILOG, short_help="Draw where a model looks in images.")
+@app.command("explain", cls=Command, epilog=EPILOG, short_help="Draw where a model looks in images.")
 def explain(
-    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or Hub id.")],
-    images: Annotated[list[Path], typer.Argument(help="Files, or folders of files.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder of a checkpoint, or Hub id.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Files, or folders of files.")],
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Where pictures and explanations.json go.")],
     attribution: Annotated[
         str | None, typer.Option(metavar="NAME", help="Class of hf_guidance.attributions, as GradCAM.")

@@ -12,6 +12,7 @@ from hf_guidance.apps.cli.application import check_known
 from hf_guidance.apps.cli.checkpoints import Checkpoint, checked_device, open_checkpoint
 from hf_guidance.apps.cli.output import say
 from hf_guidance.apps.cli.tasks.data import splits_named
+from hf_guidance.apps.cli.tasks.outcome import TIMINGS
 from hf_guidance.attributions import Attribution, PredictedLogit
 from hf_guidance.common.shipped_folders import shipped_folders
 from hf_guidance.data import AnswerVocabulary, GuidanceCollator, QuestionCollator, RegionFeatures, with_object_labels
@@ -21,7 +22,7 @@ from hf_guidance.evaluation import Grounding
 from hf_guidance.guidance import Guidance, to_plain
 from hf_guidance.training import GuidanceArguments, GuidedTrainer
 
-_NO_METRICS = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time", "epoch", "loss/task")
+_NO_METRICS = (*TIMINGS, "loss/task")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hf_guidance.apps.cli.application import AsJson, Debug, app, check_known
+from hf_guidance.apps.cli.application import AsJson, Command, Debug, app, check_known
 from hf_guidance.apps.cli.output import give
 
 EPILOG = """
@@ -19,9 +19,11 @@ In Python: evaluate.load(hf_guidance.metric_path("epg")).
 """
 
 
-@app.command("metrics", epilog=EPILOG, short_help="List the metrics, or print the card of one.")
+@app.command("metrics", cls=Command, epilog=EPILOG, short_help="List the metrics, or print the card of one.")
 def metrics(
-    name: Annotated[str | None, typer.Argument(help="Metric whose card is printed.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Metric whose card is printed.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:

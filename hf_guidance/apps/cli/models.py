@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hf_guidance.apps.cli.application import AsJson, Debug, app, refuse
+from hf_guidance.apps.cli.application import AsJson, Command, Debug, app, refuse
 from hf_guidance.apps.cli.output import at_work, give
 
 EPILOG = """
@@ -23,9 +23,11 @@ every layer. Exit code 1 where nothing of it can be explained.
 """
 
 
-@app.command("models", epilog=EPILOG, short_help="List what is supported, or try a model.")
+@app.command("models", cls=Command, epilog=EPILOG, short_help="List what is supported, or try a model.")
 def models(
-    name: Annotated[str | None, typer.Argument(help="Model type, timm/NAME, folder or Hub id that is tried.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Model type, timm/NAME, folder or Hub id that is tried.")
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Try every module of the model as a layer.")] = False,
     attributions: Annotated[bool, typer.Option("--attributions", help="List the attributions.")] = False,
     objectives: Annotated[bool, typer.Option("--objectives", help="List the objectives.")] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hf_guidance.apps.cli.application import AsJson, Debug, app, refuse
+from hf_guidance.apps.cli.application import AsJson, Command, Debug, app, refuse
 from hf_guidance.apps.cli.output import at_work, give, say
 
 EPILOG = """
@@ -23,10 +23,10 @@ commit: all of them or none. Log in before by `hf auth login`.
 """
 
 
-@app.command("publish", epilog=EPILOG, short_help="Publish a checkpoint on the Hub.")
+@app.command("publish", cls=Command, epilog=EPILOG, short_help="Publish a checkpoint on the Hub.")
 def publish(
-    folder: Annotated[Path, typer.Argument(help="A checkpoint, or the output_dir of a training.")],
-    repo: Annotated[str, typer.Argument(help="Repository of the Hub, as organisation/name.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A checkpoint, or the output_dir of a training.")],
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="Repository of the Hub, as organisation/name.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show files and card, and send nothing.")] = False,
     private: Annotated[bool, typer.Option("--private", help="If the repository is new, only you see it.")] = False,
     revision: Annotated[

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
-from hf_guidance.apps.cli.application import AsJson, Debug, app, check_known
+from hf_guidance.apps.cli.application import AsJson, Command, Debug, app, check_known
 from hf_guidance.apps.cli.output import at_work, give, say
 from hf_guidance.apps.cli.tasks import TASKS, option_groups
 
@@ -41,7 +40,7 @@ written to train.yaml in its output_dir, and can be given as --config again.
 """
 
 
-class TrainCommand(TyperCommand):
+class TrainCommand(Command):
     """The command with the options of the chosen task in its help; they are parsed by transformers' HfArgumentParser."""
 
     words: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -58,8 +59,9 @@ class TrainingOptions:
     changed: frozenset[str]
 
     def objects(self) -> tuple[Any, ...]:
-        """An object of every group, GuidanceArguments last."""
-        return tuple(kind(**{f.name: self.values[f.name] for f in fields(kind) if f.init}) for kind in self.groups)
+        """An object of every group, GuidanceArguments last; bars are for terminals."""
+        values = dict(self.values) | ({} if sys.stderr.isatty() else {"disable_tqdm": True})
+        return tuple(kind(**{f.name: values[f.name] for f in fields(kind) if f.init}) for kind in self.groups)
 
     def plain(self) -> dict[str, Any]:
         """What train.yaml holds: all options of the task, those of the trainer that were changed, and no token."""
@@ -105,7 +107,7 @@ def training_options(task: str, given: Mapping[str, Any], file: str, words: Sequ
     """
     groups = (*option_groups(task), GuidanceArguments)
     parser = _parser(groups)
-    defaults = {action.dest: action.default for action in parser._actions}
+    defaults = {name: action.default for name, action in _actions(parser).items()}
     namespace, left = parser.parse_known_args([*_words_of(given, parser, file), *words])
     for word in left:
         refuse(f"{word!r} is no option of this training.{_close(word, parser)}")
@@ -125,7 +127,7 @@ def _parser(groups: Sequence[type]) -> Any:
 
 
 def _words_of(given: Mapping[str, Any], parser: Any, file: str) -> list[str]:
-    actions = {action.dest: action for action in reversed(parser._actions)}  # of two the first, without --no_
+    actions = _actions(parser)
     words: list[str] = []
     for name, value in given.items():
         if name not in actions:
@@ -141,6 +143,10 @@ def _words_of(given: Mapping[str, Any], parser: Any, file: str) -> list[str]:
         else:
             words.append(f"--{name}={str(value).lower() if isinstance(value, bool) else value}")
     return words
+
+
+def _actions(parser: Any) -> dict[str, Any]:
+    return {action.dest: action for action in reversed(parser._actions)}  # of --name and --no_name the first
 
 
 def _close(word: str, parser: Any) -> str:

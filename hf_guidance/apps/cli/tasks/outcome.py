@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+TIMINGS = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time", "epoch")
+"""What ``Trainer.evaluate`` reports beside metrics."""
+
 
 @dataclass(frozen=True)
 class Outcome:

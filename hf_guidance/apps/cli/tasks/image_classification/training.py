@@ -11,7 +11,7 @@ from transformers import set_seed
 
 from hf_guidance.apps.cli.tasks.data import splits_named
 from hf_guidance.apps.cli.tasks.image_classification.options import DataArguments, GuidanceChoice, ModelArguments
-from hf_guidance.apps.cli.tasks.outcome import Outcome
+from hf_guidance.apps.cli.tasks.outcome import TIMINGS, Outcome
 from hf_guidance.attributions import Attribution
 from hf_guidance.data import GuidanceCollator, with_annotated_fraction, with_object_labels
 from hf_guidance.data.images.class_names import class_names
@@ -102,7 +102,9 @@ def train(
     trainer.save_model()
     after = trainer.evaluate(metric_key_prefix="after")
     trainer.save_metrics("all", before | after)
-    found = {key.removeprefix("after_"): value for key, value in after.items()}
+    found = {
+        key.removeprefix("after_"): value for key, value in after.items() if key.removeprefix("after_") not in TIMINGS
+    }
     both = {name: (before[f"before_{name}"], value) for name, value in found.items() if f"before_{name}" in before}
     return Outcome(both, str(Path(args.output_dir)), "model, processor and guidance.json")
 
