@@ -11,7 +11,7 @@ import numpy as np
 from hf_guidance.attributions import Attribution
 from hf_guidance.common.checks import check_choice
 from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, RANDOM_IMPORTANCE, ROW
-from hf_guidance.evaluation.metric_modules import metric_path
+from hf_guidance.evaluation.metric_modules import load_metric
 from hf_guidance.families import Family
 from hf_guidance.forward import Forward
 from hf_guidance.forward.maps import onto_image
@@ -28,18 +28,20 @@ class Grounding:
 
     Args:
         attribution: The attribution to measure; unguided models are measured the same way.
-        metrics: Names of this library's metrics, or loaded evaluate modules that take maps as ``predictions`` and masks
-            as ``references``.
+        metrics: Names of this library's metrics; ids of metric Spaces on the Hub, as "org/epg", or paths of folders that hold
+            a metric, whose code is run; or loaded evaluate modules. They take maps as ``predictions`` and masks as
+            ``references``.
         importance: Batch column that the maps are compared with.
         unannotated: What to do with pairs whose importance is empty or not given. "drop" leaves them out. "zero" counts
             them as maps entirely outside the importance, with EPG and IoU 0. This is the mean over all positives that
             arXiv 2303.11932 reports: there an image keeps its class when the boxes vanish at 224 pixels.
 
     Raises:
-        ValueError: Unknown ``unannotated``, or an ``attribution`` that is not an attribution.
+        ValueError: Unknown ``unannotated``, an ``attribution`` that is none, a metric that is not found, or two of one name.
 
     Example:
         >>> trainer = GuidedTrainer(..., grounding=Grounding(GradCAM(), metrics=("epg", "attribution_iou")))
+        >>> trainer = GuidedTrainer(..., grounding=Grounding(GradCAM(), metrics=("org/on_object_epg",)))
     """
 
     def __init__(
@@ -54,15 +56,15 @@ class Grounding:
                 f"attribution={attribution!r} is a {type(attribution).__name__}; give an attribution, as GradCAM()."
             )
         check_choice("unannotated", unannotated, ("drop", "zero"))
-        import evaluate  # imported here: it takes seconds, and only measuring needs it
-
         self.attribution = attribution
         self.importance = importance
         self.unannotated = unannotated
-        self._metrics = [
-            evaluate.load(metric_path(metric), keep_in_memory=True) if isinstance(metric, str) else metric
-            for metric in metrics
-        ]
+        self._metrics = [load_metric(metric) if isinstance(metric, str) else metric for metric in metrics]
+        names = [metric.name for metric in self._metrics]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"metrics={list(metrics)!r}: two have the same name, {sorted(names)}; their values would mix."
+            )
         self._pairs = 0
 
     def needs(self) -> Needs:

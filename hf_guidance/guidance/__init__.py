@@ -1,8 +1,10 @@
 """Guidance: the weighted terms of a training loss, and guidance.json."""
 
-from hf_guidance.guidance.guidance import GUIDANCE_FILE, Guidance, Term, counted, smoothed, undefined
+from hf_guidance.guidance.guidance import Guidance, counted, smoothed, undefined
 from hf_guidance.guidance.importance_columns import importance_columns, with_importance
 from hf_guidance.guidance.serialization import from_plain, known_names, to_plain
+from hf_guidance.guidance.sharing import GUIDANCE_FILE
+from hf_guidance.guidance.term import Term
 from hf_guidance.guidance.trainer_task import TrainerTask
 
 __all__ = [

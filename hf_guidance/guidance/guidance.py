@@ -3,54 +3,27 @@
 from __future__ import annotations
 
 import json
-import math
+import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hf_guidance.common.checks import check_choice
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.forward import Forward
+from hf_guidance.guidance.document import check_document, parse_document, read_document, shown
 from hf_guidance.guidance.serialization import from_plain, to_plain
+from hf_guidance.guidance.sharing import GUIDANCE_FILE, fetch_document, file_in, publish_text
+from hf_guidance.guidance.term import Term
 from hf_guidance.guidance.trainer_task import TrainerTask
 from hf_guidance.objectives import AttributionObjective, Objective, TaskLoss
 from hf_guidance.views import Needs
 from hf_guidance.views.layers import is_recorded
 
-GUIDANCE_FILE = "guidance.json"
-_REDUCTIONS = ("batch", "rows", "sum")
-
-
-@dataclass(frozen=True)
-class Term:
-    """An objective and how it enters the loss: ``weight * reduce_r(rows_r * loss_r)``.
-
-    Args:
-        objective: The formula, with one value per explained row.
-        weight: Factor of the reduced formula, >= 0.
-        reduction: "batch" divides the sum by the number of images in the batch and stays exact under gradient accumulation
-            and data parallelism. "rows" divides by the explained rows that count: a mean over the annotated rows in the
-            batch of this device. "sum" does not divide, as the code of arXiv 2303.11932: ``weight_rows = weight_sum * mean
-            number of annotated rows in a batch``.
-
-    Raises:
-        ValueError: Negative or non-finite weight, unknown reduction, or an ``objective`` that is not an Objective.
-    """
-
-    objective: Objective
-    weight: float = 1.0
-    reduction: str = "batch"
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.objective, Objective):
-            raise ValueError(f"Term(objective={self.objective!r}): give an Objective, for example Energy(GradCAM()).")
-        if not isinstance(self.weight, int | float) or not (math.isfinite(self.weight) and self.weight >= 0):
-            raise ValueError(f"Term(weight={self.weight!r}): give a finite weight >= 0.")
-        check_choice("reduction", self.reduction, _REDUCTIONS, self)
+_LONGEST_NAME = 100
 
 
 class Guidance(Mapping[str, Term]):
@@ -73,12 +46,15 @@ class Guidance(Mapping[str, Term]):
     def __init__(self, terms: Mapping[str, Term | Objective] | None = None, **named: Term | Objective) -> None:
         given = {**(terms or {}), **named}
         for name in given:
-            if not name or "/" in name:
+            if not name or "/" in name or not name.isprintable() or len(name) > _LONGEST_NAME:
                 raise ValueError(
-                    f"term name {name!r}: give a name without slash; it becomes the log entry loss/<name>."
+                    f"term name {name[:_LONGEST_NAME]!r}: give a printable name without slash, of at most {_LONGEST_NAME} "
+                    "characters; it becomes the log entry loss/<name>."
                 )
             if not isinstance(given[name], Term | Objective):
-                raise ValueError(f"term {name!r} is {given[name]!r}: give an Objective, for example Energy(GradCAM()).")
+                raise ValueError(
+                    f"term {name!r} is {shown(given[name])}: give an Objective, for example Energy(GradCAM())."
+                )
         self._terms = {"task": Term(TaskLoss())} | {
             name: term if isinstance(term, Term) else Term(term) for name, term in given.items()
         }
@@ -148,8 +124,14 @@ class Guidance(Mapping[str, Term]):
         return {name: to_plain(term, name) for name, term in self.items()}
 
     def to_json(self) -> str:
-        """The text of guidance.json."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
+        """The text of guidance.json.
+
+        Raises:
+            ValueError: A part has no public name, or the text is one that ``load`` refuses, such as more than 100 terms.
+        """
+        text = json.dumps(self.to_dict(), indent=2) + "\n"
+        parse_document(text)
+        return text
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any], types: Mapping[str, type] | None = None) -> Guidance:
@@ -157,13 +139,13 @@ class Guidance(Mapping[str, Term]):
 
         Args:
             plain: Term name to plain types.
-            types: User-defined classes by name.
+            types: User-defined classes by name; no other class outside this library is used, and nothing is imported.
 
         Raises:
-            ValueError: Unknown type or field; the message names the path, the type and the field.
+            ValueError: Unknown type or field, or a value that a class refuses; the message names the path, the type and the
+                field. Or more, deeper or larger than a guidance is; see ``check_document``.
         """
-        if not isinstance(plain, Mapping):
-            raise ValueError(f"a guidance is an object of term name to term, not {type(plain).__name__}.")
+        check_document(plain)
         extra = {"Term": Term, "TrainerTask": TrainerTask} | dict(types or {})
         return cls({name: from_plain(term, name, extra) for name, term in plain.items()})
 
@@ -179,14 +161,69 @@ class Guidance(Mapping[str, Term]):
         Raises:
             ValueError: No such file, or it does not describe a guidance.
         """
-        file = Path(folder) / GUIDANCE_FILE
-        if not file.is_file():
-            raise ValueError(f"{file} does not exist; give the folder of a checkpoint that GuidedTrainer saved.")
-        try:
-            plain = json.loads(file.read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{file} is not JSON: {error}") from error
-        return cls.from_dict(plain, types)
+        return cls.from_dict(read_document(file_in(folder)), types)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        types: Mapping[str, type] | None = None,
+    ) -> Guidance:
+        """Read guidance.json from a repo of the Hub or from a folder.
+
+        The file may be anyone's: it is checked before anything is built of it, and builds objects of this library only.
+
+        Args:
+            source: Id of a repo, as "organisation/name", or a folder.
+            revision: Branch, tag or commit.
+            token: Token of the Hub; by default the one that the user is logged in with.
+            types: User-defined classes by name.
+
+        Raises:
+            ValueError: No such repo, revision or file; or the file does not describe a guidance: larger than 1 MB, not JSON,
+                unknown types or fields, values that a class refuses, of a newer version.
+            PermissionError: The token may not read the repo.
+            ConnectionError: The Hub cannot be reached, and the file is not in the cache.
+
+        Example:
+            >>> guidance = Guidance.from_pretrained("org/guided-resnet")
+        """
+        return cls.from_dict(fetch_document(source, revision, token), types)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        commit_message: str = "Upload guidance.json",
+    ) -> Any:
+        """Put guidance.json into a repo of the Hub as one commit; every other file of the repo stays.
+
+        Args:
+            repo_id: As "organisation/name"; the repo is made if there is none.
+            revision: Branch; "main" by default.
+            token: Token with the right to write; by default the one that the user is logged in with.
+            private: Whether only its owners see a new repo.
+            commit_message: Message of the commit.
+
+        Returns:
+            ``huggingface_hub.CommitInfo``.
+
+        Raises:
+            ValueError: A part of the guidance has no public name, the id is none, or there is no such revision.
+            PermissionError: The token may not write.
+            ConnectionError: The Hub cannot be reached.
+
+        Example:
+            >>> guidance.push_to_hub("org/guided-resnet")
+        """
+        how = {"revision": revision, "token": token, "private": private, "message": commit_message}
+        return publish_text(self.to_json(), repo_id, **how)  # type: ignore[arg-type]
 
 
 def smoothed(guidance: Guidance, factor: float) -> Guidance:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
 from hf_guidance import attributions, objectives, views
+from hf_guidance.guidance.document import UPGRADE, shown
+from hf_guidance.guidance.field_types import check_types
 
 _MODULES = (objectives, attributions, views)
+# What the checks of a class raise, beside ValueError, when a value of the right type is not one that they expect.
+_NOT_BUILT = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
 
 
 def known_names() -> dict[str, Any]:
@@ -60,30 +65,38 @@ def from_plain(plain: Any, path: str = "guidance", extra: Mapping[str, Any] | No
     if not isinstance(plain, Mapping):
         return plain
     if "function" in plain:
-        return _look_up(plain["function"], names, path)
+        return _function(plain, names, path)
     cls = _look_up(plain.get("type"), names, path)
     if not (isinstance(cls, type) and is_dataclass(cls)):
         raise ValueError(f"{path}: {plain['type']!r} is not a type; functions are written as {{'function': name}}.")
-    allowed = [f.name for f in fields(cls)]
+    allowed = [f.name for f in fields(cls) if f.init]
     values = {}
     for name, item in plain.items():
         if name == "type":
             continue
         if name not in allowed:
-            raise ValueError(f"{path}: {cls.__name__} has no field {name!r}; it has {allowed}.")
+            raise ValueError(f"{path}: {cls.__name__} has no field {shown(name)}; it has {allowed}. {UPGRADE}")
         values[name] = from_plain(item, f"{path}.{name}", extra)
+    check_types(cls, values, path)
     try:
         return cls(**values)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {cls.__name__} cannot be built from {values}: {error}") from error
+    except _NOT_BUILT as error:
+        raise ValueError(f"{path}: {cls.__name__} cannot be built from {shown(values)}: {error}") from error
+
+
+def _function(plain: Mapping[str, Any], names: Mapping[str, Any], path: str) -> Any:
+    function = _look_up(plain["function"], names, path)
+    if len(plain) > 1 or not inspect.isfunction(function):
+        raise ValueError(f"{path}: {shown(dict(plain))} is no function; one is written as {{'function': name}} alone.")
+    return function
 
 
 def _look_up(name: Any, names: Mapping[str, Any], path: str) -> Any:
     if isinstance(name, str) and name in names:
         return names[name]
-    close = difflib.get_close_matches(str(name), list(names), n=3)
+    close = difflib.get_close_matches(str(name)[:100], list(names), n=3)
     hint = f" Did you mean {close}?" if close else ""
-    raise ValueError(f"{path}: unknown name {name!r}; known are {sorted(names)}.{hint}")
+    raise ValueError(f"{path}: unknown name {shown(name)}; known are {sorted(names)}.{hint} {UPGRADE}")
 
 
 def _default(field: Field[Any]) -> Any:

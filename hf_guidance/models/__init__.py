@@ -1,11 +1,6 @@
 """Models that transformers lacks; configuration, model, tokenizer and image processor load through the Auto classes."""
 
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModelForImageClassification,
-    AutoModelForVisualQuestionAnswering,
-)
+from transformers import AutoModelForImageClassification, AutoModelForVisualQuestionAnswering
 
 from hf_guidance.models.bcos_resnet.configuration import BcosResNetConfig
 from hf_guidance.models.bcos_resnet.conv import BcosConv2d
@@ -14,6 +9,7 @@ from hf_guidance.models.bcos_resnet.linear import BcosLinear
 from hf_guidance.models.bcos_resnet.modeling import BcosResNetForImageClassification
 from hf_guidance.models.bcos_resnet.official import load_official_bcos
 from hf_guidance.models.bcos_resnet.uncentered_batch_norm import UncenteredBatchNorm2d
+from hf_guidance.models.shared.registration import register
 from hf_guidance.models.updn.configuration import UpDnConfig
 from hf_guidance.models.updn.glove import load_glove
 from hf_guidance.models.updn.modeling import UpDnForQuestionAnswering, UpDnOutput
@@ -44,15 +40,6 @@ __all__ = [
     "word_tokenizer",
 ]
 
-AutoConfig.register(UpDnConfig.model_type, UpDnConfig, exist_ok=True)
-AutoModelForVisualQuestionAnswering.register(UpDnConfig, UpDnForQuestionAnswering, exist_ok=True)
-AutoConfig.register(XDNNResNetConfig.model_type, XDNNResNetConfig, exist_ok=True)
-AutoModelForImageClassification.register(XDNNResNetConfig, XDNNResNetForImageClassification, exist_ok=True)
-AutoImageProcessor.register(
-    XDNNResNetConfig, image_processor_classes={"torchvision": XDNNImageProcessor}, exist_ok=True
-)
-AutoConfig.register(BcosResNetConfig.model_type, BcosResNetConfig, exist_ok=True)
-AutoModelForImageClassification.register(BcosResNetConfig, BcosResNetForImageClassification, exist_ok=True)
-AutoImageProcessor.register(
-    BcosResNetConfig, image_processor_classes={"torchvision": BcosImageProcessor}, exist_ok=True
-)
+register(UpDnConfig, AutoModelForVisualQuestionAnswering, UpDnForQuestionAnswering)
+register(XDNNResNetConfig, AutoModelForImageClassification, XDNNResNetForImageClassification, XDNNImageProcessor)
+register(BcosResNetConfig, AutoModelForImageClassification, BcosResNetForImageClassification, BcosImageProcessor)

@@ -38,6 +38,7 @@ from hf_guidance.training.compatibility import (
     warn_of_reductions,
 )
 from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
+from hf_guidance.training.publishing.pushing import PushingTrainer
 from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
@@ -49,7 +50,7 @@ from hf_guidance.views.layers import is_module
 logger = logging.get_logger(__name__)
 
 
-class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
+class GuidedTrainer(WholeCheckpointTrainer, PushingTrainer, EvaluatingTrainer):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
     Takes everything Trainer takes. Differences: the guidance computes the loss, whatever labels the model's forward takes, and
@@ -104,7 +105,7 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
                 "the loss as an Objective and pass Guidance(task=...)."
             )
         guidance = self._with_own_task(guidance)
-        guidance.to_dict()  # raises now what would otherwise end training at the first checkpoint
+        guidance.to_json()  # raises now what would otherwise end training at the first checkpoint
         self.guidance = guidance
         self._train_log = TermLog()
         self._watch, self._checks = AnnotationWatch(), TermChecks()

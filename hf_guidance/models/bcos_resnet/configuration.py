@@ -9,10 +9,11 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from hf_guidance.models.bcos_resnet.dynamic_product import check_exponents
+from hf_guidance.models.shared.remote_code import CarriesCode
 from hf_guidance.models.shared.resnet_sizes import check_sizes, listed, sizes_of_depth
 
 
-class BcosResNetConfig(PreTrainedConfig):  # type: ignore[misc]
+class BcosResNetConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
     """Sizes of ``BcosResNetForImageClassification``; the defaults are the B-cos ResNet-50 of arXiv 2303.11932.
 
     Field names are those of transformers' ResNetConfig where both have the field.

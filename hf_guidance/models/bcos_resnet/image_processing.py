@@ -10,11 +10,13 @@ from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling
 from transformers.utils import logging
 
+from hf_guidance.models.shared.remote_code import CarriesCode
+
 logger = logging.get_logger(__name__)
 _TOLERANCE = 1e-3  # an earlier resize may have overshot [0, 1] by rounding
 
 
-class BcosImageProcessor(TorchvisionBackend):  # type: ignore[misc]
+class BcosImageProcessor(CarriesCode, TorchvisionBackend):  # type: ignore[misc]
     """Resize, scale to [0, 1], and return ``[r, g, b, 1 - r, 1 - g, 1 - b]`` (arXiv 2205.10268, section 4).
 
     Pixels are not normalised. With the complements every colour is a direction of the six channels; the brightness of a pixel

@@ -7,11 +7,12 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.models.shared.remote_code import CarriesCode
 
 ANSWER_LOSSES = ("softmax", "sigmoid")
 
 
-class UpDnConfig(PreTrainedConfig):  # type: ignore[misc]
+class UpDnConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
     """Sizes of ``UpDnForQuestionAnswering``; the defaults are those of arXiv 2206.11212.
 
     The answers are ``id2label``; ``num_labels`` sets only their number.

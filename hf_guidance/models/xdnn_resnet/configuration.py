@@ -7,10 +7,11 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
+from hf_guidance.models.shared.remote_code import CarriesCode
 from hf_guidance.models.shared.resnet_sizes import check_sizes, listed, sizes_of_depth
 
 
-class XDNNResNetConfig(PreTrainedConfig):  # type: ignore[misc]
+class XDNNResNetConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
     """Sizes of ``XDNNResNetForImageClassification``; the defaults are those of ResNet-50.
 
     The fields are named as in transformers' ResNetConfig. The classes are ``id2label``; ``num_labels`` sets only

@@ -3,8 +3,10 @@
 from transformers import ViTImageProcessor
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
+from hf_guidance.models.shared.remote_code import CarriesCode
 
-class XDNNImageProcessor(ViTImageProcessor):  # type: ignore[misc]
+
+class XDNNImageProcessor(CarriesCode, ViTImageProcessor):  # type: ignore[misc]
     """Convert to RGB, resize to (height, width) bilinearly, and normalise by mean and deviation of ImageNet's colours.
 
     Zero, the baseline of integrated gradients on a bias-free network, is then the mean colour.

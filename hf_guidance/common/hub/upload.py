@@ -1,0 +1,139 @@
+"""Files that go to a repo of the Hub as one commit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hf_guidance.common.hub.retry import secret_of, with_retries
+
+_DRAFTS = (".draft-*", "*/.draft-*")  # of common/whole_file.py
+_NEVER = (".git", ".git/*", "*/.git", "*/.git/*", ".cache/huggingface/*", "*/.cache/huggingface/*", *_DRAFTS)
+_SEARCHED = 64 * 1024 * 1024  # bytes; larger files are weights
+_WEIGHTS = ".safetensors"
+
+
+def upload_files(
+    repo_id: str,
+    files: Mapping[str, str | os.PathLike[str] | bytes],
+    *,
+    message: str,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    kind: str = "model",
+) -> Any:
+    """Put files into a repo as one commit: all of them, or none.
+
+    The commit comes last, after the contents of large files. Killed or refused before, the repo is as it was; the next call
+    goes on where this one stopped. A commit whose answer was lost is not made twice. Other files of the repo stay.
+
+    Args:
+        repo_id: As "organisation/name"; the repo must exist, see ``create_repo``.
+        files: Path in the repo -> path on the disk, or the content.
+        message: Message of the commit.
+        revision: The branch; "main" by default.
+        token: Token with the right to write; by default the one that the user is logged in with.
+        kind: "model", "dataset" or "space".
+
+    Returns:
+        ``huggingface_hub.CommitInfo``; where nothing has changed, that of the latest commit.
+
+    Raises:
+        ValueError: No file is given or one of them holds the token; there is no such repo or revision; the server refuses the
+            content.
+        PermissionError: The token may not write (401, 403).
+        ConnectionError: The server, or the way to it, fails, after four tries.
+
+    Example:
+        >>> upload_files("org/net", files_of("runs/net"), message="End of training")
+    """
+    if not files:
+        raise ValueError(f"publishing to {repo_id}: no file is given.")
+    refuse_secrets(files, secret_of(token))
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    def commit() -> Any:
+        # New operations in each try: they compare with what is in the repo by then.
+        operations = [CommitOperationAdd(path, _as_given(content)) for path, content in sorted(files.items())]
+        return HfApi().create_commit(
+            repo_id, operations, commit_message=message, revision=revision, token=token, repo_type=kind
+        )
+
+    return with_retries(commit, f"publishing to {repo_id}", token)
+
+
+def create_repo(
+    repo_id: str, *, private: bool | None = None, token: str | bool | None = None, kind: str = "model"
+) -> str:
+    """Make a repo unless it exists.
+
+    Args:
+        repo_id: As "organisation/name"; a name alone is that of the user.
+        private: Whether only its owners see a new repo; by default as the organisation has it.
+        token: Token with the right to write; by default the one that the user is logged in with.
+        kind: "model", "dataset" or "space".
+
+    Returns:
+        The whole id.
+
+    Raises:
+        ValueError: The id is none.
+        PermissionError: The token may not make it.
+        ConnectionError: The server, or the way to it, fails, after four tries.
+    """
+    from huggingface_hub import HfApi
+
+    def create() -> str:
+        made = HfApi().create_repo(repo_id, private=private, token=token, repo_type=kind, exist_ok=True)
+        return str(made.repo_id)
+
+    return with_retries(create, f"making the repo {repo_id}", token)
+
+
+def files_of(folder: str | os.PathLike[str], ignore: Iterable[str] = ()) -> dict[str, Path]:
+    """The files below a folder, by their path in it, without git's own and without drafts that a killed process left.
+
+    Args:
+        folder: The folder.
+        ignore: Patterns of paths to leave out, as "checkpoint-*/*"; ``*`` goes over slashes, too.
+
+    Raises:
+        ValueError: There is no such folder, or it holds no file.
+    """
+    from huggingface_hub.utils import filter_repo_objects
+
+    root = Path(folder)
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder; give the one that save_model or save_pretrained wrote.")
+    paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    kept = list(filter_repo_objects(paths, ignore_patterns=[*_NEVER, *ignore]))
+    if not kept:
+        raise ValueError(f"{root} holds no file to publish.")
+    return {path: root / path for path in kept}
+
+
+def refuse_secrets(files: Mapping[str, str | os.PathLike[str] | bytes], secret: str | None) -> None:
+    """Refuse files that hold the token: what is published is read by everyone. Weights and files over 64 MB are not searched.
+
+    Raises:
+        ValueError: A file holds it; the message names the file.
+    """
+    if secret is None or len(secret) < 16:  # a shorter text is no token, and may stand anywhere
+        return
+    for name, content in files.items():
+        if not isinstance(content, bytes):
+            path = Path(content)
+            if path.suffix == _WEIGHTS or path.stat().st_size > _SEARCHED:
+                continue
+            content = path.read_bytes()
+        if secret.encode() in content:
+            raise ValueError(
+                f"{name} holds your token, which everyone could read there; remove the file, or write it again without the "
+                "token. Nothing was published."
+            )
+
+
+def _as_given(content: str | os.PathLike[str] | bytes) -> str | bytes:
+    return content if isinstance(content, bytes) else os.fspath(content)

@@ -1,0 +1,94 @@
+"""Models of this library that load where it is not installed: their source lies beside their weights.
+
+Beside config.json and preprocessor_config.json a file is written with all that the class needs (``one_file``), and the entry
+``auto_map`` names it, as transformers documents for ``trust_remote_code=True``. Where this library is imported, transformers
+takes its own classes, without asking for trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from hf_guidance.common.whole_file import whole_file
+from hf_guidance.models.shared.one_file import one_file
+
+_STUB = '''
+class CarriesCode:
+    """In hf_guidance: writes this file when a model is saved. Here transformers copies it."""
+'''
+_MISSING = (
+    "this model needs torch, torchvision and transformers >= 5.17, one of which is missing or older: "
+    "`pip install -U hf-guidance` brings them all, and its own classes for this model."
+)
+
+
+@dataclass(frozen=True)
+class Code:
+    """The file with the source of a class.
+
+    Args:
+        name: Name of the file without ``.py``.
+        modules: Modules of this library whose classes it has.
+        auto_map: Name of an Auto class of transformers -> name of the class in the file.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    auto_map: Mapping[str, str]
+
+    def entries(self) -> dict[str, str]:
+        """The ``auto_map`` of a config file."""
+        return {auto: f"{self.name}.{cls}" for auto, cls in self.auto_map.items()}
+
+    def write(self, folder: Path) -> None:
+        """Write the file into a folder."""
+        with whole_file(folder / f"{self.name}.py", shared=True) as draft:
+            draft.write_text(source_of(self.modules, tuple(self.auto_map.values())), encoding="utf-8")
+
+
+_CODES: dict[type, Code] = {}
+
+
+class CarriesCode:
+    """Base of a configuration or image processor whose file is accompanied by the source of its classes.
+
+    Only for classes that are given to ``carry``: a user's subclass has no source here, and is saved as transformers does.
+    """
+
+    def to_json_file(self, json_file_path: Any, *args: Any, **kwargs: Any) -> None:
+        """Write the file as transformers does, with ``auto_map``, and the source beside it."""
+        code = _CODES.get(type(self))
+        if code is not None:
+            code.write(Path(json_file_path).parent)
+            self.auto_map = code.entries()
+        super().to_json_file(json_file_path, *args, **kwargs)  # type: ignore[misc]
+
+
+def carry(owner: type, code: Code) -> None:
+    """Let a configuration or image processor, a subclass of CarriesCode, write a file of source when it is saved."""
+    _CODES[owner] = code
+
+
+@lru_cache
+def source_of(modules: tuple[str, ...], classes: tuple[str, ...]) -> str:
+    """The text of the file for some modules; ``classes`` are named at its top."""
+    docstring = f"""{" and ".join(classes)}, with all that they need, in one file.
+
+transformers loads them from here by trust_remote_code=True where hf_guidance is not installed. Written by hf_guidance
+{_version()} when the model was saved, from its modules named below; change them there. Where hf_guidance is installed and
+imported, its classes are used instead of these; it trains with guidance, evaluates and explains: pip install hf-guidance
+
+SPDX-License-Identifier: Apache-2.0"""
+    return one_file(modules, docstring, {__name__: _STUB}, _MISSING)
+
+
+def _version() -> str:
+    try:
+        return version("hf-guidance")
+    except PackageNotFoundError:  # a checkout on the path
+        return "(a checkout)"
