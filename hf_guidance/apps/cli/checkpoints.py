@@ -57,10 +57,11 @@ class Checkpoint:
 
     def guidance(self) -> Guidance | None:
         """What it was guided by; None where it has no guidance.json."""
-        folder = Path(self.name)
-        if folder.is_dir():
-            return Guidance.load(folder) if (folder / GUIDANCE_FILE).is_file() else None
-        return None
+        if Path(self.name).is_dir():
+            there = (Path(self.name) / GUIDANCE_FILE).is_file()
+        else:
+            there = _on_hub(self.name, GUIDANCE_FILE, self.revision)
+        return Guidance.from_pretrained(self.name, revision=self.revision) if there else None
 
     def weights(self) -> str:
         """Which weights these are: the commit of a Hub id, sizes and times of a folder's files."""
@@ -122,6 +123,17 @@ def open_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise ValueError(f"{name} is no folder, and no Hub id (organisation/name).")
     return Checkpoint(name, AutoConfig.from_pretrained(name, revision=revision), revision)
+
+
+def _on_hub(repo: str, file: str, revision: str | None) -> bool:
+    """Whether a repository has a file; without the Hub, whether its copy here has it."""
+    from huggingface_hub import file_exists, try_to_load_from_cache
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        return bool(file_exists(repo, file, revision=revision))
+    except (HTTPError, OSError):  # offline too
+        return isinstance(try_to_load_from_cache(repo, file, revision=revision), str)
 
 
 def attribution_names() -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hf_guidance import attributions, objectives
+from hf_guidance.apps.cli.output import columns, wrapped
 from hf_guidance.attributions import Attribution
 from hf_guidance.families import ARCHITECTURES
 from hf_guidance.objectives import AttributionObjective, Objective
@@ -40,8 +41,7 @@ def text(kind: str, listed: Mapping[str, str]) -> str:
     Returns:
         A line per name.
     """
-    width = max(map(len, listed)) + 2
-    return "\n".join([_HEADS[kind], *(f"  {name:{width}s}{line}" for name, line in listed.items()), _TAILS[kind]])
+    return "\n".join([wrapped(_HEADS[kind]), columns(listed), wrapped(_TAILS[kind])])
 
 
 def _methods(room: Any, base: type, *abstract: type) -> dict[str, str]:
@@ -58,7 +58,7 @@ def _use(kind: type) -> str:
 
 def _first(text: str) -> str:
     """The first sentence, in one line, without what stands in brackets."""
-    line = re.sub(r"\s*\([^()]*\)", "", " ".join(text.split()))
+    line = re.sub(r"\s*\([^()]*\)", "", " ".join(text.replace("``", "").split()))
     return re.split(r"(?<=[^.])\.(?:\s|$)", line)[0]
 
 

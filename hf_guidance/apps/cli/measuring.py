@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from transformers import PrinterCallback
+
 from hf_guidance.apps.cli.application import check_known
 from hf_guidance.apps.cli.checkpoints import Checkpoint, checked_device, open_checkpoint
 from hf_guidance.apps.cli.output import say
@@ -143,6 +145,7 @@ def _of_images(
         guidance=Guidance(),
         grounding=None if attribution is None else Grounding(attribution, metrics=choices.metrics),
     )
+    trainer.remove_callback(PrinterCallback)
     found = {key.removeprefix("eval_"): value for key, value in trainer.evaluate().items()}
     metrics = {key: value for key, value in found.items() if key not in _NO_METRICS}
     if attribution is not None and not any(key in metrics for key in choices.metrics):

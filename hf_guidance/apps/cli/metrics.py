@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hf_guidance.apps.cli.application import AsJson, Command, Debug, app, check_known
-from hf_guidance.apps.cli.output import give
+from hf_guidance.apps.cli.output import columns, give
 
 EPILOG = """
 \b
@@ -39,8 +39,7 @@ def metrics(
     if as_json:
         give({metric: head["description"] for metric, head in lines.items()})
         return
-    width = max(map(len, lines)) + 2
-    give("\n".join(f"{metric:{width}s}{head['description']}" for metric, head in lines.items()))
+    give(columns({metric: head["description"] for metric, head in lines.items()}))
 
 
 def _card(text: str) -> tuple[dict[str, str], str]:

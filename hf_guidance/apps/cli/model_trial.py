@@ -98,12 +98,19 @@ def tried(name: str, every_module: bool = False) -> Trial:
     use_differentiable_attention(model)
     family, size = family_of(model), image_shape(model)[1]
     modules = [path for path, _ in model.named_modules() if path]
-    names = modules if every_module else list(_SYMBOLIC)
+    names = modules if every_module else _symbolic(family)
     bar = tqdm([INPUT, *names], disable=None if every_module else True, desc="layers", leave=False)
     found = tuple(_layer(layer, model, family) for layer in bar)
     if every_module:
         found = tuple(layer for layer in found if layer.refused is None)
     return Trial(name, type(model).__name__, size, found)
+
+
+def _symbolic(family: Family) -> list[str]:
+    try:
+        return [name for name in _SYMBOLIC if name in family.layers]
+    except ValueError:  # which _layer tells
+        return ["final"]
 
 
 def _layer(name: str, model: nn.Module, family: Family) -> Layer:
@@ -118,6 +125,8 @@ def _layer(name: str, model: nn.Module, family: Family) -> Layer:
         return Layer(name, refused=" ".join(str(error).split()) or type(error).__name__)
     if maps.dim() != 3 or not bool(maps.isfinite().all()) or not bool(maps.any()):
         return Layer(name, path, refused=f"the map has shape {tuple(maps.shape[1:])}, or is zero everywhere")
+    if maps[0].numel() == 1:
+        return Layer(name, path, refused="the map has one place")
     return Layer(name, path, (int(maps.shape[1]), int(maps.shape[2])))
 
 

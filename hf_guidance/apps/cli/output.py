@@ -6,7 +6,9 @@ import contextlib
 import json
 import math
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,19 @@ def give(results: Any) -> None:
 def json_text(value: Any) -> str:
     """Strict JSON of plain types; numbers that are not finite are null."""
     return json.dumps(finite(value), indent=2, ensure_ascii=False)
+
+
+def wrapped(text: str, indent: int = 0) -> str:
+    """Text in lines as wide as the terminal, or of 80 characters; all but the first are indented."""
+    return textwrap.fill(
+        text, shutil.get_terminal_size().columns, subsequent_indent=" " * indent, break_on_hyphens=False
+    )
+
+
+def columns(lines: Mapping[str, str]) -> str:
+    """Names and what is said of each, in two columns."""
+    width = max(map(len, lines)) + 4
+    return "\n".join(wrapped(f"  {name:{width - 2}s}{line}", width) for name, line in lines.items())
 
 
 def finite(value: Any) -> Any:
