@@ -137,7 +137,7 @@ def explained(given: Sequence[Path], settings: Settings) -> Explained:
     result = Explained({}, kept=len(files) - len(left))
     if left:
         model, processor = checkpoint.model().to(device), checkpoint.processor()
-        options = {
+        options: dict[str, Any] = {
             "attribution": attribution,
             "target": target,
             "top_k": settings.top_k,

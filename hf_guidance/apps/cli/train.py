@@ -25,7 +25,8 @@ Examples:
       --model_name_or_path microsoft/resnet-50 \\
       --problem_type multi_label_classification --attribution InputXGradient \\
       --output_dir runs/voc
-  hf-guidance train --task question-answering --recipe visfis --output_dir runs/vqa
+  hf-guidance train --task question-answering --recipe visfis \\
+      --output_dir runs/vqa
 
 \b
 A file holds options with values, a line each:

@@ -19,6 +19,7 @@ from hf_guidance.common.yaml_file import options_text, read_options
 from hf_guidance.training import GuidanceArguments
 
 CONFIG_FILE = "train.yaml"
+_JSON = ("{}", "[]")  # defaults of options that are JSON
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def _words_of(given: Mapping[str, Any], parser: Any, file: str) -> list[str]:
         elif isinstance(value, list) and action.nargs == "+":
             words += [f"--{name}", *map(str, value)]
         elif isinstance(value, list | dict):
-            parser.set_defaults(**{name: json.dumps(value) if isinstance(action.default, str) else value})
+            parser.set_defaults(**{name: json.dumps(value) if action.default in _JSON else value})
         else:
             words.append(f"--{name}={str(value).lower() if isinstance(value, bool) else value}")
     return words
@@ -159,7 +160,7 @@ def _close(word: str, parser: Any) -> str:
 
 def _opened(one: Any, value: Any) -> Any:
     """The value of an option; of one that is JSON what it holds."""
-    if one.default not in ("{}", "[]") or not isinstance(value, str):
+    if one.default not in _JSON or not isinstance(value, str):
         return value
     try:
         return json.loads(value)

@@ -12,6 +12,7 @@ from transformers import set_seed
 from hf_guidance.apps.cli.tasks.data import splits_named
 from hf_guidance.apps.cli.tasks.image_classification.options import DataArguments, GuidanceChoice, ModelArguments
 from hf_guidance.apps.cli.tasks.outcome import TIMINGS, Outcome
+from hf_guidance.apps.cli.tasks.resuming import checkpoint_of
 from hf_guidance.attributions import Attribution
 from hf_guidance.data import GuidanceCollator, with_annotated_fraction, with_object_labels
 from hf_guidance.data.images.class_names import class_names
@@ -98,7 +99,7 @@ def train(
         callbacks=list(callbacks),
     )
     before = trainer.evaluate(metric_key_prefix="before")
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint_of(args))
     trainer.save_model()
     after = trainer.evaluate(metric_key_prefix="after")
     trainer.save_metrics("all", before | after)

@@ -14,6 +14,7 @@ from hf_guidance.apps.cli.tasks.data import splits_named
 from hf_guidance.apps.cli.tasks.outcome import Outcome
 from hf_guidance.apps.cli.tasks.question_answering.measures import measured
 from hf_guidance.apps.cli.tasks.question_answering.options import DataArguments, GuidanceChoice, ModelArguments
+from hf_guidance.apps.cli.tasks.resuming import checkpoint_of
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.data import AnswerVocabulary, QuestionCollator, RegionFeatures, with_annotated_fraction
 from hf_guidance.guidance import Guidance
@@ -69,10 +70,11 @@ def train(
     guidance = chosen_guidance(choice, model_args.model_type)
     splits = splits_named(data.dataset, (data.train_split, *data.eval_splits), data.data_dir, data.builder_config)
     rows = splits[data.train_split]
-    collator = _collator(data, rows)
+    answers = AnswerVocabulary.from_answers(rows["answers"], data.min_occurrence)
+    collator = _collator(data, rows, answers)
     for split in data.eval_splits:
         collator.check_rows(splits[split], split)
-    tokenizer, answers = collator.tokenizer, collator.answers
+    tokenizer = collator.tokenizer
     model = question_answerer(
         model_args.model_type,
         answers.id2label,
@@ -91,7 +93,7 @@ def train(
         callbacks=list(callbacks),
     )
     before = {split: measured(trainer, splits[split], data.threshold) for split in data.eval_splits}
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint_of(args))
     trainer.save_model()
     folder = Path(args.output_dir)
     answers.save(folder / "answers.json")
@@ -102,8 +104,7 @@ def train(
     return Outcome(both, str(folder), "model, tokenizer, answers.json and guidance.json")
 
 
-def _collator(data: DataArguments, rows: Any) -> QuestionCollator:
+def _collator(data: DataArguments, rows: Any, answers: AnswerVocabulary) -> QuestionCollator:
     regions = RegionFeatures.open(*data.regions) if data.regions else None
     tokenizer = word_tokenizer(rows["question"], max_length=data.max_length)
-    answers = AnswerVocabulary.from_answers(rows["answers"], data.min_occurrence)
     return QuestionCollator(tokenizer, answers, regions, max_length=data.max_length, source=data.source)
