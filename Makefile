@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # Without bytecode every process compiles its imports anew, 20 seconds each; tests and examples start dozens.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-vqa test test-all lint rooms models bench study clean
+.PHONY: demo demo-vqa test test-all lint rooms models sessions bench study clean
 
 demo: $(VENV)/.installed
 	$(RUN) examples/demo.py
@@ -40,6 +40,10 @@ rooms: $(VENV)/.installed
 # Every architecture of timm and transformers, judged: docs/models.md. Half an hour; with ARGS=--resume a run that was cut off.
 models: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/tools/sweep_models.py $(ARGS)
+
+# One session of each command of hf-guidance: docs/command-line.md.
+sessions: $(VENV)/.installed
+	$(RUN) tests/tools/write_cli_sessions.py
 
 bench: $(VENV)/.installed
 	$(RUN) tests/bench/step_ratio.py

@@ -47,11 +47,13 @@ class Explained:
 
     Attributes:
         summary: What explanations.json holds.
+        output: The folder.
         unreadable: Image to the reason.
         kept: How many images were done before.
     """
 
     summary: dict[str, Any]
+    output: Path
     unreadable: dict[str, str] = field(default_factory=dict)
     kept: int = 0
 
@@ -60,7 +62,7 @@ class Explained:
         lines = []
         for entry in self.summary["explanations"]:
             classes = ", ".join(f"{one['label']} {one['score']:.2f}" for one in entry["classes"])
-            lines.append(f"{entry['image']}  {classes}  {entry['picture']}")
+            lines.append(f"{entry['image']}  {classes}  {self.output / entry['picture']}")
         return "\n".join(lines)
 
 
@@ -134,7 +136,7 @@ def explained(given: Sequence[Path], settings: Settings) -> Explained:
     }
     folder = ExplainedFolder(settings.output, facts | {"top_k": settings.top_k, "maps": settings.maps}, settings.resume)
     left = [file for file in files if str(file) not in folder.done]
-    result = Explained({}, kept=len(files) - len(left))
+    result = Explained({}, settings.output, kept=len(files) - len(left))
     if left:
         model, processor = checkpoint.model().to(device), checkpoint.processor()
         options: dict[str, Any] = {

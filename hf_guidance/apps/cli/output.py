@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import math
 import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,20 +77,23 @@ def one_line(error: BaseException) -> str:
     return without_secrets(f"{type(error).__name__}: {message}" if message else type(error).__name__)
 
 
+_BARS = {
+    "huggingface_hub": ("huggingface_hub.utils", "disable_progress_bars"),
+    "datasets": ("datasets", "disable_progress_bars"),
+    "transformers": ("transformers.utils.logging", "disable_progress_bar"),
+}
+"""Libraries that draw bars: where the function is that stops them."""
+
+
 @contextlib.contextmanager
-def at_work() -> Iterator[None]:
-    """Within the block what libraries print goes to standard error, and bars are drawn only on a terminal."""
+def at_work(libraries: Iterable[str] = _BARS) -> Iterator[None]:
+    """Within the block what libraries print goes to standard error, and bars are drawn only on a terminal.
+
+    Args:
+        libraries: Those that may draw bars; they are imported where there is no terminal.
+    """
     if not sys.stderr.isatty():
-        _draw_no_bars()
+        for module, function in (_BARS[library] for library in libraries):
+            getattr(importlib.import_module(module), function)()
     with contextlib.redirect_stdout(sys.stderr):
         yield
-
-
-def _draw_no_bars() -> None:
-    import datasets
-    from huggingface_hub.utils import disable_progress_bars
-    from transformers.utils import logging
-
-    datasets.disable_progress_bars()
-    disable_progress_bars()
-    logging.disable_progress_bar()

@@ -40,7 +40,7 @@ def publish(
     """Publish a checkpoint with its model card and its guidance on the Hub."""
     if revision and create_pr:
         refuse("a pull request has a branch of its own; leave one of the two out.", "--create-pr")
-    with at_work():
+    with at_work(["huggingface_hub"]):
         from hf_guidance.apps.cli.upload import card_of, checked_repo, published
         from hf_guidance.apps.cli.upload_plan import size_text, upload_plan
 

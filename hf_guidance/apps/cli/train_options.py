@@ -142,8 +142,15 @@ def _words_of(given: Mapping[str, Any], parser: Any, file: str) -> list[str]:
         elif isinstance(value, list | dict):
             parser.set_defaults(**{name: json.dumps(value) if action.default in _JSON else value})
         else:
-            words.append(f"--{name}={str(value).lower() if isinstance(value, bool) else value}")
+            words.append(f"--{name}={_as_word(value, action)}")
     return words
+
+
+def _as_word(value: Any, action: Any) -> Any:
+    if not isinstance(value, bool):
+        return value
+    switch = action.nargs == "?" or getattr(action.type, "__name__", "") == "string_to_bool"
+    return str(value).lower() if switch or value else "no"  # save_strategy: no, which YAML takes for false
 
 
 def _actions(parser: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from hf_guidance.common.hub import create_repo, upload_files
 from hf_guidance.common.hub.failures import told
 from hf_guidance.common.hub.retry import secret_of, with_retries
 from hf_guidance.common.hub.upload import refuse_secrets
-from hf_guidance.guidance import GUIDANCE_FILE, Guidance
 
-CARD = "README.md"
+CARD, GUIDANCE_FILE = "README.md", "guidance.json"
 
 
 def checked_repo(name: str) -> str:
@@ -53,10 +53,9 @@ def card_of(plan: UploadPlan) -> str:
     data = ModelCardData(library_name="transformers", tags=["hf_guidance", "attribution-guidance"])
     lines = [f"---\n{data.to_yaml()}\n---", "", f"# {plan.folder.resolve().name}", ""]
     if GUIDANCE_FILE in plan.files:
-        names = list(Guidance.load(plan.folder).guided)
-        lines.append(
-            f"Trained with hf_guidance; its terms beside the task: {', '.join(names) or 'none'} ({GUIDANCE_FILE})."
-        )
+        terms = json.loads((plan.folder / GUIDANCE_FILE).read_text(encoding="utf-8"))
+        names = ", ".join(name for name, term in terms.items() if name != "task" and isinstance(term, dict)) or "none"
+        lines.append(f"Trained with hf_guidance; its terms beside the task: {names} ({GUIDANCE_FILE}).")
     return str(ModelCard("\n".join([*lines, ""])))
 
 

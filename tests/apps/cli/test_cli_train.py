@@ -133,11 +133,13 @@ def test_tokens_are_not_written(tmp_path):
 
 def test_lists_and_names_of_a_file_are_those_of_the_command_line(tmp_path):
     given = {"names": ["cat", "dog"], "lr_scheduler_kwargs": {"num_cycles": 2}, "include_for_metrics": ["group"],
-             "objective": "", "frozen_batch_norm": True, "report_to": ["tensorboard"]}  # fmt: skip
+             "objective": "", "frozen_batch_norm": True, "report_to": ["tensorboard"], "save_strategy": False,
+             "do_train": False}  # fmt: skip
     options = training_options("image-classification", given, "x.yaml", ["--output_dir", str(tmp_path)])
     _, data, choice, args = options.objects()
     assert (data.names, choice.objective) == (["cat", "dog"], "")
     assert (args.lr_scheduler_kwargs, args.include_for_metrics) == ({"num_cycles": 2}, ["group"])
     assert (args.frozen_batch_norm, args.report_to) == (True, ["tensorboard"])
+    assert (args.save_strategy, args.do_train) == ("no", False)  # YAML takes `no` for false
     again = training_options("image-classification", {k: v for k, v in options.plain().items() if k != "task"}, "", [])
     assert again.plain() == options.plain()

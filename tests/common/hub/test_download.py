@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
 from hub_server import TOKEN
+from huggingface_hub import constants
 
 from hf_guidance.common.hub import download_file
 
