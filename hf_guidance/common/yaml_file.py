@@ -22,9 +22,14 @@ class _Yaml(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
         return super().construct_mapping(node, deep)
 
 
-_Yaml.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
+class _Writer(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
+    """Puts text into quotes that would be read as a number."""
+
+
+for _kind in (_Yaml, _Writer):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+    )
 
 
 def read_options(path: str | Path) -> dict[str, Any]:
@@ -63,5 +68,9 @@ def options_text(options: Mapping[str, Any]) -> str:
     Returns:
         One line per option, in the order given.
     """
-    text: str = yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
-    return text
+    plain, form = dict(options), {"sort_keys": False, "width": 120, "default_flow_style": None}
+    text: str = yaml.dump(plain, Dumper=_Writer, allow_unicode=True, **form)
+    if yaml.load(text, Loader=_Yaml) == plain:
+        return text
+    ascii_only: str = yaml.dump(plain, Dumper=_Writer, allow_unicode=False, **form)  # for characters such as U+0085
+    return ascii_only

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hf_guidance import attributions
 from hf_guidance.attributions import Attribution
 from hf_guidance.guidance.guidance import Guidance
 from hf_guidance.guidance.serialization import from_plain, to_plain
@@ -27,9 +28,11 @@ def attribution_by_name(name: str, layer: str | None = None, options: Mapping[st
     Example:
         >>> attribution_by_name("IntegratedGradients", "input", {"steps": 8})
     """
-    made = from_plain({"type": name} | ({"layer": layer} if layer else {}) | dict(options or {}), "attribution")
-    if not isinstance(made, Attribution):
+    if not issubclass(getattr(attributions, name, Attribution), Attribution):
         raise ValueError(f"{name!r} is no attribution; give the name of one, for example 'GradCAM'.")
+    made: Attribution = from_plain(
+        {"type": name} | ({"layer": layer} if layer else {}) | dict(options or {}), "attribution"
+    )
     return made
 
 

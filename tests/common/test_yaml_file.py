@@ -24,6 +24,12 @@ def test_what_is_written_is_read_back(tmp_path_factory, options):
     assert read_options(file) == options
 
 
+@pytest.mark.parametrize("text", ["1e-4", "1e5", "0.1", "no", "null", "~", "[a]", "Füße", "a\x85b", "2007", " x "])
+def test_text_that_looks_like_something_else_stays_text(text, tmp_path):
+    (tmp_path / "a.yaml").write_text(options_text({"a": text, "b": [text]}), encoding="utf-8")
+    assert read_options(tmp_path / "a.yaml") == {"a": text, "b": [text]}
+
+
 @pytest.mark.parametrize("text", ["rate: 1e-4", "rate: 1.0e-4", "rate: 1E-4", "rate: .1e-3"])
 def test_numbers_with_an_exponent_are_numbers(text, tmp_path):
     (tmp_path / "a.yaml").write_text(text)

@@ -24,7 +24,7 @@ def test_an_image_classifier_from_scratch_and_again_from_its_folder(tmp_path):
     assert (again.config.num_labels, again.config.id2label[1]) == (2, "y")
     assert same.size["height"] == 24
     assert isinstance(
-        image_classifier(None, ["a"], SINGLE, model_type="bcos_resnet", fields=SMALL)[1], BcosImageProcessor
+        image_classifier(None, ["a", "b"], SINGLE, model_type="bcos_resnet", fields=SMALL)[1], BcosImageProcessor
     )
 
 
@@ -37,7 +37,7 @@ def test_an_image_classifier_from_scratch_and_again_from_its_folder(tmp_path):
 )
 def test_types_and_fields_that_do_not_exist_are_told(options, message):
     with pytest.raises(ValueError, match=message):
-        image_classifier(None, ["a"], SINGLE, **options)
+        image_classifier(None, ["a", "b"], SINGLE, **options)
 
 
 def test_a_model_of_questions():

@@ -36,8 +36,8 @@ HEAD = """\
 # The command line
 Made by `make sessions`; do not edit. Every session was run as it stands here, on a tiny model, so the figures mean nothing.
 
-`pip install hf-guidance` brings `hf-guidance`. Results go to standard output (with `--json` as JSON), progress to standard error;
-an error is one line, and `--debug` shows where it came from.
+`pip install hf-guidance` brings `hf-guidance`. Results go to standard output (with `--json` as JSON), progress to standard
+error; an error is one line, and `--debug` shows where it came from.
 
 | exit code | means |
 |---|---|
@@ -48,7 +48,7 @@ an error is one line, and `--debug` shows where it came from.
 """
 SECTIONS = {
     "train": "A YAML file, options, or both: options override the file. `train.yaml` in the output folder holds what the "
-    "training ran with, and can be given again. With `--task question-answering` the options are those of questions over boxes.",
+    "training ran with, and can be given again. With `--task question-answering` options are those of questions over boxes.",
     "evaluate": "The metrics of the task and of the maps, by default of the attribution that the checkpoint was guided by.",
     "explain": "A picture for every image, and `explanations.json`. A run that was stopped goes on with `--resume`.",
     "publish": "What is sent, what is not, and the card; without `--dry-run` it is sent, as one commit.",

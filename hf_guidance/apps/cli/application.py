@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import platform
 from collections.abc import Iterable
 from importlib import metadata
@@ -11,13 +12,28 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-__all__ = ["AsJson", "Command", "Debug", "Device", "app", "check_known", "refuse", "version"]
+__all__ = ["AsJson", "Command", "Debug", "Device", "app", "check_json", "check_known", "option", "refuse", "version"]
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 """Read by ``entry.run`` from the words themselves; commands have it so that it is known and shown."""
 
+
+def option(metavar: str, text: str, **more: Any) -> Any:
+    """An option, with the word for its value and its help.
+
+    Args:
+        metavar: The word.
+        text: The help.
+        **more: As for ``typer.Option``.
+
+    Returns:
+        What stands in Annotated.
+    """
+    return typer.Option(metavar=metavar, help=text, **more)
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
-Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu or cuda.")]
+Device = Annotated[str, option("DEVICE", "auto, cpu or cuda.")]
 
 
 class Command(TyperCommand):
@@ -110,6 +126,25 @@ def refuse(message: str, option: str | None = None) -> Any:
         typer.BadParameter: Always.
     """
     raise typer.BadParameter(message, param_hint=option)
+
+
+def check_json(text: str, option: str) -> Any:
+    """Read JSON, and refuse what is none.
+
+    Args:
+        text: What was given.
+        option: The option that it was given to.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        typer.BadParameter: It is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        return refuse(f"{text!r} is not JSON: {error}. Quote it for the shell: '{{\"steps\": 8}}'.", option)
 
 
 def check_known(value: str, known: Iterable[str], option: str) -> str:

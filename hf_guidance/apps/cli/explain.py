@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hf_guidance.apps.cli.application import AsJson, Command, Debug, Device, app, check_known, refuse
+from hf_guidance.apps.cli.application import AsJson, Command, Debug, Device, app, check_known, option, refuse
 from hf_guidance.apps.cli.output import at_work, give, say
 
 EPILOG = """
@@ -25,28 +25,21 @@ exit code 1 at the end, unless --skip-unreadable is given. What was done when a 
 """
 
 
+Text = str | None
+
+
 @app.command("explain", cls=Command, epilog=EPILOG, short_help="Draw where a model looks in images.")
 def explain(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder of a checkpoint, or Hub id.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Files, or folders of files.")],
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Where pictures and explanations.json go.")],
-    attribution: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Class of hf_guidance.attributions, as GradCAM.")
-    ] = None,
-    layer: Annotated[
-        str | None, typer.Option(metavar="LAYER", help="input, mid1, mid2, mid3, final, or a module path.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Name or number of the class; else the predicted one.")
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Explain that many of the highest classes.")
-    ] = None,
-    maps: Annotated[
-        str, typer.Option(metavar="FORMAT", help="Write the maps' numbers, too: none, npy or safetensors.")
-    ] = "none",
-    revision: Annotated[str | None, typer.Option(metavar="REVISION", help="Branch, tag or commit of a Hub id.")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", min=1, help="Images per call of the model.")] = None,
+    attribution: Annotated[Text, option("NAME", "Class of hf_guidance.attributions, as GradCAM.")] = None,
+    layer: Annotated[Text, option("LAYER", "input, mid1, mid2, mid3, final, or a module path.")] = None,
+    target: Annotated[Text, option("CLASS", "Name or number of the class; else the predicted one.")] = None,
+    top_k: Annotated[int | None, option("N", "Explain that many of the highest classes.", min=1)] = None,
+    maps: Annotated[str, option("FORMAT", "Write the maps' numbers, too: none, npy or safetensors.")] = "none",
+    revision: Annotated[Text, option("REVISION", "Branch, tag or commit of a Hub id.")] = None,
+    batch_size: Annotated[int | None, option("N", "Images per call of the model.", min=1)] = None,
     device: Device = "auto",
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Images that cannot be read are no failure.")

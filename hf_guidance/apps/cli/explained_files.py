@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from hf_guidance import explain
 from hf_guidance.apps.cli.application import refuse
 from hf_guidance.apps.cli.checkpoints import checked_device, open_checkpoint
 from hf_guidance.apps.cli.explained_folder import PROGRESS, SUMMARY, ExplainedFolder
 from hf_guidance.apps.cli.output import say
 from hf_guidance.common.whole_file import whole_file
+from hf_guidance.evaluation import explain
 from hf_guidance.evaluation.explaining.given import given_images
 
 _PART = 16  # images of one call of explain; what is done is on the disk after each

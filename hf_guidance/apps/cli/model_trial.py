@@ -20,7 +20,7 @@ from hf_guidance.families.structure.probe import image_shape
 from hf_guidance.forward import Forward
 from hf_guidance.models.shared.question_answerer import SMALL
 from hf_guidance.training.compatibility import use_differentiable_attention
-from hf_guidance.views.layers import INPUT
+from hf_guidance.views.layers import INPUT, is_input
 
 _SYMBOLIC = ("mid1", "mid2", "mid3", "final")
 
@@ -115,7 +115,7 @@ def _symbolic(family: Family) -> list[str]:
 
 def _layer(name: str, model: nn.Module, family: Family) -> Layer:
     try:
-        path = None if name == INPUT else family.path(name, model)
+        path = None if is_input(name) else family.path(name, model)
         if path is not None:
             family.layout(path, model)
         with torch.no_grad():

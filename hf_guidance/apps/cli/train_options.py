@@ -12,7 +12,7 @@ from typing import Any
 
 from transformers import HfArgumentParser, TrainerCallback
 
-from hf_guidance.apps.cli.application import refuse, version
+from hf_guidance.apps.cli.application import check_json, refuse, version
 from hf_guidance.apps.cli.tasks import option_groups
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.common.yaml_file import options_text, read_options
@@ -169,10 +169,7 @@ def _opened(one: Any, value: Any) -> Any:
     """The value of an option; of one that is JSON what it holds."""
     if one.default not in _JSON or not isinstance(value, str):
         return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError as error:
-        return refuse(f"{value!r} is not JSON: {error}. Quote it for the shell: '{{\"steps\": 8}}'.", f"--{one.name}")
+    return check_json(value, f"--{one.name}")
 
 
 def _plain(value: Any) -> Any:

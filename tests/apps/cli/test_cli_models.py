@@ -63,7 +63,7 @@ def test_lists_are_complete(cli):
     types = {name for made in ARCHITECTURES for name in made.MODEL_TYPES}
     assert set(json.loads(cli("models", "--json").out)) == types
     listed = json.loads(cli("models", "--attributions", "--json").out)
-    assert set(listed) == set(attributions.__all__) & set(listed)
+    assert set(listed) <= set(attributions.__all__)
     assert {"GradCAM", "KernelSHAP", "BcosContribution"} <= set(listed)
     assert not {"Attribution", "LabelLogit", "Target"} & set(listed)
     assert set(json.loads(cli("models", "--objectives", "--json").out)) <= set(objectives.__all__)
