@@ -46,7 +46,8 @@ class Command(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments with what they are, then the options."""
         arguments = [(_shown(argument), argument.help or "") for argument in self._parameters(ctx, "argument")]
-        options = [record for option in self._parameters(ctx, "option") if (record := option.get_help_record(ctx))]
+        records = [record for option in self._parameters(ctx, "option") if (record := option.get_help_record(ctx))]
+        options = [(words, text.replace("\\[", "[")) for words, text in records]  # which typer 0.20 escapes for rich
         for title, rows in (("Arguments", arguments), ("Options", options)):
             if rows:
                 with formatter.section(title):

@@ -15,7 +15,7 @@ import pytest
 from hf_guidance.apps.cli.entry import COMMANDS
 from hf_guidance.apps.cli.output import json_text, one_line
 
-HEAVY = ("torch", "transformers", "datasets", "numpy", "matplotlib", "huggingface_hub", "rich")
+HEAVY = ("torch", "transformers", "datasets", "numpy", "matplotlib", "huggingface_hub")
 LOADED = """
 import sys
 from hf_guidance.apps.cli.entry import run
