@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
+import huggingface_hub.file_download
+import huggingface_hub.utils._http
 import numpy as np
 import pytest
 import torch
+from hub_server import Hub, in_this_process
 from hypothesis import settings
 from tiny import relative_error
+
+from hf_guidance.common.hub import retry
 
 # The same examples in every run, and no folder of earlier ones.
 settings.register_profile("repeatable", derandomize=True, database=None)
@@ -22,6 +28,23 @@ def seeded():
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A local Hub that huggingface_hub in this process uses, with a cache of its own."""
+    with Hub() as server, in_this_process(server, tmp_path / "home", monkeypatch):
+        yield server
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """The seconds that would be waited between tries; nobody waits."""
+    waited = []
+    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=waited.append))
+    for module in (huggingface_hub.utils._http, huggingface_hub.file_download):
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda seconds: None))
+    return waited
 
 
 @pytest.fixture(scope="session")

@@ -94,8 +94,12 @@ def check_document(document: Any, where: str = "guidance.json") -> None:
 
 def shown(value: Any) -> str:
     """A value for an error message, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return cut(repr(value), _SHOWN)
+
+
+def cut(text: str, most: int) -> str:
+    """A text, cut where it is longer than ``most`` characters."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 class _Refused(Exception):

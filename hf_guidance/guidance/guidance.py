@@ -14,8 +14,8 @@ from torch import Tensor
 
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.forward import Forward
-from hf_guidance.guidance.document import check_document, parse_document, read_document, shown
-from hf_guidance.guidance.serialization import from_plain, to_plain
+from hf_guidance.guidance.document import check_document, cut, parse_document, read_document, shown
+from hf_guidance.guidance.serialization import NOT_BUILT, from_plain, to_plain
 from hf_guidance.guidance.sharing import GUIDANCE_FILE, fetch_document, file_in, publish_text
 from hf_guidance.guidance.term import Term
 from hf_guidance.guidance.trainer_task import TrainerTask
@@ -147,7 +147,13 @@ class Guidance(Mapping[str, Term]):
         """
         check_document(plain)
         extra = {"Term": Term, "TrainerTask": TrainerTask} | dict(types or {})
-        return cls({name: from_plain(term, name, extra) for name, term in plain.items()})
+        guidance = cls({name: from_plain(term, name, extra) for name, term in plain.items()})
+        for name, term in guidance.items():
+            try:
+                Needs(term.objective.needs())
+            except NOT_BUILT as error:
+                raise ValueError(f"{name}: {shown(term.objective)} cannot be used: {cut(str(error), 500)}") from error
+        return guidance
 
     def save(self, folder: str | Path) -> None:
         """Write guidance.json into a folder; a failure leaves an earlier file as it was."""

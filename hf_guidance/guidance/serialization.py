@@ -9,12 +9,12 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
 from hf_guidance import attributions, objectives, views
-from hf_guidance.guidance.document import UPGRADE, shown
+from hf_guidance.guidance.document import UPGRADE, cut, shown
 from hf_guidance.guidance.field_types import check_types
 
 _MODULES = (objectives, attributions, views)
-# What the checks of a class raise, beside ValueError, when a value of the right type is not one that they expect.
-_NOT_BUILT = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
+# What a class raises, beside ValueError, of values that it does not expect, such as a base class in the place of a method.
+NOT_BUILT = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError, NotImplementedError)
 
 
 def known_names() -> dict[str, Any]:
@@ -80,8 +80,10 @@ def from_plain(plain: Any, path: str = "guidance", extra: Mapping[str, Any] | No
     check_types(cls, values, path)
     try:
         return cls(**values)
-    except _NOT_BUILT as error:
-        raise ValueError(f"{path}: {cls.__name__} cannot be built from {shown(values)}: {error}") from error
+    except NOT_BUILT as error:
+        raise ValueError(
+            f"{path}: {cls.__name__} cannot be built from {shown(values)}: {cut(str(error), 500)}"
+        ) from error
 
 
 def _function(plain: Mapping[str, Any], names: Mapping[str, Any], path: str) -> Any:

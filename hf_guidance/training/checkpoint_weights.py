@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -35,7 +37,8 @@ def load_weights(model: nn.Module, folder: str | Path) -> None:
         folder: The folder with the weights.
 
     Raises:
-        ValueError: The folder holds no weights; tensors of the model are missing, left over, or of another shape.
+        ValueError: The folder holds no weights, or a damaged file; tensors of the model are missing, left over, or of another
+            shape.
     """
     saved = read_weights(folder)
     if not saved:
@@ -96,9 +99,15 @@ def shown(names: Iterable[str]) -> str:
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    if file.suffix == ".safetensors":
-        return load_file(file)
-    read: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        read: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, UnpicklingError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{file} is damaged or cut off ({reason}): take another checkpoint, or fetch the file again. Nothing was loaded."
+        ) from error
     return read
 
 

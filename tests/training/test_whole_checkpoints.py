@@ -295,3 +295,14 @@ def test_loading_draws_no_random_number(tmp_path):
     torch.manual_seed(7)
     load_weights(model, tmp_path)
     assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("left", [0, 7, 300])
+def test_a_damaged_file_is_named(name, left, tmp_path):
+    net = nn.Linear(40, 40)
+    (save_file if name.endswith("safetensors") else torch.save)(net.state_dict(), tmp_path / name)
+    file = tmp_path / name
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(ValueError, match=rf"{name} is damaged or cut off .*Nothing was loaded"):
+        load_weights(net, tmp_path)

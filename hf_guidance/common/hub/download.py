@@ -84,9 +84,7 @@ class _Wanted:
                     return path
                 path.resolve().unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
-            raise ConnectionError(
-                f"{self.doing}: the file arrives damaged, not with the checksum that the Hub names; try again."
-            )
+            raise ConnectionError(f"{self.doing}: the file arrives damaged, with another checksum; try again.")
         except ConnectionError as error:
             if (copy := self._cached()) is None:
                 raise
@@ -130,12 +128,16 @@ def _refuse_large(what: str, size: int, most: int | None) -> None:
 
 
 def _has_checksum(path: Path, etag: str | None) -> bool:
-    """Whether a file has the checksum of its etag: git's for small files, sha256 for large ones; of others nothing is known."""
-    length = len(etag) if etag and re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", etag) else 0
-    if not length:
+    """Whether a file has the checksum of its etag, as far as it is known to be one.
+
+    The Hub gives git's checksum of small files and the sha256 of large ones; a mirror may give the plain sha1.
+    """
+    if etag is None or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", etag):
         return True
-    digest = hashlib.sha256() if length == 64 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    git = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    digests = [hashlib.sha256()] if len(etag) == 64 else [git, hashlib.sha1(usedforsecurity=False)]
     with path.open("rb") as file:
         while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest() == etag
+            for digest in digests:
+                digest.update(part)
+    return etag in [digest.hexdigest() for digest in digests]

@@ -22,7 +22,9 @@ def may_pass(error: BaseException) -> bool:
     status = status_of(error)
     if status is not None:
         return status in _TRANSIENT
-    return isinstance(error, HTTPError | ConnectionError | TimeoutError) or _is_cut_short(error)
+    return (
+        isinstance(error, HTTPError | ConnectionError | TimeoutError) or _is_cut_short(error) or _is_of_storage(error)
+    )
 
 
 def pause_asked(error: BaseException) -> float | None:
@@ -85,6 +87,8 @@ def told(error: BaseException, doing: str, secret: str | None = None) -> BaseExc
         return ConnectionError(f"{doing}: the server answered {status} ({_said(root, secret)}); try again later.")
     if status is not None:
         return ValueError(f"{doing}: the server refused it ({status}): {_said(root, secret)}")
+    if _is_of_storage(root):
+        return ConnectionError(f"{doing}: the storage of the Hub failed ({_safe(root, secret)}); try again later.")
     if isinstance(root, errors.HTTPError | ConnectionError | TimeoutError) or _is_cut_short(root):
         return ConnectionError(f"{doing}: {_broken(root)}; look at the connection and try again.")
     return error
@@ -118,6 +122,12 @@ def _broken(error: BaseException) -> str:
 def _is_cut_short(error: BaseException) -> bool:
     # huggingface_hub raises a plain OSError; those of the file system have a number.
     return type(error) is OSError and error.errno is None and "Consistency check" in str(error)
+
+
+def _is_of_storage(error: BaseException) -> bool:
+    return (
+        type(error) is RuntimeError or type(error).__name__ == "XetDownloadError"
+    )  # of hf_xet, which names no other kind
 
 
 def _said(error: Any, secret: str | None) -> str:

@@ -51,6 +51,7 @@ class Code:
             draft.write_text(source_of(self.modules, tuple(self.auto_map.values())), encoding="utf-8")
 
 
+_COPIES = "transformers_modules"  # where transformers puts the source that it runs
 _CODES: dict[type, Code] = {}
 
 
@@ -72,6 +73,25 @@ class CarriesCode:
 def carry(owner: type, code: Code) -> None:
     """Let a configuration or image processor, a subclass of CarriesCode, write a file of source when it is saved."""
     _CODES[owner] = code
+
+
+def refuse_copy(model: Any) -> None:
+    """Refuse a model of this library whose class is the copy that lay beside its weights.
+
+    A copy answers as the model does, but does not hear what this library tells its layers, as to hold dynamic weights fixed:
+    attributions would be silently wrong.
+
+    Raises:
+        ValueError: ``model`` is such a copy.
+    """
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    own = {getattr(cls, "model_type", None) for cls in _CODES} - {None}
+    if type(model).__module__.partition(".")[0] == _COPIES and kind in own:
+        raise ValueError(
+            f"this {type(model).__name__} is the copy that was saved beside its weights, loaded by trust_remote_code=True "
+            "before hf_guidance was imported. Guidance and attributions need hf_guidance's own class: `import "
+            "hf_guidance.models` first, then load the model again, without trust_remote_code."
+        )
 
 
 @lru_cache

@@ -113,7 +113,7 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
         within = {HubStrategy.CHECKPOINT: "last-checkpoint", HubStrategy.ALL_CHECKPOINTS: checkpoint.name}
         try:
             folder = staged(root, checkpoint, within.get(self.args.hub_strategy), _NOT_PUBLISHED)
-        except OSError as error:  # such as a full disk; raised here it would take the checkpoint with it
+        except (OSError, ValueError) as error:  # such as a full disk; raised here it would take the checkpoint with it
             logger.warning(f"{step} is not pushed: {error}. Training goes on.")
             return
         job = self._background.submit(self._push, folder, f"Training in progress, {step}")
@@ -123,7 +123,7 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
         try:
             token, revision = self._token(None), self.args.hub_revision
             upload_files(self.hub_model_id, files_of(folder), message=message, revision=revision, token=token)
-        except (ValueError, OSError) as error:
+        except Exception as error:  # of a thread: what is not told here is told nowhere
             logger.warning(f"A push failed ({message}): {error} Training goes on; the next save is pushed as usual.")
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -112,6 +112,15 @@ def test_cut_short_comes_whole_in_the_end(hub, repo):
     assert download_file(REPO, "w.bin").read_bytes() == b"weights" * 1000
 
 
+def test_what_stays_short_is_never_taken_for_whole(hub, repo, tmp_path):
+    hub.fail("GET", "w.bin", cut=True)
+    with pytest.raises(ConnectionError, match=r"downloading w\.bin of org/net: the connection failed"):
+        download_file(REPO, "w.bin")
+    assert not [path for path in tmp_path.rglob("*") if path.name == "w.bin"]
+    hub.heal()
+    assert download_file(REPO, "w.bin").read_bytes() == b"weights" * 1000
+
+
 def test_damaged_bytes_are_fetched_again_and_never_taken(hub, repo):
     hub.fail("GET", "a.json", times=1, corrupt=True)
     assert download_file(REPO, "a.json").read_bytes() == TEXT

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hub_server import TOKEN
+from huggingface_hub import HfApi
 
 from hf_guidance.common.hub import create_repo, files_of, upload_files
 
@@ -114,6 +115,34 @@ def test_a_commit_whose_answer_was_lost_is_not_made_twice(hub, repo, monkeypatch
     assert lost
     assert len(repo.commits) == 2
     assert info.oid == repo.commits[-1].oid
+
+
+def test_storage_that_fails(hub, repo, pauses, monkeypatch):
+    """hf_xet, which this Hub has not, raises RuntimeError."""
+    whole, failures = HfApi.create_commit, [RuntimeError("storage"), RuntimeError(f"storage of {TOKEN}")]
+
+    def failing(*arguments, **options):
+        if failures:
+            raise failures.pop()
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(HfApi, "create_commit", failing)
+    publish()
+    assert len(pauses) == 2
+    failures += [RuntimeError(f"of {TOKEN}")] * 4
+    with pytest.raises(ConnectionError, match=r"the storage of the Hub failed \(of <token>\)"):
+        publish()
+
+
+def test_errors_of_the_disk_pass(hub, repo, pauses, monkeypatch):
+    def failing(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(HfApi, "create_commit", failing)
+    with pytest.raises(OSError, match="No space left") as raised:
+        publish()
+    assert raised.value.errno == 28
+    assert pauses == []
 
 
 def test_what_is_asked_wrongly(hub, repo, pauses):
