@@ -122,7 +122,11 @@ def open_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
         )
     if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise ValueError(f"{name} is no folder, and no Hub id (organisation/name).")
-    return Checkpoint(name, AutoConfig.from_pretrained(name, revision=revision), revision)
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision)
+    except OSError as error:
+        raise OSError(f"{name} cannot be loaded: {error}") from error
+    return Checkpoint(name, config, revision)
 
 
 def _on_hub(repo: str, file: str, revision: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from itertools import pairwise
@@ -123,4 +124,5 @@ def train(
 
         say("loading data and model")
         outcome = trainer_of(chosen)(*options.objects(), callbacks=[options.written()])
-    give(outcome.plain() if as_json else outcome.table())
+    if os.environ.get("RANK", "0") == "0":  # under torchrun every process comes here
+        give(outcome.plain() if as_json else outcome.table())

@@ -34,6 +34,7 @@ _FOLDERS_LEFT_OUT = {
     "checkpoint-*": "an earlier state of the training",
     "runs": "logs of the training",
     "pareto": "other models",
+    "_*": "draft of a push",
     "__pycache__": "compiled code",
     ".*": "hidden folder",
 }

@@ -67,6 +67,20 @@ def test_it_is_one_commit_that_loads_again(cli, folder, hub):
     assert "%" not in ended.err
 
 
+def test_it_goes_to_the_hub_and_is_explained_from_there_as_processes(process, folder, photos, tmp_path):
+    with Hub() as hub:
+        settings = hub.settings(tmp_path / "home")
+        ended = process("publish", folder, "digits", **settings)  # a name alone is one of the user's
+        assert ended.code == 0, ended.err
+        assert "tester/digits/commit/" in ended.out
+        ended = process("explain", "tester/digits", photos, "--output", tmp_path / "maps", "--json", **settings)
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    assert len(found["explanations"]) == 3
+    assert found["attribution"].startswith("GradCAM(layer='final'")  # of guidance.json there
+    assert TOKEN not in ended.out + ended.err
+
+
 def test_a_card_of_the_folder_is_sent_as_it_is(cli, folder, hub):
     (folder / "README.md").write_text("---\nlicense: mit\n---\n# My digits\n")
     ended = cli("publish", folder, "tester/digits", "--json")
