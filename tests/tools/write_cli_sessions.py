@@ -131,7 +131,7 @@ def _said(line: str, longest: int) -> str:
         code = run(words[1:])
     said = [text for text in shown.getvalue().splitlines() if not text.startswith("{'")]  # what a trainer logs
     if len(said) > longest:
-        said = [*said[:longest], f"[{len(said) - longest} more lines]"]
+        said = [*said[: longest - 1], f"[{len(said) - longest} more lines]", said[-1]]
     if code:
         said.append(f"[exit code {code}]")
     return "\n".join(said) + "\n"

@@ -47,6 +47,10 @@ def publish(
         name = checked_repo(repo)
         plan = upload_plan(folder)
         card = card_of(plan)
+        if not plan.has_processor:
+            say(
+                f"{folder} has no image processor and no tokenizer, so that people cannot load it whole; save it there, too"
+            )
         if dry_run:
             url = None
         else:

@@ -66,6 +66,11 @@ class UploadPlan:
         """Of all files that are published."""
         return sum(self.files.values())
 
+    @property
+    def has_processor(self) -> bool:
+        """Whether the image processor or the tokenizer is among them."""
+        return bool({"preprocessor_config.json", "processor_config.json", "tokenizer_config.json"} & self.files.keys())
+
     def table(self) -> str:
         """The files for people."""
         lines = [f"published, {size_text(self.bytes)} in {len(self.files)} files:"]

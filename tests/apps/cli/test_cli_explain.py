@@ -161,6 +161,12 @@ def test_what_does_not_go_together_is_told(images, words, code, message, cli, ch
     assert message in " ".join(ended.err.split())
 
 
+def test_a_model_of_questions_is_refused(cli, answering, photos, tmp_path):
+    ended = cli("explain", answering, photos, "--output", tmp_path / "maps", "--attribution", "LeaveOneOut")
+    assert ended.code == 1
+    assert "explain_answer" in ended.err
+
+
 def test_pictures_of_one_name_have_files_of_their_own(cli, checkpoint, photos, tmp_path):
     shutil.copy(photos / "one.png", photos / "two.png")
     assert cli("explain", checkpoint, photos, "--output", photos / "maps").code == 0

@@ -177,6 +177,13 @@ def test_links_to_other_places_are_left_out(folder, tmp_path):
     assert upload_plan(folder).left_out["link.txt"][1] == "a link to another place"
 
 
+def test_a_folder_without_its_processor_is_told(cli, folder):
+    assert "no image processor" not in cli("publish", folder, "me/digits", "--dry-run").err
+    (folder / "preprocessor_config.json").unlink()
+    ended = cli("publish", folder, "me/digits", "--dry-run")
+    assert (ended.code, "no image processor and no tokenizer" in ended.err) == (0, True)
+
+
 def test_adapters_need_no_configuration_of_a_model(folder):
     (folder / "config.json").unlink()
     (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")

@@ -98,16 +98,23 @@ def train(
         grounding=Grounding(attribution, metrics=GROUNDING),
         callbacks=list(callbacks),
     )
-    before = trainer.evaluate(metric_key_prefix="before")
+    before = _renamed(trainer.evaluate(), "before")
     trainer.train(resume_from_checkpoint=checkpoint_of(args))
     trainer.save_model()
-    after = trainer.evaluate(metric_key_prefix="after")
+    after = _renamed(trainer.evaluate(), "after")
+    trainer.save_model()  # once more, for the card tells what was measured
+    trainer.save_state()
     trainer.save_metrics("all", before | after)
-    found = {
-        key.removeprefix("after_"): value for key, value in after.items() if key.removeprefix("after_") not in TIMINGS
-    }
-    both = {name: (before[f"before_{name}"], value) for name, value in found.items() if f"before_{name}" in before}
+    names = [key.removeprefix("after_") for key in after if key.startswith("after_")]
+    both = {name: (before.get(f"before_{name}"), after[f"after_{name}"]) for name in names if name not in TIMINGS}
     return Outcome(both, str(Path(args.output_dir)), "model, processor and guidance.json")
+
+
+def _renamed(metrics: dict[str, float], prefix: str) -> dict[str, float]:
+    """The metrics by the name of the moment; in the trainer's own log they are "eval_..." both times."""
+    return {
+        f"{prefix}_{name.removeprefix('eval_')}" if name.startswith("eval_") else name: v for name, v in metrics.items()
+    }
 
 
 def collator_of(data: DataArguments, processor: Any, classes: int) -> GuidanceCollator:

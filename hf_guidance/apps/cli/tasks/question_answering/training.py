@@ -98,6 +98,7 @@ def train(
     folder = Path(args.output_dir)
     answers.save(folder / "answers.json")
     after = {split: measured(trainer, splits[split], data.threshold) for split in data.eval_splits}
+    trainer.save_state()
     with whole_file(folder / "results.json") as draft:
         draft.write_text(json.dumps({"before": before, "after": after}, indent=2) + "\n")
     both = {f"{s} {n}": (before[s].get(n), value) for s in data.eval_splits for n, value in after[s].items()}
