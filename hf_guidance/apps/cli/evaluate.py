@@ -22,7 +22,7 @@ Examples:
   hf-guidance evaluate runs/vqa --dataset shapes_vqa --split test_ood
 
 Grounding is measured with the attribution of the first term in the checkpoint's guidance.json, unless --attribution is given.
-Underscores do for dashes.
+Names of options may have underscores for dashes.
 """
 
 

@@ -90,9 +90,8 @@ def image_files(given: Sequence[Path], output: Path) -> tuple[list[Path], dict[P
             if not images:
                 refuse(f"{one} holds no file with the ending of an image.", "IMAGES")
             if others:
-                say(
-                    f"{one}: {len(others)} files have no ending of an image: {', '.join(others[:3])}{'...' * (len(others) > 3)}"
-                )
+                more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+                say(f"{one}: no images by their names: {', '.join(others[:3])}{more}")
             files |= {path: path.relative_to(one) for path in images}
         elif one.exists():
             files[one] = Path(one.name)

@@ -32,7 +32,7 @@ class Layer:
     Attributes:
         name: As an attribution takes it.
         module: Its path; None for the input.
-        map_size: (height, width) of its maps; None where none can be taken.
+        map_size: (height, width) of its maps; None where none can be taken, and over boxes.
         refused: The reason where none can be taken.
     """
 
@@ -49,13 +49,13 @@ class Trial:
     Attributes:
         name: As it was asked for.
         kind: Name of its class.
-        image_size: (height, width) of the image that it was tried on.
+        image_size: (height, width) of the image that it was tried on; None for a model over boxes, which is not tried.
         layers: What came of them.
     """
 
     name: str
     kind: str
-    image_size: tuple[int, int]
+    image_size: tuple[int, int] | None
     layers: tuple[Layer, ...]
 
     @property
@@ -70,11 +70,11 @@ class Trial:
     def table(self) -> str:
         """For people."""
         width = max(len(layer.name) for layer in self.layers) + 2
-        height, across = self.image_size
-        head = f"{self.name} ({self.kind}, tried on {height} x {across} pixels): {'works' if self.works else 'refused'}"
+        on = "questions over boxes" if self.image_size is None else f"tried on {_times(self.image_size)} pixels"
+        head = f"{self.name} ({self.kind}, {on}): {'works' if self.works else 'refused'}"
         lines = [head, f"{'layer':{width}s}{'map':12s}module"]
         for layer in self.layers:
-            size = "refused" if layer.map_size is None else " x ".join(map(str, layer.map_size))
+            size = "refused" if layer.refused else "one a box" if layer.map_size is None else _times(layer.map_size)
             told = layer.refused or layer.module or ""
             lines.append(f"{layer.name:{width}s}{size:12s}{told if told != layer.name else ''}".rstrip())
         return "\n".join(lines)
@@ -93,8 +93,11 @@ def tried(name: str, every_module: bool = False) -> Trial:
     Raises:
         ValueError: There is no such model, or it is no image classifier.
     """
+    config = _config(name)
+    if config.model_type in SMALL:
+        return Trial(name, type(config).__name__.replace("Config", ""), None, (Layer(INPUT),))
     torch.manual_seed(0)
-    model = _built(name).eval()
+    model = _built(name, config).eval()
     use_differentiable_attention(model)
     family, size = family_of(model), image_shape(model)[1]
     modules = [path for path, _ in model.named_modules() if path]
@@ -111,6 +114,10 @@ def _symbolic(family: Family) -> list[str]:
         return [name for name in _SYMBOLIC if name in family.layers]
     except ValueError:  # which _layer tells
         return ["final"]
+
+
+def _times(size: tuple[int, int]) -> str:
+    return " x ".join(map(str, size))
 
 
 def _layer(name: str, model: nn.Module, family: Family) -> Layer:
@@ -140,13 +147,7 @@ def _batch(model: Any) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def _built(name: str) -> Any:
-    config = _config(name)
-    if config.model_type in SMALL:
-        raise ValueError(
-            f"{name} ({config.model_type}) answers questions over boxes; it works, at the layer 'input', the boxes, "
-            "and is not tried here."
-        )
+def _built(name: str, config: Any) -> Any:
     try:
         return AutoModelForImageClassification.from_config(config)
     except ValueError as error:

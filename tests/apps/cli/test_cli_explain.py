@@ -77,7 +77,7 @@ def test_images_that_cannot_be_read_are_named(cli, checkpoint, photos, tmp_path)
     assert ended.code == 1
     for name in ("damaged.png", "text.jpg"):
         assert f"cannot be read: {photos / name}" in ended.err
-    assert "1 files have no ending of an image: notes.txt" in ended.err
+    assert f"{photos}: no images by their names: notes.txt\n" in ended.err
     assert "2 of 5 images cannot be read" in ended.err
     assert len(ended.out.splitlines()) == len(entries(tmp_path / "maps")) == 3
     unreadable = json.loads((tmp_path / "maps" / "explanations.json").read_text())["unreadable"]

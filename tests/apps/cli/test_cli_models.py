@@ -49,7 +49,6 @@ def test_types_of_transformers_and_names_of_timm_are_built(name, cli):
         ("vitt", "no model is called 'vitt'; did you mean vit"),
         ("imagegpt", "has no family"),
         ("bert", "is no image classifier of transformers"),
-        ("updn", "answers questions over boxes"),
         ("timm/resnet1000", "no model is called 'timm/resnet1000'"),
     ],
 )
@@ -57,6 +56,14 @@ def test_what_cannot_be_explained_ends_with_1_and_says_why(name, message, cli):
     ended = cli("models", name)
     assert ended.code == 1
     assert message in ended.err + ended.out
+
+
+def test_models_over_boxes_work_at_their_boxes(cli, answering):
+    for name in ("lxmert", answering):
+        ended = cli("models", name)
+        assert ended.code == 0
+        assert "questions over boxes): works" in ended.out
+        assert ended.out.splitlines()[-1].split() == ["input", "one", "a", "box"]
 
 
 def test_lists_are_complete(cli):
