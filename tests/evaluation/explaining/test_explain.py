@@ -11,12 +11,14 @@ from tiny import (
     BUILDERS,
     SIZE,
     SMOOTH_FAMILY,
-    explain as forward_of,
     make_batch,
     relative_error,
     smooth_net,
     tiny_family,
     tiny_model,
+)
+from tiny import (
+    explain as forward_of,
 )
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
@@ -192,10 +194,10 @@ def test_no_model_is_refused():
 def test_a_result_is_a_sequence():
     found = explain(tiny_model("resnet"), PIXELS, target=[[0, 1], 1, 2, 0, 1])
     assert len(found) == 6
-    assert len(found[1:3]) == 2 and type(found[1:3]) is type(found)
+    assert (len(found[1:3]), type(found[1:3])) == (2, type(found))
     assert [len(one) for one in found.by_image()] == [2, 1, 1, 1, 1]
-    assert found.logits.shape == (6, 3) and found.scores.shape == (6,)
+    assert (found.logits.shape, found.scores.shape) == ((6, 3), (6,))
     assert repr(found).startswith("Explanations(6: image 0: LABEL_0 0.")
     told = found.to_dict()["explanations"][1]
-    assert told["label"] == "LABEL_1" and told["size"] == list(SIZE) and told["seen"] == [0, 32, 0, 64]
+    assert (told["label"], told["size"], told["seen"]) == ("LABEL_1", list(SIZE), [0, 32, 0, 64])
     assert "GradCAM" in told["attribution"]
