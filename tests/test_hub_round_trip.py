@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,13 @@ except ValueError as error:
 """
 
 
+def said_in_docs(block):
+    """A code block of docs/hub.md, with the repos of this test."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "hub.md").read_text(), re.M | re.S)
+    assert len(blocks) == 3
+    return blocks[block].replace('"org/', '"tester/')
+
+
 def publish(folder):
     torch.manual_seed(0)
     draw = np.random.default_rng(0)
@@ -92,7 +100,8 @@ def publish(folder):
         )  # fmt: skip
         trainer = GuidedTrainer(model, args, train_dataset=rows, processing_class=processor, guidance=guidance)
         trainer.train()
-        trainer.push_to_hub()
+        said = said_in_docs(0) if repo == REPO else "trainer.push_to_hub()"
+        exec(said, {"trainer": trainer, "guidance": guidance})
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +121,8 @@ def walked(tmp_path_factory):
 
         with pytest.MonkeyPatch.context() as patch, in_this_process(hub, folder / "publisher", patch):
             publish(folder / "runs")
-        stranger = run(CLASSIFY, REPO, OWN, "stranger")
-        friend = run(GO_ON, REPO, OWN, str(ROOT), "friend", PYTHONPATH=str(ROOT))
+        stranger = run(CLASSIFY + said_in_docs(2), REPO, OWN, "stranger")
+        friend = run(GO_ON + said_in_docs(1), REPO, OWN, str(ROOT), "friend", PYTHONPATH=str(ROOT))
         yield hub, folder, [stranger, friend]
 
 

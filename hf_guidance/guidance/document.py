@@ -29,8 +29,10 @@ def read_document(file: Path) -> dict[str, Any]:
     size = file.stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"{file} has {size:,} bytes; a guidance.json has at most {MAX_BYTES:,}, so this is none.")
+    with file.open("rb") as opened:
+        content = opened.read(MAX_BYTES + 1)  # whatever is added meanwhile
     try:
-        text = file.read_bytes().decode()
+        text = content.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not text in UTF-8: {error.reason} at byte {error.start}.") from None
     return parse_document(text, str(file))

@@ -49,7 +49,7 @@ def download_file(
         >>> download_file("org/guided-resnet", "guidance.json", max_bytes=1_000_000)
     """
     folder = Path(source)
-    if folder.is_dir():
+    if os.path.isdir(folder):  # False for a text that cannot be a path, where Path.is_dir raises
         if revision is not None:
             raise ValueError(f"{folder} is a folder, which has no revision {revision!r}; leave revision= out.")
         found = folder / filename
@@ -68,7 +68,7 @@ class _Wanted:
         self.place = {"repo_id": repo_id, "filename": filename, "repo_type": kind}
         self.revision, self.token = revision or "main", token
         at = "" if revision is None else f" at revision {revision!r}"
-        self.doing = f"downloading {filename} of {repo_id}{at}"
+        self.doing = f"downloading {filename} of the repo {repo_id}{at}"
 
     def fetch(self, max_bytes: int | None) -> Path:
         try:

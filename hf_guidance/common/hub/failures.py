@@ -56,7 +56,7 @@ def told(error: BaseException, doing: str, secret: str | None = None) -> BaseExc
 
     Args:
         error: What was caught.
-        doing: What was tried, as "downloading guidance.json of org/repo".
+        doing: What was tried, as "downloading guidance.json of the repo org/repo".
         secret: The token, which is cut out of what the server says.
 
     Returns:

@@ -34,13 +34,13 @@ def test_revisions(hub, repo):
     assert download_file(REPO, "a.json", revision=first).read_bytes() == TEXT
     assert download_file(REPO, "a.json", revision="v1").read_bytes() == TEXT
     with pytest.raises(
-        ValueError, match=r"downloading a\.json of org/net at revision 'v2': the repo has no such revision"
+        ValueError, match=r"downloading a\.json of the repo org/net at revision 'v2': the repo has no such revision"
     ):
         download_file(REPO, "a.json", revision="v2")
 
 
 def test_what_is_not_there(hub, repo, tmp_path, pauses):
-    with pytest.raises(ValueError, match=r"downloading c\.json of org/net: the repo has no such file"):
+    with pytest.raises(ValueError, match=r"downloading c\.json of the repo org/net: the repo has no such file"):
         download_file(REPO, "c.json")
     with pytest.raises(ValueError, match=r"org/other: there is no such repo \(404\)"):
         download_file("org/other", "a.json")
@@ -50,6 +50,8 @@ def test_what_is_not_there(hub, repo, tmp_path, pauses):
         download_file(tmp_path, "c.json", revision="main")
     with pytest.raises(ValueError, match="neither a folder nor the id of a repo"):
         download_file("runs/somewhere/else", "a.json")
+    with pytest.raises(ValueError, match="neither a folder nor the id of a repo"):
+        download_file("x" * 5000, "a.json")
     assert pauses == []  # none of them may pass by itself
 
 
@@ -114,7 +116,7 @@ def test_cut_short_comes_whole_in_the_end(hub, repo):
 
 def test_what_stays_short_is_never_taken_for_whole(hub, repo, tmp_path):
     hub.fail("GET", "w.bin", cut=True)
-    with pytest.raises(ConnectionError, match=r"downloading w\.bin of org/net: the connection failed"):
+    with pytest.raises(ConnectionError, match=r"downloading w\.bin of the repo org/net: the connection failed"):
         download_file(REPO, "w.bin")
     assert not [path for path in tmp_path.rglob("*") if path.name == "w.bin"]
     hub.heal()

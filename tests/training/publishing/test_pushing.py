@@ -162,3 +162,12 @@ def test_a_token_of_the_call_is_used_and_stays_secret(hub, pushing, caplog, monk
     assert TOKEN not in caplog.text
     assert not [name for name, content in hub.files(REPO).items() if TOKEN.encode() in content]
     shutil.rmtree(trainer.args.output_dir)
+
+
+def test_a_token_in_the_arguments_is_published_nowhere(hub, pushing, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    trainer = pushing("checkpoint", hub_token=TOKEN)
+    trainer.train()
+    assert trainer.state.global_step == 2
+    commits = hub.repo(REPO).commits
+    assert not [name for commit in commits for name, content in commit.files.items() if TOKEN.encode() in content]
