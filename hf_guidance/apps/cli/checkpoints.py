@@ -53,7 +53,7 @@ class Checkpoint:
         """The image processor, or for questions the tokenizer."""
         if self.answers_questions:
             return AutoTokenizer.from_pretrained(self.name, revision=self.revision)
-        return AutoImageProcessor.from_pretrained(self.name, revision=self.revision, backend="pil")
+        return AutoImageProcessor.from_pretrained(self.name, revision=self.revision)
 
     def guidance(self) -> Guidance | None:
         """What it was guided by; None where it has no guidance.json."""

@@ -57,7 +57,7 @@ def image_classifier(
         "problem_type": problem_type,
     }
     if name_or_path is not None:
-        processor = AutoImageProcessor.from_pretrained(name_or_path, backend="pil")
+        processor = AutoImageProcessor.from_pretrained(name_or_path)  # of the backend that users get, too
         model = AutoModelForImageClassification.from_pretrained(name_or_path, ignore_mismatched_sizes=True, **labels)
         return model, processor
     given = dict(fields or {}) | labels

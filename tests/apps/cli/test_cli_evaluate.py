@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
-from tiny_cli import QUESTIONS, SMALL
+from PIL import Image
+from tiny_cli import QUESTIONS, RESNET, SMALL
 
 DIGITS = ["--dataset", "digits_on_photos", "--builder-config", json.dumps(SMALL), "--device", "cpu"]
 QUESTIONED = ["--dataset", "shapes_vqa", "--builder_config", json.dumps(QUESTIONS), "--device", "cpu"]
@@ -59,6 +61,39 @@ def test_questions_are_measured_as_in_training(cli, answering):
     assert found["plausibility"] == pytest.approx(trained["plausibility"], abs=1e-5)
     other = cli("evaluate", answering, *QUESTIONED, "--split", "test_ood", "--attribution", "LeaveOneOut")
     assert "maps: LeaveOneOut at input" in other.out
+
+
+def test_an_imagefolder_whose_labels_are_its_objects(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    for split in ("train", "test"):
+        lines = []
+        for row, category in enumerate(([0, 1], [1], [])):
+            place = tmp_path / "images" / split / f"{row}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.random.default_rng(row).integers(0, 256, (32, 40, 3), np.uint8)).save(place)
+            boxes = [[4 + 8 * index, 2, 12, 9] for index in range(len(category))]
+            lines.append(json.dumps({"file_name": place.name, "objects": {"bbox": boxes, "category": category}}))
+        (place.parent / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    data = ["--dataset", tmp_path / "images", "--bbox-format", "xywh"]
+    training = [
+        "--names",
+        "cat",
+        "dog",
+        "--problem_type",
+        "multi_label_classification",
+        "--output_dir",
+        tmp_path / "run",
+    ]
+    words = ["--model_config", json.dumps(RESNET), "--image_size", "32", "--num_train_epochs", "1", "--use_cpu", "true"]
+    assert cli("train", *data, *training, *words, "--save_strategy", "no").code == 0
+    ended = cli("evaluate", tmp_path / "run", *data, "--names", "cat,dog", "--device", "cpu", "--json")
+    assert ended.code == 0, ended.err
+    trained = json.loads((tmp_path / "run" / "all_results.json").read_text())
+    for name in ("f1", "map", "epg"):
+        assert json.loads(ended.out)["metrics"][name] == pytest.approx(trained[f"after_{name}"], abs=1e-6)
+    ended = cli("evaluate", tmp_path / "run", *data, "--names", "dog,cat")
+    assert ended.code == 1
+    assert "class 'dog' has the index 1" in ended.err
 
 
 @pytest.mark.parametrize(

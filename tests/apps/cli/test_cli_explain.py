@@ -43,7 +43,7 @@ def test_a_folder_of_images_as_a_process(process, checkpoint, photos, tmp_path):
     assert [entry["picture"] for entry in found] == [f"{name}.png" for name in names]
     assert len(ended.out.splitlines()) == 3
     model = AutoModelForImageClassification.from_pretrained(checkpoint)
-    processor = AutoImageProcessor.from_pretrained(checkpoint, backend="pil")
+    processor = AutoImageProcessor.from_pretrained(checkpoint)
     method = Guidance.load(checkpoint)["energy"].objective.attribution
     theirs = explain(model, [entry["image"] for entry in found], processor, attribution=method)
     for entry, one in zip(found, theirs, strict=True):

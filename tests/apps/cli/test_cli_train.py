@@ -51,6 +51,8 @@ def test_questions_are_a_task(answering, cli):
     assert (written["task"], written["recipe"]) == ("question-answering", "task_only")
     results = json.loads((answering / "results.json").read_text())
     assert 0 <= results["after"]["test_ood"]["vqa_accuracy"] <= 1
+    log = json.loads((answering / "trainer_state.json").read_text())["log_history"]
+    assert log[-1]["eval_test_ood_vqa_accuracy"] == results["after"]["test_ood"]["vqa_accuracy"]
     ended = cli("train", "--task", "question-answering", "--help")
     assert "--recipe TEXT" in ended.out
     assert "--objective " not in ended.out

@@ -98,6 +98,8 @@ def train(
     folder = Path(args.output_dir)
     answers.save(folder / "answers.json")
     after = {split: measured(trainer, splits[split], data.threshold) for split in data.eval_splits}
+    named = {f"eval_{s}_{name}": value for s in data.eval_splits for name, value in after[s].items()}
+    trainer.log({name: value for name, value in named.items() if value is not None})  # for reports of the run
     trainer.save_state()
     with whole_file(folder / "results.json") as draft:
         draft.write_text(json.dumps({"before": before, "after": after}, indent=2) + "\n")
