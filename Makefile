@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # Without bytecode every process compiles its imports anew, 20 seconds each; tests and examples start dozens.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-vqa test test-all test-min test-max lint docs rooms models fuzz bench study clean
+.PHONY: demo demo-vqa test test-all test-min test-max lint docs rooms models sessions fuzz bench study clean
 
 demo: $(VENV)/.installed
 	$(RUN) examples/demo.py
@@ -71,6 +71,10 @@ models: $(VENV)/.installed
 # 100,000 broken documents: the table in docs/reliability.md. About ten minutes.
 fuzz: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/tools/fuzz.py $(ARGS)
+
+# One session of each command of hf-guidance: docs/command-line.md.
+sessions: $(VENV)/.installed
+	$(RUN) tests/tools/write_cli_sessions.py
 
 bench: $(VENV)/.installed
 	$(RUN) tests/bench/step_ratio.py

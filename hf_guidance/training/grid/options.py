@@ -2,14 +2,13 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
-import yaml
 from transformers import HfArgumentParser
+
+from hf_guidance.common.yaml_file import read_options
 
 _WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -22,15 +21,6 @@ _WORDS: dict[Any, str] = {
 }
 _LEAST = {"epochs": 1, "baseline_epochs": 1, "batch_size": 1, "image_size": 1, "max_grad_norm": 0, "max_drop": 0}
 _RATES = ("learning_rate", "baseline_learning_rate")
-
-
-class _Yaml(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
-    """YAML in which 1e-4 is a number, as in YAML 1.2 and JSON; version 1.1 wants 1.0e-4 and takes the other for text."""
-
-
-_Yaml.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
 
 
 def parsed(arguments: Sequence[str], kinds: Sequence[type]) -> tuple[Any, ...]:
@@ -51,10 +41,7 @@ def parsed(arguments: Sequence[str], kinds: Sequence[type]) -> tuple[Any, ...]:
     """
     parser = HfArgumentParser(kinds)
     if len(arguments) == 1 and arguments[0].endswith((".yaml", ".yml")):
-        given = yaml.load(Path(arguments[0]).read_text(encoding="utf-8"), Loader=_Yaml)
-        if not isinstance(given, dict):
-            raise ValueError(f"{arguments[0]} holds {given!r}; give options with values, a line each, as epochs: 10.")
-        found = parser.parse_dict(given)
+        found = parser.parse_dict(read_options(arguments[0]))
     else:
         found = parser.parse_args_into_dataclasses(list(arguments))
     for options in found:

@@ -1,0 +1,170 @@
+"""The application ``hf-guidance``, which commands are added to, and the options that several of them have."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+__all__ = ["AsJson", "Command", "Debug", "Device", "app", "check_json", "check_known", "option", "refuse", "version"]
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+"""Read by ``entry.run`` from the words themselves; commands have it so that it is known and shown."""
+
+
+def option(metavar: str, text: str, **more: Any) -> Any:
+    """An option, with the word for its value and its help.
+
+    Args:
+        metavar: The word.
+        text: The help.
+        **more: As for ``typer.Option``.
+
+    Returns:
+        What stands in Annotated.
+    """
+    return typer.Option(metavar=metavar, help=text, **more)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
+Device = Annotated[str, option("DEVICE", "auto, cpu or cuda.")]
+
+
+class Command(TyperCommand):
+    """A command whose help shows arguments by one word: MODEL, IMAGES..., [NAME]."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words behind the name of the command in the line of its usage."""
+        return ["[OPTIONS]", *(_shown(argument) for argument in self._parameters(ctx, "argument"))]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments with what they are, then the options."""
+        arguments = [(_shown(argument), argument.help or "") for argument in self._parameters(ctx, "argument")]
+        records = [record for option in self._parameters(ctx, "option") if (record := option.get_help_record(ctx))]
+        options = [(words, text.replace("\\[", "[")) for words, text in records]  # which typer 0.20 escapes for rich
+        for title, rows in (("Arguments", arguments), ("Options", options)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def _parameters(self, ctx: Any, kind: str) -> list[Any]:
+        return [parameter for parameter in self.get_params(ctx) if parameter.param_type_name == kind]
+
+
+def _shown(argument: Any) -> str:
+    word = f"{argument.metavar}{'...' if argument.nargs == -1 else ''}"
+    return word if argument.required else f"[{word}]"
+
+
+app = typer.Typer(
+    name="hf-guidance",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: the same on a terminal, in a pipe and in the documentation
+    pretty_exceptions_enable=False,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: name.replace("_", "-"),  # --data_dir is --data-dir, as in transformers
+    },
+)
+
+
+def version() -> str:
+    """The versions that matter, without importing what they are of."""
+    found = {}
+    for name in ("hf-guidance", "torch", "transformers"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "(not installed)"
+    own = found.pop("hf-guidance")
+    return f"hf-guidance {own} ({', '.join(map(' '.join, found.items()))}, Python {platform.python_version()})"
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(version())
+        raise typer.Exit
+
+
+EPILOG = """
+\b
+Examples:
+  hf-guidance train --output_dir runs/digits
+  hf-guidance evaluate runs/digits --dataset digits_on_photos
+  hf-guidance explain runs/digits photos/ --output maps
+  hf-guidance publish runs/digits me/digits --dry-run
+
+Results go to standard output, progress to standard error. Exit codes: 0 done, 1 it failed (one line on standard error says why;
+--debug shows where), 2 wrong usage, 130 interrupted.
+"""
+
+
+@app.callback(epilog=EPILOG)
+def application(
+    shown: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the versions.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Train vision models to be right for the right reasons, measure and explain them, and share them on the Hub."""
+
+
+def refuse(message: str, option: str | None = None) -> Any:
+    """End with wrong usage: exit code 2, and the message on standard error.
+
+    Args:
+        message: What was given, and what is allowed.
+        option: The option that is wrong, for the message.
+
+    Raises:
+        typer.BadParameter: Always.
+    """
+    raise typer.BadParameter(message, param_hint=option)
+
+
+def check_json(text: str, option: str) -> Any:
+    """Read JSON, and refuse what is none.
+
+    Args:
+        text: What was given.
+        option: The option that it was given to.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        typer.BadParameter: It is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        return refuse(f"{text!r} is not JSON: {error}. Quote it for the shell: '{{\"steps\": 8}}'.", option)
+
+
+def check_known(value: str, known: Iterable[str], option: str) -> str:
+    """Refuse a name that is not known, with the nearest ones.
+
+    Args:
+        value: The name given.
+        known: The names allowed.
+        option: The option that it was given to.
+
+    Returns:
+        The name.
+
+    Raises:
+        typer.BadParameter: It is not known.
+    """
+    names = list(known)
+    if value not in names:
+        close = difflib.get_close_matches(value, names, n=3)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        refuse(f"{value!r} is unknown; choose one of {', '.join(names)}.{hint}", option)
+    return value

@@ -1,0 +1,31 @@
+"""The data of a task, by the options that name it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from hf_guidance.data import load_splits
+
+
+def splits_named(dataset: str, splits: Iterable[str], data_dir: str | None = None, builder_config: str = "{}") -> Any:
+    """Load a dataset, and check that it has the splits that are asked for.
+
+    Args:
+        dataset: Name of a builder, a folder, or a Hub id.
+        splits: The names of the splits.
+        data_dir: Raw files of the builder.
+        builder_config: JSON with options of the builder.
+
+    Returns:
+        Name of a split to its dataset, all splits.
+
+    Raises:
+        ValueError: A split that it does not have, or data that cannot be read.
+    """
+    found = load_splits(dataset, data_dir=data_dir, builder_config=json.loads(builder_config))
+    missing = sorted(set(splits) - set(found))
+    if missing:
+        raise ValueError(f"{dataset} has no split {missing[0]!r}; it has {sorted(found)}.")
+    return found

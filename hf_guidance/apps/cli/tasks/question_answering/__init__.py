@@ -1,0 +1,1 @@
+"""Training of models that answer questions over boxes, as a command; ``options`` imports nothing heavy."""

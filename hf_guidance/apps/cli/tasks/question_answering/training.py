@@ -1,0 +1,113 @@
+"""Trains UpDn or LXMERT on questions with guidance, and measures it before and after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from hf_guidance import recipes
+from hf_guidance.apps.cli.tasks.data import splits_named
+from hf_guidance.apps.cli.tasks.outcome import Outcome
+from hf_guidance.apps.cli.tasks.question_answering.measures import measured
+from hf_guidance.apps.cli.tasks.question_answering.options import DataArguments, GuidanceChoice, ModelArguments
+from hf_guidance.apps.cli.tasks.resuming import checkpoint_of
+from hf_guidance.common.whole_file import whole_file
+from hf_guidance.data import AnswerVocabulary, QuestionCollator, RegionFeatures, with_annotated_fraction
+from hf_guidance.guidance import Guidance
+from hf_guidance.models import word_tokenizer
+from hf_guidance.models.shared.question_answerer import question_answerer
+from hf_guidance.recipes.by_name import recipe_by_name
+from hf_guidance.training import GuidanceArguments, GuidedTrainer
+
+
+def chosen_guidance(choice: GuidanceChoice, model_type: str) -> Guidance:
+    """Make the guidance of the options: a recipe, or what a folder holds.
+
+    Args:
+        choice: The options.
+        model_type: "updn" or "lxmert".
+
+    Returns:
+        The guidance.
+
+    Raises:
+        ValueError: An unknown recipe, or a folder without guidance.json.
+    """
+    if choice.guidance is not None:
+        guidance = Guidance.load(choice.guidance)
+    else:
+        guidance = recipe_by_name(choice.recipe, model_type, json.loads(choice.recipe_options))
+    return recipes.random_supervision(guidance) if choice.random_supervision else guidance
+
+
+def train(
+    model_args: ModelArguments,
+    data: DataArguments,
+    choice: GuidanceChoice,
+    args: GuidanceArguments,
+    callbacks: Sequence[Any] = (),
+) -> Outcome:
+    """Train a model that answers questions by a recipe; model, tokenizer, answers.json and guidance.json are saved.
+
+    Args:
+        model_args: The model.
+        data: The data.
+        choice: The recipe.
+        args: How it is trained, and where things go.
+        callbacks: For the trainer.
+
+    Returns:
+        Metrics of every evaluated split before and after; also in ``<output_dir>/results.json``.
+
+    Raises:
+        ValueError: Options, data or a model that do not go together.
+    """
+    set_seed(args.seed)
+    guidance = chosen_guidance(choice, model_args.model_type)
+    splits = splits_named(data.dataset, (data.train_split, *data.eval_splits), data.data_dir, data.builder_config)
+    rows = splits[data.train_split]
+    answers = AnswerVocabulary.from_answers(rows["answers"], data.min_occurrence)
+    collator = _collator(data, rows, answers)
+    for split in data.eval_splits:
+        collator.check_rows(splits[split], split)
+    tokenizer = collator.tokenizer
+    model = question_answerer(
+        model_args.model_type,
+        answers.id2label,
+        vocabulary=len(tokenizer),
+        box_dims=collator([rows[0]])["visual_feats"].shape[-1],
+        fields=json.loads(model_args.model_config),
+        name_or_path=model_args.model_name_or_path,
+    )
+    trainer = GuidedTrainer(
+        model=model,
+        args=args,
+        train_dataset=with_annotated_fraction(rows, data.fraction, args.seed),
+        data_collator=collator,
+        processing_class=tokenizer,
+        guidance=guidance,
+        callbacks=list(callbacks),
+    )
+    before = {split: measured(trainer, splits[split], data.threshold) for split in data.eval_splits}
+    trainer.train(resume_from_checkpoint=checkpoint_of(args))
+    trainer.save_model()
+    folder = Path(args.output_dir)
+    answers.save(folder / "answers.json")
+    after = {split: measured(trainer, splits[split], data.threshold) for split in data.eval_splits}
+    named = {f"eval_{s}_{name}": value for s in data.eval_splits for name, value in after[s].items()}
+    trainer.log({name: value for name, value in named.items() if value is not None})  # for reports of the run
+    trainer.save_state()
+    with whole_file(folder / "results.json") as draft:
+        draft.write_text(json.dumps({"before": before, "after": after}, indent=2) + "\n")
+    both = {f"{s} {n}": (before[s].get(n), value) for s in data.eval_splits for n, value in after[s].items()}
+    return Outcome(both, str(folder), "model, tokenizer, answers.json and guidance.json")
+
+
+def _collator(data: DataArguments, rows: Any, answers: AnswerVocabulary) -> QuestionCollator:
+    regions = RegionFeatures.open(*data.regions) if data.regions else None
+    tokenizer = word_tokenizer(rows["question"], max_length=data.max_length)
+    return QuestionCollator(tokenizer, answers, regions, max_length=data.max_length, source=data.source)
