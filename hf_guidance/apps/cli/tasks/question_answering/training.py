@@ -74,21 +74,12 @@ def train(
     collator = _collator(data, rows, answers)
     for split in data.eval_splits:
         collator.check_rows(splits[split], split)
-    tokenizer = collator.tokenizer
-    model = question_answerer(
-        model_args.model_type,
-        answers.id2label,
-        vocabulary=len(tokenizer),
-        box_dims=collator([rows[0]])["visual_feats"].shape[-1],
-        fields=json.loads(model_args.model_config),
-        name_or_path=model_args.model_name_or_path,
-    )
     trainer = GuidedTrainer(
-        model=model,
+        model=_model(model_args, collator, rows[0], answers),
         args=args,
         train_dataset=with_annotated_fraction(rows, data.fraction, args.seed),
         data_collator=collator,
-        processing_class=tokenizer,
+        processing_class=collator.tokenizer,
         guidance=guidance,
         callbacks=list(callbacks),
     )
@@ -105,6 +96,17 @@ def train(
         draft.write_text(json.dumps({"before": before, "after": after}, indent=2) + "\n")
     both = {f"{s} {n}": (before[s].get(n), value) for s in data.eval_splits for n, value in after[s].items()}
     return Outcome(both, str(folder), "model, tokenizer, answers.json and guidance.json")
+
+
+def _model(given: ModelArguments, collator: QuestionCollator, row: Any, answers: AnswerVocabulary) -> Any:
+    return question_answerer(
+        given.model_type,
+        answers.id2label,
+        vocabulary=len(collator.tokenizer),
+        box_dims=collator([row])["visual_feats"].shape[-1],
+        fields=json.loads(given.model_config),
+        name_or_path=given.model_name_or_path,
+    )
 
 
 def _collator(data: DataArguments, rows: Any, answers: AnswerVocabulary) -> QuestionCollator:
