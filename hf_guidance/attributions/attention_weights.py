@@ -13,7 +13,7 @@ from hf_guidance.views.layers import ATTENTION, is_attention
 
 @dataclass(frozen=True)
 class AttentionWeights(Attribution):
-    """A = the model's own attention over its boxes, which is one of its outputs.
+    """``A = attention``: the model's own attention over its boxes, which is one of its outputs.
 
     UpDn has one attention; of LXMERT it is that of the first token in the last layer, averaged over heads. No
     derivative is taken, so guidance by it costs a plain step. The target is not read.
@@ -35,7 +35,10 @@ class AttentionWeights(Attribution):
         with Right-for-the-Right-Reason Objectives", NeurIPS 2022, arXiv 2206.11212, app. A.
 
     Example:
-        >>> guidance = Guidance(align=Alignment(AttentionWeights()))
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import AttentionWeights
+        >>> from hf_guidance.objectives import Alignment, AnswerLoss
+        >>> guidance = Guidance(task=AnswerLoss(), align=Alignment(AttentionWeights()))
     """
 
     layer: str = ATTENTION

@@ -15,7 +15,7 @@ from hf_guidance.views.coalitions import ONE_TELLS_NOTHING
 
 @dataclass(frozen=True)
 class AverageEffect(Perturbation):
-    """``A_j`` = mean score of the coalitions with place j - mean score of those without it (arXiv 2206.11212, eq. 9).
+    """``A_j = mean score with place j - mean score without it``, over coalitions (arXiv 2206.11212, eq. 9).
 
     A_j is 0 where every coalition holds j, or none does. The coalitions are drawn as for KernelSHAP and shared by the
     batch. With two samples they are a random coalition and the same with one place flipped, so only that place is
@@ -49,7 +49,10 @@ class AverageEffect(Perturbation):
         Objectives", NeurIPS 2022, arXiv 2206.11212, eq. 9 and app. A.
 
     Example:
-        >>> guidance = Guidance(align=Alignment(AverageEffect(samples=15)))
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import AverageEffect
+        >>> from hf_guidance.objectives import Alignment, AnswerLoss
+        >>> guidance = Guidance(task=AnswerLoss(), align=Alignment(AverageEffect(samples=15)))
     """
 
     samples: int = 16

@@ -36,6 +36,9 @@ class BcosContribution(Attribution):
         arXiv 2205.10268, eq. 13.
 
     Example:
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import BcosContribution
+        >>> from hf_guidance.objectives import Energy
         >>> guidance = Guidance(energy=Energy(BcosContribution(layer="final")))
     """
 

@@ -55,7 +55,10 @@ class ExpectedGradients(Attribution):
         arXiv 2206.11212, app. A and D.
 
     Example:
-        >>> guidance = Guidance(align=Alignment(ExpectedGradients(target=PredictedLogit())))
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import ExpectedGradients, PredictedLogit
+        >>> from hf_guidance.objectives import Alignment, AnswerLoss
+        >>> guidance = Guidance(task=AnswerLoss(), align=Alignment(ExpectedGradients(target=PredictedLogit())))
     """
 
     samples: int = 1

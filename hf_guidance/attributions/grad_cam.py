@@ -38,7 +38,10 @@ class GradCAM(Attribution):
         arXiv 1610.02391, eq. 1 and 2.
 
     Example:
-        >>> guidance = Guidance(energy=Energy(GradCAM()))
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import GradCAM
+        >>> from hf_guidance.objectives import Energy
+        >>> guidance = Guidance(energy=Energy(GradCAM(layer="final")))
     """
 
     layer: str = FINAL

@@ -45,6 +45,9 @@ class Gradient(Attribution):
         2206.11212, app. A.
 
     Example:
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import ContrastLogits, Gradient
+        >>> from hf_guidance.objectives import GradMask
         >>> guidance = Guidance(gradmask=GradMask(Gradient(target=ContrastLogits(), channels="keep")))
     """
 

@@ -37,6 +37,9 @@ class InputXGradient(Attribution):
         Guide Models", ICCV 2023, arXiv 2303.11932, section 3.2.
 
     Example:
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import InputXGradient
+        >>> from hf_guidance.objectives import Energy
         >>> guidance = Guidance(energy=Energy(InputXGradient(layer="final")))
     """
 

@@ -54,6 +54,9 @@ class IntegratedGradients(Attribution):
         2021, arXiv 2111.07668, section 3.
 
     Example:
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import IntegratedGradients
+        >>> from hf_guidance.objectives import Energy
         >>> guidance = Guidance(energy=Energy(IntegratedGradients(steps=8)))
     """
 

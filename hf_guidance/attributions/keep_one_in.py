@@ -48,6 +48,9 @@ class KeepOneIn(Perturbation):
         Objectives", NeurIPS 2022, arXiv 2206.11212, app. A (KOI).
 
     Example:
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import KeepOneIn
+        >>> from hf_guidance.objectives import AnswerLoss, InvarianceFI
         >>> guidance = Guidance(task=AnswerLoss(), inv_fi=InvarianceFI(KeepOneIn()))
     """
 

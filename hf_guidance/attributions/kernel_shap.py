@@ -63,7 +63,10 @@ class KernelSHAP(Perturbation):
         Right-for-the-Right-Reason Objectives", NeurIPS 2022, arXiv 2206.11212, eq. 8 and 10.
 
     Example:
-        >>> guidance = Guidance(align=Alignment(KernelSHAP(samples=15)))
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import KernelSHAP
+        >>> from hf_guidance.objectives import Alignment, AnswerLoss
+        >>> guidance = Guidance(task=AnswerLoss(), align=Alignment(KernelSHAP(samples=15)))
     """
 
     samples: int = 16

@@ -50,6 +50,9 @@ class LeaveOneOut(Perturbation):
         Understanding Convolutional Networks", ECCV 2014, arXiv 1311.2901.
 
     Example:
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import LeaveOneOut
+        >>> from hf_guidance.objectives import AnswerLoss, InvarianceFI
         >>> guidance = Guidance(task=AnswerLoss(), inv_fi=InvarianceFI(LeaveOneOut()))
     """
 
