@@ -26,8 +26,8 @@ class TaskLoss(Objective):
     """Cross-entropy for classes (images,), mean binary cross-entropy for multi-hot labels (images, classes).
 
     ``L = -log softmax(f(x))[y]`` for a class y, ``L = mean_c BCE(sigmoid(f(x)_c), y_c)`` for multi-hot y. The shape of the
-    column ``labels`` decides which; the collator chooses it by the model's ``problem_type``. Every image counts, annotated or not. The
-    mean over images equals the loss of transformers' image classification heads.
+    column ``labels`` decides which; the collator chooses it by the model's ``problem_type``. Every image
+    counts, annotated or not. The mean over images equals the loss of transformers' image classification heads.
 
     With class weights w the loss of image i is ``w[y_i] * -log softmax(f(x_i))[y_i]``, what torch's cross_entropy gives with
     ``weight=w, reduction="none"``, label smoothing included. The term "task" sums it over the images of an update and divides
