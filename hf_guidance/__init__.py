@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         dataset_builder,
         with_annotated_fraction,
     )
-    from hf_guidance.evaluation import Grounding, load_front, load_representative, metric_path
+    from hf_guidance.evaluation import Grounding, explain, explain_answer, load_front, load_representative, metric_path
     from hf_guidance.families import Family, family_of
     from hf_guidance.forward import Forward
     from hf_guidance.guidance import Guidance, Term
@@ -42,6 +42,8 @@ __all__ = [
     "Term",
     "annotated_indices",
     "dataset_builder",
+    "explain",
+    "explain_answer",
     "family_of",
     "load_front",
     "load_representative",

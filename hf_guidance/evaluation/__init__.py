@@ -5,7 +5,19 @@ names from these three modules, not from here: they load scikit-learn or scipy, 
 """
 
 from hf_guidance.evaluation.analysis.pareto_record import load_front, load_representative
+from hf_guidance.evaluation.explaining import AnswerExplanation, Explanation, Explanations, explain, explain_answer
 from hf_guidance.evaluation.grounding import Grounding, default_grounding
 from hf_guidance.evaluation.metric_modules import metric_path
 
-__all__ = ["Grounding", "default_grounding", "load_front", "load_representative", "metric_path"]
+__all__ = [
+    "AnswerExplanation",
+    "Explanation",
+    "Explanations",
+    "Grounding",
+    "default_grounding",
+    "explain",
+    "explain_answer",
+    "load_front",
+    "load_representative",
+    "metric_path",
+]

@@ -1,13 +1,96 @@
-"""Pictures of attributions."""
+"""Pictures of attributions: images with maps or boxes over them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from hf_guidance.common.whole_file import whole_file
+
+Floats = npt.NDArray[np.floating]
+_SHARE = 99.5  # the percentile of |map| at which colours are full: of maps of pixels single ones stand far out
+_OPAQUE = 0.9  # of the strongest colour
+_DPI = 110
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One picture of a figure.
+
+    Attributes:
+        image: (height, width, 3) in [0, 1].
+        map: (height, width) what is drawn over it; None for the image alone.
+        boxes: (n, 4) xyxy in pixels.
+        box_scores: (n,) by which the boxes are coloured; None frames them alike.
+        seen: (top, bottom, left, right) of a dashed frame, in pixels; None for none.
+        title: Text above it.
+    """
+
+    image: Floats
+    map: Floats | None = None
+    boxes: npt.ArrayLike = ()
+    box_scores: Floats | None = None
+    seen: tuple[int, int, int, int] | None = None
+    title: str = ""
+
+
+def panel_figure(lines: Sequence[Sequence[Panel]], title: str = "", side: float = 2.4) -> Any:
+    """A matplotlib Figure of lines of panels.
+
+    A map is drawn over its image in grey, the stronger the more opaque, each to its own scale: colours are full where 0.5 % of
+    the places are stronger. Maps without a negative value go from yellow to red; if one of the figure has negative values, red
+    is for positive and blue for negative ones, in all of them.
+
+    Args:
+        lines: Panels, line by line; lines may differ in length.
+        title: Text above the figure.
+        side: Width of a panel in inches.
+
+    Raises:
+        ValueError: There is no panel.
+
+    Example:
+        >>> panel_figure([[Panel(image), Panel(image, map=attribution, title="cat 0.93")]]).savefig("map.png")
+    """
+    if not lines or not any(lines):
+        raise ValueError("there is nothing to draw; give at least one image.")
+    from matplotlib.figure import Figure  # imported here: plotting is slow to import
+
+    panels = [panel for line in lines for panel in line]
+    scored = [values for panel in panels for values in (panel.map, panel.box_scores) if values is not None]
+    signed = any(np.nanmin(values, initial=0.0) < 0 for values in scored)
+    heights = [max(panel.image.shape[0] / panel.image.shape[1] for panel in line) for line in lines]
+    columns = max(map(len, lines))
+    size = (side * columns, side * sum(heights) + 0.3 * len(lines) + (0.4 if title else 0.0))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(lines), columns, squeeze=False, height_ratios=heights)
+    for line, drawn in zip(axes, lines, strict=True):
+        for axis in line:
+            axis.set_axis_off()
+        for axis, panel in zip(line, drawn, strict=False):
+            _draw(axis, panel, signed)
+    if title:
+        figure.suptitle(title, fontsize=8)
+    return figure
+
+
+def save_figure(figure: Any, path: str | Path) -> None:
+    """Write a figure; the file is whole or absent, and its suffix decides the format.
+
+    Raises:
+        ValueError: The suffix is no format of matplotlib's.
+    """
+    suffix = Path(path).suffix.lstrip(".").lower()
+    known = figure.canvas.get_supported_filetypes()
+    if suffix not in known:
+        raise ValueError(f"{path}: {suffix or 'no suffix'!r} is no format of a picture; choose one of {sorted(known)}.")
+    with whole_file(path) as draft:
+        figure.savefig(draft, dpi=_DPI, format=suffix)
 
 
 def attribution_figure(
@@ -23,30 +106,82 @@ def attribution_figure(
         image_key: Key of the image.
 
     Raises:
-        ValueError: ``rows`` is empty.
+        ValueError: ``rows`` is empty, or the suffix is unknown.
     """
-    if not rows:
-        raise ValueError("rows is empty: there is nothing to draw; give at least one image.")
-    from matplotlib.figure import Figure  # imported here: plotting is optional
+    lines = [
+        [
+            Panel(
+                image=np.clip(row[image_key], 0, 1),
+                map=None if name == image_key else np.maximum(np.asarray(row[name], float), 0),
+                boxes=row.get("boxes", ()),
+                title=row.get("titles", {}).get(name, name),
+            )
+            for name in (image_key, *columns)
+        ]
+        for row in rows
+    ]
+    save_figure(panel_figure(lines), path)
+
+
+def _draw(axis: Any, panel: Panel, signed: bool) -> None:
     from matplotlib.patches import Rectangle
 
-    figure = Figure(figsize=(2.2 * (len(columns) + 1), 2.3 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), len(columns) + 1, squeeze=False)
-    for line, row in zip(axes, rows, strict=True):
-        for axis, name in zip(line, [image_key, *columns], strict=True):
-            axis.imshow(np.clip(row[image_key], 0, 1))
-            if name != image_key:
-                axis.imshow(_scaled(row[name]), cmap="jet", alpha=0.5, vmin=0, vmax=1)
-            for xmin, ymin, xmax, ymax in row.get("boxes", []):
-                frame = Rectangle((xmin - 0.5, ymin - 0.5), xmax - xmin, ymax - ymin, fill=False, color="lime")
-                axis.add_patch(frame)
-            axis.set_title(row.get("titles", {}).get(name, name), fontsize=8)
-            axis.set_axis_off()
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    scored = panel.map is not None or panel.box_scores is not None
+    image = np.clip(np.asarray(panel.image, float), 0, 1)
+    axis.imshow(np.repeat(_grey(image)[..., None], 3, axis=-1) if scored else image)
+    if panel.map is not None:
+        axis.imshow(_coloured(np.asarray(panel.map, float), signed), interpolation="nearest")
+    if panel.seen is not None:
+        top, bottom, left, right = panel.seen
+        style: dict[str, Any] = {"fill": False, "color": "black", "linestyle": "--", "linewidth": 0.8}
+        axis.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, **style))
+    for frame in _frames(panel, signed):
+        axis.add_patch(frame)
+    axis.set_xlim(-0.5, image.shape[1] - 0.5)
+    axis.set_ylim(image.shape[0] - 0.5, -0.5)
+    axis.set_title(panel.title, fontsize=8)
 
 
-def _scaled(attribution: npt.ArrayLike) -> npt.NDArray[Any]:
-    positive = np.maximum(np.asarray(attribution, float), 0)
-    scaled: npt.NDArray[Any] = positive / max(positive.max(), 1e-12)
-    return scaled
+def _frames(panel: Panel, signed: bool) -> list[Any]:
+    from matplotlib.patches import Rectangle
+
+    boxes = np.asarray(panel.boxes, float).reshape(-1, 4)
+    places = [((xmin - 0.5, ymin - 0.5), xmax - xmin, ymax - ymin) for xmin, ymin, xmax, ymax in boxes]
+    if panel.box_scores is None:
+        return [Rectangle(*place, fill=False, color="lime") for place in places]
+    colours = _coloured(np.asarray(panel.box_scores, float), signed, share=100)
+    frames = []
+    for index in np.argsort(np.abs(panel.box_scores), kind="stable"):  # the strongest ones on top
+        colour, strength = colours[index, :3], colours[index, 3] / _OPAQUE
+        frames.append(Rectangle(*places[index], facecolor=(*colour, 0.3 * strength), edgecolor="none"))
+        frames.append(
+            Rectangle(
+                *places[index], fill=False, edgecolor=(*colour, 0.25 + 0.75 * strength), linewidth=0.6 + 1.4 * strength
+            )
+        )
+    return frames
+
+
+def _grey(image: Floats) -> Floats:
+    # Lighter than the image, so that dark places do not swallow the colours.
+    grey: Floats = 0.25 + 0.75 * (image @ np.array([0.299, 0.587, 0.114]))
+    return grey
+
+
+def _coloured(values: Floats, signed: bool, share: float = _SHARE) -> Floats:
+    """Values as (..., 4) colours in [0, 1], the weak ones transparent; NaN is not drawn."""
+    import matplotlib
+
+    values = np.nan_to_num(values, nan=0.0)
+    scaled = np.clip(values / _scale(values, share), -1 if signed else 0, 1)
+    # From yellow, or from white at zero, to the full colour.
+    coloured = matplotlib.colormaps["seismic"](0.5 + 0.5 * scaled) if signed else matplotlib.colormaps["YlOrRd"](scaled)
+    found: Floats = np.asarray(coloured, float)
+    found[..., 3] = _OPAQUE * np.sqrt(np.abs(scaled))
+    return found
+
+
+def _scale(values: Floats, share: float) -> float:
+    strength = np.abs(values)
+    most = float(np.percentile(strength, share)) if strength.size else 0.0
+    return most or float(strength.max(initial=0.0)) or 1.0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hf_guidance.common.checkpointing import checkpointing_off
 from hf_guidance.common.outputs import logits_of
 from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.families import Family
@@ -226,7 +227,9 @@ def _call_copies(
         edits[family.path(at, module)] = lambda output: copies
     quick = fast_double_backward(leaf) if layers and twice else nullcontext()
     calling = captured(module, edits)
-    with calling as recorded, quick, statistics_kept(module), _checkpointing_off(module, at), inputs_cast(module):
+    # A checkpointed block is computed again in the backward, where the edit is gone: its gradients would be wrong.
+    whole = nullcontext() if is_input(at) else checkpointing_off(module)
+    with calling as recorded, quick, statistics_kept(module), whole, inputs_cast(module):
         if is_input(at) and not edits:
             outputs = family.call(module, inputs, copies, full)
         else:
@@ -235,24 +238,6 @@ def _call_copies(
             outputs = module(**repeated(inputs, count) | ({family.features: copies} if is_input(at) else {}))
     raw = {layer: copies if layer == at else recorded[family.path(layer, module)] for layer in layers}
     return outputs, raw
-
-
-@contextmanager
-def _checkpointing_off(module: nn.Module, at: str) -> Iterator[None]:
-    # A checkpointed block is computed again in the backward, where the edit is gone: its gradients would be wrong.
-    switches = [
-        (m, name)
-        for m in (() if is_input(at) else module.modules())
-        for name in ("gradient_checkpointing", "grad_checkpointing")  # names in transformers, in timm
-        if getattr(m, name, False) is True
-    ]
-    for switched, name in switches:
-        setattr(switched, name, False)
-    try:
-        yield
-    finally:
-        for switched, name in switches:
-            setattr(switched, name, True)
 
 
 def _leaf(tensor: Tensor) -> Tensor:

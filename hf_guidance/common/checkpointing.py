@@ -1,0 +1,25 @@
+"""Gradient checkpointing, off for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+_SWITCHES = ("gradient_checkpointing", "grad_checkpointing")  # names in transformers, in timm
+
+
+@contextmanager
+def checkpointing_off(model: nn.Module) -> Iterator[None]:
+    """Inside the ``with`` block no block of the model is computed again in the backward; afterwards all is as it was."""
+    switches = [
+        (module, name) for module in model.modules() for name in _SWITCHES if getattr(module, name, False) is True
+    ]
+    for module, name in switches:
+        setattr(module, name, False)
+    try:
+        yield
+    finally:
+        for module, name in switches:
+            setattr(module, name, True)

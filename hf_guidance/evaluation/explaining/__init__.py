@@ -1,0 +1,7 @@
+"""Explaining: where a model looks in images, and which boxes an answer comes from, outside of training."""
+
+from hf_guidance.evaluation.explaining.answers import AnswerExplanation, explain_answer
+from hf_guidance.evaluation.explaining.explanations import Explanation, Explanations
+from hf_guidance.evaluation.explaining.images import explain
+
+__all__ = ["AnswerExplanation", "Explanation", "Explanations", "explain", "explain_answer"]
