@@ -35,10 +35,17 @@ class AttentionWeights(Attribution):
         with Right-for-the-Right-Reason Objectives", NeurIPS 2022, arXiv 2206.11212, app. A.
 
     Example:
-        >>> from hf_guidance import Guidance
+        >>> import torch
+        >>> from hf_guidance import Guidance, explain_answer
         >>> from hf_guidance.attributions import AttentionWeights
+        >>> from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
         >>> from hf_guidance.objectives import Alignment, AnswerLoss
         >>> guidance = Guidance(task=AnswerLoss(), align=Alignment(AttentionWeights()))
+        >>> question, features, boxes = "what is it", torch.rand(2, 8), [[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]]
+        >>> tokenizer = word_tokenizer([question])
+        >>> model = UpDnForQuestionAnswering(UpDnConfig(len(tokenizer), visual_feat_dim=8, num_labels=3))
+        >>> explain_answer(model, question, features, boxes, tokenizer, attribution=AttentionWeights()).box_scores.shape
+        (2,)
     """
 
     layer: str = ATTENTION

@@ -129,10 +129,10 @@ def refuse_dispatched_batches(args: Any, dataset: Any) -> None:
     stream = isinstance(dataset, IterableDataset)
     chosen = getattr(getattr(args, "accelerator_config", None), "dispatch_batches", None)
     if getattr(args, "world_size", 1) > 1 and (chosen or (stream and chosen is None)):
-        what = "dispatch_batches=True" if chosen else "a streaming dataset"
+        what = "dispatch_batches=True" if chosen else "a streaming dataset with the default of dispatch_batches"
         raise ValueError(
-            f"{what} on several processes: {'' if chosen else 'by default '}the first process reads the batches and cuts them for "
-            "the others, but explained rows cannot be cut; set accelerator_config={'dispatch_batches': False}."
+            f"{what} on several processes: the first process reads the batches and cuts them for the others, but explained "
+            "rows cannot be cut; set accelerator_config={'dispatch_batches': False}."
         )
 
 
