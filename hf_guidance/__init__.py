@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         RowCollator,
         annotated_indices,
         dataset_builder,
+        export_dataset,
         with_annotated_fraction,
     )
     from hf_guidance.evaluation import Grounding, explain, explain_answer, load_front, load_representative, metric_path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from hf_guidance.forward import Forward
     from hf_guidance.guidance import Guidance, Term
     from hf_guidance.training import GuidanceArguments, GuidedTrainer, ParetoCheckpoints, Sweep
+
+__version__ = "0.1.0"  # the one place: the package that is built takes it from here
 
 __all__ = [
     "AnswerVocabulary",
@@ -44,6 +47,7 @@ __all__ = [
     "dataset_builder",
     "explain",
     "explain_answer",
+    "export_dataset",
     "family_of",
     "load_front",
     "load_representative",

@@ -25,11 +25,12 @@ class AnnotationWatch(TrainerCallback):  # type: ignore[misc]
     Attributes:
         seen: Set by the trainer at the first annotated explained row; reset when training begins.
         known: Whether the data set was found to hold annotation.
+        judged: Whether the data set was looked at.
     """
 
     def __init__(self) -> None:
         self.seen = False
-        self.known = False
+        self.known = self.judged = False
         self._resumed = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -17,7 +18,7 @@ _HIGHER = {
     "vqa_accuracy", "accuracy", "worst_group_accuracy", "mean_group_accuracy", "adjusted_accuracy", "f1", "map",
 }  # fmt: skip
 _LOWER = {"loss", "rrr_unc", "sufficiency", "undefined_share", "excluded_share"}
-_LOWER_FAMILIES = ("loss/", "undefined_share/")  # each followed by the name of a term
+_OF_A_TERM = re.compile(r"(^|_)(loss|undefined_share)/")  # each followed by the name of a term; before it that of a set
 _PREFIX = "eval_"
 
 
@@ -39,9 +40,25 @@ def higher_is_better(metric: str, eval_sets: Collection[str] = ()) -> bool | Non
     for known in (name, *(name.removeprefix(f"{one}_") for one in eval_sets if name.startswith(f"{one}_"))):
         if known in _HIGHER:
             return True
-        if known in _LOWER or known.startswith(_LOWER_FAMILIES) or known.endswith("_undefined_share"):
+        if known in _LOWER or _OF_A_TERM.search(known) or known.endswith("_undefined_share"):
             return False
     return None
+
+
+def surely_lower(metric: str) -> bool:
+    """Whether a metric is better when lower, where the names of the evaluation sets are not known.
+
+    Args:
+        metric: Its name, as "eval_loss/energy", "eval_birds_rrr_unc"; any name that ends in "loss" is one, as for transformers.
+
+    Example:
+        >>> surely_lower("eval_birds_loss"), surely_lower("eval_birds_epg")
+        (True, False)
+    """
+    known = higher_is_better(metric)
+    if known is not None:
+        return not known
+    return metric.endswith(("loss", *(f"_{name}" for name in _LOWER)))
 
 
 def settle_direction(args: Any, eval_sets: Collection[str] = ()) -> None:

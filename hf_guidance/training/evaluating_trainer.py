@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers.modeling_outputs import ImageClassifierOutput
-from transformers.trainer_utils import EvalLoopOutput, default_compute_objective
+from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging
 
 from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, TARGET
@@ -119,19 +119,6 @@ class EvaluatingTrainer(EvaluationDataTrainer):
             output.metrics.update({f"{prefix}_{name}": value for name, value in measured.items()})
         self._measured.update(f"{prefix}_{name}" for name in measured if name != "loss")
         return output
-
-    def hyperparameter_search(
-        self, hp_space: Any = None, compute_objective: Any = None, *args: Any, **kwargs: Any
-    ) -> Any:
-        """Trainer's search. Its default objective is Trainer's: ``eval_loss``, or the sum of what ``compute_metrics`` gives.
-
-        The losses of the terms and the grounding are no part of that sum: give ``compute_objective`` to search by them.
-        """
-        return super().hyperparameter_search(hp_space, compute_objective or self._objective, *args, **kwargs)
-
-    def _objective(self, metrics: dict[str, float]) -> float:
-        own = {name: value for name, value in metrics.items() if name not in self._measured}
-        return float(default_compute_objective(own))
 
     @property
     def _main_input(self) -> str:

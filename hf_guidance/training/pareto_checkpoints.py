@@ -17,7 +17,7 @@ from hf_guidance.common.whole_file import whole_file
 from hf_guidance.evaluation.analysis.pareto import Bins, ParetoFront, pareto_indices
 from hf_guidance.evaluation.analysis.pareto_record import RECORD, bins_of, front_of, place_of, read_record
 from hf_guidance.guidance import Guidance
-from hf_guidance.training.best_model import higher_is_better
+from hf_guidance.training.best_model import surely_lower
 
 logger = logging.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
     Args:
         metrics: Names of metrics that ``evaluate()`` returns, larger is better.
         bins: As for ``ParetoFront``.
-        guidance: Saved as guidance.json with each model.
+        guidance: Saved as guidance.json with each model. A trainer whose guidance is a function of the trial sets it itself.
 
     Raises:
         ValueError: No metrics, a name twice or one that is better when lower, bins that are not positive; in training: the
@@ -60,7 +60,7 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
         self.metrics = tuple(metrics)
         if isinstance(metrics, str) or not self.metrics or len(set(self.metrics)) < len(self.metrics):
             raise ValueError(f"metrics={metrics!r}; give a tuple of different names, such as {METRICS}.")
-        if lower := [name for name in self.metrics if higher_is_better(name) is False]:
+        if lower := [name for name in self.metrics if surely_lower(name)]:
             raise ValueError(
                 f"metrics: {lower} are better when lower, but a front keeps what is larger; leave them out."
             )

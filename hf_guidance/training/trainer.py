@@ -37,7 +37,7 @@ from hf_guidance.training.compatibility import (
     use_differentiable_attention,
     warn_of_reductions,
 )
-from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
+from hf_guidance.training.searching_trainer import GuidanceOfTrial, SearchingTrainer
 from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
@@ -49,7 +49,7 @@ from hf_guidance.views.layers import is_module
 logger = logging.get_logger(__name__)
 
 
-class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
+class GuidedTrainer(WholeCheckpointTrainer, SearchingTrainer):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
     Takes everything Trainer takes. Differences: the guidance computes the loss, whatever labels the model's forward takes, and
@@ -61,7 +61,8 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
 
     Args:
         *args: As for Trainer.
-        guidance: The terms of the loss.
+        guidance: The terms of the loss; or a function of a trial that returns them, so that ``hyperparameter_search`` can vary
+            weights, layers and attributions. As model_init it is called with None outside a search.
         family: Inputs, outputs and layers of the model's architecture; found by ``config.model_type`` when None.
         grounding: Metrics of attributions for evaluation; by default EPG, or plausibility for boxes, of the maps of the
             first term on attributions.
@@ -90,7 +91,7 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
     def __init__(
         self,
         *args: Any,
-        guidance: Guidance,
+        guidance: GuidanceOfTrial,
         family: Family | None = None,
         grounding: Grounding | None = None,
         eval_data_collator: Any = None,
@@ -103,24 +104,30 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
                 "compute_loss_func is not used: override task_loss(self, forward) in a subclass of GuidedTrainer, or write "
                 "the loss as an Objective and pass Guidance(task=...)."
             )
-        guidance = self._with_own_task(guidance)
-        guidance.to_dict()  # raises now what would otherwise end training at the first checkpoint
-        self.guidance = guidance
-        self._train_log = TermLog()
-        self._watch, self._checks = AnnotationWatch(), TermChecks()
+        self._give_guidance(guidance, grounding)
+        self._watch, self._refusal, self._checks = AnnotationWatch(), RefuseAtStart(), TermChecks()
         own = {"family": family, "eval_data_collator": eval_data_collator, "model_arguments": model_arguments}
-        self.grounding = grounding  # before Trainer asks model_init for a model, which may be measured
         super().__init__(*args, **own, **kwargs)
-        self.grounding = grounding or default_grounding(guidance, lambda: self.family)
-        refuse_regression(guidance["task"].objective, self.model)
+        refuse_regression(self.guidance["task"].objective, self.model)
         # The loss is a mean over images; the Trainer must divide it by the accumulation steps itself.
         self.model_accepts_loss_kwargs = False
         if given.get("data_collator") is None:
             self._collate_rows()
         self._check_evaluation_sets()
-        if self.args.label_smoothing_factor:
-            self.guidance = smoothed(guidance, self.args.label_smoothing_factor)
+        if isinstance(self.data_collator, RowCollator):
+            refuse_dispatched_batches(self.args, self.train_dataset)
+        self._use_guidance(self.guidance)
+
+    def _use_guidance(self, guidance: Guidance) -> None:
+        # All that follows from the guidance, when the trainer is made and at every trial of a search.
+        refuse_regression(guidance["task"].objective, self.model)
+        self.grounding = self._given_grounding or default_grounding(guidance, lambda: self.family)
+        factor = self.args.label_smoothing_factor
+        self.guidance = smoothed(guidance, factor) if factor else guidance
         self._importance_columns = importance_columns(self.guidance)
+        self._signature_columns: Any = None  # Trainer's memory of the columns that are kept
+        self._train_log = TermLog()
+        self._tell_fronts()
         self._refuse()
         self._prepare_for_gradients(self.model)
 
@@ -152,18 +159,13 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
     def _refuse(self) -> None:
         if self.guidance.differentiates:
             refuse_unsupported(self.args, self.model, self.accelerator)
-            self.add_callback(RefuseAtStart)
-        collator = self.data_collator if isinstance(self.data_collator, RowCollator) else None
-        if collator is not None:
-            refuse_dispatched_batches(self.args, self.train_dataset)
         warn_of_reductions(self.guidance, self.args)
-        if self.guidance.guided:
-            rows = self.train_dataset
-            if collator is not None:
-                check_annotated(rows, collator.sources)
-                refuse_left_behind(rows, collator.sources)
-                self._watch.known = can_be_judged(rows)
-            self.add_callback(self._watch)
+        if self.guidance.guided and isinstance(self.data_collator, RowCollator) and not self._watch.judged:
+            check_annotated(self.train_dataset, self.data_collator.sources)
+            refuse_left_behind(self.train_dataset, self.data_collator.sources)
+            self._watch.known, self._watch.judged = can_be_judged(self.train_dataset), True
+        self._with_callback(self._refusal, self.guidance.differentiates)
+        self._with_callback(self._watch, bool(self.guidance.guided))
         model = self.accelerator.unwrap_model(self.model)
         self.family.check_call(model)
         needs = self.guidance.needs() | (self.grounding.needs() if self.grounding is not None else Needs())
@@ -272,7 +274,7 @@ class GuidedTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        columns: list[str] = list(self._signature_columns)  # type: ignore[has-type]
+        columns: list[str] = list(self._signature_columns)
         own = (column for collator in self._row_collators for column in collator.columns)
         kept = (*KNOWN_COLUMNS, *own, *sorted(self._importance_columns), *self.asked_columns)
         self._signature_columns = list(dict.fromkeys([*columns, *kept]))

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from transformers import TrainingArguments
 
-from hf_guidance import Grounding, Guidance, GuidanceArguments, GuidedTrainer, Term
+from hf_guidance import Grounding, Guidance, GuidanceArguments, GuidedTrainer, ParetoCheckpoints, Term
 from hf_guidance.attributions import GradCAM
 from hf_guidance.objectives import Energy
 from hf_guidance.training import best_model
-from hf_guidance.training.best_model import higher_is_better, settle_direction
+from hf_guidance.training.best_model import higher_is_better, settle_direction, surely_lower
 
 GUIDANCE = Guidance(energy=Term(Energy(GradCAM()), 1.0, "rows"))
 HIGHER = ["eval_epg", "epg", "eval_attribution_iou", "eval_pointing_game", "eval_plausibility", "eval_on_object_epg",
@@ -69,6 +69,30 @@ def test_names_of_evaluation_sets_are_seen_through():
     assert higher_is_better("eval_birds_epg", ["birds", "other"]) is True
     assert higher_is_better("eval_birds_loss/energy", ["birds"]) is False
     assert higher_is_better("eval_birds_epg") is None
+    assert higher_is_better("eval_birds_loss/energy") is False  # nothing else has such a name
+
+
+@pytest.mark.parametrize("name", ["loss/energy", "birds_loss/energy", "eval_birds_undefined_share/energy"])
+@pytest.mark.parametrize("kind", [TrainingArguments, GuidanceArguments])
+def test_a_loss_of_a_term_is_lower_whatever_stands_before_it(kind, name, tmp_path):
+    args = arguments(kind, tmp_path, metric_for_best_model=name, load_best_model_at_end=True)
+    settle_direction(args)
+    assert args.greater_is_better is False
+
+
+@pytest.mark.parametrize(
+    ("name", "lower"),
+    [("eval_loss/energy", True), ("loss/energy", True), ("eval_birds_loss/energy", True), ("eval_birds_loss", True),
+     ("eval_birds_rrr_unc", True), ("eval_birds_epg_undefined_share", True), ("eval_birds_epg", False), ("eval_mine", False),
+     ("eval_epg", False)],
+)  # fmt: skip
+def test_what_no_front_may_hold(name, lower):
+    assert surely_lower(name) is lower
+    if lower:
+        with pytest.raises(ValueError, match=f"'{name}'.* are better when lower, but a front keeps what is larger"):
+            ParetoCheckpoints(("eval_epg", name))
+    else:
+        assert ParetoCheckpoints((name,)).metrics == (name,)
 
 
 class Scripted(GuidedTrainer):
@@ -77,7 +101,8 @@ class Scripted(GuidedTrainer):
     script: list[float]
 
     def evaluate(self, *args, **kwargs):
-        metrics = {self.args.metric_for_best_model: self.script[self.state.global_step - 1]}
+        name = self.args.metric_for_best_model
+        metrics = {f"eval_{name.removeprefix('eval_')}": self.script[self.state.global_step - 1]}
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
@@ -88,6 +113,7 @@ class Scripted(GuidedTrainer):
     [
         ("eval_epg", [0.1, 0.9, 0.5], 2),
         ("eval_loss/energy", [0.5, 0.1, 0.9], 2),
+        ("loss/energy", [0.5, 0.1, 0.9], 2),
         ("eval_undefined_share/energy", [0.5, 0.7, 0.1], 3),
         ("eval_worst_group_accuracy", [0.6, 0.2, 0.4], 1),
     ],

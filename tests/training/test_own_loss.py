@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from pages import block_with
 
 from hf_guidance import Guidance, GuidedTrainer, Term, with_annotated_fraction
 from hf_guidance.attributions import GradCAM, InputXGradient
@@ -246,10 +245,9 @@ def test_label_smoothing_with_a_hook_is_refused(subclass_of):
 
 
 def test_the_examples_of_the_docs_run(subclass_of, model_of, digits):
-    text = (Path(__file__).parents[2] / "docs" / "from-trainer.md").read_text()
     names = {**globals(), "GradCAM": GradCAM, "dataclass": dataclass}
-    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:2]:
-        exec(block, names)
+    for text in ("class Distilling", "class FocalLoss"):
+        exec(block_with("docs/from-trainer.md", text), names)
     torch.manual_seed(1)
     distilling = partial(names["Distilling"], teacher=model_of("convnext"))
     focal = subclass_of(GuidedTrainer, names["guidance"])

@@ -1,0 +1,73 @@
+"""SearchObjective: the objective of a hyperparameter search, with a direction that does not choose the worst trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers.trainer_utils import default_compute_objective
+
+from hf_guidance.training.best_model import higher_is_better
+
+_NO_MEASURE = ("_runtime", "_per_second", "_compilation_time")  # which the default objective leaves out, too
+
+
+@dataclass(frozen=True)
+class SearchObjective:
+    """``compute_objective`` of a search; it refuses to look for the worst value of a metric whose direction is known.
+
+    An objective that returns a metric as it is, such as ``lambda metrics: metrics["eval_loss/energy"]``, has the direction of
+    that metric; the default objective, a sum, that of its metrics where all have the same. A negated or a weighted one is
+    the user's own, and is not judged.
+
+    Args:
+        given: The user's ``compute_objective``, or None for that of Trainer.
+        direction: "minimize" or "maximize", or a list with one of them for each objective.
+        eval_sets: Names of the evaluation sets, where there are several.
+        left_out: Names of metrics that do not count in the default objective.
+    """
+
+    given: Callable[[dict[str, float]], Any] | None
+    direction: str | Sequence[str]
+    eval_sets: Collection[str] = ()
+    left_out: Collection[str] = ()
+
+    def __call__(self, metrics: dict[str, float]) -> Any:
+        """The objective of one evaluation.
+
+        Raises:
+            ValueError: The direction contradicts the metric that the objective is.
+        """
+        if self.given is None:
+            own = {name: value for name, value in metrics.items() if name not in self.left_out}
+            value: Any = float(default_compute_objective(own))
+            self._check(self.direction, self._summed(own))
+            return value
+        value = self.given(metrics)
+        values = value if isinstance(value, list | tuple) else [value]
+        directions = [self.direction] if isinstance(self.direction, str) else self.direction
+        for one, direction in zip(values, directions, strict=False):
+            self._check(direction, _names_of(one, metrics))
+        return value
+
+    def _summed(self, metrics: Mapping[str, float]) -> list[str]:
+        measures = [name for name in metrics if not name.endswith(_NO_MEASURE) and name not in ("eval_loss", "epoch")]
+        return measures or [name for name in metrics if name == "eval_loss"]
+
+    def _check(self, direction: Any, names: Sequence[str]) -> None:
+        known = {higher_is_better(name, self.eval_sets) for name in names}
+        if len(known) != 1 or None in known:
+            return
+        wanted = "maximize" if known.pop() else "minimize"
+        if direction in ("minimize", "maximize") and direction != wanted:
+            what = names[0] if len(names) == 1 else f"the sum of {sorted(names)}"
+            raise ValueError(
+                f"direction={direction!r} with the objective {what} would choose the worst trial: that is better when "
+                f"{'higher' if wanted == 'maximize' else 'lower'}. Give direction={wanted!r}, or another compute_objective."
+            )
+
+
+def _names_of(value: Any, metrics: Mapping[str, float]) -> list[str]:
+    # The very number, not an equal one: 1 - x may happen to equal x.
+    return [name for name, measured in metrics.items() if measured is value and isinstance(value, float)]
