@@ -25,7 +25,10 @@ _PAPER = re.compile(r"arXiv\s+(\d{4}\.\d{4,5})")
 _FORMULA = re.compile(r"``(.+?)``", re.DOTALL)
 _CODE = re.compile(r"(?<![\[`])`\w+`(?![`\]])")
 _WIDTH = 90  # of a signature in one line
-_TABLES = ("Args", "Attributes", "Columns")
+_TABLES = ("Args", "Columns", "Raises")
+_TITLES = {"Args": "Arguments", "Raises": "Errors"}
+_FIRST, _LAST = ("Note", "When to use", "Example", "Args", "Columns"), ("Raises", "Reference")
+_PAGE = re.compile(r"docs/([\w-]+)\.md")
 
 
 def methods(room: str) -> list[type]:
@@ -51,30 +54,24 @@ def page_uri(room: str, cls: type) -> str:
 
 def page_of(room: str, cls: type) -> str:
     """The page of a method, as markdown."""
-    found = sections(cls)
-    lines = [f"# {cls.__name__}", _flat(found.pop("")), *_signature(room, cls)]
-    example = found.pop("Example", "")
-    if example:
-        lines += ["## Example", f"```pycon\n{example}\n```"]
-    order = sorted(found, key=lambda heading: heading != "When to use")
-    own = {"Args": _fields(cls)} if dataclasses.is_dataclass(cls) else {}
-    for heading in order if "Args" in found or not own["Args"] else [order[0], "Args", *order[1:]]:
-        text = own.get(heading) or found[heading]
-        title = "Arguments" if heading == "Args" else heading
-        lines += [f"## {title}", _table(text) if heading in _TABLES else _flat(text)]
+    found = sections(cls) | {"Args": _fields(cls)}
+    lines = [f"# {cls.__name__}", _flat(found.pop("")), _signature(room, cls)]
+    for heading in sorted(filter(found.get, found), key=lambda heading: (_place(heading), list(found).index(heading))):
+        show = _table if heading in _TABLES else _example if heading == "Example" else _flat
+        lines += [f"## {_TITLES.get(heading, heading)}", show(found[heading])]
     return "\n\n".join(lines) + "\n"
 
 
 def index_of(room: str) -> str:
     """The list of the methods of a room, as markdown."""
-    rows = ["| | | columns | paper |", "|---|---|---|---|"]
+    rows = ["| method | what it says | columns | papers |", "|---|---|---|---|"]
     for cls in methods(room):
         found = sections(cls)
         columns = ", ".join(f"`{name}`" for name in _entries(found["Columns"])) or "none"
         papers = dict.fromkeys(_PAPER.findall(" ".join(found["Reference"].split())))
         links = ", ".join(f"[{number}](https://arxiv.org/abs/{number})" for number in papers)
         link = f"[{cls.__name__}]({cls.__name__.lower()}.md)"
-        rows.append(f"| {link} | {_cell(_summary(found['']))} | {columns} | {links} |")
+        rows.append(f"| {link} | {_cell(_summary(cls))} | {columns} | {links} |")
     return f"# {ROOMS[room]}\n\n{INTRODUCTIONS[room]}\n\n" + "\n".join(rows) + "\n"
 
 
@@ -133,13 +130,17 @@ def _link(code: str, place: str, root: str, own: str) -> str:
     return code if place == own else f"[{code}]({root}{place})"
 
 
-def _signature(room: str, cls: type) -> list[str]:
-    fields = [f for f in dataclasses.fields(cls) if f.init] if dataclasses.is_dataclass(cls) else []
-    given = [f"{field.name}={_default(field)}" for field in fields]
+def _place(heading: str) -> int:
+    order = (*_FIRST, "", *_LAST)
+    return order.index(heading if heading in order else "")
+
+
+def _signature(room: str, cls: type) -> str:
+    given = [f"{field.name}={_default(field)}" for field in dataclasses.fields(cls) if field.init]
     text = f"{cls.__name__}({', '.join(given)})"
     if len(text) > _WIDTH:
         text = f"{cls.__name__}(\n" + "".join(f"    {one},\n" for one in given) + ")"
-    return [f"```python\nfrom hf_guidance.{room} import {cls.__name__}\n\n{text}\n```"]
+    return f"```python\nfrom hf_guidance.{room} import {cls.__name__}\n\n{text}\n```"
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
@@ -168,20 +169,26 @@ def _table(text: str) -> str:
     entries = _entries(text)
     if not entries:
         return f"{_flat(text).capitalize()}."
-    rows = [f"| `{name}` | {_cell(said)} |" for name, said in entries.items()]
-    return "\n".join(["| | |", "|---|---|", *rows])
+    rows = [f"| `{name}` | {_cell(_flat(said))} |" for name, said in entries.items()]
+    return "\n".join(["| name | meaning |", "|---|---|", *rows])
+
+
+def _example(text: str) -> str:
+    return f"```pycon\n{text}\n```"
 
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _summary(text: str) -> str:
-    """The first paragraph, without its papers."""
-    return re.sub(r"\s*\([^()]*arXiv[^()]*\)", "", _flat(text).split("\n\n")[0])
+def _summary(cls: type) -> str:
+    """The first paragraph without its papers, and the equation where it is not there."""
+    first = re.sub(r"\s*\([^()]*arXiv[^()]*\)", "", _flat(sections(cls)[""]).split("\n\n")[0])
+    formula = formula_of(cls)
+    return first if f"`{formula}`" in first else f"{first.removesuffix('.')}: `{formula}`"
 
 
 def _flat(text: str) -> str:
-    """Paragraphs in one line each, with single backticks."""
-    paragraphs = [" ".join(part.split()) if not part.lstrip().startswith("- ") else part for part in text.split("\n\n")]
-    return "\n\n".join(paragraphs).replace("``", "`")
+    """Paragraphs in one line each, with single backticks, and links to the pages that are named."""
+    lines = "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+    return _PAGE.sub(lambda found: f"[{found[1].replace('-', ' ')}](../../{found[1]}.md)", lines.replace("``", "`"))
