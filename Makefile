@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # Without bytecode every process compiles its imports anew, 20 seconds each; tests and examples start dozens.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-vqa test test-all lint rooms models bench study clean
+.PHONY: demo demo-vqa test test-all test-min test-max lint docs rooms models bench study clean
 
 demo: $(VENV)/.installed
 	$(RUN) examples/demo.py
@@ -27,6 +27,32 @@ test: $(VENV)/.installed
 
 test-all: $(VENV)/.installed
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The core tests with the oldest versions that pyproject.toml allows, and with the newest there are, in environments of their
+# own. Core are the rooms where the versions of others matter: what loads, steps, trains, measures and saves. About five minutes.
+CORE := tests/test_face.py tests/test_public_paths.py tests/attributions tests/common tests/contracts tests/data \
+	tests/evaluation tests/forward tests/guidance tests/metrics tests/models tests/objectives tests/recipes tests/second_order \
+	tests/views tests/families/test_families.py tests/families/test_closed_forms.py tests/families/test_region_families.py \
+	tests/training/test_training.py tests/training/test_search.py tests/training/test_whole_checkpoints.py \
+	tests/training/test_adapters.py tests/training/test_questions.py tests/dataset_scripts/test_datasets_contract.py
+
+test-min: .venv-min/.installed
+test-max: .venv-max/.installed
+test-min test-max: export OMP_NUM_THREADS := 1
+test-min test-max: test-%:
+	exec $(WITH_MAKE) .venv-$*/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(CORE)
+
+.venv-min/.installed: RESOLUTION := lowest-direct
+.venv-max/.installed: RESOLUTION := highest
+.venv-min/.installed .venv-max/.installed: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet uv
+	$(@D)/bin/uv pip install --quiet --upgrade --resolution $(RESOLUTION) --python $(@D)/bin/python -e '.[test]'
+	touch $@
+
+# The documentation, into site/; a warning is an error.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -59,4 +85,4 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs dist build
+	rm -rf $(VENV) .venv-min .venv-max runs dist build site

@@ -6,8 +6,8 @@ import pytest
 
 NAMES = {
     "hf_guidance": "GuidedTrainer GuidanceArguments Guidance Term GuidanceCollator QuestionCollator AnswerVocabulary Family "
-    "Forward Grounding ParetoCheckpoints RegionFeatures Sweep annotated_indices dataset_builder family_of load_front "
-    "load_representative metric_path recipes with_annotated_fraction",
+    "Forward Grounding ParetoCheckpoints RegionFeatures Sweep annotated_indices dataset_builder export_dataset family_of "
+    "load_front load_representative metric_path recipes with_annotated_fraction",
     "hf_guidance.attributions": "Gradient InputXGradient GradCAM IntegratedGradients ExpectedGradients LeaveOneOut KeepOneIn "
     "KernelSHAP AverageEffect AttentionWeights BcosContribution LabelLogit PredictedLogit SoftLabelLogits ContrastLogits",
     "hf_guidance.objectives": "Energy L1 PPCE RightReasons Alignment InvarianceFI RankingHINT InfluenceSCR Sufficiency "

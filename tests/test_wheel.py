@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import hf_guidance
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = """
 import sys
@@ -32,6 +34,12 @@ def wheel(tmp_path_factory):
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stdout + run.stderr
     return next(folder.glob("*.whl"))
+
+
+def test_its_version_is_that_of_the_package(wheel):
+    assert wheel.name.split("-")[1] == hf_guidance.__version__
+    assert f"\n## [{hf_guidance.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert "hf_guidance/py.typed" in zipfile.ZipFile(wheel).namelist()
 
 
 def test_it_holds_every_metric_and_builder(wheel):

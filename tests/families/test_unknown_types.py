@@ -2,15 +2,14 @@
 
 import copy
 import pickle
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import odd_nets
 import pytest
 import torch
 from odd_nets import GRID, SIZE, Blocks, OddNet
+from pages import block_with
 from tiny import explain, fresh_model, make_batch, timm_model
 from torch import nn
 from unknown_types import plain_net, trainer_of
@@ -19,8 +18,6 @@ from hf_guidance import Family
 from hf_guidance.attributions import GradCAM, InputXGradient
 from hf_guidance.families import Layout, family_of
 from hf_guidance.families.structure import places
-
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "layers.md"
 
 
 @pytest.mark.parametrize("layer", ["input", "final", "blocks.1"])
@@ -55,7 +52,7 @@ def test_paths_need_no_prefix_of_peft(name):
 
 def test_a_family_by_hand_reads_what_is_refused():
     """The subclass of docs/layers.md, for tokens column by column."""
-    code = re.search(r"```python\n(@dataclass.*?)```", DOCS.read_text(), re.DOTALL)[1]
+    code = block_with("docs/layers.md", "class ByColumns")
     names = {"dataclass": dataclass, "Family": Family}
     exec(code.replace("// 16", f"// {odd_nets.PATCH}"), names)
     torch.manual_seed(0)

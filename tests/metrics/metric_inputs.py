@@ -1,4 +1,4 @@
-"""Small inputs of the metrics that take no maps, and how a web page should take them."""
+"""Small inputs of the metrics that take no maps."""
 
 INPUTS = {
     "faithfulness": {
@@ -26,12 +26,4 @@ INPUTS = {
         "predictions": ["two", "a dog", "red", "yes"],
         "references": [["2"] * 10, ["dog", "cat", "dog", "dogs"], ["blue"], ["yes"]],
     },
-}
-WIDGETS = {
-    "faithfulness": ["number", "json", "json"],
-    "group_accuracy": ["number", "number", "str"],
-    "on_object_epg": ["json", "json", "json"],
-    "plausibility": ["json", "json"],
-    "rrr": ["number", "number", "json", "json"],
-    "vqa_accuracy": ["str", "json"],
 }

@@ -4,7 +4,6 @@ import ast
 import inspect
 import json
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from metric_inputs import INPUTS, WIDGETS
+from metric_inputs import INPUTS
 
 FOLDERS = sorted(path.parent for path in (Path(__file__).parents[2] / "metrics").glob("*/README.md"))
 NAMES = [folder.name for folder in FOLDERS]
@@ -86,16 +85,6 @@ def test_examples_of_card_and_docstring(folder, load):
     assert eval(f"metric.{call}", {"metric": load(name)}) == ast.literal_eval(printed)
     call, printed = re.search(r">>> (metric\.compute.*)\n\s+(.*)", load(name).inputs_description).groups()
     assert eval(call, {"metric": load(name)}) == ast.literal_eval(printed)
-
-
-@every_folder
-def test_app_launches_the_metric(folder, monkeypatch):
-    launched = []
-    monkeypatch.setattr("evaluate.utils.launch_gradio_widget", launched.append)
-    runpy.run_path(str(folder / "app.py"))
-    assert launched[0].name == folder.name
-    types = evaluate.utils.gradio.infer_gradio_input_types(launched[0].features.values())
-    assert types == WIDGETS.get(folder.name, ["json", "json"])
 
 
 @every_folder
