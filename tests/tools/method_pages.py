@@ -178,7 +178,9 @@ def _example(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    # A bar inside code does not end a cell, and a backslash there would be shown.
+    parts = " ".join(text.split()).split("`")
+    return "`".join(part if index % 2 else part.replace("|", "\\|") for index, part in enumerate(parts))
 
 
 def _summary(cls: type) -> str:

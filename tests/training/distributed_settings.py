@@ -1,8 +1,9 @@
-"""Runs for test_accelerate_settings.py: one small training for each setting, by torchrun with two processes, or plainly with one.
+"""Runs for test_accelerate_settings.py: one small training for each setting, by torchrun with two processes or with one.
 
     python distributed_settings.py FOLDER NAME...
 
-Every run sees the same 16 images in the same order, two updates of 8. Writes FOLDER/<name>.pt: how far the weights moved, or the error.
+Every run sees the same 16 images in the same order, two updates of 8. Writes FOLDER/<name>.pt: how far the weights moved, or
+the error.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ def trained(name: str, folder: Path) -> torch.Tensor:
     settings = {"per_device_train_batch_size": UPDATE // PROCESSES, "num_train_epochs": 1} | SETTINGS[name]
     gloo = {"ddp_backend": "gloo"} if PROCESSES > 1 else {}
     args = GuidanceArguments(
-        output_dir=str(folder / name), learning_rate=1e-2, report_to="none", save_strategy="no", use_cpu=True, disable_tqdm=True,
-        lr_scheduler_type="constant", dataloader_pin_memory=False, optim="sgd", **gloo, **settings,
+        output_dir=str(folder / name), learning_rate=1e-2, report_to="none", save_strategy="no", use_cpu=True,
+        disable_tqdm=True, lr_scheduler_type="constant", dataloader_pin_memory=False, optim="sgd", **gloo, **settings,
     )  # fmt: skip
     data = rows()
     guidance = Guidance(energy=Term(Energy(InputXGradient("input")), 2.0))

@@ -152,5 +152,5 @@ def test_batches_must_not_be_cut_for_other_processes(stream, processes, dispatch
     args = SimpleNamespace(world_size=processes, accelerator_config=SimpleNamespace(dispatch_batches=dispatch))
     rows = datasets.Dataset.from_dict({"a": [1]})
     refused = processes > 1 and (dispatch or (stream and dispatch is None))
-    with pytest.raises(ValueError, match="cannot be cut.*'dispatch_batches': False") if refused else nullcontext():
+    with pytest.raises(ValueError, match=r"cannot be cut.*'dispatch_batches': False") if refused else nullcontext():
         refuse_dispatched_batches(args, rows.to_iterable_dataset() if stream else rows)
