@@ -78,7 +78,10 @@ def trained(name: str, folder: Path) -> torch.Tensor:
     guidance = Guidance(energy=Term(Energy(InputXGradient("input")), 2.0))
     stream = "stream" in name
     trainer = GuidedTrainer(
-        model, args, train_dataset=data.to_iterable_dataset() if stream else data.with_format("torch"), guidance=guidance
+        model,
+        args,
+        train_dataset=data.to_iterable_dataset() if stream else data.with_format("torch"),
+        guidance=guidance,
     )
     trainer.train()
     assert trainer.state.global_step == ROWS // UPDATE, trainer.state.global_step

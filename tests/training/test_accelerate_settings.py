@@ -126,7 +126,10 @@ def launched(tmp_path_factory):
     script = tmp_path_factory.mktemp("launched") / "count.py"
     script.write_text("import os\nprint('processes', os.environ.get('WORLD_SIZE', '1'))\n")
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
-    commands = {"--cpu": ([], {}), "--multi_gpu": (["--main_process_port", str(free_port())], {"ACCELERATE_USE_CPU": "true"})}
+    commands = {
+        "--cpu": ([], {}),
+        "--multi_gpu": (["--main_process_port", str(free_port())], {"ACCELERATE_USE_CPU": "true"}),
+    }
     runs = {
         option: subprocess.Popen(
             [*launch, option, *more, str(script)], env=environment() | extra, stdout=subprocess.PIPE, text=True
