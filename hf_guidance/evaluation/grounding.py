@@ -59,11 +59,16 @@ class Grounding:
         self.attribution = attribution
         self.importance = importance
         self.unannotated = unannotated
+        self._given = tuple(metrics)
         self._metrics = [
             evaluate.load(metric_path(metric), keep_in_memory=True) if isinstance(metric, str) else metric
             for metric in metrics
         ]
         self._pairs = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By the names of the metrics: a process that has not loaded their files cannot unpickle what they define.
+        return type(self), (self.attribution, self._given, self.importance, self.unannotated)
 
     def needs(self) -> Needs:
         """What the attribution needs of a Forward."""

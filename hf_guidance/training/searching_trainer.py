@@ -21,8 +21,18 @@ GuidanceOfTrial = Guidance | Callable[[Any], Guidance]
 class SearchingTrainer(EvaluatingTrainer):
     """Trainer whose guidance may be a function of the trial, so that ``hyperparameter_search`` can vary it.
 
-    Whatever follows from the guidance is made anew for every trial, once its arguments are set (``_use_guidance``); after the
-    search, and in a run that is no trial, it is the function's guidance of None.
+    Whatever follows from the guidance is made anew for every trial, once its arguments are set (``_use_guidance``). Every
+    checkpoint of a trial holds the guidance.json of that trial. After the search, and in a run that is no trial, the guidance
+    is the function's for None; ``function(optuna.trial.FixedTrial(best.hyperparameters))`` is that of the best trial, and
+    ``train(trial=FixedTrial(...))`` trains with it. As with Trainer, the arguments are then those of the last trial, and no
+    model is there until ``train()`` makes one. Where the attribution of the first term is varied, give the trainer a
+    ``grounding``, so that all trials are measured alike.
+
+    Example:
+        >>> def guidance(trial):
+        ...     weight = 1.0 if trial is None else trial.suggest_float("weight", 0.1, 100, log=True)
+        ...     return Guidance(energy=Term(Energy(GradCAM(layer="final")), weight))
+        >>> trainer = GuidedTrainer(None, args, model_init=model_init, guidance=guidance, ...)
     """
 
     _given_guidance: GuidanceOfTrial
@@ -81,21 +91,13 @@ class SearchingTrainer(EvaluatingTrainer):
         hp_name: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Trainer's search, which can also vary the guidance, where ``guidance=`` is a function of the trial.
+        """Trainer's search, which also varies the guidance, where ``guidance=`` is a function of the trial.
 
-        The default objective is Trainer's: ``eval_loss``, or the sum of what ``compute_metrics`` gives. The losses of the
-        terms and the grounding are no part of that sum: give ``compute_objective`` to search by them. ``eval_loss`` is a sum
-        of weighted terms, so where weights are varied another objective is needed; and where the attribution of the first
-        term is varied, give the trainer a ``grounding``, so that all trials are measured alike.
-
-        Every checkpoint of a trial holds the guidance.json of that trial. After the search the guidance is the function's
-        for None again; ``function(optuna.trial.FixedTrial(best.hyperparameters))`` is that of the best trial, and
-        ``train(trial=FixedTrial(...))`` trains with it. As with Trainer, the arguments are those of the last trial, and there
-        is no model until ``train()`` makes one.
+        The default objective is Trainer's: ``eval_loss``, or the sum of what ``compute_metrics`` gives, without the losses of
+        the terms and the grounding. ``eval_loss`` holds the weighted terms, so where weights are varied give another.
 
         Args:
-            hp_space: The arguments that a trial draws, as for Trainer: a function of the trial that returns a dict;
-                ``lambda trial: {}`` to vary the guidance alone.
+            hp_space: As for Trainer; ``lambda trial: {}`` varies the guidance alone.
             compute_objective: A function of the metrics of ``evaluate()``.
             n_trials: As for Trainer.
             direction: "minimize" or "maximize"; one for each objective, where there are several.
@@ -111,11 +113,7 @@ class SearchingTrainer(EvaluatingTrainer):
                 1: all trials share this trainer.
 
         Example:
-            >>> def guidance(trial):
-            ...     weight = 1.0 if trial is None else trial.suggest_float("weight", 0.1, 100, log=True)
-            ...     return Guidance(energy=Term(Energy(GradCAM(layer="final")), weight))
-            >>> trainer = GuidedTrainer(None, args, model_init=model_init, guidance=guidance, ...)
-            >>> trainer.hyperparameter_search(
+            >>> best = trainer.hyperparameter_search(
             ...     lambda trial: {}, lambda metrics: metrics["eval_epg"], direction="maximize", backend="optuna"
             ... )
         """

@@ -14,7 +14,9 @@ FILE = next(file for file in sorted(HERE.glob("*.py")) if file.name != "app.py")
 MATHS = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]
 
 metric = evaluate.load(str(FILE))
-card = (HERE / "README.md").read_text(encoding="utf-8").split("---\n", 2)[-1]
+title, card = re.search(
+    r"^# Metric Card for (.*)\n([\s\S]*)", (HERE / "README.md").read_text("utf-8"), re.MULTILINE
+).groups()
 columns = list(metric.features)
 options = [name for name in inspect.signature(metric._compute).parameters if name not in columns]
 shown = ast.parse(re.search(r">>> \w+\.(compute\(.*\))\n", card)[1], mode="eval").body.keywords
@@ -39,8 +41,8 @@ def compute(*texts):
         raise gr.Error(str(error)) from error
 
 
-with gr.Blocks(title=metric.name) as page:
-    gr.Markdown(f"# {metric.name}\n{metric.description}\n\nEvery field is a JSON list with one entry per row.")
+with gr.Blocks(title=title) as page:
+    gr.Markdown(f"# {title}\n{metric.description}\n\nEvery field is a JSON list with one entry per row.")
     with gr.Row():
         with gr.Column():
             fields = [gr.Textbox(json.dumps(example.get(name)), label=name, lines=2) for name in columns]

@@ -38,7 +38,9 @@ def test_matches_loops(missing):
 
 def test_agrees_with_scipy_on_one_seed():
     values = np.random.default_rng(1).normal(size=400)
-    theirs = scipy_bootstrap((values,), np.mean, n_resamples=5000, method="percentile", rng=2, batch=500)
+    theirs = scipy_bootstrap(
+        (values,), np.mean, n_resamples=5000, method="percentile", random_state=np.random.default_rng(2), batch=500
+    )
     ours = bootstrap_mean(values, samples=5000)
     assert ours.estimate == pytest.approx(values.mean(), abs=0.003)
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.01)
