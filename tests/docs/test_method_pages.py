@@ -81,3 +81,12 @@ def test_names_in_text_become_links():
 
 def test_bars_in_a_cell():
     assert method_pages._cell("|a| `|b|`") == "\\|a\\| `|b|`"
+
+
+def test_the_reference_lists_columns_and_shows_examples_as_code():
+    from griffe_examples import shown
+
+    text = "L.\n\nColumns:\n    labels: the\n        answers.\n    target: the class.\n\nExample:\n    >>> 1\n"
+    assert shown(text) == (
+        "L.\n\nColumns:\n    - `labels`: the\n        answers.\n    - `target`: the class.\n\nExamples:\n    >>> 1\n"
+    )
