@@ -29,7 +29,8 @@ test-all: $(VENV)/.installed
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The core tests with the oldest versions that pyproject.toml allows, and with the newest there are, in environments of their
-# own. Core are the rooms where the versions of others matter: what loads, steps, trains, measures and saves. About five minutes.
+# own. Core are the rooms where the versions of others matter: what loads, steps, trains, measures and saves. Three minutes on
+# two free cores.
 CORE := tests/test_face.py tests/test_public_paths.py tests/attributions tests/common tests/contracts tests/data \
 	tests/evaluation tests/forward tests/guidance tests/metrics tests/models tests/objectives tests/recipes tests/second_order \
 	tests/views tests/families/test_families.py tests/families/test_closed_forms.py tests/families/test_region_families.py \
