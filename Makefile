@@ -73,6 +73,7 @@ bench: $(VENV)/.installed
 	$(RUN) tests/bench/question_step.py
 	$(RUN) tests/bench/model_guidance.py
 	$(RUN) tests/bench/bcos_layer.py
+	$(RUN) tests/bench/explain.py
 
 # Real photographs; DATA is a folder with cards_voc, bccd_voc and nuts_on_places.
 study: $(VENV)/.installed

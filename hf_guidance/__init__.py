@@ -1,7 +1,8 @@
 """Guide vision models to be right for the right reasons: a transformers.Trainer with losses on attributions.
 
 Names and rooms are loaded when they are first asked for. The first of them also makes this library's models known to the Auto
-classes of transformers, as ``import hf_guidance.models`` does.
+classes of transformers, as ``import hf_guidance.models`` does; the first name registers its pipelines, too, as
+``import hf_guidance.apps.pipelines`` does.
 """
 
 from importlib import import_module
@@ -65,6 +66,7 @@ def _loaded(name: str) -> Any:
     import_module("hf_guidance.models")
     if name in __all__ and name != "recipes":
         found = next(room for room in map(import_module, (f"hf_guidance.{r}" for r in _ROOMS)) if hasattr(room, name))
+        import_module("hf_guidance.apps.pipelines")  # not with a room, which another room may be loading
         globals()[name] = getattr(found, name)
         return globals()[name]
     try:

@@ -27,6 +27,12 @@ def test_the_first_name_makes_the_models_known_to_the_auto_classes(first):
     assert done.stdout.splitlines() == ["BcosImageProcessor BcosResNetConfig", "XDNNImageProcessor XDNNResNetConfig"]
 
 
+@pytest.mark.parametrize("room", ["guidance", "apps.pipelines"])
+def test_every_room_can_be_the_first(room):
+    code = f"import hf_guidance.{room}; from hf_guidance import Guidance, explain"
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+
 def test_every_name_and_room_is_there():
     everything = {}
     exec("from hf_guidance import *", everything)

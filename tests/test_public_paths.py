@@ -7,7 +7,7 @@ import pytest
 NAMES = {
     "hf_guidance": "GuidedTrainer GuidanceArguments Guidance Term GuidanceCollator QuestionCollator AnswerVocabulary Family "
     "Forward Grounding ParetoCheckpoints RegionFeatures Sweep annotated_indices dataset_builder export_dataset family_of "
-    "load_front load_representative metric_path recipes with_annotated_fraction",
+    "load_front load_representative metric_path recipes with_annotated_fraction explain explain_answer",
     "hf_guidance.attributions": "Gradient InputXGradient GradCAM IntegratedGradients ExpectedGradients LeaveOneOut KeepOneIn "
     "KernelSHAP AverageEffect AttentionWeights BcosContribution LabelLogit PredictedLogit SoftLabelLogits ContrastLogits",
     "hf_guidance.objectives": "Energy L1 PPCE RightReasons Alignment InvarianceFI RankingHINT InfluenceSCR Sufficiency "
@@ -28,11 +28,13 @@ NAMES = {
     "hf_guidance.data.images.preparation": "prepared_boxes prepared_row PREPARATIONS",
     "hf_guidance.data.questions.rows": "question_features question_row QuestionConfig QuestionBuilder",
     "hf_guidance.data.questions.vqa_files": "find_vqa_files VqaRecords vqa_row LAYOUT",
-    "hf_guidance.evaluation": "Grounding metric_path load_front load_representative",
+    "hf_guidance.apps.pipelines": "GuidedImageClassificationPipeline TASK",
+    "hf_guidance.evaluation": "Grounding metric_path load_front load_representative explain explain_answer Explanation "
+    "Explanations AnswerExplanation",
     "hf_guidance.evaluation.analysis": "ParetoFront merged representative bootstrap_mean predict_ood top_box_iou",
     "hf_guidance.evaluation.scores": "explanation_scores explanation_metrics top_boxes",
     "hf_guidance.evaluation.classification": "classification_metrics mean_average_precision micro_f1 best_threshold",
-    "hf_guidance.evaluation.figures": "attribution_figure",
+    "hf_guidance.evaluation.figures": "attribution_figure Panel panel_figure save_figure",
     "hf_guidance.forward.maps": "resize_maps",
     "hf_guidance.families.grid": "tokens_to_grid",
 }

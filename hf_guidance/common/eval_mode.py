@@ -12,9 +12,11 @@ from torch import nn
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode inside the ``with`` block; afterwards every module has the mode it had."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    if any(mode for _, mode in modes):
+        model.eval()
     try:
         yield
     finally:
         for module, mode in modes:
-            module.training = mode
+            if module.training != mode:
+                module.training = mode

@@ -14,7 +14,7 @@ from hf_guidance.common.whole_file import whole_file
 
 Floats = npt.NDArray[np.floating]
 _SHARE = 99.5  # the percentile of |map| at which colours are full: of maps of pixels single ones stand far out
-_OPAQUE = 0.9  # of the strongest colour
+_OPAQUE = 0.8  # of the strongest colour
 _DPI = 110
 
 
@@ -153,7 +153,7 @@ def _frames(panel: Panel, signed: bool) -> list[Any]:
     frames = []
     for index in np.argsort(np.abs(panel.box_scores), kind="stable"):  # the strongest ones on top
         colour, strength = colours[index, :3], colours[index, 3] / _OPAQUE
-        frames.append(Rectangle(*places[index], facecolor=(*colour, 0.3 * strength), edgecolor="none"))
+        frames.append(Rectangle(*places[index], facecolor=(*colour, 0.2 * strength), edgecolor="none"))
         frames.append(
             Rectangle(
                 *places[index], fill=False, edgecolor=(*colour, 0.25 + 0.75 * strength), linewidth=0.6 + 1.4 * strength
@@ -175,7 +175,7 @@ def _coloured(values: Floats, signed: bool, share: float = _SHARE) -> Floats:
     values = np.nan_to_num(values, nan=0.0)
     scaled = np.clip(values / _scale(values, share), -1 if signed else 0, 1)
     # From yellow, or from white at zero, to the full colour.
-    coloured = matplotlib.colormaps["seismic"](0.5 + 0.5 * scaled) if signed else matplotlib.colormaps["YlOrRd"](scaled)
+    coloured = matplotlib.colormaps["bwr"](0.5 + 0.5 * scaled) if signed else matplotlib.colormaps["YlOrRd"](scaled)
     found: Floats = np.asarray(coloured, float)
     found[..., 3] = _OPAQUE * np.sqrt(np.abs(scaled))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from hf_guidance.forward.batch_norm import statistics_kept
 from hf_guidance.forward.capture import captured
 from hf_guidance.forward.groups import inverse_permutation
 from hf_guidance.forward.input_dtype import inputs_cast
+from hf_guidance.forward.sizes import images_per_call
 from hf_guidance.second_order import fast_double_backward
 from hf_guidance.views.layers import is_attention, is_input, is_module
 
@@ -183,6 +184,39 @@ def call_edits(
         logits.append(logits_of(outputs, family.logits).unflatten(0, (-1, images)))
     by_edit = torch.cat(logits).split([len(edit.keep) for edit in edits])
     return [(part, raw) for part in by_edit]
+
+
+def each_call(
+    module: nn.Module,
+    family: Family,
+    inputs: dict[str, Any],
+    edit: Edit,
+    full: FullCall,
+    layers: Sequence[str],
+    *,
+    max_rows: int | None,
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """The calls on the copies of one view one after the other, each made when it is asked for, so that its graph can be freed.
+
+    Args:
+        module: As for ``call_edits``, and so the others.
+        family: See there.
+        inputs: See there.
+        edit: The view.
+        full: See there.
+        layers: At least one.
+        max_rows: Images per call; None chooses by their size.
+
+    Yields:
+        Logits (copies of the call, images, classes), and layer -> raw output (copies of the call * images, ...).
+    """
+    images = len(inputs[family.features])
+    size = max(1, (max_rows or images_per_call(inputs[family.features])) // images)
+    for keep in edit.keep.split(size):
+        with torch.enable_grad():
+            outputs, raw = _call_copies(module, family, inputs, edit.at, edit.copies(keep), full, layers, twice=False)
+            logits = logits_of(outputs, family.logits).unflatten(0, (-1, images))
+        yield logits, raw
 
 
 def _cut(edits: Sequence[Edit], size: int) -> list[list[tuple[Edit, Tensor]]]:

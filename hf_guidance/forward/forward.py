@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +13,7 @@ from hf_guidance.data.columns import IMPORTANCE
 from hf_guidance.families import Family
 from hf_guidance.families.structure.places import settle
 from hf_guidance.forward.batch_norm import couples_images
-from hf_guidance.forward.calls import Edit, ViewCall, call_edits, call_full
+from hf_guidance.forward.calls import Edit, ViewCall, call_edits, call_full, each_call
 from hf_guidance.forward.columns import BatchColumns
 from hf_guidance.forward.gradients import cam_gradient, slotwise_gradient
 from hf_guidance.forward.groups import by_row_count, inverse_permutation
@@ -55,7 +55,8 @@ class Forward(BatchColumns):
         family: The family of the model.
         batch: Column name -> tensor; ``row``, ``slot`` and ``annotated`` are lists on the host.
         needs: All views and layers that will be read.
-        max_rows: Images per model call for views other than FULL; None for all copies in one call.
+        max_rows: Images per model call for views other than FULL. None for all copies in one call, or where no graph is kept
+            and gradients are taken, as many as suit the device.
 
     Raises:
         ValueError: A needed layer does not exist, the features are missing, or the output of a module cannot be recorded.
@@ -77,6 +78,7 @@ class Forward(BatchColumns):
         apart = backward and not self.create_graph and any(self.slot) and len(layers) == 1 and not couples_images(model)
         self._groups = by_row_count(self.row, self.images) if apart else None
         self._calls: dict[View, ViewCall] = {}
+        self._later: dict[View, tuple[list[str], Edit, Tensor, Tensor]] = {}  # called when a gradient is asked for
         with torch.set_grad_enabled(self.create_graph or backward):
             self._calls[FULL], self._full = call_full(
                 model,
@@ -88,7 +90,8 @@ class Forward(BatchColumns):
                 share=bool(layers),
                 groups=self._groups,
             )
-        self._call_views(layers)
+        if layers:
+            self._call_views(layers)
 
     # Outputs
 
@@ -103,7 +106,9 @@ class Forward(BatchColumns):
 
     def scores(self, target: ExplainedScore, view: View = FULL) -> Tensor:
         """Explained scores: (rows,) for FULL, (copies, rows) for other views."""
-        logits = self.logits(view)
+        return self._scores(target, self.logits(view))
+
+    def _scores(self, target: ExplainedScore, logits: Tensor) -> Tensor:
         chosen = logits if self._row is None else logits.index_select(-2, self._row)
         return (self.weights(target) * chosen).sum(-1)
 
@@ -115,7 +120,7 @@ class Forward(BatchColumns):
 
     def fill(self, view: View) -> Tensor:
         """What a view other than FULL replaces by, as drawn in this step; broadcasts against the layer's activation."""
-        fill = self._call(view).fill
+        fill = self._later[view][2] if view in self._later else self._call(view).fill
         assert fill is not None, "FULL replaces nothing"
         return fill if fill.dim() == 0 else full_precision(self.of_rows(fill))
 
@@ -125,7 +130,7 @@ class Forward(BatchColumns):
         The mask is on the device where the keep made it: masks that do not depend on the batch, such as coalitions, are on
         the host.
         """
-        keep = self._call(view).keep
+        keep = self._later[view][3] if view in self._later else self._call(view).keep
         assert keep is not None, "FULL keeps everything"
         return keep
 
@@ -154,6 +159,9 @@ class Forward(BatchColumns):
     # Private
 
     def _call(self, view: View) -> ViewCall:
+        if view in self._later:
+            names, edit, fill, keep = self._later.pop(view)
+            self._call_together([view], names, {view: (edit, fill, keep)})
         if view not in self._calls:
             raise ValueError(f"{view} was not among the needs of this Forward; declare it in needs().")
         return self._calls[view]
@@ -195,15 +203,25 @@ class Forward(BatchColumns):
             groups.setdefault(view if alone else together, []).append(view)
         for views in groups.values():
             names = layers[views[0]]
-            backward = any(takes_backward(self.family, view, layer) for view in views for layer in names)
-            ready = [edits[view][0] for view in views]
-            rows, twice = self._max_rows, self.create_graph
-            with torch.set_grad_enabled(self.create_graph or backward):
-                found = call_edits(
-                    self._module, self.family, self._inputs(), ready, self._full, names, max_rows=rows, twice=twice
-                )
-            for view, (logits, raw) in zip(views, found, strict=True):
-                self._calls[view] = ViewCall(logits, raw, *edits[view][1:])
+            if not self.create_graph and self._takes_backward(views, names):
+                self._later[views[0]] = (names, *edits[views[0]])
+            else:
+                self._call_together(views, names, edits)
+
+    def _takes_backward(self, views: Sequence[View], names: Sequence[str]) -> bool:
+        return any(takes_backward(self.family, view, layer) for view in views for layer in names)
+
+    def _call_together(
+        self, views: Sequence[View], names: list[str], edits: Mapping[View, tuple[Edit, Tensor, Tensor]]
+    ) -> None:
+        ready = [edits[view][0] for view in views]
+        rows, twice = self._max_rows, self.create_graph
+        with torch.set_grad_enabled(self.create_graph or self._takes_backward(views, names)):
+            found = call_edits(
+                self._module, self.family, self._inputs(), ready, self._full, names, max_rows=rows, twice=twice
+            )
+        for view, (logits, raw) in zip(views, found, strict=True):
+            self._calls[view] = ViewCall(logits, raw, *edits[view][1:])
 
     def _edit(self, view: View) -> tuple[Edit, Tensor, Tensor]:
         # The view ready for a call; its fill (images, channels, *space) or a scalar; its mask as the keep returned it.
@@ -230,6 +248,8 @@ class Forward(BatchColumns):
         if not takes_backward(self.family, view, layer):
             head = self._module.get_submodule(self.family.pooled_linear or "")
             return cam_gradient(self.weights(target), head, self.activation(layer))
+        if view in self._later and layer in self._later[view][0]:
+            return self._gradient_by_calls(layer, target, view, fixed_weights)
         call = self._call(view)
         with torch.enable_grad():  # under no_grad, too, the forward pass kept its graph
             scores = self.scores(target, view)
@@ -244,6 +264,22 @@ class Forward(BatchColumns):
                 groups=self._groups,
             )
         return gradient[0] if view == FULL else gradient
+
+    def _gradient_by_calls(self, layer: str, target: ExplainedScore, view: View, fixed_weights: bool) -> Tensor:
+        # The graph of one call at a time: less memory, and on a CPU faster by the caches.
+        names, edit = self._later[view][:2]
+        options: Any = {"create_graph": False, "fixed_weights": fixed_weights, "keep_graph": False}
+        calls = each_call(self._module, self.family, self._inputs(), edit, self._full, names, max_rows=self._max_rows)
+        parts = []
+        for logits, raw in calls:
+            with torch.enable_grad():
+                scores = self._scores(target, logits)
+                parts.append(
+                    slotwise_gradient(
+                        scores, [raw[layer]], self.row, self.slot, lambda raw: self._to_space(layer, raw), **options
+                    )
+                )
+        return torch.cat(parts)
 
     def _attribution(self, method: AttributionMethod) -> Tensor:
         device = self.column(self.family.features).device.type

@@ -26,6 +26,7 @@ def slotwise_gradient(
     create_graph: bool,
     fixed_weights: bool = False,
     groups: Sequence[Sequence[int]] | None = None,
+    keep_graph: bool = True,
 ) -> Tensor:
     """Differentiate the score of every explained row with respect to the activation of its image.
 
@@ -41,13 +42,15 @@ def slotwise_gradient(
         create_graph: Whether the result can be differentiated again.
         fixed_weights: Whether dynamic weights count as constants (see second_order/dynamic_weights.py).
         groups: The images that each activation holds; None if every activation holds all images.
+        keep_graph: Whether the graph of the scores is used again.
 
     Returns:
         (copies, rows, channels, *space), float32 if the activation is of half precision.
     """
     scale = _HALF_SCALE if torch.float16 in (scores.dtype, raw[0].dtype) else 1.0
     parts, order = [], []
-    for current in sorted(set(slot)):
+    slots = sorted(set(slot))
+    for current in slots:
         chosen = [index for index, value in enumerate(slot) if value == current]
         images = [row[index] for index in chosen]
         wanted, held = _holding(images, raw, groups)
@@ -55,7 +58,10 @@ def slotwise_gradient(
         total = scores.sum() if everything else scores[:, chosen].sum()
         with first_derivative(), fixed_dynamic_weights() if fixed_weights else nullcontext():
             gradients = torch.autograd.grad(
-                total.float() * scale if scale != 1.0 else total, wanted, create_graph=create_graph, retain_graph=True
+                total.float() * scale if scale != 1.0 else total,
+                wanted,
+                create_graph=create_graph,
+                retain_graph=keep_graph or current != slots[-1],
             )
         joined = torch.cat([to_space(g) for g in gradients]) if len(gradients) > 1 else to_space(gradients[0])
         gradient = full_precision(joined).unflatten(0, (scores.shape[0], -1))

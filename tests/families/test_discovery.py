@@ -30,6 +30,15 @@ def test_a_regnet_has_its_stages():
     assert all(family.layout(path, model) == Layout() for path in family.layers.values())
 
 
+def test_layers_are_found_with_gradients_off():
+    with torch.no_grad():
+        model = timm_model("convnext_atto", dims=[8, 12, 16, 20], depths=[1, 1, 1, 1]).eval()
+        family = family_of(model)
+        found = dict(family.layers)
+    again = timm_model("convnext_atto", dims=[8, 12, 16, 20], depths=[1, 1, 1, 1]).eval()
+    assert found == dict(family_of(again).layers)
+
+
 def test_register_tokens_are_counted():
     config = Dinov2WithRegistersConfig(
         hidden_size=12, num_hidden_layers=4, num_attention_heads=2, image_size=32, patch_size=8, num_register_tokens=3,

@@ -14,3 +14,5 @@ if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
         pt_model=AutoModelForImageClassification,
         type="image",
     )
+    # By this mark save_pretrained would copy the code beside the weights, and loading would ask for trust_remote_code.
+    del GuidedImageClassificationPipeline._registered_impl

@@ -144,8 +144,8 @@ def explain_answer(
     vocabulary = answers or collator.answers
     names = label_names(net) if vocabulary is None else list(vocabulary.answers)
     row = {"question": question, "question_id": "0", "features": features, "boxes": boxes}
-    batch = replace(collator, answers=None)([row])
-    with quiet(net):
+    with quiet(net):  # collated inside, because tensors made under inference_mode cannot be differentiated
+        batch = replace(collator, answers=None)([row])
         known = _family(net, family, model_arguments)
         columns = {name: batch[name].to(device_of(net)) for name in known.inputs if name in batch}
         method = method_of(attribution, known)

@@ -16,9 +16,9 @@ from hf_guidance.evaluation.explaining.given import GivenImage
 from hf_guidance.evaluation.explaining.models import device_of
 from hf_guidance.evaluation.explaining.pixels import PIXELS, GivenPixels, processed, stacked
 from hf_guidance.evaluation.explaining.placement import Placement, Placements
-from hf_guidance.evaluation.explaining.sizes import images_per_call
 from hf_guidance.evaluation.explaining.targets import Wanted, check_classes, probabilities
 from hf_guidance.families import Family
+from hf_guidance.forward.sizes import images_per_call
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,14 @@ class ImageJob:
             yield batch
 
     def _rows(self, image: _Ready) -> int:
-        return images_per_call(image.columns[PIXELS].shape[1:], device_of(self.model))
+        return images_per_call(image.columns[PIXELS], device_of(self.model))
 
     def _explained(self, batch: Sequence[_Ready]) -> list[Explanation]:
         columns = {
             name: value.to(device_of(self.model)) for name, value in stacked([one.columns for one in batch]).items()
         }
-        rows = self.max_rows or self._rows(batch[0])
-        done = explained_batch(self.model, self.family, columns, self.method, [one.wanted for one in batch], rows)
+        wanted = [one.wanted for one in batch]
+        done = explained_batch(self.model, self.family, columns, self.method, wanted, self.max_rows)
         scores = probabilities(done.logits, self.model)
         maps = iter(done.maps)
         return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from hf_guidance import attributions
+import hf_guidance.attributions as attributions
 from hf_guidance.attributions import (
     Attribution,
     BcosContribution,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +86,7 @@ def _inside(start: float, stop: float, length: int) -> npt.NDArray[np.bool_]:
     return inside
 
 
+@lru_cache(maxsize=8)  # most images of a set are of one size
 def _weights(cells: int, start: float, stop: float, length: int) -> npt.NDArray[np.float64]:
     # (pixels, cells): triangles of one cell, or of one pixel if that is larger, as torch's antialiased bilinear has them.
     scale = (stop - start) / cells

@@ -1,27 +1,8 @@
-"""How many images go into one call of the model, where nobody says."""
+"""Numbers of images and of classes that callers choose."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
-
-import torch
-
-_PIXELS = {"cpu": 4 * 112 * 112}  # of all images of a call together; what is fastest there, see docs/speed.md
-_PIXELS_OF_ACCELERATORS = 64 * 224 * 224
-
-
-def images_per_call(shape: Sequence[int], device: torch.device) -> int:
-    """Images per call, at least 1.
-
-    On a CPU activations of a few images stay in the caches, on a GPU many are needed to fill it.
-
-    Args:
-        shape: (channels, height, width) of an image.
-        device: Of the model.
-    """
-    pixels = _PIXELS.get(device.type, _PIXELS_OF_ACCELERATORS)
-    return max(1, pixels // (shape[-2] * shape[-1]))
 
 
 def check_counts(**counts: Any) -> None:

@@ -175,7 +175,8 @@ def check_whole(probe: Probe, path: str) -> None:
         if r.calls > 1:
             raise ValueError(f"it runs {r.calls} times in a forward pass, so that one output is not all that it sees")
         others = [t for t in r.others if t.requires_grad and t is not r.tensor and _may_have_places(t, probe)]
-        gradients = torch.autograd.grad(logits.sum(), others, allow_unused=True) if others else ()
+        with torch.enable_grad():  # the caller may have gradients off
+            gradients = torch.autograd.grad(logits.sum(), others, allow_unused=True) if others else ()
         if any(_any(gradient) for gradient in gradients):
             raise ValueError(
                 f"it puts out {1 + len(others)} tensors with places (branches), and the logits are made of several"
@@ -191,7 +192,10 @@ def qualified(logits: Tensor, recorded: Sequence[Recorded], probe: Probe) -> lis
     others = [tensor for r in kept for tensor in r.others if tensor.requires_grad]
     if not tensors:
         return []
-    gradients = torch.autograd.grad((logits * weights).sum(), tensors + others, retain_graph=True, allow_unused=True)
+    with torch.enable_grad():  # the caller may have gradients off
+        gradients = torch.autograd.grad(
+            (logits * weights).sum(), tensors + others, retain_graph=True, allow_unused=True
+        )
     used = {id(tensor) for tensor, gradient in zip(others, gradients[len(tensors) :], strict=True) if _any(gradient)}
     return _one_per_tensor(
         [
