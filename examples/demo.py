@@ -43,7 +43,7 @@ from hf_guidance import (
     with_annotated_fraction,
 )
 from hf_guidance.attributions import GradCAM
-from hf_guidance.evaluation.figures import attribution_figure
+from hf_guidance.evaluation.figures import Panel, panel_figure, save_figure
 from hf_guidance.forward.maps import resize_maps
 from hf_guidance.objectives import Energy
 
@@ -144,22 +144,31 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
 
 
 def draw(results: dict[str, Any], path: Path, count: int = 6) -> None:
-    """Images that the unguided model gets wrong and the guided one right, with the maps of both."""
+    """Images that the unguided model gets wrong and the guided one right: what both say, and their maps of the true class."""
     wrong_to_right = np.flatnonzero(~results["unguided"][2] & results["guided"][2])[:count]
-    chosen = [results["test"][int(index)] for index in (wrong_to_right if len(wrong_to_right) else range(count))]
-    maps = {}
-    for name, arm in (("before", "unguided"), ("after", "guided")):
-        trainer = results[arm][0]
-        batch = trainer._prepare_inputs(trainer.data_collator.for_evaluation()(chosen))
-        with torch.no_grad():
-            forward = Forward(trainer.model.eval(), trainer.family, batch, GradCAM().needs())
-            maps[name] = resize_maps(forward.attribution(GradCAM()), (SIDE, SIDE)).cpu().numpy()
-    rows = [
-        {"image": np.asarray(row["image"]) / 255, "before": maps["before"][i], "after": maps["after"][i],
-         "boxes": [o["bbox"] for o in row["objects"]]}
-        for i, row in enumerate(chosen)
-    ]  # fmt: skip
-    attribution_figure(rows, ("before", "after"), path)
+    chosen = wrong_to_right if len(wrong_to_right) else np.arange(count)
+    rows = [results["test"][int(index)] for index in chosen]
+    names, labels = results["test"].features["labels"].feature.names, [row["labels"][0] for row in rows]
+    lines = [[panel(row, names[label]) for row, label in zip(rows, labels, strict=True)]]
+    for arm in ("unguided", "guided"):
+        trainer, _, right = results[arm]
+        said = [names[label if right[index] else 1 - label] for index, label in zip(chosen, labels, strict=True)]
+        maps = zip(rows, said, maps_of(trainer, rows), strict=True)
+        lines.append([panel(row, f"{arm}: {answer}", values) for row, answer, values in maps])
+    save_figure(panel_figure(lines, side=1.6), path)
+
+
+def panel(row: dict[str, Any], title: str, values: np.ndarray | None = None) -> Panel:
+    boxes = [found["bbox"] for found in row["objects"]]
+    return Panel(np.asarray(row["image"]) / 255, values, boxes=boxes, title=title)
+
+
+def maps_of(trainer: GuidedTrainer, rows: list[dict[str, Any]]) -> np.ndarray:
+    """Grad-CAM of the true classes, on the pixels."""
+    batch = trainer._prepare_inputs(trainer.data_collator.for_evaluation()(rows))
+    with torch.no_grad():
+        forward = Forward(trainer.model.eval(), trainer.family, batch, GradCAM().needs())
+        return resize_maps(forward.attribution(GradCAM()), (SIDE, SIDE)).cpu().numpy()
 
 
 def main() -> None:

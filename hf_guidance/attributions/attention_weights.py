@@ -13,7 +13,7 @@ from hf_guidance.views.layers import ATTENTION, is_attention
 
 @dataclass(frozen=True)
 class AttentionWeights(Attribution):
-    """A = the model's own attention over its boxes, which is one of its outputs.
+    """``A = attention``: the model's own attention over its boxes, which is one of its outputs.
 
     UpDn has one attention; of LXMERT it is that of the first token in the last layer, averaged over heads. No
     derivative is taken, so guidance by it costs a plain step. The target is not read.
@@ -35,7 +35,17 @@ class AttentionWeights(Attribution):
         with Right-for-the-Right-Reason Objectives", NeurIPS 2022, arXiv 2206.11212, app. A.
 
     Example:
-        >>> guidance = Guidance(align=Alignment(AttentionWeights()))
+        >>> import torch
+        >>> from hf_guidance import Guidance, explain_answer
+        >>> from hf_guidance.attributions import AttentionWeights
+        >>> from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
+        >>> from hf_guidance.objectives import Alignment, AnswerLoss
+        >>> guidance = Guidance(task=AnswerLoss(), align=Alignment(AttentionWeights()))
+        >>> question, features, boxes = "what is it", torch.rand(2, 8), [[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]]
+        >>> tokenizer = word_tokenizer([question])
+        >>> model = UpDnForQuestionAnswering(UpDnConfig(len(tokenizer), visual_feat_dim=8, num_labels=3))
+        >>> explain_answer(model, question, features, boxes, tokenizer, attribution=AttentionWeights()).box_scores.shape
+        (2,)
     """
 
     layer: str = ATTENTION

@@ -15,7 +15,7 @@ from hf_guidance.views.coalitions import ONE_TELLS_NOTHING
 
 @dataclass(frozen=True)
 class AverageEffect(Perturbation):
-    """``A_j`` = mean score of the coalitions with place j - mean score of those without it (arXiv 2206.11212, eq. 9).
+    """``A_j = mean score with place j - mean score without it``, over coalitions (arXiv 2206.11212, eq. 9).
 
     A_j is 0 where every coalition holds j, or none does. The coalitions are drawn as for KernelSHAP and shared by the
     batch. With two samples they are a random coalition and the same with one place flipped, so only that place is
@@ -49,7 +49,17 @@ class AverageEffect(Perturbation):
         Objectives", NeurIPS 2022, arXiv 2206.11212, eq. 9 and app. A.
 
     Example:
-        >>> guidance = Guidance(align=Alignment(AverageEffect(samples=15)))
+        >>> import torch
+        >>> from hf_guidance import Guidance, explain_answer
+        >>> from hf_guidance.attributions import AverageEffect
+        >>> from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
+        >>> from hf_guidance.objectives import Alignment, AnswerLoss
+        >>> guidance = Guidance(task=AnswerLoss(), align=Alignment(AverageEffect(samples=15)))
+        >>> question, features, boxes = "what is it", torch.rand(2, 8), [[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]]
+        >>> tokenizer = word_tokenizer([question])
+        >>> model = UpDnForQuestionAnswering(UpDnConfig(len(tokenizer), visual_feat_dim=8, num_labels=3))
+        >>> explain_answer(model, question, features, boxes, tokenizer, attribution=AverageEffect()).box_scores.shape
+        (2,)
     """
 
     samples: int = 16

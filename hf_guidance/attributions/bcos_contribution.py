@@ -36,7 +36,16 @@ class BcosContribution(Attribution):
         arXiv 2205.10268, eq. 13.
 
     Example:
+        >>> import torch
+        >>> from hf_guidance import Guidance, explain
+        >>> from hf_guidance.attributions import BcosContribution
+        >>> from hf_guidance.models import BcosResNetConfig, BcosResNetForImageClassification
+        >>> from hf_guidance.objectives import Energy
         >>> guidance = Guidance(energy=Energy(BcosContribution(layer="final")))
+        >>> config = BcosResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+        >>> model = BcosResNetForImageClassification(config)
+        >>> explain(model, torch.rand(2, 6, 32, 32), attribution=BcosContribution()).maps.shape
+        (2, 32, 32)
     """
 
     def needs(self) -> Needs:

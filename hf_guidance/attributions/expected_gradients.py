@@ -55,7 +55,15 @@ class ExpectedGradients(Attribution):
         arXiv 2206.11212, app. A and D.
 
     Example:
-        >>> guidance = Guidance(align=Alignment(ExpectedGradients(target=PredictedLogit())))
+        >>> import torch
+        >>> from transformers import ResNetConfig, ResNetForImageClassification
+        >>> from hf_guidance import Guidance, explain
+        >>> from hf_guidance.attributions import ExpectedGradients, PredictedLogit
+        >>> from hf_guidance.objectives import Alignment, AnswerLoss
+        >>> guidance = Guidance(task=AnswerLoss(), align=Alignment(ExpectedGradients(target=PredictedLogit())))
+        >>> model = ResNetForImageClassification(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]))
+        >>> explain(model, torch.rand(2, 3, 32, 32), attribution=ExpectedGradients()).maps.shape
+        (2, 32, 32)
     """
 
     samples: int = 1

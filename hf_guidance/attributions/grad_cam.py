@@ -38,7 +38,15 @@ class GradCAM(Attribution):
         arXiv 1610.02391, eq. 1 and 2.
 
     Example:
-        >>> guidance = Guidance(energy=Energy(GradCAM()))
+        >>> import torch
+        >>> from transformers import ResNetConfig, ResNetForImageClassification
+        >>> from hf_guidance import Guidance, explain
+        >>> from hf_guidance.attributions import GradCAM
+        >>> from hf_guidance.objectives import Energy
+        >>> guidance = Guidance(energy=Energy(GradCAM(layer="final")))
+        >>> model = ResNetForImageClassification(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]))
+        >>> explain(model, torch.rand(2, 3, 32, 32), attribution=GradCAM()).maps.shape
+        (2, 32, 32)
     """
 
     layer: str = FINAL

@@ -45,7 +45,15 @@ class Gradient(Attribution):
         2206.11212, app. A.
 
     Example:
+        >>> import torch
+        >>> from transformers import ResNetConfig, ResNetForImageClassification
+        >>> from hf_guidance import Guidance, explain
+        >>> from hf_guidance.attributions import ContrastLogits, Gradient
+        >>> from hf_guidance.objectives import GradMask
         >>> guidance = Guidance(gradmask=GradMask(Gradient(target=ContrastLogits(), channels="keep")))
+        >>> model = ResNetForImageClassification(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]))
+        >>> explain(model, torch.rand(2, 3, 32, 32), attribution=Gradient(channels="abs")).maps.shape
+        (2, 32, 32)
     """
 
     channels: str = "sum"

@@ -37,7 +37,15 @@ class InputXGradient(Attribution):
         Guide Models", ICCV 2023, arXiv 2303.11932, section 3.2.
 
     Example:
+        >>> import torch
+        >>> from transformers import ResNetConfig, ResNetForImageClassification
+        >>> from hf_guidance import Guidance, explain
+        >>> from hf_guidance.attributions import InputXGradient
+        >>> from hf_guidance.objectives import Energy
         >>> guidance = Guidance(energy=Energy(InputXGradient(layer="final")))
+        >>> model = ResNetForImageClassification(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]))
+        >>> explain(model, torch.rand(2, 3, 32, 32), attribution=InputXGradient()).maps.shape
+        (2, 32, 32)
     """
 
     def __call__(self, forward: Forward) -> Tensor:

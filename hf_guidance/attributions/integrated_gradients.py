@@ -54,7 +54,15 @@ class IntegratedGradients(Attribution):
         2021, arXiv 2111.07668, section 3.
 
     Example:
+        >>> import torch
+        >>> from transformers import ResNetConfig, ResNetForImageClassification
+        >>> from hf_guidance import Guidance, explain
+        >>> from hf_guidance.attributions import IntegratedGradients
+        >>> from hf_guidance.objectives import Energy
         >>> guidance = Guidance(energy=Energy(IntegratedGradients(steps=8)))
+        >>> model = ResNetForImageClassification(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]))
+        >>> explain(model, torch.rand(2, 3, 32, 32), attribution=IntegratedGradients(steps=8)).maps.shape
+        (2, 32, 32)
     """
 
     steps: int = 16

@@ -48,7 +48,17 @@ class KeepOneIn(Perturbation):
         Objectives", NeurIPS 2022, arXiv 2206.11212, app. A (KOI).
 
     Example:
+        >>> import torch
+        >>> from hf_guidance import Guidance, explain_answer
+        >>> from hf_guidance.attributions import KeepOneIn
+        >>> from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
+        >>> from hf_guidance.objectives import AnswerLoss, InvarianceFI
         >>> guidance = Guidance(task=AnswerLoss(), inv_fi=InvarianceFI(KeepOneIn()))
+        >>> question, features, boxes = "what is it", torch.rand(2, 8), [[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]]
+        >>> tokenizer = word_tokenizer([question])
+        >>> model = UpDnForQuestionAnswering(UpDnConfig(len(tokenizer), visual_feat_dim=8, num_labels=3))
+        >>> explain_answer(model, question, features, boxes, tokenizer, attribution=KeepOneIn()).box_scores.shape
+        (2,)
     """
 
     budget: int | None = None

@@ -63,7 +63,17 @@ class KernelSHAP(Perturbation):
         Right-for-the-Right-Reason Objectives", NeurIPS 2022, arXiv 2206.11212, eq. 8 and 10.
 
     Example:
-        >>> guidance = Guidance(align=Alignment(KernelSHAP(samples=15)))
+        >>> import torch
+        >>> from hf_guidance import Guidance, explain_answer
+        >>> from hf_guidance.attributions import KernelSHAP
+        >>> from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
+        >>> from hf_guidance.objectives import Alignment, AnswerLoss
+        >>> guidance = Guidance(task=AnswerLoss(), align=Alignment(KernelSHAP(samples=15)))
+        >>> question, features, boxes = "what is it", torch.rand(2, 8), [[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]]
+        >>> tokenizer = word_tokenizer([question])
+        >>> model = UpDnForQuestionAnswering(UpDnConfig(len(tokenizer), visual_feat_dim=8, num_labels=3))
+        >>> explain_answer(model, question, features, boxes, tokenizer, attribution=KernelSHAP()).box_scores.shape
+        (2,)
     """
 
     samples: int = 16

@@ -50,7 +50,17 @@ class LeaveOneOut(Perturbation):
         Understanding Convolutional Networks", ECCV 2014, arXiv 1311.2901.
 
     Example:
+        >>> import torch
+        >>> from hf_guidance import Guidance, explain_answer
+        >>> from hf_guidance.attributions import LeaveOneOut
+        >>> from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
+        >>> from hf_guidance.objectives import AnswerLoss, InvarianceFI
         >>> guidance = Guidance(task=AnswerLoss(), inv_fi=InvarianceFI(LeaveOneOut()))
+        >>> question, features, boxes = "what is it", torch.rand(2, 8), [[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]]
+        >>> tokenizer = word_tokenizer([question])
+        >>> model = UpDnForQuestionAnswering(UpDnConfig(len(tokenizer), visual_feat_dim=8, num_labels=3))
+        >>> explain_answer(model, question, features, boxes, tokenizer, attribution=LeaveOneOut()).box_scores.shape
+        (2,)
     """
 
     budget: int | None = None

@@ -51,7 +51,12 @@ class Alignment(AttributionObjective):
         NeurIPS 2022, arXiv 2206.11212, eq. 6.
 
     Example:
-        >>> Alignment.loss(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]]))
+        >>> import torch
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import Gradient
+        >>> from hf_guidance.objectives import Alignment, AnswerLoss
+        >>> guidance = Guidance(task=AnswerLoss(), align=Alignment(Gradient()))
+        >>> Alignment.loss(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]]))  # map, importance
         tensor([0.2929])
     """
 

@@ -23,8 +23,8 @@ from hf_guidance.views.layers import LOGITS
 class AnswerLoss(Objective):
     """Cross-entropy of answers with soft scores, per image (arXiv 2206.11212, L_Task).
 
-    "softmax": ``-log softmax(f(x))_y`` with y the answer of the highest score, the first on ties; the scores of the
-    other answers are not used. "sigmoid": ``sum_c BCE(sigmoid(f(x)_c), a_c)``, as the first UpDn models were trained.
+    "softmax": ``L = -log softmax(f(x))_y`` with y the answer of the highest score, the first on ties; the scores of the
+    other answers are not used. "sigmoid": ``L = sum_c BCE(sigmoid(f(x)_c), a_c)``, as the first UpDn models were trained.
     Integer labels are answers with score one. With "softmax" an image without any scored answer (all of them outside the
     vocabulary) has no best answer, and its loss is 0.
 
@@ -53,7 +53,11 @@ class AnswerLoss(Objective):
         NeurIPS 2022, arXiv 2206.11212, L_Task of eq. 7.
 
     Example:
-        >>> AnswerLoss.loss(torch.zeros(1, 4), torch.tensor([[0.0, 0.6, 1.0, 0.0]]))
+        >>> import torch
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.objectives import AnswerLoss
+        >>> guidance = Guidance(task=AnswerLoss())
+        >>> AnswerLoss.loss(torch.zeros(1, 4), torch.tensor([[0.0, 0.6, 1.0, 0.0]]))  # logits, scores
         tensor([1.3863])
     """
 

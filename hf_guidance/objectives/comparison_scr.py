@@ -70,6 +70,13 @@ class ComparisonSCR(Objective):
     Reference:
         Wu and Mooney, "Self-Critical Reasoning for Robust Visual Question Answering", NeurIPS 2019, arXiv 1905.09998, the
         self-critical loss.
+
+    Example:
+        >>> from hf_guidance import Guidance, Term
+        >>> from hf_guidance.objectives import AnswerLoss, ComparisonSCR, InfluenceSCR
+        >>> scr = {"influence": Term(InfluenceSCR(), 1e-3), "comparison": Term(ComparisonSCR(answers=4), 1e-3)}
+        >>> sorted(Guidance(task=AnswerLoss(), **scr))
+        ['comparison', 'influence', 'task']
     """
 
     attribution: Attribution = field(default_factory=lambda: Gradient(target=SoftLabelLogits()))

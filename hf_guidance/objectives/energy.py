@@ -38,7 +38,12 @@ class Energy(AttributionObjective):
         Explanations" (first version: "Using Explanations to Guide Models"), ICCV 2023, arXiv 2303.11932, eq. 6.
 
     Example:
-        >>> Energy.loss(torch.tensor([[1.0, 3.0, -2.0]]), torch.tensor([[1.0, 0.0, 0.0]]))
+        >>> import torch
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import GradCAM
+        >>> from hf_guidance.objectives import Energy
+        >>> guidance = Guidance(energy=Energy(GradCAM(layer="final")))
+        >>> Energy.loss(torch.tensor([[1.0, 3.0, -2.0]]), torch.tensor([[1.0, 0.0, 0.0]]))  # a map, its mask
         tensor([0.7500])
     """
 

@@ -40,7 +40,11 @@ class GradMask(AttributionObjective):
         1910.00199.
 
     Example:
-        >>> GradMask.loss(torch.tensor([[1.0, -2.0]]), torch.tensor([[1.0, 0.0]]))
+        >>> import torch
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.objectives import GradMask
+        >>> guidance = Guidance(gradmask=GradMask())
+        >>> GradMask.loss(torch.tensor([[1.0, -2.0]]), torch.tensor([[1.0, 0.0]]))  # gradient, mask
         tensor([4.])
     """
 

@@ -54,7 +54,11 @@ class InfluenceSCR(AttributionObjective):
         influence strengthening loss.
 
     Example:
-        >>> InfluenceSCR.loss(torch.tensor([[1.0, 0.5, 3.0]]), torch.tensor([[1.0, 1.0, 0.0]]))
+        >>> import torch
+        >>> from hf_guidance import Guidance, Term
+        >>> from hf_guidance.objectives import AnswerLoss, InfluenceSCR
+        >>> guidance = Guidance(task=AnswerLoss(), influence=Term(InfluenceSCR(), 1e-3))
+        >>> InfluenceSCR.loss(torch.tensor([[1.0, 0.5, 3.0]]), torch.tensor([[1.0, 1.0, 0.0]]))  # map, importance
         tensor([2.])
     """
 

@@ -52,8 +52,12 @@ class InvarianceDA(Objective):
         NeurIPS 2022, arXiv 2206.11212, eq. 4.
 
     Example:
-        >>> InvarianceDA.loss(torch.zeros(1, 4), torch.ones(1, 4))
-        tensor([0.])
+        >>> import torch
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.objectives import AnswerLoss, InvarianceDA
+        >>> guidance = Guidance(task=AnswerLoss(), invariance=InvarianceDA(threshold=0.85))
+        >>> InvarianceDA.loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 0.0]]))  # of some boxes, of more
+        tensor([0.3278])
     """
 
     threshold: float = 0.5

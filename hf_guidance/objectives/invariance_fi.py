@@ -48,7 +48,12 @@ class InvarianceFI(AttributionObjective):
         NeurIPS 2022, arXiv 2206.11212, eq. 5.
 
     Example:
-        >>> InvarianceFI.loss(torch.tensor([[3.0, -4.0]]), torch.tensor([[1.0, 0.0]]))
+        >>> import torch
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import Gradient, SoftLabelLogits
+        >>> from hf_guidance.objectives import AnswerLoss, InvarianceFI
+        >>> guidance = Guidance(task=AnswerLoss(), invariance=InvarianceFI(Gradient(target=SoftLabelLogits())))
+        >>> InvarianceFI.loss(torch.tensor([[3.0, -4.0]]), torch.tensor([[1.0, 0.0]]))  # map, importance
         tensor([0.8000])
     """
 

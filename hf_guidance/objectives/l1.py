@@ -30,7 +30,12 @@ class L1(AttributionObjective):
         Attention Alignment" (GRADIA), ACM HCI 2022.
 
     Example:
-        >>> L1.loss(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 0.0]]))
+        >>> import torch
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import InputXGradient
+        >>> from hf_guidance.objectives import L1
+        >>> guidance = Guidance(l1=L1(InputXGradient(layer="final")))
+        >>> L1.loss(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 0.0]]))  # normalised map, mask
         tensor([0.2500])
     """
 

@@ -40,7 +40,12 @@ class PPCE(AttributionObjective):
         Scribble Attention Maps" (HAICS), CHI 2021 Extended Abstracts.
 
     Example:
-        >>> PPCE.loss(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 1.0]]))
+        >>> import torch
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import InputXGradient
+        >>> from hf_guidance.objectives import PPCE
+        >>> guidance = Guidance(ppce=PPCE(InputXGradient(layer="final")))
+        >>> PPCE.loss(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 1.0]]))  # normalised map, mask
         tensor([0.3466])
     """
 

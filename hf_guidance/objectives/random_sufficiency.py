@@ -45,6 +45,14 @@ class RandomSufficiency(Objective):
     Reference:
         Ying, Hase and Bansal, "VisFIS: Visual Feature Importance Supervision with Right-for-the-Right-Reason Objectives",
         NeurIPS 2022, arXiv 2206.11212, eq. 2.
+
+    Example:
+        >>> import torch
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.objectives import AnswerLoss, RandomSufficiency
+        >>> guidance = Guidance(task=AnswerLoss(), sufficiency=RandomSufficiency(shares=(0.25,)))
+        >>> RandomSufficiency.loss(torch.zeros(1, 4), torch.tensor([2]))  # logits, answer
+        tensor([1.3863])
     """
 
     shares: tuple[float, ...] = (0.1, 0.25, 0.5)

@@ -45,7 +45,12 @@ class RankingHINT(AttributionObjective):
         2019, arXiv 1902.03751, eq. 2 and 3.
 
     Example:
-        >>> RankingHINT.loss(torch.tensor([[0.0, 2.0, 3.0]]), torch.tensor([[1.0, 0.5, 0.0]]))
+        >>> import torch
+        >>> from hf_guidance import Guidance, Term
+        >>> from hf_guidance.attributions import Gradient
+        >>> from hf_guidance.objectives import AnswerLoss, RankingHINT
+        >>> guidance = Guidance(task=Term(AnswerLoss(), 10.0), hint=RankingHINT(Gradient()))
+        >>> RankingHINT.loss(torch.tensor([[0.0, 2.0, 3.0]]), torch.tensor([[1.0, 0.5, 0.0]]))  # all pairs misranked
         tensor([6.])
     """
 

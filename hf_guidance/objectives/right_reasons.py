@@ -33,7 +33,12 @@ class RightReasons(AttributionObjective):
         Explanations", IJCAI 2017, arXiv 1703.03717.
 
     Example:
-        >>> RightReasons.loss(torch.tensor([[1.0, -0.5]]), torch.tensor([[1.0, 0.0]]))
+        >>> import torch
+        >>> from hf_guidance import Guidance, Term
+        >>> from hf_guidance.attributions import InputXGradient
+        >>> from hf_guidance.objectives import RightReasons
+        >>> guidance = Guidance(rrr=Term(RightReasons(InputXGradient(layer="input")), weight=1e-3))
+        >>> RightReasons.loss(torch.tensor([[1.0, -0.5]]), torch.tensor([[1.0, 0.0]]))  # normalised map, mask
         tensor([0.2500])
     """
 

@@ -53,8 +53,12 @@ class SaliencyGuided(Objective):
         arXiv 2111.14338, eq. 2.
 
     Example:
-        >>> SaliencyGuided.loss(torch.zeros(1, 4), torch.ones(1, 4))
-        tensor([0.])
+        >>> import torch
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.objectives import AnswerLoss, SaliencyGuided
+        >>> guidance = Guidance(task=AnswerLoss(), saliency=SaliencyGuided(shares=(0.5,)))
+        >>> SaliencyGuided.loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 0.0]]))  # of all boxes, of few
+        tensor([0.3278])
     """
 
     attribution: Attribution = field(default_factory=lambda: Gradient(target=SoftLabelLogits()))

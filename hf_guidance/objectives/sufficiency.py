@@ -49,7 +49,11 @@ class Sufficiency(Objective):
         NeurIPS 2022, arXiv 2206.11212, eq. 1.
 
     Example:
-        >>> Sufficiency.loss(torch.zeros(1, 4), torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
+        >>> import torch
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.objectives import AnswerLoss, Sufficiency
+        >>> guidance = Guidance(task=AnswerLoss(), sufficiency=Sufficiency(threshold=0.85))
+        >>> Sufficiency.loss(torch.zeros(1, 4), torch.tensor([[0.0, 1.0, 0.0, 0.0]]))  # logits, answer
         tensor([1.3863])
     """
 

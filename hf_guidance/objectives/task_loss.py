@@ -25,7 +25,8 @@ from hf_guidance.views.layers import LOGITS
 class TaskLoss(Objective):
     """Cross-entropy for classes (images,), mean binary cross-entropy for multi-hot labels (images, classes).
 
-    The shape of the column ``labels`` decides which; the collator chooses it by the model's ``problem_type``. Every image
+    ``L = -log softmax(f(x))[y]`` for a class y, ``L = mean_c BCE(sigmoid(f(x)_c), y_c)`` for multi-hot y. The shape of the
+    column ``labels`` decides which; the collator chooses it by the model's ``problem_type``. Every image
     counts, annotated or not. The mean over images equals the loss of transformers' image classification heads.
 
     With class weights w the loss of image i is ``w[y_i] * -log softmax(f(x_i))[y_i]``, what torch's cross_entropy gives with
@@ -60,9 +61,15 @@ class TaskLoss(Objective):
         which is the multi-hot form.
 
     Example:
-        >>> count = np.bincount(train["label"], minlength=model.config.num_labels).clip(1)  # a class may have no image
+        >>> import numpy as np
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import GradCAM
+        >>> from hf_guidance.objectives import Energy, TaskLoss
+        >>> count = np.bincount([0, 0, 0, 1], minlength=2).clip(1)  # of the training labels; a class may have no image
         >>> balanced = TaskLoss(class_weights=count.sum() / (len(count) * count))  # a rare class counts more
         >>> guidance = Guidance(task=balanced, energy=Energy(GradCAM()))
+        >>> balanced.class_weights
+        (0.6666666666666666, 2.0)
     """
 
     label_smoothing: float = 0.0

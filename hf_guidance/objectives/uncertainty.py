@@ -53,8 +53,13 @@ class Uncertainty(Objective):
         NeurIPS 2022, arXiv 2206.11212, eq. 3.
 
     Example:
-        >>> Uncertainty.loss(torch.zeros(1, 4))
-        tensor([0.])
+        >>> import torch
+        >>> from hf_guidance import Guidance, Term
+        >>> from hf_guidance.objectives import AnswerLoss, Sufficiency, Uncertainty
+        >>> terms = {"sufficiency": Sufficiency(0.85), "uncertainty": Term(Uncertainty(0.85), weight=0.1)}
+        >>> guidance = Guidance(task=AnswerLoss(), **terms)
+        >>> Uncertainty.loss(torch.tensor([[0.0, 0.0], [2.0, 0.0]]))  # unsure, and sure
+        tensor([0.0000, 0.4338])
     """
 
     threshold: float = 0.5

@@ -121,17 +121,18 @@ def _dynamo(state: Any) -> bool:
 
 
 def refuse_dispatched_batches(args: Any, dataset: Any) -> None:
-    """Raise where the first process would cut the batches of a stream for the others: the lists in them cannot be cut.
+    """Raise where the first process would cut the batches for the others: the lists in them cannot be cut.
 
     Raises:
-        ValueError: A streaming dataset on several processes without ``dispatch_batches=False``.
+        ValueError: On several processes, a streaming dataset without ``dispatch_batches=False``, or any with True.
     """
     stream = isinstance(dataset, IterableDataset)
-    dispatched = getattr(getattr(args, "accelerator_config", None), "dispatch_batches", None) is not False
-    if stream and dispatched and getattr(args, "world_size", 1) > 1:
+    chosen = getattr(getattr(args, "accelerator_config", None), "dispatch_batches", None)
+    if getattr(args, "world_size", 1) > 1 and (chosen or (stream and chosen is None)):
+        what = "dispatch_batches=True" if chosen else "a streaming dataset with the default of dispatch_batches"
         raise ValueError(
-            "a streaming dataset on several processes: by default the first process reads the batches and cuts them for the "
-            "others, but explained rows cannot be cut; set accelerator_config={'dispatch_batches': False}."
+            f"{what} on several processes: the first process reads the batches and cuts them for the others, but explained "
+            "rows cannot be cut; set accelerator_config={'dispatch_batches': False}."
         )
 
 

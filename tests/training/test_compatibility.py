@@ -145,9 +145,12 @@ def test_a_model_with_a_compiled_part_is_refused():
         refuse_unsupported(SimpleNamespace(), model)
 
 
-@pytest.mark.parametrize(("processes", "dispatch", "refused"), [(2, None, True), (2, False, False), (1, None, False)])
-def test_streams_on_several_processes_must_not_be_dispatched(processes, dispatch, refused):
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("dispatch", [None, False, True])
+def test_batches_must_not_be_cut_for_other_processes(stream, processes, dispatch):
     args = SimpleNamespace(world_size=processes, accelerator_config=SimpleNamespace(dispatch_batches=dispatch))
-    stream = datasets.Dataset.from_dict({"a": [1]}).to_iterable_dataset()
-    with pytest.raises(ValueError, match="'dispatch_batches': False") if refused else nullcontext():
-        refuse_dispatched_batches(args, stream)
+    rows = datasets.Dataset.from_dict({"a": [1]})
+    refused = processes > 1 and (dispatch or (stream and dispatch is None))
+    with pytest.raises(ValueError, match=r"cannot be cut.*'dispatch_batches': False") if refused else nullcontext():
+        refuse_dispatched_batches(args, rows.to_iterable_dataset() if stream else rows)
