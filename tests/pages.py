@@ -5,6 +5,7 @@ a reader has beside the page:
 
     <!-- given: model processor np my_images/ -->   names that the block takes for granted; with a slash, folders
     <!-- not run: it downloads 6 GB -->             the block is shown only, with the reason
+    <!-- run by: tests/test_of_it.py -->            another test runs the block, with what it needs
 
 `tests/docs/given.py` has the names and folders. A name that is not there is one of hf_guidance or of its rooms. What a page
 loads by the id of the Hub, and data sets that are large, have small stand-ins (`tests/docs/stand_ins.py`).
@@ -19,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^(?P<indent> *)```python[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.DOTALL | re.MULTILINE)
-_COMMENT = re.compile(r"<!--\s*(?P<key>given|not run):\s*(?P<text>(?:(?!-->).)*?)\s*-->\s*\Z", re.DOTALL)
+_COMMENT = re.compile(r"<!--\s*(?P<key>given|not run|run by):\s*(?P<text>(?:(?!-->).)*?)\s*-->\s*\Z", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Block:
         code: Its text.
         given: Names and folders that it takes for granted.
         reason: Why it is not run; None where it is.
+        elsewhere: The test that runs it in the place of the test of pages; None for that.
     """
 
     page: Path
@@ -39,6 +41,7 @@ class Block:
     code: str
     given: tuple[str, ...]
     reason: str | None
+    elsewhere: str | None = None
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -56,7 +59,9 @@ def blocks_of(page: str | Path) -> list[Block]:
         last, indent = match.end(), match["indent"]
         code = "".join(line.removeprefix(indent) for line in match["code"].splitlines(keepends=True))
         line = text.count("\n", 0, match.start("code"))
-        blocks.append(Block(page, line, code, tuple(notes.get("given", "").split()), notes.get("not run")))
+        blocks.append(
+            Block(page, line, code, tuple(notes.get("given", "").split()), notes.get("not run"), notes.get("run by"))
+        )
     return blocks
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from hub_server import TOKEN, Hub, in_this_process
+from pages import blocks_of
 from PIL import Image
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
@@ -73,9 +73,9 @@ except ValueError as error:
 
 def said_in_docs(block):
     """A code block of docs/hub.md, with the repos of this test."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "hub.md").read_text(), re.M | re.S)
+    blocks = blocks_of("docs/hub.md")
     assert len(blocks) == 3
-    return blocks[block].replace('"org/', '"tester/')
+    return blocks[block].code.replace('"org/', '"tester/')
 
 
 def publish(folder):

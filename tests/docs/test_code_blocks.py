@@ -7,7 +7,7 @@ from typing import Any
 
 import given
 import pytest
-from pages import PAGES, Block, blocks_of
+from pages import PAGES, ROOT, Block, blocks_of
 from stand_ins import stand_ins
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -28,7 +28,7 @@ class Page:
         while self._done <= last:
             current = self._blocks[self._done]
             self._done += 1
-            if current.reason is None:
+            if current.reason is None and current.elsewhere is None:
                 with stand_ins(self._folder):
                     self._names |= given.provide(current.given, self._made)
                     # The empty lines make tracebacks name the line of the page.
@@ -50,6 +50,9 @@ def page_of(tmp_path_factory):
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_block(block, page_of):
+    if block.elsewhere is not None:
+        assert block.page.name in (ROOT / block.elsewhere).read_text(), f"{block.elsewhere} does not name the page"
+        return
     if block.reason is not None:
         pytest.skip(block.reason)
     page_of(block).run(block)
