@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # Without bytecode every process compiles its imports anew, 20 seconds each; tests and examples start dozens.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-vqa test test-all test-min test-max lint docs rooms models sessions fuzz bench study clean
+.PHONY: demo demo-vqa test test-all test-min test-max lint docs card rooms models sessions fuzz bench study clean
 
 demo: $(VENV)/.installed
 	$(RUN) examples/demo.py
@@ -59,6 +59,10 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# docs/card.png: the card of the model that make demo left, as a page shows it; needs chromium.
+card: $(VENV)/.installed
+	$(RUN) tests/tools/draw_card.py
 
 # The picture of the rooms in docs/architecture.md, and the same as text.
 rooms: $(VENV)/.installed

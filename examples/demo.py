@@ -19,7 +19,6 @@ from typing import Any
 from workers import draw_no_bars, follow, map_seeds, say
 
 # isort: split
-import evaluate
 import numpy as np
 import torch
 from transformers import (
@@ -39,13 +38,14 @@ from hf_guidance import (
     GuidedTrainer,
     Term,
     dataset_builder,
-    metric_path,
     with_annotated_fraction,
 )
 from hf_guidance.attributions import GradCAM
+from hf_guidance.evaluation.classification import classification_metrics
 from hf_guidance.evaluation.figures import Panel, panel_figure, save_figure
 from hf_guidance.forward.maps import resize_maps
 from hf_guidance.objectives import Energy
+from hf_guidance.training import CardOptions
 
 SIDE = 72  # pixels; the ResNet halves it four times: maps of 5x5
 ARMS = ("unguided", "guided", "random")
@@ -83,6 +83,7 @@ def train(model: Any, dataset: Any, guidance: Guidance, collator: GuidanceCollat
     trainer = GuidedTrainer(
         model=model, args=args, train_dataset=dataset, data_collator=collator, processing_class=collator.image_processor,
         guidance=guidance, grounding=Grounding(GradCAM(), metrics=("epg", "attribution_iou")),
+        compute_metrics=classification_metrics("single_label_classification", group="group"),
     )  # fmt: skip
     follow(trainer)
     trainer.train()
@@ -91,12 +92,8 @@ def train(model: Any, dataset: Any, guidance: Guidance, collator: GuidanceCollat
 
 def measure(trainer: GuidedTrainer, test: Any) -> tuple[dict[str, float], np.ndarray]:
     output = trainer.predict(test, metric_key_prefix="test")
-    predicted = output.predictions.argmax(-1)
-    groups = evaluate.load(metric_path("group_accuracy")).compute(
-        predictions=predicted, references=output.label_ids, groups=test["group"]
-    )
-    scores = {name: output.metrics[f"test_{name}"] for name in ("epg", "attribution_iou")}
-    return scores | {name: groups[name] for name in ("accuracy", "worst_group_accuracy")}, predicted == output.label_ids
+    right = output.predictions.argmax(-1) == output.label_ids
+    return {name: output.metrics[f"test_{name}"] for name in METRICS}, right
 
 
 def learn_digits(processor: Any, seed: int, epochs: int) -> dict[str, torch.Tensor]:
@@ -139,8 +136,16 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
         say(f"seed {seed} {arm:9s} {rounded}")
     if seed == 0:
         draw(results, Path(options.output_dir) / "attributions.png")
-        results["guided"][0].save_model(str(Path(options.output_dir) / "guided"))
+        save(results, Path(options.output_dir) / "guided")
     return {arm: results[arm][1] for arm in ARMS}
+
+
+def save(results: dict[str, Any], folder: Path) -> None:
+    """The guided model, with a card that sets it beside the unguided one."""
+    unguided, guided = results["unguided"][0], results["guided"][0]
+    guided.evaluate(results["test"])
+    guided.card = CardOptions(model_name="digits-guided", unguided=unguided.evaluate(results["test"]))
+    guided.save_model(str(folder))
 
 
 def draw(results: dict[str, Any], path: Path, count: int = 6) -> None:

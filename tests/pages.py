@@ -7,8 +7,8 @@ a reader has beside the page:
     <!-- not run: it downloads 6 GB -->             the block is shown only, with the reason
     <!-- run by: tests/test_of_it.py -->            another test runs the block, with what it needs
 
-`tests/docs/given.py` has the names and folders. A name that is not there is one of hf_guidance or of its rooms. What a page
-loads by the id of the Hub, and data sets that are large, have small stand-ins (`tests/docs/stand_ins.py`).
+`tests/docs/page_names.py` has the names and folders. A name that is not there is one of hf_guidance or of its rooms. What a
+page loads by the id of the Hub, and data sets that are large, have small stand-ins (`tests/docs/stand_ins.py`).
 """
 
 from __future__ import annotations

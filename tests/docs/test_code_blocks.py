@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import given
+import page_names
 import pytest
 from pages import PAGES, ROOT, Block, blocks_of
 from stand_ins import stand_ins
@@ -30,7 +30,7 @@ class Page:
             self._done += 1
             if current.reason is None and current.elsewhere is None:
                 with stand_ins(self._folder):
-                    self._names |= given.provide(current.given, self._made)
+                    self._names |= page_names.provide(current.given, self._made)
                     # The empty lines make tracebacks name the line of the page.
                     text = "\n" * current.line + current.code
                     exec(compile(text, str(current.page), "exec", dont_inherit=True), self._names)

@@ -9,13 +9,12 @@ The task is that of the demo, at 64 pixels and a few steps: digits on photograph
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from browser import screenshot
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor, set_seed
 from transformers.trainer_callback import PrinterCallback
 
@@ -85,21 +84,10 @@ def main(folder: Path) -> None:
     print(f"{page} and {DOCS / 'panel.png'}")
 
 
-def shot(folder: Path, file: Path, width: int = 1000, height: int = 1500) -> None:
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        raise SystemExit("no chromium: install one, and call again")
-    page = (folder / "report.html").resolve().as_uri()
-    command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    subprocess.run([*command, f"--window-size={width},{height}", f"--screenshot={file}", page], check=True, timeout=120)
-    Image.open(file).convert("RGB").quantize(128).save(file, optimize=True)
-    print(file)
-
-
 if __name__ == "__main__":
     given = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
     place = Path(given[0] if given else "runs/seeing")
     if "--shot" in sys.argv:
-        shot(place, DOCS / "report.png")
+        screenshot(place / "report.html", DOCS / "report.png")
     else:
         main(place)

@@ -34,7 +34,7 @@ def model():
     return made
 
 
-@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
 def test_modes_flags_gradients_and_statistics_stay(model, method):
     before, weights = state(model), {name: value.clone() for name, value in model.state_dict().items()}
     found = explain(model, PIXELS, attribution=method)
@@ -48,7 +48,7 @@ def test_modes_flags_gradients_and_statistics_stay(model, method):
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
-@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
 def test_under_every_mode(mode, method):
     expected = explain(fresh_model("resnet"), PIXELS, attribution=method).maps
     with mode():
@@ -89,7 +89,7 @@ def test_a_model_in_bfloat16(name):
 
 
 @pytest.mark.parametrize("name", ["vit", "timm_vit"])
-@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
 def test_fused_attention_needs_no_switch(name, method):
     torch.manual_seed(0)
     fused, eager = BUILDERS[name]().double().eval(), fresh_model(name)

@@ -221,7 +221,7 @@ def lookup(name: str, made: dict[str, Any]) -> Any:
     for room in (import_module(f"hf_guidance.{one}") for one in _ROOMS):
         if name in room.__all__ and not isinstance(getattr(room, name), ModuleType):
             return getattr(room, name)
-    raise AssertionError(f"given: {name!r} is no name of tests/docs/given.py, nor of hf_guidance and its rooms")
+    raise AssertionError(f"given: {name!r} is no name of tests/docs/page_names.py, nor of hf_guidance and its rooms")
 
 
 def provide(given: tuple[str, ...], made: dict[str, Any]) -> dict[str, Any]:
