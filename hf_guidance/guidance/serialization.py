@@ -35,7 +35,7 @@ def to_plain(value: Any, path: str = "guidance") -> Any:
                 f"{path}: the class {type(value).__module__}.{name} has the name of one of hf_guidance, which would be read "
                 "back in its place; give the class another name."
             )
-        differing = [f for f in fields(value) if getattr(value, f.name) != _default(f)]
+        differing = [f for f in fields(value) if getattr(value, f.name) != default_of(f)]
         return {"type": name} | {f.name: to_plain(getattr(value, f.name), f"{path}.{f.name}") for f in differing}
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -101,7 +101,8 @@ def _look_up(name: Any, names: Mapping[str, Any], path: str) -> Any:
     raise ValueError(f"{path}: unknown name {shown(name)}; known are {sorted(names)}.{hint} {UPGRADE}")
 
 
-def _default(field: Field[Any]) -> Any:
+def default_of(field: Field[Any]) -> Any:
+    """The default of a field; MISSING where it has none."""
     if field.default is not MISSING:
         return field.default
     return field.default_factory() if field.default_factory is not MISSING else MISSING

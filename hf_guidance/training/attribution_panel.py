@@ -13,6 +13,7 @@ from hf_guidance.attributions import Attribution
 from hf_guidance.common.checks import check_count
 from hf_guidance.common.generators import generators_kept
 from hf_guidance.common.whole_file import whole_file
+from hf_guidance.guidance.expression import method_text
 from hf_guidance.training.attached import AttachedCallback
 from hf_guidance.training.compatibility import refuse_unsupported
 from hf_guidance.training.panels.drawing import panel_picture
@@ -100,7 +101,11 @@ class AttributionPanel(AttachedCallback):
         refuse_unsupported(args, trainer.model, trainer.accelerator)
         with generators_kept(args.device):  # rows and collators may draw, as augmentations do
             self._rows = panel_rows(trainer, self.rows, self.count)
-        shown = {"origin": self._rows.origin, "rows": list(self._rows.indices), "attribution": repr(self._method())}
+        shown = {
+            "origin": self._rows.origin,
+            "rows": list(self._rows.indices),
+            "attribution": method_text(self._method()),
+        }
         self._record = PanelRecord(folder)
         if changed := self._record.begin(shown, state.global_step):
             logger.warning(f"{folder}: from step {state.global_step} on, panels have other {changed} than before.")

@@ -19,6 +19,7 @@ from hf_guidance.apps.cli.output import say
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.evaluation import explain
 from hf_guidance.evaluation.explaining.given import given_images
+from hf_guidance.guidance.expression import method_text
 
 _PART = 16  # images of one call of explain; what is done is on the disk after each
 MAPS = ("none", "npy", "safetensors")
@@ -130,7 +131,7 @@ def explained(given: Sequence[Path], settings: Settings) -> Explained:
     facts = {
         "model": settings.model,
         "weights": checkpoint.weights(),
-        "attribution": repr(attribution),
+        "attribution": method_text(attribution),
         "target": target,
     }
     folder = ExplainedFolder(settings.output, facts | {"top_k": settings.top_k, "maps": settings.maps}, settings.resume)
@@ -185,7 +186,7 @@ def _written(found: Any, settings: Settings, names: Mapping[Path, str]) -> dict[
     found.save(settings.output / picture)
     classes = [{"label": one.label, "target": one.target, "score": one.score, "logit": one.logit} for one in found]
     entry: dict[str, Any] = {
-        "image": first.name, "picture": picture, "attribution": repr(first.attribution), "size": list(first.map.shape),
+        "image": first.name, "picture": picture, "attribution": method_text(first.attribution), "size": list(first.map.shape),
         "seen": list(first.seen), "classes": classes,
     }  # fmt: skip
     if settings.maps != "none":

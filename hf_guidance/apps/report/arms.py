@@ -10,6 +10,7 @@ from typing import Any
 
 from hf_guidance.apps.report.run import KINDS, Run
 from hf_guidance.evaluation.analysis.seed_interval import SeedInterval, seed_difference, seed_interval
+from hf_guidance.guidance.expression import expression
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,6 @@ def named_arms(given: Mapping[str, Sequence[Run]], controls: Collection[str] = (
     return arms
 
 
-def spelled(plain: Any, depth: int = 0) -> str:
-    """A value of guidance.json as it is written in Python, as far as one line shows it."""
-    if isinstance(plain, Mapping) and isinstance(plain.get("type"), str) and depth < 5:
-        inside = (f"{name}={spelled(value, depth + 1)}" for name, value in plain.items() if name != "type")
-        return f"{plain['type']}({', '.join(inside)})"
-    return json.dumps(plain, default=str)[:80]
-
-
 def _label(run: Run) -> str:
     if "grid" in run.identity:
         return f"{run.name}{' at random places' if run.kind == 'control' else ''}"
@@ -146,7 +139,7 @@ def _weights(arm: Arm) -> str:
     terms = [
         term for name, term in (arm.runs[0].guidance or {}).items() if name != "task" and isinstance(term, Mapping)
     ]
-    return ", ".join(f"weight {spelled(term.get('weight', 1.0))}" for term in terms)
+    return ", ".join(f"weight {expression(term.get('weight', 1.0))}" for term in terms)
 
 
 def _identity(arm: Arm) -> str:

@@ -7,11 +7,12 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hf_guidance.apps.report.arms import Arm, spelled
+from hf_guidance.apps.report.arms import Arm
 from hf_guidance.apps.report.cells import cell_of, change_of, ends_of
 from hf_guidance.apps.report.charts import COLOURS, Series, chart, interval_chart
 from hf_guidance.apps.report.files import read_picture
 from hf_guidance.evaluation.analysis.pareto import pareto_indices
+from hf_guidance.guidance.expression import expression
 
 MOST_ARMS = COLOURS  # in a chart, and with pictures
 _FAR = 1e30  # no metric is farther from 0
@@ -54,7 +55,7 @@ def overview(arms: Sequence[Arm]) -> list[dict[str, Any]]:
             "share": _shown_share(arm),
             "rows": _same(run.rows for run in arm.runs),
             "terms": [
-                f"{name}: {spelled(term)}" for name, term in (arm.runs[0].guidance or {}).items() if name != "task"
+                f"{name}: {expression(term)}" for name, term in (arm.runs[0].guidance or {}).items() if name != "task"
             ],
             "folders": [str(run.folder) for run in arm.runs],
             "notes": _notes(arm),

@@ -21,6 +21,7 @@ from hf_guidance.evaluation.explaining.sizes import check_counts
 from hf_guidance.evaluation.explaining.targets import label_names, probabilities, wanted_classes
 from hf_guidance.evaluation.figures import Panel, panel_figure, save_figure
 from hf_guidance.families import Family, family_of
+from hf_guidance.guidance.expression import method_text
 
 Floats = npt.NDArray[np.floating]
 _BLANK = (300, 400)  # height and width of what boxes are drawn on without an image
@@ -58,7 +59,7 @@ class AnswerExplanation:
         return {
             "question": self.question, "target": self.target, "answer": self.answer, "score": self.score, "logit": self.logit,
             "top": [{"answer": answer, "score": score} for answer, score in self.top],
-            "boxes": self.boxes.tolist(), "box_scores": self.box_scores.tolist(), "attribution": repr(self.attribution),
+            "boxes": self.boxes.tolist(), "box_scores": self.box_scores.tolist(), "attribution": method_text(self.attribution),
         }  # fmt: skip
 
     def plot(self, image: Any = None) -> Any:

@@ -17,6 +17,7 @@ from hf_guidance.evaluation.explaining.given import GivenImage
 from hf_guidance.evaluation.explaining.pixels import GivenPixels
 from hf_guidance.evaluation.explaining.placement import Placement
 from hf_guidance.evaluation.figures import Panel, panel_figure, save_figure
+from hf_guidance.guidance.expression import method_text
 
 SUMMARY = "explanations.json"
 _MOST_IMAGES = 40  # of a figure
@@ -74,7 +75,7 @@ def figure_of(images: Sequence[Sequence[Drawn]]) -> Any:
             f"{len(images)} images are too many for one figure, which holds {_MOST_IMAGES}; take some of the explanations, as "
             "explanations[:20], or save them to a folder, a PNG per image."
         )
-    methods = dict.fromkeys(repr(one.attribution) for found in images for one in found)
+    methods = dict.fromkeys(method_text(one.attribution) for found in images for one in found)
     return panel_figure([_line(found) for found in images], title="\n".join(methods))
 
 

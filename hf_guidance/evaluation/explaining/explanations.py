@@ -15,6 +15,7 @@ from hf_guidance.evaluation.explaining.drawing import figure_of, saved
 from hf_guidance.evaluation.explaining.given import GivenImage
 from hf_guidance.evaluation.explaining.pixels import GivenPixels
 from hf_guidance.evaluation.explaining.placement import Placement
+from hf_guidance.guidance.expression import method_text
 
 Floats = npt.NDArray[np.floating]
 
@@ -72,7 +73,7 @@ class Explanation:
         return {
             "image": self.name, "index": self.index, "target": self.target, "label": self.label, "score": self.score,
             "logit": self.logit, "size": list(self.placement.size), "seen": list(self.seen), "places": list(self.raw.shape),
-            "attribution": repr(self.attribution),
+            "attribution": method_text(self.attribution),
         }  # fmt: skip
 
     def plot(self) -> Any:
