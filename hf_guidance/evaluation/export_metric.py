@@ -58,8 +58,7 @@ def export_metric(
     module = evaluate.load(str(file))
     with whole_folder(target) as draft:
         shutil.copy(file, draft / file.name)
-        widget = (shipped_folder("metrics", _MODEL) / _APP).read_text(encoding="utf-8")
-        (draft / _APP).write_text(widget.replace(f"{_MODEL}.py", file.name), encoding="utf-8")
+        shutil.copy(shipped_folder("metrics", _MODEL) / _APP, draft / _APP)  # the same for every metric
         made = {_CARD: _card(module, file.stem, owner), _REQUIREMENTS: _requirements(file)}
         for name, text in made.items():
             own = file.with_name(name)

@@ -14,13 +14,13 @@ FILE = next(file for file in sorted(HERE.glob("*.py")) if file.name != "app.py")
 MATHS = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]
 
 metric = evaluate.load(str(FILE))
-title, card = re.search(
-    r"^# Metric Card for (.*)\n([\s\S]*)", (HERE / "README.md").read_text("utf-8"), re.MULTILINE
-).groups()
+text = (HERE / "README.md").read_text("utf-8")
+title, card = re.search(r"^# (?:Metric Card for )?(.*)\n([\s\S]*)", text, re.MULTILINE).groups()
 columns = list(metric.features)
 options = [name for name in inspect.signature(metric._compute).parameters if name not in columns]
-shown = ast.parse(re.search(r">>> \w+\.(compute\(.*\))\n", card)[1], mode="eval").body.keywords
-example = {keyword.arg: ast.literal_eval(keyword.value) for keyword in shown}
+shown = re.search(r">>> \w+\.(compute\(.*\))\n", card)  # the card's example fills the fields, where it has one
+given = ast.parse(shown[1], mode="eval").body.keywords if shown else []
+example = {keyword.arg: ast.literal_eval(keyword.value) for keyword in given}
 
 
 def compute(*texts):
@@ -45,7 +45,8 @@ with gr.Blocks(title=title) as page:
     gr.Markdown(f"# {title}\n{metric.description}\n\nEvery field is a JSON list with one entry per row.")
     with gr.Row():
         with gr.Column():
-            fields = [gr.Textbox(json.dumps(example.get(name)), label=name, lines=2) for name in columns]
+            texts = [json.dumps(example[name]) if name in example else "" for name in columns]
+            fields = [gr.Textbox(text, label=name, lines=2) for name, text in zip(columns, texts, strict=True)]
             fields.append(gr.Textbox("{}", label=f"options: {', '.join(options) or 'none'}"))
             button = gr.Button("Compute", variant="primary")
         result = gr.JSON(label="Result")

@@ -9,7 +9,7 @@ from contextlib import redirect_stderr
 from types import SimpleNamespace
 
 import pytest
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 
 from hf_guidance.common import progress as module
 from hf_guidance.common.progress import progress, progress_bar, say
@@ -23,7 +23,10 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def terminal(monkeypatch):
     monkeypatch.setattr(module, "_DELAY", 0.2)
-    monkeypatch.setitem(sys.modules, "datasets", None)  # whose bars another test may have switched off
+    monkeypatch.setitem(
+        sys.modules, "datasets", None
+    )  # another test may have switched its bars off, or all of the hub's
+    enable_progress_bars()
     return Terminal()
 
 

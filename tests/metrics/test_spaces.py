@@ -17,6 +17,23 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent for path in (ROOT / "metrics").glob("*/README.md"))
 every_folder = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
+from hf_guidance.evaluation import export_metric
+
+OWN = """
+import datasets
+import evaluate
+
+
+class Mine(evaluate.Metric):
+    def _info(self):
+        number = datasets.Value("float64")
+        features = datasets.Features({"predictions": number, "references": number})
+        return evaluate.MetricInfo(description="Equal.", citation="", inputs_description="", features=features)
+
+    def _compute(self, predictions, references):
+        return {"mine": sum(p == r for p, r in zip(predictions, references)) / len(predictions)}
+"""
+
 
 class Refused(Exception):
     """Stands for gradio's Error."""
@@ -83,3 +100,14 @@ def test_the_page_is_built_by_the_real_gradio(folder):
     page = runpy.run_path(str(folder / "app.py"))
     labels = [block.label for block in page["page"].blocks.values() if getattr(block, "label", None)]
     assert {*page["columns"], "Result"} <= set(labels)
+
+
+def test_the_page_of_a_metric_of_ones_own_runs_too(gradio, tmp_path):
+    """Its card has another title, and no example."""
+    (tmp_path / "mine.py").write_text(OWN)
+    space = export_metric(tmp_path / "mine.py", tmp_path / "space")
+    page = runpy.run_path(str(space / "app.py"))
+    assert page["title"] == "Mine"
+    assert page["compute"]("[1, 2]", "[1, 3]", "") == {"mine": 0.5}
+    (space / "README.md").write_text("# Another\nText.\n")
+    assert runpy.run_path(str(space / "app.py"))["title"] == "Another"
