@@ -19,8 +19,8 @@ title, card = re.search(r"^# (?:Metric Card for )?(.*)\n([\s\S]*)", text, re.MUL
 columns = list(metric.features)
 options = [name for name in inspect.signature(metric._compute).parameters if name not in columns]
 shown = re.search(r">>> \w+\.(compute\(.*\))\n", card)  # the card's example fills the fields, where it has one
-given = ast.parse(shown[1], mode="eval").body.keywords if shown else []
-example = {keyword.arg: ast.literal_eval(keyword.value) for keyword in given}
+keywords = ast.parse(shown[1], mode="eval").body.keywords if shown else []
+example = {keyword.arg: ast.literal_eval(keyword.value) for keyword in keywords}
 
 
 def compute(*texts):

@@ -13,11 +13,11 @@ import pytest
 import yaml
 from metric_inputs import INPUTS
 
+from hf_guidance.evaluation import export_metric
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent for path in (ROOT / "metrics").glob("*/README.md"))
 every_folder = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-
-from hf_guidance.evaluation import export_metric
 
 OWN = """
 import datasets
