@@ -33,7 +33,7 @@ def odd(chance: random.Random, parts: list[Any], depth: int = 0) -> Any:
     """A value of any kind: odd by itself, a part of the document at another place, or a small tree of such."""
     kind = chance.random()
     if kind < 0.6 or depth > 3:
-        return chance.choice(ODD)
+        return copy.deepcopy(chance.choice(ODD))
     if kind < 0.8:
         return copy.deepcopy(chance.choice(parts))
     if kind < 0.83:
