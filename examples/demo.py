@@ -68,9 +68,11 @@ def load(**options: Any) -> Any:
     return builder.as_dataset().remove_columns("mask")
 
 
-def build_model(num_labels: int) -> ResNetForImageClassification:
+def build_model(splits: Any) -> ResNetForImageClassification:
+    names = splits["train"].features["labels"].feature.names
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: label for label, name in enumerate(names)}}
     shape = {"embedding_size": 16, "hidden_sizes": [32, 64, 128], "depths": [1, 1, 1], "layer_type": "basic"}
-    return ResNetForImageClassification(ResNetConfig(num_labels=num_labels, **shape))
+    return ResNetForImageClassification(ResNetConfig(**labels, **shape))
 
 
 def train(model: Any, dataset: Any, guidance: Guidance, collator: GuidanceCollator, **settings: Any) -> GuidedTrainer:
@@ -98,7 +100,8 @@ def measure(trainer: GuidedTrainer, test: Any) -> tuple[dict[str, float], np.nda
 
 def learn_digits(processor: Any, seed: int, epochs: int) -> dict[str, torch.Tensor]:
     """Weights, without the head, of a model that tells all ten digits apart, on backgrounds that tell nothing."""
-    model, digits = build_model(10), load(classes=tuple((d,) for d in range(10)), train_size=4000, seed=seed)
+    digits = load(classes=tuple((d,) for d in range(10)), train_size=4000, seed=seed)
+    model = build_model(digits)
     collator = GuidanceCollator(processor, num_labels=10, source="boxes")
     plain = with_annotated_fraction(digits["train"], 0.0, seed)
     trainer = train(model, plain, Guidance(), collator, seed=seed, learning_rate=2e-3, num_train_epochs=epochs,
@@ -126,7 +129,7 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
     results: dict[str, Any] = {"test": biased["test"]}
     for arm in ARMS:
         set_seed(seed)
-        model = build_model(2)
+        model = build_model(biased)
         model.load_state_dict(start, strict=False)
         chosen = dataclasses.replace(collator, control_seed=seed) if arm == "random" else collator
         trainer = train(model, some, Guidance() if arm == "unguided" else guided, chosen, seed=seed, learning_rate=1e-4,

@@ -105,7 +105,8 @@ def metadata_rows(folder: Path) -> Run:
 
     def run(chance: random.Random) -> bool:
         listed = chance.random() < 0.5
-        row = {"image": picture, **changed(chance, LISTED if listed else METADATA)}
+        row = changed(chance, LISTED if listed else METADATA)
+        row = {"image": picture, **(row if isinstance(row, dict) else {})}  # datasets gives rows as dicts only
         collator = GuidanceCollator(
             processor,
             "multi_label_classification",
