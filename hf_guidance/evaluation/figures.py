@@ -75,7 +75,7 @@ def panel_figure(lines: Sequence[Sequence[Panel]], title: str = "", side: float 
         for axis, panel in zip(line, drawn, strict=False):
             _draw(axis, panel, signed)
     if title:
-        figure.suptitle(title, fontsize=8)
+        figure.suptitle(title, fontsize=8, parse_math=False)
     return figure
 
 
@@ -139,7 +139,7 @@ def _draw(axis: Any, panel: Panel, signed: bool) -> None:
         axis.add_patch(frame)
     axis.set_xlim(-0.5, image.shape[1] - 0.5)
     axis.set_ylim(image.shape[0] - 0.5, -0.5)
-    axis.set_title(panel.title, fontsize=8)
+    axis.set_title(panel.title, fontsize=8, parse_math=False)
 
 
 def _frames(panel: Panel, signed: bool) -> list[Any]:

@@ -203,7 +203,7 @@ class Forward(BatchColumns):
             groups.setdefault(view if alone else together, []).append(view)
         for views in groups.values():
             names = layers[views[0]]
-            if not self.create_graph and self._takes_backward(views, names):
+            if stack and not self.create_graph and self._takes_backward(views, names):
                 self._later[views[0]] = (names, *edits[views[0]])
             else:
                 self._call_together(views, names, edits)

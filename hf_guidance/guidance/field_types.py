@@ -32,6 +32,8 @@ def check_types(cls: type, values: Mapping[str, Any], path: str) -> None:
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value is of an annotated type. An int is a float; what cannot be judged, as ``TypeVar``, fits."""
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return True
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, part) for part in inside)
     if origin is typing.Literal:

@@ -22,7 +22,7 @@ from hf_guidance.attributions import (
     PredictedLogit,
     SoftLabelLogits,
 )
-from hf_guidance.families import Family
+from hf_guidance.families import Family, family_of
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance
 from hf_guidance.objectives import L1, Energy
@@ -257,3 +257,18 @@ def test_a_batch_without_rows_has_a_forward():
     batch = make_batch() | {"row": [], "slot": [], "annotated": [], "importance": torch.zeros(0, 32, 64)}
     forward = Forward(tiny_model("resnet"), tiny_family("resnet"), batch, frozenset({(FULL, "logits")}))
     assert forward.of_rows(forward.logits()).shape == (0, 3)
+
+
+def test_copies_see_each_other_in_train_mode_with_and_without_gradients():
+    """Batch statistics are those of all copies, so calls of a few copies would change them."""
+    model, batch = fresh_model("resnet").train(), make_batch(images=2, size=(112, 112))
+    method = IntegratedGradients("input", steps=40)
+
+    def maps():
+        return explain(model, family_of(model), batch, method).attribution(method).detach()
+
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    found = maps()
+    model.load_state_dict(state)
+    with torch.no_grad():
+        assert relative_error(maps(), found) < 1e-9

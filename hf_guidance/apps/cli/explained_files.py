@@ -103,9 +103,19 @@ def image_files(given: Sequence[Path], output: Path) -> tuple[list[Path], dict[P
     if len(set(names.values())) < len(names):
         twice = next(name for name, count in Counter(names.values()).items() if count > 1)
         refuse(
-            f"two images are called {twice}, whose results would lie in one file; explain them by two calls.", "IMAGES"
+            f"two images are called {twice}, whose results would lie in one file; explain them into two folders.",
+            "IMAGES",
         )
     return list(files), names
+
+
+def _refuse_to_overwrite(files: Sequence[Path], names: Mapping[Path, str], output: Path) -> None:
+    results = {
+        (output / f"{name}{end}").resolve() for name in names.values() for end in (".png", ".npy", ".safetensors")
+    }
+    lost = next((file for file in files if file.resolve() in results), None)
+    if lost is not None:
+        refuse(f"the image {lost} would be overwritten by a result; name another folder.", "--output")
 
 
 def explained(given: Sequence[Path], settings: Settings) -> Explained:
@@ -125,6 +135,7 @@ def explained(given: Sequence[Path], settings: Settings) -> Explained:
     if settings.output.resolve() in {path.resolve() for path in given}:
         refuse("results may not lie among the images; name another folder.", "--output")
     files, names = image_files(given, settings.output)
+    _refuse_to_overwrite(files, names, settings.output)
     device, checkpoint = checked_device(settings.device), open_checkpoint(settings.model, settings.revision)
     attribution = checkpoint.attribution(settings.attribution, settings.layer)
     target = int(settings.target) if settings.target and settings.target.isdecimal() else settings.target

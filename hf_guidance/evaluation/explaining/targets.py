@@ -71,8 +71,13 @@ def _class(value: Any, labels: Sequence[str] | None) -> Wanted:
     if value is None:
         return Rank(0)
     if isinstance(value, str):
-        if labels is not None and value in labels:
-            return list(labels).index(value)
+        numbers = [number for number, label in enumerate(labels or ()) if label == value]
+        if len(numbers) > 1:
+            raise ValueError(
+                f"target={value!r} is the label of several classes of this model, {numbers}; give a number."
+            )
+        if numbers:
+            return numbers[0]
         close = difflib.get_close_matches(value, labels or [], n=5, cutoff=0.4)
         known = f"the nearest labels are {close}" if close else f"the labels begin {list(labels or [])[:5]}"
         raise ValueError(f"target={value!r} is no label of this model; {known}.")

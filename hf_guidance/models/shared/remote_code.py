@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.models.shared.one_file import one_file
 
@@ -58,13 +60,15 @@ _CODES: dict[type, Code] = {}
 class CarriesCode:
     """Base of a configuration or image processor whose file is accompanied by the source of its classes.
 
-    Only for classes that are given to ``carry``: a user's subclass has no source here, and is saved as transformers does.
+    Only for classes that are given to ``carry``, and for models of the classes that their ``auto_map`` names: a user's subclass
+    has no source here, and is saved as transformers does.
     """
 
     def to_json_file(self, json_file_path: Any, *args: Any, **kwargs: Any) -> None:
         """Write the file as transformers does, with ``auto_map``, and the source beside it."""
         code = _CODES.get(type(self))
-        if code is not None:
+        saved = getattr(self, "architectures", None) or ()  # the class of the model, where one is saved
+        if code is not None and set(saved) <= set(code.auto_map.values()):
             code.write(Path(json_file_path).parent)
             self.auto_map = code.entries()
         super().to_json_file(json_file_path, *args, **kwargs)  # type: ignore[misc]
@@ -76,7 +80,7 @@ def carry(owner: type, code: Code) -> None:
 
 
 def refuse_copy(model: Any) -> None:
-    """Refuse a model of this library whose class is the copy that lay beside its weights.
+    """Refuse a model of this library whose class, or that of a part, is or comes from the copy that lay beside its weights.
 
     A copy answers as the model does, but does not hear what this library tells its layers, as to hold dynamic weights fixed:
     attributions would be silently wrong.
@@ -84,11 +88,14 @@ def refuse_copy(model: Any) -> None:
     Raises:
         ValueError: ``model`` is such a copy.
     """
-    kind = getattr(getattr(model, "config", None), "model_type", None)
     own = {getattr(cls, "model_type", None) for cls in _CODES} - {None}
-    if type(model).__module__.partition(".")[0] == _COPIES and kind in own:
+    for part in model.modules() if isinstance(model, nn.Module) else [model]:
+        kind = getattr(getattr(part, "config", None), "model_type", None)
+        copied = next((c for c in type(part).__mro__ if c.__module__.partition(".")[0] == _COPIES), None)
+        if copied is None or kind not in own:
+            continue
         raise ValueError(
-            f"this {type(model).__name__} is the copy that was saved beside its weights, loaded by trust_remote_code=True "
+            f"this {copied.__name__} is the copy that was saved beside its weights, loaded by trust_remote_code=True "
             "before hf_guidance was imported. Guidance and attributions need hf_guidance's own class: `import "
             "hf_guidance.models` first, then load the model again, without trust_remote_code."
         )

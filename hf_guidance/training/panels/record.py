@@ -43,9 +43,13 @@ class PanelRecord:
         for picture in self.folder.glob("step-*.png"):
             if picture.name not in names:
                 picture.unlink()
-        for left in (*self.folder.glob(".draft-*"), self.folder / RECORD):  # of a process that was killed
+        for left in self.folder.glob(".draft-*"):  # of a process that was killed
             left.unlink(missing_ok=True)
         self.content = {**shown, "panels": kept}
+        if kept:
+            self._write()  # at once: a process that is killed before its next panel must not lose those that stay
+        else:
+            (self.folder / RECORD).unlink(missing_ok=True)
         return [name for name in shown if kept and found.get(name) != shown[name]]
 
     def has(self, step: int) -> bool:
@@ -58,6 +62,9 @@ class PanelRecord:
         """Add a panel whose picture is written."""
         others = [panel for panel in self.content["panels"] if panel["step"] != step]
         self.content["panels"] = [*others, {"step": step, "losses": losses, "dead": dead}]
+        self._write()
+
+    def _write(self) -> None:
         with whole_file(self.folder / RECORD) as draft:
             draft.write_text(json.dumps(self.content, indent=1) + "\n")
 

@@ -138,6 +138,8 @@ class CardTrainer(DrawingTrainer):
         hide_secrets(self.args)
         if self.is_world_process_zero() and self.args.hub_strategy != HubStrategy.END:
             for name in (CARD, PICTURE, GUIDANCE_FILE):  # Trainer copies the weights
+                if name == CARD and not _may_write(Path(self.args.output_dir) / CARD):
+                    continue
                 if (Path(checkpoint_folder) / name).is_file():
                     shutil.copy(Path(checkpoint_folder) / name, self.args.output_dir)
         super()._push_from_checkpoint(checkpoint_folder)
@@ -153,7 +155,8 @@ class CardTrainer(DrawingTrainer):
         with self._told(f"{folder}: the card has no picture of maps"):
             caption = self._draw(folder) if picture else None
         file = folder / CARD
-        words = own_words_of(file.read_text(encoding="utf-8")) if file.is_file() else ""
+        kept = next((one for one in (file, Path(self.args.output_dir) / CARD) if one.is_file()), None)
+        words = own_words_of(kept.read_text(encoding="utf-8", errors="replace")) if kept else ""
         text = model_card(self._facts(caption, words))
         with whole_file(file) as draft:
             draft.write_text(text, encoding="utf-8", newline="\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from transformers import AutoModelForImageClassification
@@ -73,7 +74,9 @@ def _loading(model: Any, base: str | None) -> tuple[list[str], list[str]]:
 
 def _class_of(model: Any) -> tuple[list[str], str]:
     name, module = type(model).__name__, type(model).__module__
-    if type(getattr(model, "config", None)) in AutoModelForImageClassification._model_mapping:
+    known = AutoModelForImageClassification._model_mapping
+    mapped = known[type(model.config)] if type(getattr(model, "config", None)) in known else ()
+    if type(model) in (mapped if isinstance(mapped, tuple) else (mapped,)):
         return ["from transformers import AutoModelForImageClassification"], "AutoModelForImageClassification"
     if module.startswith("transformers."):
         return [f"from transformers import {name}"], name
@@ -83,7 +86,19 @@ def _class_of(model: Any) -> tuple[list[str], str]:
 
 
 def _guidance_line(guidance: Guidance) -> str:
-    known = {*known_names(), "TrainerTask"}
-    own = sorted({type(term.objective).__name__ for term in guidance.values()} - known)
+    known = {*known_names(), "Term", "TrainerTask"}
+    own = sorted(set(_types_in(guidance.to_dict())) - known)
     types = f", types={{{', '.join(f'{json.dumps(name)}: {name}' for name in own)}}}" if own else ""
     return f"guidance = Guidance.from_pretrained(repo{types})"
+
+
+def _types_in(plain: Any) -> Iterator[str]:
+    """Names of the classes in the plain form of a guidance."""
+    if isinstance(plain, Mapping):
+        if isinstance(plain.get("type"), str):
+            yield plain["type"]
+        for value in plain.values():
+            yield from _types_in(value)
+    elif isinstance(plain, list):
+        for value in plain:
+            yield from _types_in(value)

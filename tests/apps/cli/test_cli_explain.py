@@ -188,3 +188,11 @@ def test_a_bomb_is_named_and_not_opened(cli, checkpoint, photos, tmp_path):
     assert ended.code == 1
     assert "has more pixels than" in ended.err
     assert len(entries(tmp_path / "maps")) == 3
+
+
+def test_an_image_is_never_overwritten(cli, checkpoint, photos):
+    before = (photos / "one.png").read_bytes()
+    ended = cli("explain", checkpoint, photos / "one.png", "--output", photos)
+    assert ended.code == 2
+    assert "one.png would be overwritten by a result; name another folder" in ended.err
+    assert (photos / "one.png").read_bytes() == before

@@ -25,6 +25,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from hf_guidance import explain
 from hf_guidance.attributions import BcosContribution, GradCAM, Gradient, InputXGradient, IntegratedGradients
+from hf_guidance.evaluation.figures import Panel, panel_figure, save_figure
 from hf_guidance.families import Family
 from hf_guidance.forward.maps import onto_image
 
@@ -201,3 +202,9 @@ def test_a_result_is_a_sequence():
     told = found.to_dict()["explanations"][1]
     assert (told["label"], told["size"], told["seen"]) == ("LABEL_1", list(SIZE), [0, 32, 0, 64])
     assert "GradCAM" in told["attribution"]
+
+
+@pytest.mark.parametrize("title", ["$^$", "a$b$c", "\\frac{"])
+def test_titles_are_text_and_no_formula(title, tmp_path):
+    save_figure(panel_figure([[Panel(np.zeros((4, 4, 3)), title=title)]], title=title), tmp_path / "odd.png")
+    assert (tmp_path / "odd.png").stat().st_size > 0

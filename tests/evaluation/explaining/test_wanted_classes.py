@@ -7,6 +7,7 @@ from nets import Linear
 
 from hf_guidance import explain
 from hf_guidance.attributions import ContrastLogits, InputXGradient, PredictedLogit, SoftLabelLogits
+from hf_guidance.evaluation.explaining.targets import wanted_classes
 
 NAMES = ["cat", "dog", "bird", "fish"]
 WEIGHT = torch.randn(4, 2, 3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -128,3 +129,8 @@ def test_targets_of_the_attribution():
 def test_nan_is_no_class():
     with pytest.raises(ValueError, match="logits are NaN"):
         found(pixels=PIXELS * np.nan)
+
+
+def test_a_label_of_several_classes_is_not_guessed():
+    with pytest.raises(ValueError, match=r"target='crane' is the label of several classes of this model, \[0, 2\]"):
+        wanted_classes("crane", None, 1, True, ["crane", "dog", "crane"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,6 +16,8 @@ from hf_guidance.attributions import GradCAM, InputXGradient
 from hf_guidance.objectives import Energy, RightReasons, Sufficiency
 from hf_guidance.training import CardOptions
 from hf_guidance.training.publishing import card_trainer, drawing_trainer
+from hf_guidance.training.publishing.model_card import OWN_BEGIN
+from hf_guidance.training.publishing.usage import code_to_load
 
 GUIDANCE = Guidance(energy=Term(Energy(GradCAM()), 0.5, "rows"))
 NASTY = [
@@ -323,3 +326,22 @@ def test_json_of_the_guidance_reads_back(trainer_of, model_of, tmp_path):
     trainer_of(model_of(), GUIDANCE).save_model()
     block = card_of(tmp_path / "out").text.split("```json\n")[1].split("\n```")[0]
     assert Guidance.from_dict(json.loads(block)) == GUIDANCE
+
+
+def test_own_words_go_along_to_checkpoints(trainer_of, model_of, tmp_path):
+    trainer = trainer_of(model_of(), GUIDANCE, save_strategy="steps", save_steps=1, max_steps=1)
+    trainer.save_model()
+    card = tmp_path / "out" / "README.md"
+    card.write_text(card.read_text().replace(f"{OWN_BEGIN}\n", f"{OWN_BEGIN}\nRead this first.\n"))
+    trainer.train()
+    assert "Read this first." in (tmp_path / "out" / "checkpoint-1" / "README.md").read_text()
+
+
+def test_the_code_of_a_card_names_every_class_of_ones_own():
+    @dataclass(frozen=True)
+    class MyCAM(GradCAM):
+        pass
+
+    guidance = Guidance(energy=Energy(MyCAM()))
+    code = code_to_load(SimpleNamespace(), guidance, "me/net", None, "image-classification", False)
+    assert 'types={"MyCAM": MyCAM}' in code
