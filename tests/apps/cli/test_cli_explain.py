@@ -64,7 +64,7 @@ def test_target_rank_attribution_and_layer_are_handed_on(cli, checkpoint, photos
     words = ["--top-k", "2", "--attribution", "InputXGradient", "--layer", "input", "--maps", "safetensors"]
     assert cli("explain", checkpoint, one, "--output", tmp_path / "c", *words).code == 0
     (entry,) = entries(tmp_path / "c")
-    assert entry["attribution"].startswith("InputXGradient(layer='input'")
+    assert entry["attribution"].startswith("InputXGradient() at 'input'")
     assert {found["target"] for found in entry["classes"]} == {0, 1}
     assert load_file(tmp_path / "c" / "one.safetensors")["maps"].shape == (2, 40, 48)
 

@@ -77,7 +77,7 @@ def test_it_goes_to_the_hub_and_is_explained_from_there_as_processes(process, fo
     assert ended.code == 0, ended.err
     found = json.loads(ended.out)
     assert len(found["explanations"]) == 3
-    assert found["attribution"].startswith("GradCAM(layer='final'")  # of guidance.json there
+    assert found["attribution"].startswith("GradCAM() at 'final'")  # of guidance.json there
     assert TOKEN not in ended.out + ended.err
 
 
