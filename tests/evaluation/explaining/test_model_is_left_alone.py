@@ -171,7 +171,7 @@ def test_a_bar_shows_only_what_takes_long(monkeypatch):
     with redirect_stderr(terminal):
         explain(model, PIXELS)
     assert terminal.getvalue() == ""
-    monkeypatch.setattr(progress, "_DELAY", 1e-9)
+    monkeypatch.setattr(progress, "_DELAY", 0)
     with redirect_stderr(terminal):
         explain(model, PIXELS, batch_size=1)
     assert "explaining" in terminal.getvalue()
