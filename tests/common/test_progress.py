@@ -69,8 +69,11 @@ def test_no_bar_without_a_terminal(terminal):
 
 @pytest.mark.parametrize("group", [None, "hf_guidance"])
 def test_off_by_the_switch_of_the_hub(terminal, group):
-    with disable_progress_bars(group):
+    disable_progress_bars(group)  # a context only in later versions
+    try:
         slowly(terminal)
+    finally:
+        enable_progress_bars(group)
     assert not terminal.getvalue()
 
 
