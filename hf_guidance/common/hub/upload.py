@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hf_guidance.common.hub.retry import secret_of, with_retries
+from hf_guidance.common.weight_files import ADAPTER_CONFIG, base_of, brings_weights, left_over
+
+logger = logging.getLogger(__name__)
 
 _DRAFTS = (".draft-*", "*/.draft-*")  # of common/whole_file.py
 _NEVER = (".git", ".git/*", "*/.git", "*/.git/*", ".cache/huggingface/*", "*/.cache/huggingface/*", *_DRAFTS)
@@ -27,7 +31,9 @@ def upload_files(
     """Put files into a repo as one commit: all of them, or none.
 
     The commit comes last, after the contents of large files. Killed or refused before, the repo is as it was; the next call
-    goes on where this one stopped. A commit whose answer was lost is not made twice. Other files of the repo stay.
+    goes on where this one stopped. A commit whose answer was lost is not made twice. Other files of the repo stay, but for
+    those that would change what is loaded: where weights are published, the same commit deletes other weights beside them,
+    such as the adapters of an earlier push, and a warning names them. They stay in the history of the repo.
 
     Args:
         repo_id: As "organisation/name"; the repo must exist, see ``create_repo``.
@@ -52,11 +58,20 @@ def upload_files(
     if not files:
         raise ValueError(f"publishing to {repo_id}: no file is given.")
     refuse_secrets(files, secret_of(token))
-    from huggingface_hub import CommitOperationAdd, HfApi
+    has_weights = brings_weights(files)
+    on_own_base = ADAPTER_CONFIG in files and base_of(_content(files[ADAPTER_CONFIG])) == repo_id
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     def commit() -> Any:
         # New operations in each try: they compare with what is in the repo by then.
-        operations = [CommitOperationAdd(path, _as_given(content)) for path, content in sorted(files.items())]
+        operations: list[Any] = [
+            CommitOperationAdd(path, _as_given(content)) for path, content in sorted(files.items())
+        ]
+        there = HfApi().list_repo_files(repo_id, revision=revision, repo_type=kind, token=token) if has_weights else []
+        names = left_over(there, files, on_own_base)
+        operations += [CommitOperationDelete(name) for name in names]
+        if names:
+            logger.warning("publishing to %s: %s of an earlier push are deleted.", repo_id, ", ".join(names))
         return HfApi().create_commit(
             repo_id, operations, commit_message=message, revision=revision, token=token, repo_type=kind
         )
@@ -137,3 +152,7 @@ def refuse_secrets(files: Mapping[str, str | os.PathLike[str] | bytes], secret: 
 
 def _as_given(content: str | os.PathLike[str] | bytes) -> str | bytes:
     return content if isinstance(content, bytes) else os.fspath(content)
+
+
+def _content(given: str | os.PathLike[str] | bytes) -> bytes:
+    return given if isinstance(given, bytes) else Path(given).read_bytes()

@@ -44,6 +44,31 @@ def test_other_files_stay_and_nothing_new_is_no_commit(hub, repo):
     assert hub.files(REPO)["README.md"] == b"mine"
 
 
+ADAPTER = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"adapter"}
+
+
+def test_weights_of_another_kind_go_in_the_same_commit(hub, repo, caplog):
+    upload_files(REPO, ADAPTER | {"notes.txt": b"mine"}, message="adapter")
+    publish()
+    assert len(repo.commits) == 3
+    assert not ADAPTER.keys() & hub.files(REPO).keys()
+    assert hub.files(REPO).items() >= (FILES | {"notes.txt": b"mine"}).items()
+    assert "adapter_config.json, adapter_model.safetensors of an earlier push are deleted" in caplog.text
+    upload_files(REPO, ADAPTER, message="adapter")
+    assert len(repo.commits) == 4
+    assert not {"model.safetensors", "config.json"} & hub.files(REPO).keys()
+    upload_files(REPO, {"README.md": b"card"}, message="card")
+    assert hub.files(REPO).items() >= ADAPTER.items()
+
+
+def test_an_adapter_of_the_model_in_its_repo_leaves_it_there(hub, repo, tmp_path):
+    publish()
+    config = tmp_path / "adapter_config.json"
+    config.write_text(f'{{"base_model_name_or_path": "{REPO}"}}')
+    upload_files(REPO, ADAPTER | {"adapter_config.json": config}, message="adapter")
+    assert hub.files(REPO).items() >= FILES.items()
+
+
 def test_a_repo_is_made_once(hub, pauses):
     assert create_repo("net", private=True) == REPO
     assert create_repo(REPO) == REPO
