@@ -1,7 +1,11 @@
 """The pipeline "guided-image-classification": classes as transformers gives them, and where each was seen."""
 
+import base64
+import functools
+import http.server
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -112,3 +116,44 @@ def test_an_import_registers_the_task(first):
     )
     assert done.stdout.splitlines() == ["True"]
     assert "already registered" not in done.stderr
+
+
+@pytest.fixture
+def sixteen_bit(tmp_path):
+    levels = np.linspace(0, 65535, 40 * 50).reshape(40, 50).astype(np.uint16)
+    Image.fromarray(levels).save(tmp_path / "sixteen.png")
+    return tmp_path / "sixteen.png"
+
+
+def test_a_picture_is_read_alike_from_a_path_an_address_and_base64(classify, sixteen_bit):
+    expected = classify(str(sixteen_bit))
+    text = base64.b64encode(sixteen_bit.read_bytes()).decode()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(sixteen_bit.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        for given in (text, f"data:image/png;base64,{text}", f"{address}/sixteen.png"):
+            found = classify(given)
+            assert [(one["label"], one["score"]) for one in found] == [(one["label"], one["score"]) for one in expected]
+        with pytest.raises(ValueError, match=r"/absent.png cannot be read: HTTP Error 404"):
+            classify(f"{address}/absent.png", timeout=5)
+        server.shutdown()
+
+
+def test_texts_that_are_no_picture_are_named(classify, monkeypatch, sixteen_bit):
+    for text in ("cats", "cats.jpg", "absent/cat.png"):
+        with pytest.raises(ValueError, match=rf"'{text}' is no file, no address .* no picture in base64"):
+            classify(text)
+    text = base64.b64encode(sixteen_bit.read_bytes()).decode()
+    with pytest.raises(ValueError, match="cannot be read"):
+        classify(text[: len(text) // 8 * 4])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"more pixels than PIL.Image.MAX_IMAGE_PIXELS = 1000"):
+        classify(text)
+
+
+@pytest.mark.parametrize("top_k", ["2", 0, 1.5, True])
+def test_a_number_of_classes_that_is_none(classify, pictures, top_k):
+    with pytest.raises(ValueError, match=rf"top_k={top_k!r}; give a whole number of at least 1"):
+        classify(pictures[0], top_k=top_k)
+    assert len(classify(pictures[0], top_k=np.int64(2))) == 2

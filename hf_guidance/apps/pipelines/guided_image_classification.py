@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from transformers import Pipeline
-from transformers.image_utils import load_image
 
+from hf_guidance.apps.pipelines.fetching import fetched
 from hf_guidance.attributions import Attribution
 from hf_guidance.evaluation import Explanations, explain
+from hf_guidance.evaluation.explaining.sizes import check_counts
 
 TASK = "guided-image-classification"
 _TOP_K = 5
@@ -56,6 +56,7 @@ class GuidedImageClassificationPipeline(Pipeline):  # type: ignore[misc]
         raw_map: bool | None = None,
         timeout: float | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        check_counts(top_k=top_k)
         given = {"top_k": top_k, "attribution": attribution}
         return (
             {} if timeout is None else {"timeout": timeout},
@@ -65,8 +66,8 @@ class GuidedImageClassificationPipeline(Pipeline):  # type: ignore[misc]
 
     def preprocess(self, image: Any, timeout: float | None = None) -> dict[str, Any]:
         """Fetch an image that is an address; all others are read where they are explained."""
-        if isinstance(image, str) and not os.path.exists(image):
-            image = load_image(image, timeout=timeout)
+        if isinstance(image, str):
+            image = fetched(image, timeout)
         return {"image": (image,)}  # in a tuple, so that nothing in it is taken for tensors to be joined
 
     def _forward(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections import Counter
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -64,22 +65,23 @@ def is_turned(path: str | os.PathLike[str]) -> bool:
         return image.getexif().get(ORIENTATION) in TURNED
 
 
-def open_picture(path: str | os.PathLike[str]) -> Image.Image:
-    """A picture of a file, read to its end and turned as its EXIF orientation says, as `datasets` decodes it.
+def open_picture(path: str | os.PathLike[str] | BytesIO) -> Image.Image:
+    """A picture of a file, or of its bytes, read to its end and turned as EXIF says, as `datasets` decodes it.
 
     Raises:
         InvalidAnnotation: (a `ValueError`) The file is unreadable or truncated, or holds several frames.
     """
+    name = "the picture" if isinstance(path, BytesIO) else path
     try:
         with Image.open(path) as image:
-            _check_frames(image, str(path))
+            _check_frames(image, str(name))
             kind = image.format
             turned = ImageOps.exif_transpose(image)
             turned.load()
     except InvalidAnnotation:
         raise
     except UNREADABLE as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(name, error) from None
     turned.format = kind  # by which a 16-bit grey image of old Pillow is known
     return turned
 

@@ -130,7 +130,8 @@ def explain_answer(
         model_arguments: As for `explain`.
 
     Raises:
-        ValueError: Features or boxes of another shape, an unknown answer, a model that takes no boxes.
+        ValueError: Features or boxes of another shape, an unknown answer, several answers, a vocabulary of another size than
+            the model's classes, a model that takes no boxes.
 
     Example:
         >>> features, boxes = regions["262148"]
@@ -140,7 +141,8 @@ def explain_answer(
         >>> found.save("cake.png", image="262148.jpg")
     """
     check_counts(top_k=top_k, max_rows=max_rows)
-    collator = tokenizer if isinstance(tokenizer, QuestionCollator) else QuestionCollator(tokenizer)
+    collator = _collator(tokenizer)
+    _check_answer(target, answers)
     net = plain_model(model)
     vocabulary = answers or collator.answers
     names = label_names(net) if vocabulary is None else list(vocabulary.answers)
@@ -151,12 +153,39 @@ def explain_answer(
         columns = {name: batch[name].to(device_of(net)) for name in known.inputs if name in batch}
         method = method_of(attribution, known)
         done = explained_batch(net, known, columns, method, wanted_classes(target, None, 1, True, names), max_rows)
+    if vocabulary is not None and len(vocabulary.answers) != done.logits.shape[1]:
+        raise ValueError(
+            f"the answers number {len(vocabulary.answers)} and the model's classes {done.logits.shape[1]}; give the "
+            "AnswerVocabulary that it was trained with."
+        )
     every = _named(probabilities(done.logits, net)[0], names)
     (number,) = done.classes[0]
     return AnswerExplanation(
         question, number, *every[number], float(done.logits[0, number]), sorted(every, key=lambda one: -one[1])[:top_k],
         done.maps[0], batch["visual_pos"][0].numpy(), method,
     )  # fmt: skip
+
+
+def _collator(tokenizer: Any) -> QuestionCollator:
+    if isinstance(tokenizer, QuestionCollator):
+        return tokenizer
+    if not callable(tokenizer):
+        raise ValueError(
+            f"tokenizer is a {type(tokenizer).__name__}; give the model's tokenizer, as AutoTokenizer.from_pretrained(...), or "
+            "its QuestionCollator."
+        )
+    return QuestionCollator(tokenizer)
+
+
+def _check_answer(target: Any, answers: Any) -> None:
+    if answers is not None and not isinstance(answers, AnswerVocabulary):
+        raise ValueError(
+            f"answers is a {type(answers).__name__}; give an AnswerVocabulary, as AnswerVocabulary(list(answers))."
+        )
+    if isinstance(target, list | tuple | set) or bool(getattr(target, "ndim", 0)):
+        raise ValueError(
+            f"target={target!r} are several answers; give one, as text or number, or None for the predicted one."
+        )
 
 
 def _named(scores: Floats, names: list[str] | None) -> list[tuple[str, float]]:

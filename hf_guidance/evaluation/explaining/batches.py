@@ -55,7 +55,7 @@ def explained_batch(
 
     Raises:
         ValueError: The method explains the predicted class only and another is wanted; there is no such class; or the map
-            is not one number per place.
+            is not one finite number per place.
     """
     if method.target == PredictedLogit() and any(list(image) != [Rank(0)] for image in wanted):
         raise ValueError(
@@ -76,5 +76,11 @@ def explained_batch(
         raise ValueError(
             f"{method} gives {tuple(maps.shape[1:])} for a class, not one number per place; choose a layer with places, and an "
             "attribution that sums over channels."
+        )
+    if not torch.isfinite(maps).all():
+        image = rows[ROW][int((~torch.isfinite(maps.flatten(1))).any(1).nonzero()[0])]
+        raise ValueError(
+            f"{method} gives NaN or infinity for image {image} of a batch of {len(wanted)}, whose logits are finite. Has the "
+            "model diverged, or do gradients overflow in its dtype? Try model.float()."
         )
     return ExplainedBatch(maps.cpu().numpy(), classes, logits, forward.seen(tuple(maps.shape[1:])))

@@ -84,6 +84,10 @@ def saved(images: Sequence[Sequence[Drawn]], path: Path) -> list[Path]:
     if path.suffix and not path.is_dir():
         save_figure(figure_of(images), path)
         return [path]
+    if path.exists() and not path.is_dir():
+        raise ValueError(
+            f"{path} is a file without a suffix, so no folder can be made there; give a folder, or a file that ends in .png."
+        )
     files, entries = [], []
     for found in tqdm(images, desc="save", unit="image", delay=_PATIENCE):
         file = path / f"{found[0].index:05d}-{_file_name(found[0].image.name)}.png"

@@ -132,7 +132,7 @@ class Explanations(Sequence[Explanation]):
     @property
     def logits(self) -> Floats:
         """(n, classes) all logits of the image, for each explanation."""
-        return np.stack([one.logits for one in self])
+        return np.stack([one.logits for one in self]) if len(self) else np.empty((0, 0))
 
     @property
     def labels(self) -> list[str]:

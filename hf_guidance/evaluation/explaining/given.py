@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,13 @@ def given_images(images: Any) -> tuple[list[GivenImage], bool]:
     single = isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", None) in (2, 3)
     if single:
         images = [images]
-    elif isinstance(images, dict) or not isinstance(images, Iterable):
+    elif isinstance(images, dict | bytes) or not isinstance(images, Iterable):
         raise ValueError(f"images is a {type(images).__name__}; give {_KINDS}, or a list of them.")
-    elif isinstance(images, list | tuple) or not hasattr(images, "__len__"):
+    elif isinstance(images, set | frozenset):
+        raise ValueError(
+            f"images is a {type(images).__name__}, which has no order; give a list, for example sorted(images)."
+        )
+    elif isinstance(images, list | tuple) or not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
         images = list(images)
     if not len(images):
         raise ValueError(f"images is empty; give {_KINDS}, or a list of them.")
@@ -86,11 +91,30 @@ def given_images(images: Any) -> tuple[list[GivenImage], bool]:
     return given, single
 
 
+def picture_of_bytes(data: bytes, name: str) -> Image.Image:
+    """The picture that the bytes of a file hold, checked and read as the file would be.
+
+    Args:
+        data: The bytes.
+        name: Names the picture in errors.
+
+    Raises:
+        ValueError: They are no picture, are cut off, or have too many pixels.
+    """
+    _check_head(BytesIO(data), name)
+    try:
+        return open_picture(BytesIO(data))
+    except InvalidAnnotation as error:
+        raise ValueError(f"{name}: the image cannot be read: {error.message} Replace or leave it out.") from error
+
+
 def _picture(value: Any, name: str) -> Image.Image:
     if isinstance(value, str | Path):
         _check_file(Path(value))
         return rgb(open_picture(value), name)
     if isinstance(value, Image.Image):
+        if not value.width * value.height:
+            raise ValueError(f"{name} has no pixels: its size is {value.size} (width, height). Leave it out.")
         _check_pixels(value.width * value.height, name)
         return rgb(value, name)
     if isinstance(value, Tensor):
@@ -131,15 +155,19 @@ def _check_file(path: Path) -> None:
     """Raise for a file that is no image or has too many pixels; only its head is read."""
     if not path.is_file():
         raise ValueError(f"{path} is no file. {_not_a_file(path)}")
+    _check_head(path, str(path))
+
+
+def _check_head(file: Path | BytesIO, name: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path):
+            with Image.open(file):
                 pass
     except _BOMBS as error:
-        raise _too_large(str(path)) from error
+        raise _too_large(name) from error
     except UNREADABLE as error:
-        raise ValueError(f"{path} is no image that can be read ({error}). Replace or leave it out.") from error
+        raise ValueError(f"{name} is no image that can be read ({error}). Replace or leave it out.") from error
 
 
 def _not_a_file(path: Path) -> str:

@@ -14,7 +14,7 @@ from hf_guidance.evaluation.explaining.batches import ExplainedBatch, explained_
 from hf_guidance.evaluation.explaining.explanations import Explanation, Floats
 from hf_guidance.evaluation.explaining.given import GivenImage
 from hf_guidance.evaluation.explaining.models import device_of
-from hf_guidance.evaluation.explaining.pixels import PIXELS, GivenPixels, processed, stacked
+from hf_guidance.evaluation.explaining.pixels import PIXELS, GivenPixels, processed, refuse_chance, stacked
 from hf_guidance.evaluation.explaining.placement import Placement, Placements
 from hf_guidance.evaluation.explaining.targets import Wanted, check_classes, probabilities
 from hf_guidance.families import Family
@@ -133,8 +133,14 @@ def _reader(processor: Any) -> Callable[[Any], tuple[dict[str, Tensor], Placemen
         lambda picture: processed(processor, picture)[PIXELS][0].double().cpu().numpy(), type(processor).__name__
     )
 
+    checked = False
+
     def read(image: GivenImage) -> tuple[dict[str, Tensor], Placement]:
+        nonlocal checked
         picture = image.read()
+        if not checked:
+            refuse_chance(processor, picture)
+            checked = True
         return processed(processor, picture), places.of((picture.height, picture.width))
 
     return read

@@ -11,7 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from hf_guidance.common.generators import generators_kept
+
 PIXELS = "pixel_values"
+_TRIES = 6  # with different seeds; what goes unnoticed then is the same for all pictures, because all get one seed
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,24 @@ def given_pixels(images: Any) -> tuple[list[GivenPixels], bool]:
     return [GivenPixels(part, index) for index, part in enumerate(parts)], getattr(images, "ndim", 0) == 3
 
 
-def processed(processor: Any, picture: Image.Image) -> dict[str, Tensor]:
+def processed(processor: Any, picture: Image.Image, seed: int = 0) -> dict[str, Tensor]:
     """What the processor makes of a picture: ``pixel_values`` (1, channels, height, width), and what else it gives.
+
+    The processor gets a copy, which it may change. What it draws begins with the same seed for every picture, so that it does
+    the same to all of one size; the global generators go on as if it had not run.
 
     Args:
         processor: An image processor of transformers, or a function that makes a tensor (channels, height, width) of a PIL
             image, as torchvision's transforms do.
         picture: The picture, RGB.
+        seed: Seed of the global generators.
 
     Raises:
         ValueError: The result holds no ``pixel_values``.
     """
-    made: Any = processor(images=picture, return_tensors="pt") if _of_transformers(processor) else processor(picture)
+    own = picture.copy()
+    with generators_kept(seed=seed):
+        made: Any = processor(images=own, return_tensors="pt") if _of_transformers(processor) else processor(own)
     if isinstance(made, Tensor):
         made = {PIXELS: made[None] if made.dim() == 3 else made}
     found = {name: value for name, value in made.items() if isinstance(value, Tensor)} if _mapping(made) else {}
@@ -92,6 +101,27 @@ def processed(processor: Any, picture: Image.Image) -> dict[str, Tensor]:
             "of transformers, or a function from a PIL image to a tensor (channels, height, width)."
         )
     return found
+
+
+def refuse_chance(processor: Any, picture: Image.Image) -> None:
+    """Raise if the processor makes different pixels of the same picture.
+
+    Args:
+        processor: As for ``processed``.
+        picture: A picture, RGB.
+
+    Raises:
+        ValueError: It does.
+    """
+    first = processed(processor, picture)[PIXELS]
+    for seed in range(1, _TRIES):
+        again = processed(processor, picture, seed)[PIXELS]
+        if again.shape != first.shape or not torch.equal(again, first):
+            name = getattr(processor, "__name__", type(processor).__name__)
+            raise ValueError(
+                f"the processor {name} makes other pixels of the same picture each time, as RandomHorizontalFlip and "
+                "RandomResizedCrop do. Give the processor of evaluation, which does the same to every picture."
+            )
 
 
 def _of_transformers(processor: Any) -> bool:

@@ -15,7 +15,7 @@ from hf_guidance.evaluation.explaining.pixels import grey_picture
 Floats = npt.NDArray[np.floating]
 _LEVELS = 255  # of a picture
 _FLAT = 64  # side of the pictures of one level
-_WHITE = 0.98  # what is darker in a white picture is padding
+_WHITE = 0.98  # what changes less from a black picture to a white one is padding
 _SNAP = 0.2  # of a pixel of the model: edges that are so near those of the image are the image's
 
 
@@ -124,7 +124,7 @@ class Placements:
 
     def _placement(self, size: tuple[int, int]) -> Placement:
         height, width = size
-        real = self._unit(np.ones(size)) > _WHITE
+        real = self._unit(np.ones(size)) - self._unit(np.zeros(size)) > _WHITE
         down = np.broadcast_to((np.arange(height)[:, None] + 0.5) / height, size)
         across = np.broadcast_to((np.arange(width)[None] + 0.5) / width, size)
         top, bottom = self._edges(np.where(real, self._unit(down), np.nan), height)
@@ -149,7 +149,7 @@ class Placements:
         """Edges of the grid along one axis of the image, from the coordinate (lines, others) in [0, 1], NaN at padding."""
         real = np.isfinite(values).any(1)
         if not real.any():
-            raise self._refused("a white picture comes out dark")
+            raise self._refused("a black and a white picture come out alike")
         levels = np.full(len(values), np.nan)
         levels[real] = np.nanmedian(values[real], 1)
         if length < 3 or real.sum() < 3:  # too few levels for a line

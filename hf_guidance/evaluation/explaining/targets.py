@@ -6,6 +6,7 @@ import difflib
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def wanted_classes(
         ValueError: An unknown name, another type, another number of entries, or both ``target`` and ``top_k``.
     """
     if top_k is not None:
-        if target is not None or isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
+        if target is not None or isinstance(top_k, bool) or not isinstance(top_k, Integral) or top_k < 1:
             raise ValueError(
                 f"top_k={top_k!r} with target={target!r}; give a whole number of at least 1 and no target, or a target alone."
             )
@@ -98,11 +99,14 @@ def chosen_classes(wanted: Sequence[Sequence[Wanted]], logits: npt.NDArray[np.fl
         logits: (images, classes).
 
     Raises:
-        ValueError: A class that the model does not have, or logits that are NaN.
+        ValueError: A class that the model does not have, or logits that are NaN or infinite. Single classes of an image may
+            have the logit -inf, as those have that a model leaves out.
     """
-    if np.isnan(logits).any():
+    wrong = np.isnan(logits).any(1) | np.isposinf(logits).any(1) | ~np.isfinite(logits).any(1)
+    if wrong.any():
         raise ValueError(
-            "the model's logits are NaN: there is nothing to explain. Has it diverged, or overflowed in float16?"
+            f"the model's logits are NaN or infinite for {int(wrong.sum())} of {len(logits)} images: there is nothing to "
+            "explain. Has it diverged, or overflowed in float16?"
         )
     check_classes(wanted, logits.shape[1])
     ranked = np.argsort(-logits, axis=1, kind="stable")

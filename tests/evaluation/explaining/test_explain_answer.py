@@ -128,3 +128,20 @@ def test_pictures(tmp_path):
     assert strongest.get_xy() == pytest.approx(box[:2] - 0.5)
     told = found.to_dict()
     assert (told["answer"], len(told["box_scores"])) == (found.answer, OBJECTS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"answers": NAMES}, r"answers is a tuple; give an AnswerVocabulary"),
+        ({"answers": AnswerVocabulary(NAMES[:4])}, r"the answers number 4 and the model's classes 6"),
+        ({"answers": AnswerVocabulary((*NAMES, "cat"))}, r"the answers number 7 and the model's classes 6"),
+        ({"target": ["red", "two"]}, r"target=\['red', 'two'\] are several answers; give one"),
+        ({"target": np.array([1, 2])}, r"are several answers; give one"),
+        ({"tokenizer": None}, r"tokenizer is a NoneType; give the model's tokenizer"),
+    ],
+)
+def test_options_of_another_kind_are_named(options, message):
+    given = {"tokenizer": TOKENIZER} | options
+    with pytest.raises(ValueError, match=message):
+        explain_answer(fresh_region_model("updn"), QUESTION, FEATURES, BOXES, **given)

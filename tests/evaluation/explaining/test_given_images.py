@@ -181,3 +181,14 @@ def test_without_a_processor_only_pixels(value, message):
 def test_processors_that_make_no_pixels(processor, message):
     with pytest.raises(ValueError, match=message):
         explain(MODEL, photo(5, 5), processor)
+
+
+def test_collections_that_are_no_lists(picture):
+    pictures = {"a": picture, "b": picture}
+    assert len(maps(pictures.values())) == 2
+    with pytest.raises(ValueError, match=r"images is a set, which has no order"):
+        maps({"a.png", "b.png"})
+    with pytest.raises(ValueError, match=r"image 0 has no pixels: its size is \(0, 5\)"):
+        maps([Image.new("RGB", (0, 5))])
+    with pytest.raises(ValueError, match=r"images is a bytes"):
+        maps(b"a.png")

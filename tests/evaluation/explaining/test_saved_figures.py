@@ -142,3 +142,15 @@ def test_figures_of_the_demo_stay(tmp_path):
     with pytest.raises(ValueError, match="nothing to draw"):
         attribution_figure([], ("before",), tmp_path / "none.png")
     save_figure(panel_figure([[Panel(GREY, boxes=[[1, 2, 5, 6]])]]), tmp_path / "boxes.png")
+
+
+def test_a_file_without_a_suffix_is_no_folder(tmp_path):
+    (tmp_path / "maps").write_text("notes")
+    with pytest.raises(ValueError, match=r"maps is a file without a suffix"):
+        explain(OnePixel(2, 2), PIXELS, target=0, attribution="InputXGradient").save(tmp_path / "maps")
+    assert (tmp_path / "maps").read_text() == "notes"
+
+
+def test_no_explanations_have_no_logits():
+    found = explain(OnePixel(2, 2), PIXELS, target=0, attribution="InputXGradient")[:0]
+    assert (found.logits.shape, found.scores.shape, len(found.maps), found.labels) == ((0, 0), (0,), 0, [])

@@ -129,6 +129,8 @@ def test_targets_of_the_attribution():
 def test_nan_is_no_class():
     with pytest.raises(ValueError, match="logits are NaN"):
         found(pixels=PIXELS * np.nan)
+    with pytest.raises(ValueError, match="logits are NaN or infinite for 1 of 3 images"):
+        found(pixels=torch.cat([PIXELS[:2], PIXELS[2:] * np.inf]).nan_to_num(nan=0, posinf=1e308))
 
 
 def test_a_label_of_several_classes_is_not_guessed():
