@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from hf_guidance.common.hub.retry import secret_of, with_retries
+from hf_guidance.common.hub.secrets import refuse_secrets
 from hf_guidance.common.weight_files import ADAPTER_CONFIG, base_of, brings_weights, left_over
 
 logger = logging.getLogger(__name__)
 
 _DRAFTS = (".draft-*", "*/.draft-*")  # of common/whole_file.py
 _NEVER = (".git", ".git/*", "*/.git", "*/.git/*", ".cache/huggingface/*", "*/.cache/huggingface/*", *_DRAFTS)
-_SEARCHED = 64 * 1024 * 1024  # bytes; larger files are weights
-_WEIGHTS = ".safetensors"
 
 
 def upload_files(
@@ -27,6 +26,7 @@ def upload_files(
     revision: str | None = None,
     token: str | bool | None = None,
     kind: str = "model",
+    secrets: Iterable[str] = (),
 ) -> Any:
     """Put files into a repo as one commit: all of them, or none.
 
@@ -42,12 +42,13 @@ def upload_files(
         revision: The branch; "main" by default.
         token: Token with the right to write; by default the one that the user is logged in with.
         kind: "model", "dataset" or "space".
+        secrets: Texts that no file may hold, beside the tokens that are known; see ``refuse_secrets``.
 
     Returns:
         ``huggingface_hub.CommitInfo``; where nothing has changed, that of the latest commit.
 
     Raises:
-        ValueError: No file is given or one of them holds the token; there is no such repo or revision; the server refuses the
+        ValueError: No file is given or one of them holds a token; there is no such repo or revision; the server refuses the
             content.
         PermissionError: The token may not write (401, 403).
         ConnectionError: The server, or the way to it, fails, after four tries.
@@ -57,7 +58,7 @@ def upload_files(
     """
     if not files:
         raise ValueError(f"publishing to {repo_id}: no file is given.")
-    refuse_secrets(files, secret_of(token))
+    refuse_secrets(files, secret_of(token), *secrets)
     has_weights = brings_weights(files)
     on_own_base = ADAPTER_CONFIG in files and base_of(_content(files[ADAPTER_CONFIG])) == repo_id
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -127,27 +128,6 @@ def files_of(folder: str | os.PathLike[str], ignore: Iterable[str] = ()) -> dict
     if not kept:
         raise ValueError(f"{root} holds no file to publish.")
     return {path: root / path for path in kept}
-
-
-def refuse_secrets(files: Mapping[str, str | os.PathLike[str] | bytes], secret: str | None) -> None:
-    """Refuse files that hold the token: what is published is read by everyone. Weights and files over 64 MB are not searched.
-
-    Raises:
-        ValueError: A file holds it; the message names the file.
-    """
-    if secret is None or len(secret) < 16:  # a shorter text is no token, and may stand anywhere
-        return
-    for name, content in files.items():
-        if not isinstance(content, bytes):
-            path = Path(content)
-            if path.suffix == _WEIGHTS or path.stat().st_size > _SEARCHED:
-                continue
-            content = path.read_bytes()
-        if secret.encode() in content:
-            raise ValueError(
-                f"{name} holds your token, which everyone could read there; remove the file, or write it again without the "
-                "token. Nothing was published."
-            )
 
 
 def _as_given(content: str | os.PathLike[str] | bytes) -> str | bytes:

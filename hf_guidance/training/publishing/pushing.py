@@ -13,6 +13,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
 from transformers.utils import PushInProgress, logging
 
 from hf_guidance.common.hub import create_repo, files_of, upload_files
+from hf_guidance.training.publishing.hidden_secrets import secrets_of
 from hf_guidance.training.publishing.staging import PREFIX, staged
 
 logger = logging.get_logger(__name__)
@@ -73,7 +74,7 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
             ``huggingface_hub.CommitInfo``, or a Future of it; None in all processes but the first.
 
         Raises:
-            ValueError: No such revision, a file that holds the token, or content that the server refuses.
+            ValueError: No such revision, a file that holds a token, or content that the server refuses.
             PermissionError: The token may not write.
             ConnectionError: The Hub cannot be reached, after four tries.
         """
@@ -90,7 +91,7 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
         self._finish_current_push()
         what = {
             "message": commit_message or "End of training", "revision": revision or self.args.hub_revision,
-            "token": self._token(token),
+            "token": self._token(token), "secrets": secrets_of(self.args),
         }  # fmt: skip
         files = files_of(self.args.output_dir, _NOT_PUBLISHED)
         if blocking:
@@ -121,8 +122,10 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
 
     def _push(self, folder: Path, message: str) -> None:
         try:
-            token, revision = self._token(None), self.args.hub_revision
-            upload_files(self.hub_model_id, files_of(folder), message=message, revision=revision, token=token)
+            upload_files(
+                self.hub_model_id, files_of(folder), message=message, revision=self.args.hub_revision,
+                token=self._token(None), secrets=secrets_of(self.args),
+            )  # fmt: skip
         except Exception as error:  # of a thread: what is not told here is told nowhere
             logger.warning(f"A push failed ({message}): {error} Training goes on; the next save is pushed as usual.")
         finally:
