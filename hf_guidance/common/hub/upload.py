@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hf_guidance.common.hub.failures import NoSuchRepo
 from hf_guidance.common.hub.retry import secret_of, with_retries
 from hf_guidance.common.hub.secrets import refuse_secrets
 from hf_guidance.common.weight_files import ADAPTER_CONFIG, base_of, brings_weights, left_over
+
+__all__ = ["create_repo", "files_of", "refuse_secrets", "upload_files"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +63,14 @@ def upload_files(
         raise ValueError(f"publishing to {repo_id}: no file is given.")
     refuse_secrets(files, secret_of(token), *secrets)
     has_weights = brings_weights(files)
-    on_own_base = ADAPTER_CONFIG in files and base_of(_content(files[ADAPTER_CONFIG])) == repo_id
+    base = base_of(_content(files[ADAPTER_CONFIG])) if ADAPTER_CONFIG in files else None
+    on_own_base = base == repo_id
+    if base is not None and os.path.isdir(base):
+        logger.warning(
+            "publishing to %s: %s names a folder of this machine as the base model, %s, where others find nothing. Publish the "
+            "base model, set base_model_name_or_path in the model's peft_config to its id, and publish the adapter again.",
+            repo_id, ADAPTER_CONFIG, base,
+        )  # fmt: skip
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     def commit() -> Any:
@@ -81,7 +91,12 @@ def upload_files(
 
 
 def create_repo(
-    repo_id: str, *, private: bool | None = None, token: str | bool | None = None, kind: str = "model"
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    kind: str = "model",
+    revision: str | None = None,
 ) -> str:
     """Make a repo unless it exists.
 
@@ -90,16 +105,20 @@ def create_repo(
         private: Whether only its owners see a new repo; by default as the organisation has it.
         token: Token with the right to write; by default the one that the user is logged in with.
         kind: "model", "dataset" or "space".
+        revision: The branch that will be written. Where there is none of this name nothing is made, for a new repo has "main".
 
     Returns:
         The whole id.
 
     Raises:
-        ValueError: The id is none.
+        ValueError: The id is none, or there is no such revision.
         PermissionError: The token may not make it.
         ConnectionError: The server, or the way to it, fails, after four tries.
     """
     from huggingface_hub import HfApi
+
+    if revision not in (None, "main"):
+        _require_revision(repo_id, revision, token, kind)
 
     def create() -> str:
         made = HfApi().create_repo(repo_id, private=private, token=token, repo_type=kind, exist_ok=True)
@@ -108,8 +127,26 @@ def create_repo(
     return with_retries(create, f"making the repo {repo_id}", token)
 
 
+def _require_revision(repo_id: str, revision: str | None, token: str | bool | None, kind: str) -> None:
+    from huggingface_hub import HfApi
+
+    def look() -> None:
+        whole = repo_id if "/" in repo_id else f"{HfApi().whoami(token=token)['name']}/{repo_id}"
+        HfApi().repo_info(whole, revision=revision, repo_type=kind, token=token)
+
+    try:
+        with_retries(look, f"looking for the revision {revision!r} of {repo_id}", token)
+    except NoSuchRepo:
+        raise ValueError(
+            f"{repo_id}: there is no such repo, and a new one has the branch 'main' alone, not {revision!r}; leave the "
+            "revision out, or make the repo and the branch first. Nothing was made."
+        ) from None
+
+
 def files_of(folder: str | os.PathLike[str], ignore: Iterable[str] = ()) -> dict[str, Path]:
     """The files below a folder, by their path in it, without git's own and without drafts that a killed process left.
+
+    A link to a place outside is left out with a warning: what lies there was not meant for others.
 
     Args:
         folder: The folder.
@@ -125,6 +162,12 @@ def files_of(folder: str | os.PathLike[str], ignore: Iterable[str] = ()) -> dict
         raise ValueError(f"{root} is not a folder; give the one that save_model or save_pretrained wrote.")
     paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     kept = list(filter_repo_objects(paths, ignore_patterns=[*_NEVER, *ignore]))
+    outside = [path for path in kept if not (root / path).resolve().is_relative_to(root.resolve())]
+    if outside:
+        logger.warning(
+            "%s: %s: links to other places are not published; copy the files there.", root, ", ".join(outside)
+        )
+    kept = [path for path in kept if path not in outside]
     if not kept:
         raise ValueError(f"{root} holds no file to publish.")
     return {path: root / path for path in kept}

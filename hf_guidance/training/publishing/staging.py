@@ -65,6 +65,6 @@ def _files(root: Path, ignore: Iterable[str]) -> dict[str, Path]:
 def _link(file: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(file, target)
+        os.link(os.path.realpath(file), target)
     except OSError:  # another file system, or one without links
         shutil.copy(file, target)
