@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hf_guidance.common.hub.earlier_push import deletions, warn_of_local_base
 from hf_guidance.common.hub.failures import NoSuchRepo
 from hf_guidance.common.hub.retry import secret_of, with_retries
 from hf_guidance.common.hub.secrets import refuse_secrets
-from hf_guidance.common.weight_files import ADAPTER_CONFIG, base_of, brings_weights, left_over
 
 __all__ = ["create_repo", "files_of", "refuse_secrets", "upload_files"]
 
@@ -62,27 +62,13 @@ def upload_files(
     if not files:
         raise ValueError(f"publishing to {repo_id}: no file is given.")
     refuse_secrets(files, secret_of(token), *secrets)
-    has_weights = brings_weights(files)
-    base = base_of(_content(files[ADAPTER_CONFIG])) if ADAPTER_CONFIG in files else None
-    on_own_base = base == repo_id
-    if base is not None and os.path.isdir(base):
-        logger.warning(
-            "publishing to %s: %s names a folder of this machine as the base model, %s, where others find nothing. Publish the "
-            "base model, set base_model_name_or_path in the model's peft_config to its id, and publish the adapter again.",
-            repo_id, ADAPTER_CONFIG, base,
-        )  # fmt: skip
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    warn_of_local_base(repo_id, files)
+    from huggingface_hub import CommitOperationAdd, HfApi
 
     def commit() -> Any:
         # New operations in each try: they compare with what is in the repo by then.
-        operations: list[Any] = [
-            CommitOperationAdd(path, _as_given(content)) for path, content in sorted(files.items())
-        ]
-        there = HfApi().list_repo_files(repo_id, revision=revision, repo_type=kind, token=token) if has_weights else []
-        names = left_over(there, files, on_own_base)
-        operations += [CommitOperationDelete(name) for name in names]
-        if names:
-            logger.warning("publishing to %s: %s of an earlier push are deleted.", repo_id, ", ".join(names))
+        operations = [CommitOperationAdd(path, _as_given(content)) for path, content in sorted(files.items())]
+        operations += deletions(repo_id, files, revision=revision, token=token, kind=kind)
         return HfApi().create_commit(
             repo_id, operations, commit_message=message, revision=revision, token=token, repo_type=kind
         )
@@ -175,7 +161,3 @@ def files_of(folder: str | os.PathLike[str], ignore: Iterable[str] = ()) -> dict
 
 def _as_given(content: str | os.PathLike[str] | bytes) -> str | bytes:
     return content if isinstance(content, bytes) else os.fspath(content)
-
-
-def _content(given: str | os.PathLike[str] | bytes) -> bytes:
-    return given if isinstance(given, bytes) else Path(given).read_bytes()
