@@ -13,9 +13,8 @@ _SWITCHES = ("gradient_checkpointing", "grad_checkpointing")  # names in transfo
 @contextmanager
 def checkpointing_off(model: nn.Module) -> Iterator[None]:
     """Inside the ``with`` block no block of the model is computed again in the backward; afterwards all is as it was."""
-    switches = [
-        (module, name) for module in model.modules() for name in _SWITCHES if getattr(module, name, False) is True
-    ]
+    # Switched on, they are attributes of the module itself; to ask nn.Module for one that is absent is slow.
+    switches = [(module, name) for module in model.modules() for name in _SWITCHES if vars(module).get(name) is True]
     for module, name in switches:
         setattr(module, name, False)
     try:

@@ -124,7 +124,7 @@ class SearchingTrainer(EvaluatingTrainer):
                 "study_name, and load_if_exists=True."
             )
         sets = self.eval_dataset if isinstance(self.eval_dataset, dict) else ()  # type: ignore[has-type]
-        objective = SearchObjective(compute_objective, direction, sets, self._measured)
+        objective = SearchObjective(compute_objective, direction, sets, self._measured, self._weights)
         try:
             return super().hyperparameter_search(
                 self._space_with_guidance(hp_space, backend), objective, n_trials, direction, backend, hp_name, **kwargs
@@ -134,6 +134,9 @@ class SearchingTrainer(EvaluatingTrainer):
             if self._in_trial:
                 self.guidance, self.grounding, self._importance_columns = self._outside
                 self._tell_fronts()
+
+    def _weights(self) -> dict[str, float]:
+        return {name: term.weight for name, term in self.guidance.items()}
 
     def _space_with_guidance(self, hp_space: Any, backend: Any) -> Any:
         function = self._given_guidance

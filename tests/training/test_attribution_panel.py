@@ -160,7 +160,10 @@ def test_rows_that_are_named(trainer_of, model_of, digits, tmp_path):
     trained(trainer_of, model_of, tmp_path / "rows", AttributionPanel(rows=rows))
     assert recorded(tmp_path / "rows")["origin"] == "rows"
     trained(trainer_of, model_of, tmp_path / "set", AttributionPanel(rows=digits["test"].select([5, 2, 7])))
-    assert pictures(tmp_path / "indices") == pictures(tmp_path / "rows") == pictures(tmp_path / "set")
+    trained(trainer_of, model_of, tmp_path / "array", AttributionPanel(rows=torch.tensor([5, 2, 7])))
+    assert recorded(tmp_path / "array")["rows"] == [5, 2, 7]
+    drawn = [pictures(tmp_path / name) for name in ("indices", "rows", "set", "array")]
+    assert all(each == drawn[0] for each in drawn)
 
 
 def test_rows_without_annotation_are_passed_over(trainer_of, model_of, digits, tmp_path):
@@ -212,6 +215,8 @@ def test_options_that_cannot_be_right(options, message):
     [
         ([99], r"rows=\[99\] are no rows of eval_dataset, which has 20; give indices from 0"),
         ([], r"rows=\[\] cannot be drawn"),
+        ([True, False], r"rows=\[True, False\]... are no indices but truth values"),
+        (np.array([0.5, 1.0]), r"are no indices but truth values or fractions"),
         ("first", "rows='first' cannot be drawn"),
     ],
 )

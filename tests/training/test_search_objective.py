@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from hf_guidance.training.search_objective import SearchObjective
@@ -58,3 +60,16 @@ def test_names_of_evaluation_sets_are_seen_through():
     with pytest.raises(ValueError, match="the objective eval_birds_epg would"):
         SearchObjective(named("eval_birds_epg"), "minimize", ["birds"])(metrics)
     assert SearchObjective(named("eval_birds_epg"), "minimize")(metrics) == 0.5
+
+
+def test_weights_that_differ_under_the_default_objective_are_told_once(caplog):
+    caplog.set_level("WARNING")
+    logging.getLogger("transformers").propagate = True
+    drawn = iter([{"energy": 0.1}, {"energy": 0.1}, {"energy": 5.0}, {"energy": 7.0}])
+    objective = SearchObjective(None, "minimize", left_out=OWN, weights=lambda: next(drawn))
+    for number, told in enumerate([0, 0, 1, 1]):
+        objective(dict(METRICS))
+        assert caplog.text.count("small weights win whatever they do") == told, number
+    assert "{'energy': 0.1}, {'energy': 5.0}" in caplog.text
+    own = SearchObjective(named("eval_loss"), "minimize", weights=lambda: pytest.fail("the user's own is not judged"))
+    own(dict(METRICS))

@@ -49,6 +49,10 @@ class Arm:
         found = {key: run.metrics.get(metric, math.nan) for key, run in zip(keys, self.runs, strict=True)}
         return {key: value for key, value in found.items() if math.isfinite(value)}
 
+    def undefined(self, metric: str) -> int:
+        """How many runs measured a metric whose value is no number."""
+        return sum(metric in run.metrics and not math.isfinite(run.metrics[metric]) for run in self.runs)
+
     def interval(self, metric: str, level: float) -> SeedInterval | None:
         """The mean of a metric over the seeds and its interval; None where no run has it."""
         values = self.values(metric)
@@ -71,7 +75,8 @@ def arms_of(runs: Sequence[Run], controls: Collection[str] = ()) -> list[Arm]:
 
     Args:
         runs: The runs. Those whose guidance is not known are an arm each.
-        controls: Folders of runs that are controls, beside those that say so themselves.
+        controls: Folders of runs that are controls, or labels of arms as the page has them, beside those that say so
+            themselves.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -80,7 +85,8 @@ def arms_of(runs: Sequence[Run], controls: Collection[str] = ()) -> list[Arm]:
         key = str(run.folder) if run.guidance is None else json.dumps(known, sort_keys=True, default=str)
         groups.setdefault(key, []).append(run)
     found = [Arm(_label(group[0]), group[0].kind, tuple(group)) for group in groups.values()]
-    return sorted(_told_apart(found), key=lambda arm: KINDS.index(arm.kind))
+    told = [replace(arm, kind="control") if arm.label in controls else arm for arm in _told_apart(found)]
+    return sorted(told, key=lambda arm: KINDS.index(arm.kind))
 
 
 def named_arms(given: Mapping[str, Sequence[Run]], controls: Collection[str] = ()) -> list[Arm]:

@@ -6,20 +6,31 @@ from hf_guidance.apps.report.arms import Arm
 from hf_guidance.evaluation.analysis.seed_interval import SeedInterval
 
 
-def cell_of(found: SeedInterval | None) -> dict[str, str]:
-    """A mean with half its interval: "text", "more" (of how many runs) and "class"."""
+def cell_of(arm: Arm, name: str, level: float) -> dict[str, str]:
+    """The mean of a metric with half its interval: "text", "more" (of how many runs) and "class".
+
+    Runs where the metric was measured and is no number (NaN, infinity) do not enter the mean; their number is said.
+    """
+    found, undefined = arm.interval(name, level), arm.undefined(name)
     if found is None:
-        return {"text": "not measured", "more": "", "class": "none"}
+        text = "not a number" if undefined else "not measured"
+        return {"text": text, "more": _of_runs(undefined) if undefined else "", "class": "none"}
+    more = _of_runs(found.seeds) + (f", not a number in {undefined} more" if undefined else "")
     if found.half_width is None:
-        return {"text": f"{found.mean:.3f}", "more": "one run", "class": ""}
-    return {"text": f"{found.mean:.3f} ± {found.half_width:.3f}", "more": f"{found.seeds} runs", "class": ""}
+        return {"text": f"{found.mean:.3f}", "more": more, "class": ""}
+    return {"text": f"{found.mean:.3f} ± {found.half_width:.3f}", "more": more, "class": ""}
+
+
+def _of_runs(count: int) -> str:
+    return "one run" if count == 1 else f"{count} runs"
 
 
 def change_of(arm: Arm, other: Arm, name: str, level: float) -> dict[str, str]:
     """How much larger a metric is in an arm than in another, and whether the interval is without 0: as ``cell_of``."""
     found = arm.difference(other, name, level)
     if found is None:
-        return {"text": "not measured", "more": "", "class": "none"}
+        undefined = arm.undefined(name) or other.undefined(name)
+        return {"text": "not a number" if undefined else "not measured", "more": "", "class": "none"}
     if found.low is None or found.high is None:
         return {"text": f"{found.mean:+.3f}", "more": "too few runs for an interval", "class": ""}
     clear = found.low > 0 or found.high < 0

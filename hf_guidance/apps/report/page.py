@@ -22,8 +22,8 @@ def report(
     output: PathLike = "report.html",
     *,
     title: str = "Guided training",
-    controls: Collection[PathLike] = (),
-    metrics: Sequence[str] | None = None,
+    controls: PathLike | Collection[PathLike] = (),
+    metrics: str | Sequence[str] | None = None,
     level: float = 0.95,
 ) -> Path:
     """Write one HTML page about one or several runs: metrics, maps, controls, annotation cost, fronts and losses.
@@ -41,8 +41,8 @@ def report(
         output: The file to write.
         title: The heading.
         controls: Which runs are controls (boxes at random places, random importance), where the runs do not say so
-            themselves, as those of a GuidedTrainer do: their folders, or labels of ``runs``.
-        metrics: Names of the metrics to show first, as "eval_epg"; by default the first six that are no losses.
+            themselves, as those of a GuidedTrainer do: one or several of their folders, or of the labels of their arms.
+        metrics: Name or names of the metrics to show first, as "eval_epg"; by default the first six that are no losses.
         level: Level of the intervals.
 
     Returns:
@@ -57,21 +57,30 @@ def report(
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level}; give a level between 0 and 1, as 0.95.")
-    arms = _arms(runs, {str(Path(control)) if not _is_label(control, runs) else str(control) for control in controls})
-    page = _environment().get_template(_TEMPLATE).render(_context(arms, title, metrics, level))
+    arms = _arms(runs, _several(controls))
+    shown = None if metrics is None else [str(name) for name in _several(metrics)]
+    page = _environment().get_template(_TEMPLATE).render(_context(arms, title, shown, level))
     with whole_file(output) as draft:
-        draft.write_text(page, encoding="utf-8")
+        draft.write_text(page, encoding="utf-8", errors="backslashreplace")  # names of folders may be bytes of any kind
     return Path(output)
 
 
-def _arms(runs: Any, controls: set[str]) -> list[Arm]:
+def _several(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str | Path) else list(value)
+
+
+def _arms(runs: Any, given_controls: Sequence[PathLike]) -> list[Arm]:
+    # As they were given, for labels; and as a folder is written.
+    controls = {text for control in given_controls for text in (str(control), str(Path(control)))}
     if isinstance(runs, Mapping):
+        if not runs:
+            raise ValueError("runs is empty; give at least one label with the output_dir of a run.")
         given = {str(label): _read(folders) for label, folders in runs.items()}
         arms = named_arms(given, controls)
     else:
         arms = arms_of(_read(runs), controls)
     known = {str(run.folder) for arm in arms for run in arm.runs} | {arm.label for arm in arms}
-    if unknown := sorted(controls - known):
+    if unknown := [str(control) for control in given_controls if not {str(control), str(Path(control))} & known]:
         raise ValueError(f"controls={unknown} are none of the runs; name folders, or labels, of {sorted(known)[:12]}.")
     return arms
 
@@ -92,10 +101,6 @@ def _read(folders: Any) -> list[Run]:
             read = [Run.read(place) for place in progress(inside or [folder], "reading runs")]
         found |= {f"{run.folder}\n{run.name}\n{run.seed}": run for run in read}
     return list(found.values())
-
-
-def _is_label(control: PathLike, runs: Any) -> bool:
-    return isinstance(runs, Mapping) and control in runs
 
 
 def _context(arms: Sequence[Arm], title: str, metrics: Sequence[str] | None, level: float) -> dict[str, Any]:

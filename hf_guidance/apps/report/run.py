@@ -130,7 +130,7 @@ def _checkpoints(folder: Path) -> dict[int, Path]:
     found = {}
     for place in folder.glob("checkpoint-*"):
         step = place.name.removeprefix("checkpoint-")
-        if step.isdigit() and (place / STATE).is_file():
+        if step.isdecimal() and (place / STATE).is_file():
             found[int(step)] = place
     return dict(sorted(found.items()))
 
@@ -220,7 +220,7 @@ def front_in(folder: Path) -> dict[str, Any] | None:
 
 def _panels(folder: Path) -> dict[int, Path]:
     steps = {file: file.stem.removeprefix("step-") for file in folder.glob("step-*.png")}
-    return dict(sorted((int(step), file) for file, step in steps.items() if step.isdigit()))
+    return dict(sorted((int(step), file) for file, step in steps.items() if step.isdecimal()))
 
 
 def _share(value: Any) -> float | None:

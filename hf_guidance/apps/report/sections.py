@@ -69,9 +69,7 @@ def metrics(arms: Sequence[Arm], names: Sequence[str], level: float) -> dict[str
     compared = [(arm, other) for arm in arms if (other := reference(arm, arms)) is not None]
     return {
         "names": [{"name": name, "arrow": arrow(name)} for name in names],
-        "values": [
-            {"label": arm.label, "cells": [cell_of(arm.interval(name, level)) for name in names]} for arm in arms
-        ],
+        "values": [{"label": arm.label, "cells": [cell_of(arm, name, level) for name in names]} for arm in arms],
         "differences": [
             {"label": f"{arm.label} − {other.label}", "cells": [change_of(arm, other, name, level) for name in names]}
             for arm, other in compared
@@ -123,8 +121,8 @@ def controls(arms: Sequence[Arm], names: Sequence[str], level: float) -> list[di
             cells = [
                 {
                     "name": name,
-                    "guided": cell_of(arm.interval(name, level)),
-                    "control": cell_of(control.interval(name, level)),
+                    "guided": cell_of(arm, name, level),
+                    "control": cell_of(control, name, level),
                     "difference": change_of(arm, control, name, level),
                 }
                 for name in names
@@ -156,7 +154,7 @@ def cost(arms: Sequence[Arm], names: Sequence[str], level: float) -> dict[str, A
             "label": arm.label,
             "share": _percent(arm.share),
             "rows": _annotated_rows(arm),
-            "cells": [cell_of(arm.interval(name, level)) for name in names],
+            "cells": [cell_of(arm, name, level) for name in names],
         }
         for arm in guided
     ]
@@ -265,7 +263,7 @@ def _percent(share: float | None) -> str:
 
 def _annotated_rows(arm: Arm) -> str:
     rows = _same(run.rows for run in arm.runs)
-    return f"{round((arm.share or 0) * int(rows))} of {rows}" if rows.isdigit() else "not recorded"
+    return f"{round((arm.share or 0) * int(rows))} of {rows}" if rows.isdecimal() else "not recorded"
 
 
 def _same(values: Iterable[Any]) -> str:

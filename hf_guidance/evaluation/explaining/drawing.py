@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from tqdm.auto import tqdm
 
 from hf_guidance.attributions import Attribution
+from hf_guidance.common.progress import progress
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.evaluation.explaining.given import GivenImage
 from hf_guidance.evaluation.explaining.pixels import GivenPixels
@@ -22,7 +22,6 @@ from hf_guidance.guidance.expression import method_text
 SUMMARY = "explanations.json"
 _MOST_IMAGES = 40  # of a figure
 _LONGEST = 400  # pixels of a picture in a figure
-_PATIENCE = 5.0  # seconds after which a bar shows the progress
 _NAME = 40  # characters of an image's name in a title or a file
 
 
@@ -89,7 +88,7 @@ def saved(images: Sequence[Sequence[Drawn]], path: Path) -> list[Path]:
             f"{path} is a file without a suffix, so no folder can be made there; give a folder, or a file that ends in .png."
         )
     files, entries = [], []
-    for found in tqdm(images, desc="save", unit="image", delay=_PATIENCE):
+    for found in progress(images, "saving", unit="image"):
         file = path / f"{found[0].index:05d}-{_file_name(found[0].image.name)}.png"
         save_figure(figure_of([found]), file)
         files.append(file)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from torch import nn
-from tqdm.auto import tqdm
 
 from hf_guidance.attributions import Attribution
+from hf_guidance.common.progress import progress_bar
 from hf_guidance.evaluation.explaining.explanations import Explanation, Explanations
 from hf_guidance.evaluation.explaining.given import given_images
 from hf_guidance.evaluation.explaining.job import ImageJob
@@ -19,8 +19,6 @@ from hf_guidance.evaluation.explaining.pixels import given_pixels
 from hf_guidance.evaluation.explaining.sizes import check_counts
 from hf_guidance.evaluation.explaining.targets import label_names, wanted_classes
 from hf_guidance.families import Family, family_of
-
-_PATIENCE = 5.0  # seconds after which a bar shows the progress
 
 
 def explain(
@@ -78,7 +76,7 @@ def explain(
     with quiet(net):
         known = _family(net, family, model_arguments)
         job = ImageJob(net, known, method_of(attribution, known), labels, batch_size, max_rows)
-        with tqdm(total=len(given), desc="explain", unit="image", delay=_PATIENCE) as bar:
+        with progress_bar(len(given), "explaining", unit="image") as bar:
             for explanations in job.run(given, wanted, processor):
                 found += explanations
                 bar.update(len({one.index for one in explanations}))

@@ -89,9 +89,13 @@ def refuse_copy(model: Any) -> None:
         ValueError: ``model`` is such a copy.
     """
     own = {getattr(cls, "model_type", None) for cls in _CODES} - {None}
-    for part in model.modules() if isinstance(model, nn.Module) else [model]:
+    parts = list(model.modules()) if isinstance(model, nn.Module) else [model]
+    copies = {
+        kind: _copied(kind) for kind in {type(part) for part in parts}
+    }  # a net has hundreds of parts of a few classes
+    for part in parts if any(copies.values()) else ():
         kind = getattr(getattr(part, "config", None), "model_type", None)
-        copied = next((c for c in type(part).__mro__ if c.__module__.partition(".")[0] == _COPIES), None)
+        copied = copies[type(part)]
         if copied is None or kind not in own:
             continue
         raise ValueError(
@@ -99,6 +103,10 @@ def refuse_copy(model: Any) -> None:
             "before hf_guidance was imported. Guidance and attributions need hf_guidance's own class: `import "
             "hf_guidance.models` first, then load the model again, without trust_remote_code."
         )
+
+
+def _copied(kind: type) -> type | None:
+    return next((base for base in kind.__mro__ if base.__module__.partition(".")[0] == _COPIES), None)
 
 
 @lru_cache

@@ -71,7 +71,9 @@ class PanelRecord:
     def _read(self) -> dict[str, Any]:
         try:
             found = json.loads((self.folder / RECORD).read_text())
-            steps = [int(panel["step"]) for panel in found["panels"]]
+            steps = [panel["step"] for panel in found["panels"]]
+            if odd := [step for step in steps if isinstance(step, bool) or not isinstance(step, int)]:
+                raise ValueError(f"the step {odd[0]!r} is no whole number")
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, KeyError) as error:

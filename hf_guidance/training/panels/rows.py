@@ -62,8 +62,12 @@ def panel_rows(trainer: Any, given: Any, count: int) -> PanelRows:
             if indices := list(itertools.islice(_annotated(plain, collate), count)):
                 return PanelRows(name, tuple(indices), tuple(plain[index] for index in indices), collate)
         raise ValueError(f"AttributionPanel found no annotated row in {list(sets) or 'a set with a length'}; {_FIX}.")
+    if hasattr(given, "tolist"):  # an array or a tensor of indices
+        given = given.tolist()
     if isinstance(given, str | Mapping) or not hasattr(given, "__len__") or not len(given):
         raise ValueError(f"rows={given!r} cannot be drawn; {_FIX}.")
+    if isinstance(given, Sequence) and any(isinstance(entry, bool | np.bool_ | float) for entry in given):
+        raise ValueError(f"rows={list(given)[:8]}... are no indices but truth values or fractions; {_FIX}.")
     if not (isinstance(given, Sequence) and all(isinstance(entry, int | np.integer) for entry in given)):
         plain, collate = _readable(trainer, given)
         return PanelRows("rows", tuple(range(len(given))), tuple(plain[index] for index in range(len(given))), collate)

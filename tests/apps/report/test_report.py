@@ -10,6 +10,8 @@ import pytest
 from run_folders import ENERGY, TASK, facts_of, log_of, write_arms, write_front, write_panels, write_run
 
 from hf_guidance import report
+from hf_guidance.apps.report import Run
+from hf_guidance.apps.report.arms import arms_of
 
 
 class Page(HTMLParser):
@@ -147,6 +149,39 @@ def test_a_control_given_by_its_folder(tmp_path):
     assert len(re.findall("against", page.text("controls"))) == 2
 
 
+@pytest.mark.parametrize("wrap", [lambda given: given, lambda given: [given]], ids=["alone", "in a list"])
+def test_a_control_given_by_its_folder_as_text_or_by_the_label_of_its_arm(tmp_path, wrap):
+    write_arms(tmp_path / "runs", seeds=(0,))
+    write_run(tmp_path / "runs/moved", 0.5, 0.1, facts_of(ENERGY, 0, source="mask"))
+    arms = arms_of([Run.read(place) for place in sorted((tmp_path / "runs").iterdir())])
+    (label,) = [arm.label for arm in arms if arm.runs[0].name == "moved"]
+    for control in (str(tmp_path / "runs/moved"), f"{tmp_path / 'runs'}/moved/", label):
+        page = Page(report(tmp_path / "runs", tmp_path / "report.html", controls=wrap(control)))
+        assert len(re.findall("against", page.text("controls"))) == 2
+
+
+def test_one_metric_is_no_list_of_letters(tmp_path):
+    write_run(tmp_path / "run", facts=facts_of())
+    assert "eval_epg" in Page(report(tmp_path / "run", tmp_path / "a.html", metrics="eval_epg")).text("metrics")
+
+
+def test_what_is_no_number_is_not_called_not_measured(tmp_path):
+    for seed, accuracy in enumerate((0.8, float("nan"), 0.6)):
+        write_run(tmp_path / "runs" / f"a{seed}", accuracy, float("nan"), facts_of(seed=seed))
+    text = Page(report(tmp_path / "runs", tmp_path / "report.html")).text("metrics")
+    assert "2 runs, not a number in 1 more" in text
+    assert "not a number3 runs" in text
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path):
+    folder = tmp_path / "caf\udce9"  # a byte that is no UTF-8, as old file systems have them
+    try:
+        write_run(folder, facts=facts_of())
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert "1 run" in Page(report([folder], tmp_path / "report.html")).html
+
+
 HOSTILE = '<script>alert("x")</script>\'"><img src=x onerror=alert(1)>{{ 7*7 }}'
 
 
@@ -204,7 +239,9 @@ def test_options_that_cannot_be_right(tmp_path, options, message):
     assert not (tmp_path / "report.html").exists()
 
 
-@pytest.mark.parametrize(("given", "message"), [([], "runs is empty"), ({"a": []}, "runs is empty")])
+@pytest.mark.parametrize(
+    ("given", "message"), [([], "runs is empty"), ({"a": []}, "runs is empty"), ({}, "runs is empty")]
+)
 def test_no_runs(tmp_path, given, message):
     with pytest.raises(ValueError, match=message):
         report(given, tmp_path / "report.html")

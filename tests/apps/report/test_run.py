@@ -145,3 +145,10 @@ def test_a_front_that_is_none(tmp_path, content):
     (tmp_path / "pareto" / "pareto.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"pareto.json holds no points of metrics; remove it"):
         Run.read(tmp_path)
+
+
+def test_steps_are_decimal_numbers(tmp_path):
+    write_panels(tmp_path / "run", steps=(7,))
+    picture = tmp_path / "run/panels/step-000007.png"
+    (picture.parent / "step-\u00b20.png").write_bytes(picture.read_bytes())  # a superscript is a digit, but no number
+    assert list(Run.read(tmp_path / "run").panels) == [7]

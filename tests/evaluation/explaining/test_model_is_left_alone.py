@@ -1,18 +1,22 @@
 """What a caller finds of the model after explain: all as it was; and under which modes it may be called."""
 
-import logging
+import io
+import sys
 import threading
+from contextlib import redirect_stderr
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from huggingface_hub.utils import enable_progress_bars
 from nets import Linear
 from tiny import BUILDERS, fresh_model, make_batch
 from torch import nn
 
 from hf_guidance import explain
 from hf_guidance.attributions import GradCAM, InputXGradient, IntegratedGradients
+from hf_guidance.common import progress
 
 PIXELS = make_batch(3)["pixel_values"]
 METHODS = [GradCAM(), InputXGradient(), IntegratedGradients(steps=2)]
@@ -153,13 +157,21 @@ def test_threads_do_not_mix_their_images():
     assert state(model) == before
 
 
-def test_a_bar_shows_only_what_takes_long(monkeypatch, capsys):
-    from hf_guidance.evaluation.explaining import images
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
-    model = fresh_model("resnet")
-    explain(model, PIXELS)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(images, "_PATIENCE", 1e-9)
-    explain(model, PIXELS, batch_size=1)
-    assert "explain" in capsys.readouterr().err
-    logging.captureWarnings(False)
+
+def test_a_bar_shows_only_what_takes_long(monkeypatch):
+    monkeypatch.setitem(
+        sys.modules, "datasets", None
+    )  # another test may have switched its bars off, or all of the hub's
+    enable_progress_bars()
+    model, terminal = fresh_model("resnet"), Terminal()
+    with redirect_stderr(terminal):
+        explain(model, PIXELS)
+    assert terminal.getvalue() == ""
+    monkeypatch.setattr(progress, "_DELAY", 0)
+    with redirect_stderr(terminal):
+        explain(model, PIXELS, batch_size=1)
+    assert "explaining" in terminal.getvalue()
