@@ -180,7 +180,7 @@ class CardTrainer(DrawingTrainer):
             guidance=self.guidance,
             task=next(iter(listed(self.card.tasks)), QUESTIONS if questions else IMAGES),
             options=self.card,
-            annotations=self._annotations(),
+            annotations=self.annotation_facts(),
             evaluated={prefix: RowsFacts.of(rows) for prefix, rows in self._evaluated().items()},
             now=self._evaluations.now,
             current=self._evaluations.current(self.state.global_step),
@@ -205,7 +205,8 @@ class CardTrainer(DrawingTrainer):
             return {}
         return found
 
-    def _annotations(self) -> AnnotationFacts:
+    def annotation_facts(self) -> AnnotationFacts:
+        """What guides: the rows, how many of them are annotated, by what; counted once."""
         if self._counted is None or self._counted[0] != id(self.train_dataset):
             self._counted = (id(self.train_dataset), AnnotationFacts.of(self.train_dataset, self.data_collator))
         return self._counted[1]

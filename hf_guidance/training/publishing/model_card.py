@@ -264,8 +264,8 @@ def _annotations(facts: AnnotationFacts) -> list[str]:
     told = [f"**Training set** {_rows_name(rows)}{_split(rows)}"]
     if rows.hub_id:
         told[0] += f", [{rows.hub_id}](https://huggingface.co/datasets/{rows.hub_id})"
-    if facts.annotated is not None and rows.rows:
-        told.append(f"**Annotated** {facts.annotated} of {rows.rows} rows ({facts.annotated / rows.rows:.1%})")
+    if facts.share is not None:
+        told.append(f"**Annotated** {facts.annotated} of {rows.rows} rows ({facts.share:.1%})")
     else:
         told.append("**Annotated** not counted: the rows are made as they are read")
     if facts.source:
