@@ -47,9 +47,14 @@ def _not_utf8(path: str | os.PathLike[str], error: UnicodeDecodeError) -> ValueE
     return ValueError(f"{path}: this is not UTF-8 ({error}). Save it as UTF-8.")
 
 
+def doubled_key(pairs: list[tuple[str, Any]]) -> str | None:
+    """A key that an object of JSON has more than once; None where there is none."""
+    if len(dict(pairs)) == len(pairs):
+        return None
+    return Counter(key for key, _ in pairs).most_common(1)[0][0]
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+    if (twice := doubled_key(pairs)) is not None:
         raise ValueError(f"the key {twice!r} is there twice")
-    return content
+    return dict(pairs)

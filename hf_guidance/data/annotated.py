@@ -139,20 +139,6 @@ def annotated_flags(dataset: Any, sources: Sequence[str]) -> list[bool] | None:
     return None
 
 
-def annotated_share(dataset: Any, sources: Sequence[str]) -> float | None:
-    """The share of the rows that hold importance and may use it, as ``annotated_flags`` tells.
-
-    Args:
-        dataset: A data set of any kind, or None.
-        sources: Columns that hold importance, such as "objects" or "mask"; see ``RowCollator.sources``.
-
-    Returns:
-        A share in [0, 1]; None where the columns do not tell, or the data set has no rows.
-    """
-    flags = annotated_flags(dataset, sources)
-    return sum(flags) / len(flags) if flags else None
-
-
 def filled_rows(dataset: datasets.Dataset, columns: Sequence[str]) -> Iterator[bool]:
     """Yield for each row whether any of the columns holds something; no image is decoded.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from hf_guidance.common.text_files import doubled_key
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
@@ -110,12 +111,9 @@ class _Refused(Exception):
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        twice = next(name for name, count in counts.items() if count > 1)
+    if (twice := doubled_key(pairs)) is not None:
         raise _Refused(f"{shown(twice)} is given twice.")
-    return found
+    return dict(pairs)
 
 
 def _no_constant(name: str) -> None:

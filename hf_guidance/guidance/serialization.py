@@ -11,6 +11,7 @@ from typing import Any
 from hf_guidance import attributions, objectives, views
 from hf_guidance.guidance.document import UPGRADE, cut, shown
 from hf_guidance.guidance.field_types import check_types
+from hf_guidance.guidance.work_limits import check_work
 
 _MODULES = (objectives, attributions, views)
 # What a class raises, beside ValueError, of values that it does not expect, such as a base class in the place of a method.
@@ -26,7 +27,7 @@ def to_plain(value: Any, path: str = "guidance") -> Any:
     """Turn a value made of dataclasses, public functions, numbers, strings, None and tuples into JSON types.
 
     Raises:
-        ValueError: A part of the value has no public name; the message names its path.
+        ValueError: A part of the value has no public name, or is refused by ``check_work``; the message names its path.
     """
     if is_dataclass(value) and not isinstance(value, type):
         name = type(value).__name__
@@ -35,6 +36,7 @@ def to_plain(value: Any, path: str = "guidance") -> Any:
                 f"{path}: the class {type(value).__module__}.{name} has the name of one of hf_guidance, which would be read "
                 "back in its place; give the class another name."
             )
+        check_work(type(value), {f.name: getattr(value, f.name) for f in fields(value)}, path)
         differing = [f for f in fields(value) if getattr(value, f.name) != default_of(f)]
         return {"type": name} | {f.name: to_plain(getattr(value, f.name), f"{path}.{f.name}") for f in differing}
     if value is None or isinstance(value, bool | int | float | str):
@@ -78,6 +80,7 @@ def from_plain(plain: Any, path: str = "guidance", extra: Mapping[str, Any] | No
             raise ValueError(f"{path}: {cls.__name__} has no field {shown(name)}; it has {allowed}. {UPGRADE}")
         values[name] = from_plain(item, f"{path}.{name}", extra)
     check_types(cls, values, path)
+    check_work(cls, values, path)
     try:
         return cls(**values)
     except NOT_BUILT as error:

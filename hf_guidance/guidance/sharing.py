@@ -39,7 +39,7 @@ def publish_text(
         PermissionError: The token may not write.
         ConnectionError: The Hub, or the way to it, fails.
     """
-    whole = create_repo(repo_id, private=private, token=token)
+    whole = create_repo(repo_id, private=private, token=token, revision=revision)
     return upload_files(whole, {GUIDANCE_FILE: text.encode()}, message=message, revision=revision, token=token)
 
 

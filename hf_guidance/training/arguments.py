@@ -8,10 +8,11 @@ from typing import Any
 from transformers import TrainingArguments
 
 from hf_guidance.training.best_model import contradiction, higher_is_better
+from hf_guidance.training.publishing.hidden_secrets import ShowsNoSecrets, hide_secrets
 
 
 @dataclass
-class GuidanceArguments(TrainingArguments):
+class GuidanceArguments(ShowsNoSecrets, TrainingArguments):  # type: ignore[misc]
     """TrainingArguments with the scalar options of guidance; the terms are a Guidance, passed to the trainer.
 
     ``greater_is_better`` follows ``metric_for_best_model`` where that is a metric of this library, as "eval_epg" or
@@ -38,6 +39,7 @@ class GuidanceArguments(TrainingArguments):
             raise ValueError(contradiction(metric, given, wanted))
         self.greater_is_better = given if wanted is None else wanted
         super().__post_init__()
+        hide_secrets(self)
         if self.max_rows is not None and self.max_rows < 1:
             raise ValueError(f"max_rows={self.max_rows}: give at least 1, or None to run all copies at once.")
 

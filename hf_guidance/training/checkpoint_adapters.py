@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from transformers.utils import ADAPTER_SAFE_WEIGHTS_NAME, ADAPTER_WEIGHTS_NAME, is_peft_available, logging
 
+from hf_guidance.common.weight_files import BESIDE_ADAPTERS as BESIDE
 from hf_guidance.training.checkpoint_weights import shown
 
 logger = logging.get_logger(__name__)
 
-BESIDE = "beside_adapters.safetensors"
 _PREFIX = "base_model.model."  # of the names in PEFT's files, whether the model is wrapped or not
 _FIX = "Resume with the adapter config of the run"
 

@@ -55,12 +55,17 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
         if (file := Path(folder) / single).is_file():
             return _read(file)
         if (file := Path(folder) / index).is_file():
-            shards = _shards(file)
+            shards = shards_of(file)
             return {name: value for shard in shards for name, value in _read(file.with_name(shard)).items()}
     return {}
 
 
-def _shards(index: Path) -> list[str]:
+def shards_of(index: Path) -> list[str]:
+    """The files that an index of shards names.
+
+    Raises:
+        ValueError: It names none.
+    """
     names = read_json(index)
     names = names.get("weight_map") if isinstance(names, dict) else None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):

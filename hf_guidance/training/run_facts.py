@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from hf_guidance.data.annotated import annotated_share
-from hf_guidance.data.collator import RowCollator
 from hf_guidance.training.attached import AttachedCallback
 
 _OF_COLLATOR = ("source", "control_seed", "box_dilation")
@@ -44,17 +42,16 @@ def facts_of(trainer: Any) -> dict[str, Any]:
         cannot be told without reading them); source, control_seed and box_dilation of the collator, None where it has none;
         learning_rate, epochs or max_steps, batch_size (of one step, over processes and accumulation), load_best_model_at_end.
     """
-    args, rows = trainer.args, trainer.train_dataset
+    args, annotations = trainer.args, trainer.annotation_facts()
     collator = getattr(trainer.data_collator, "explained", trainer.data_collator)
-    sources = collator.sources if isinstance(collator, RowCollator) else ()
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     length = {"max_steps": args.max_steps} if args.max_steps > 0 else {"epochs": args.num_train_epochs}
     return {
         "guidance": trainer.guidance.to_dict(),
         "model": type(trainer.accelerator.unwrap_model(trainer.model)).__name__,
         "seed": args.seed,
-        "rows": len(rows) if hasattr(rows, "__len__") else None,
-        "annotated_share": annotated_share(rows, sources),
+        "rows": annotations.rows.rows,
+        "annotated_share": annotations.share,
         **{name: getattr(collator, name, None) for name in _OF_COLLATOR},
         "learning_rate": args.learning_rate,
         **length,

@@ -14,6 +14,7 @@ from transformers.utils import logging
 from hf_guidance.training.best_model import BestModelWatch, settle_direction
 from hf_guidance.training.checkpoint_adapters import load_adapters, save_beside, saves_adapters
 from hf_guidance.training.checkpoint_weights import load_weights
+from hf_guidance.training.left_over_weights import remove_left_over
 
 logger = logging.get_logger(__name__)
 
@@ -24,7 +25,8 @@ class WholeCheckpointTrainer(Trainer):  # type: ignore[misc]
     transformers' own loads the names of the file as they are, and only warns of those that do not fit: the trained blocks of
     ViT, DeiT and Swin, which are written under earlier names, would be lost. Here names are converted as
     ``from_pretrained`` does, and what is missing, left over or of another shape is a ValueError that names it. A checkpoint
-    that fails to be written leaves no incomplete folder.
+    that fails to be written leaves no incomplete folder. Weights that an earlier save left in a folder, such as adapters where
+    the whole model is saved now, are deleted with a warning, for they would be loaded with the new ones or instead of them.
 
     The best model is the one that is best by the metric: ``greater_is_better`` is checked against it.
 
@@ -67,8 +69,12 @@ class WholeCheckpointTrainer(Trainer):  # type: ignore[misc]
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        if self.args.should_save and saves_adapters(self.model):
-            save_beside(self.model, output_dir or self.args.output_dir)
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        if saves_adapters(self.model):
+            save_beside(self.model, folder)
+        remove_left_over(self.accelerator.unwrap_model(self.model, keep_torch_compile=False), folder)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"

@@ -9,7 +9,7 @@ from tiny import fresh_model
 
 from hf_guidance import Sweep
 from hf_guidance.common import progress
-from hf_guidance.data.annotated import annotated_share
+from hf_guidance.data.annotated import annotated_flags
 from hf_guidance.evaluation.analysis import bootstrap_mean
 from hf_guidance.families.structure.places import places_of
 
@@ -47,9 +47,10 @@ def test_finding_layers(bars):
 
 def test_annotated_rows(bars):
     rows = [{"objects": [{"bbox": [0.0, 0.0, 1.0, 1.0]}] if n < 3 else [], "annotated": n > 0} for n in range(8)]
-    assert annotated_share(datasets.Dataset.from_list(rows), ("objects",)) == 2 / 8
+    assert sum(annotated_flags(datasets.Dataset.from_list(rows), ("objects",))) == 2
     assert bars == ["counting annotated rows"]
-    assert annotated_share(datasets.Dataset.from_list(rows).remove_columns("annotated"), ("objects",)) == 3 / 8
-    assert annotated_share(datasets.Dataset.from_list(rows), ("mask",)) == 0
-    assert annotated_share(rows, ("objects",)) == 2 / 8
-    assert annotated_share([], ("objects",)) is None is annotated_share(None, ())
+    assert sum(annotated_flags(datasets.Dataset.from_list(rows).remove_columns("annotated"), ("objects",))) == 3
+    assert sum(annotated_flags(datasets.Dataset.from_list(rows), ("mask",))) == 0
+    assert sum(annotated_flags(rows, ("objects",))) == 2
+    assert annotated_flags([], ("objects",)) == []
+    assert annotated_flags(None, ()) is None

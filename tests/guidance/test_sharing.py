@@ -43,6 +43,20 @@ def test_a_repo_without_one(hub, pauses, tmp_path):
         Guidance.from_pretrained(tmp_path)
 
 
+def test_a_branch_that_is_not_there_makes_no_repo(hub, pauses):
+    with pytest.raises(ValueError, match="leave the revision out, or make the repo and the branch first"):
+        GUIDANCE.push_to_hub(REPO, revision="v2")
+    assert not hub.repos
+
+
+def test_a_folder_that_is_gone_is_told_as_one(hub, pauses):
+    with pytest.raises(ValueError, match=r"there is no such repo \(404\).* There is no folder runs/final here either"):
+        Guidance.from_pretrained("runs/final")
+    hub.fail("HEAD", ".", status=401)
+    with pytest.raises(PermissionError, match="There is no folder runs/final here either"):
+        Guidance.from_pretrained("runs/final")
+
+
 def test_a_hundred_megabytes_are_never_read(hub, pauses, tmp_path, monkeypatch):
     with (tmp_path / "guidance.json").open("wb") as file:
         file.truncate(100_000_000)

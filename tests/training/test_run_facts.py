@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
+from transformers import default_data_collator
 
 from hf_guidance import Guidance, GuidanceCollator, Term, with_annotated_fraction
 from hf_guidance.apps.report import Run
 from hf_guidance.attributions import GradCAM
+from hf_guidance.data.annotated import annotated_flags
+from hf_guidance.data.explained_rows_collator import ExplainedRowsCollator
 from hf_guidance.objectives import Energy
+from hf_guidance.training.publishing import annotations
+from hf_guidance.training.run_facts import facts_of
 
 GUIDANCE = Guidance(energy=Term(Energy(GradCAM()), weight=0.5))
 
@@ -54,3 +59,19 @@ def test_resuming_with_and_without_them(trainer_of, model_of, tmp_path, restore,
     again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
     facts = Run.read(tmp_path).settings
     assert facts["max_steps"] == (1 if restore and not old else 2)  # restored callbacks keep what they knew
+
+
+def test_card_and_report_have_the_same_facts(trainer_of, model_of, digits, processor, tmp_path, monkeypatch):
+    counts = []
+    monkeypatch.setattr(annotations, "annotated_flags", lambda *given: counts.append(1) or annotated_flags(*given))
+    collator = ExplainedRowsCollator(
+        default_data_collator, GuidanceCollator(processor, num_labels=2, source="boxes", control_seed=7)
+    )
+    rows = with_annotated_fraction(digits["train"], 0.25, seed=0)
+    trainer = trainer_of(model_of(), GUIDANCE, trainer={"data_collator": collator}, rows=rows)
+    told, noted = trainer.annotation_facts(), facts_of(trainer)
+    trainer.annotation_facts()
+    assert counts == [1]
+    assert (noted["rows"], noted["annotated_share"]) == (told.rows.rows, told.share) == (48, 0.25)
+    assert (noted["source"], noted["control_seed"]) == (told.source, 7) == ("boxes", 7)
+    assert told.control

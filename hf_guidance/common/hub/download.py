@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hf_guidance.common.hub.failures import NoSuchRepo
 from hf_guidance.common.hub.retry import with_retries
 
 logger = logging.getLogger(__name__)
@@ -56,9 +57,19 @@ def download_file(
         if not found.is_file():
             raise ValueError(f"{found} does not exist.")
     else:
-        found = _Wanted(_repo_id(source), filename, revision, token, kind).fetch(max_bytes)
+        found = _fetched(_Wanted(_repo_id(source), filename, revision, token, kind), max_bytes)
     _refuse_large(str(found), found.stat().st_size, max_bytes)
     return found
+
+
+def _fetched(wanted: _Wanted, max_bytes: int | None) -> Path:
+    try:
+        return wanted.fetch(max_bytes)
+    except NoSuchRepo as error:
+        problem: Exception = ValueError(f"{error} {wanted.no_folder}")
+    except PermissionError as error:  # without a token the Hub says so of a repo that does not exist, too
+        problem = PermissionError(f"{error} {wanted.no_folder}")
+    raise problem
 
 
 class _Wanted:
@@ -68,6 +79,7 @@ class _Wanted:
         self.place = {"repo_id": repo_id, "filename": filename, "repo_type": kind}
         self.revision, self.token = revision or "main", token
         at = "" if revision is None else f" at revision {revision!r}"
+        self.no_folder = f"There is no folder {repo_id} here either."
         self.doing = f"downloading {filename} of the repo {repo_id}{at}"
 
     def fetch(self, max_bytes: int | None) -> Path:

@@ -12,6 +12,10 @@ _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _SHOWN = 300  # characters of what the server says
 
 
+class NoSuchRepo(ValueError):
+    """There is no repo of this name, as far as the token may see."""
+
+
 def may_pass(error: BaseException) -> bool:
     """Whether the same request may succeed later: a busy or broken server, no answer in time, a connection that broke off."""
     from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
@@ -79,7 +83,7 @@ def told(error: BaseException, doing: str, secret: str | None = None) -> BaseExc
     if isinstance(root, errors.EntryNotFoundError):
         return ValueError(f"{doing}: the repo has no such file.")
     if isinstance(root, errors.RepositoryNotFoundError):
-        return ValueError(
+        return NoSuchRepo(
             f"{doing}: there is no such repo (404), or it is private and no token that may read it was given; check the "
             "spelling, log in by `hf auth login`, or pass token=."
         )

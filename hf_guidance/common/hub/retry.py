@@ -29,10 +29,11 @@ def with_retries(call: Callable[[], Result], doing: str, token: str | bool | Non
         token: The token in use, which no error shows.
 
     Raises:
-        ValueError: There is no such repo, revision or file, or the server refuses what was sent.
+        ValueError: There is no such repo, revision or file, the server refuses what was sent, or the token cannot be one.
         PermissionError: The token may not do this.
         ConnectionError: The server, or the way to it, fails.
     """
+    _refuse_malformed(secret_of(token), doing)
     for tried in range(1, TRIES + 1):
         try:
             return call()
@@ -70,3 +71,13 @@ def secret_of(token: str | bool | None) -> str | None:
 
     found: str | None = get_token()
     return found
+
+
+def _refuse_malformed(token: str | None, doing: str) -> None:
+    """Refuse a token that no request can carry; that of the library below would be an error that shows it."""
+    if token is None or (token and token.isascii() and token.isprintable() and " " not in token):
+        return
+    wrong = "is empty" if not token else "holds a line end, a space, or a character beyond ASCII"
+    raise ValueError(
+        f"{doing}: the token {wrong}; give it as huggingface.co/settings/tokens shows it, or leave it out."
+    )

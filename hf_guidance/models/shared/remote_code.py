@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from hf_guidance import __version__
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.models.shared.one_file import one_file
 
@@ -115,15 +115,8 @@ def source_of(modules: tuple[str, ...], classes: tuple[str, ...]) -> str:
     docstring = f"""{" and ".join(classes)}, with all that they need, in one file.
 
 transformers loads them from here by trust_remote_code=True where hf_guidance is not installed. Written by hf_guidance
-{_version()} when the model was saved, from its modules named below; change them there. Where hf_guidance is installed and
+{__version__} when the model was saved, from its modules named below; change them there. Where hf_guidance is installed and
 imported, its classes are used instead of these; it trains with guidance, evaluates and explains: pip install hf-guidance
 
 SPDX-License-Identifier: Apache-2.0"""
     return one_file(modules, docstring, {__name__: _STUB}, _MISSING)
-
-
-def _version() -> str:
-    try:
-        return version("hf-guidance")
-    except PackageNotFoundError:  # a checkout on the path
-        return "(a checkout)"

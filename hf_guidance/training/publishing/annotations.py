@@ -67,7 +67,8 @@ class AnnotationFacts:
 
     @classmethod
     def of(cls, rows: Any, collator: Any) -> AnnotationFacts:
-        """The facts of a training set and its collator."""
+        """The facts of a training set and its collator, or of that for the explained rows beside a user's own."""
+        collator = getattr(collator, "explained", collator)
         known = collator if isinstance(collator, RowCollator) else None
         flags = None if rows is None or known is None else annotated_flags(rows, known.sources)
         return cls(
@@ -77,6 +78,11 @@ class AnnotationFacts:
             () if known is None else _in_training(known),
             getattr(collator, "control_seed", None) is not None,
         )
+
+    @property
+    def share(self) -> float | None:
+        """The share of the rows that is annotated; None where the columns do not tell, or there is no row."""
+        return self.annotated / self.rows.rows if self.annotated is not None and self.rows.rows else None
 
 
 def _source(rows: Any, collator: RowCollator | None) -> str | None:

@@ -96,7 +96,7 @@ class CardTrainer(DrawingTrainer):
                 unguided,
             )
         )
-        unguided_metrics(options.unguided)
+        unguided_metrics(options.unguided, self._evaluations.prefixes)
         self.card = options
         if self.is_world_process_zero():
             self._write_card(Path(self.args.output_dir))
@@ -119,8 +119,12 @@ class CardTrainer(DrawingTrainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
         free = self.args.should_save and _may_write(folder / CARD)  # before PEFT writes its own
+        own = (folder / CARD).read_bytes() if self.args.should_save and not free else None
         hide_secrets(self.args)
         super()._save(output_dir, state_dict)
+        if own is not None:  # PEFT writes into it
+            with whole_file(folder / CARD) as draft:
+                draft.write_bytes(own)
         if free:
             with self._told(f"{folder}: the model card is missing", "trainer.create_model_card() raises the error."):
                 self._save_sample()
@@ -133,6 +137,9 @@ class CardTrainer(DrawingTrainer):
             super()._save_checkpoint(model, trial)
         finally:
             self._in_checkpoint = False
+
+    def _may_replace_card(self) -> bool:
+        return _may_write(Path(self.args.output_dir) / CARD)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         hide_secrets(self.args)
@@ -173,12 +180,12 @@ class CardTrainer(DrawingTrainer):
             guidance=self.guidance,
             task=next(iter(listed(self.card.tasks)), QUESTIONS if questions else IMAGES),
             options=self.card,
-            annotations=self._annotations(),
+            annotations=self.annotation_facts(),
             evaluated={prefix: RowsFacts.of(rows) for prefix, rows in self._evaluated().items()},
             now=self._evaluations.now,
             current=self._evaluations.current(self.state.global_step),
             before=self._evaluations.before,
-            unguided=unguided_metrics(self.card.unguided),
+            unguided=self._unguided(),
             step=self.state.global_step,
             history=self.state.log_history,
             picture=caption,
@@ -187,7 +194,19 @@ class CardTrainer(DrawingTrainer):
             own_words=own_words,
         )
 
-    def _annotations(self) -> AnnotationFacts:
+    def _unguided(self) -> dict[str, float]:
+        """What was measured of the model without guidance, where some of it was measured of this one, too."""
+        found, now = unguided_metrics(self.card.unguided, self._evaluations.prefixes), self._evaluations.now
+        if found and now and not found.keys() & now.keys():
+            logger.warning(
+                f"unguided= has {sorted(found)}, and this model was measured by {sorted(now)}: no name is the same, so the "
+                "card has no column 'without guidance'. Give the metrics by the names that evaluate() of this trainer returns."
+            )
+            return {}
+        return found
+
+    def annotation_facts(self) -> AnnotationFacts:
+        """What guides: the rows, how many of them are annotated, by what; counted once."""
         if self._counted is None or self._counted[0] != id(self.train_dataset):
             self._counted = (id(self.train_dataset), AnnotationFacts.of(self.train_dataset, self.data_collator))
         return self._counted[1]

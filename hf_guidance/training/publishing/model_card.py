@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
+from transformers.utils import logging
 
 from hf_guidance.common.card_text import code, escaped, one_line, table
 from hf_guidance.common.cards import filled_card
@@ -25,6 +26,8 @@ from hf_guidance.training.publishing.results import eval_results
 from hf_guidance.training.publishing.terms import TermFacts, sources_of, term_facts
 from hf_guidance.training.publishing.usage import QUESTIONS, code_to_load
 
+logger = logging.get_logger(__name__)
+
 MARK = (
     "<!-- Written by hf_guidance, and again at every save: only what stands between the next two comments is kept. -->"
 )
@@ -34,6 +37,7 @@ _ARROWS = (
     "↑ higher is better, ↓ lower is better. `loss` is the whole loss with its weights, which other weights make another; "
     "`loss/<term>` is a term alone, unweighted."
 )
+_DATA_SET = re.compile(r"([\w.-]+/)?[\w.-]{1,96}", re.ASCII)
 _PACKAGES = ("hf-guidance", "transformers", "torch", "datasets", "peft")
 
 
@@ -131,7 +135,7 @@ def _data(facts: CardFacts, base: str | None, licence: str | None) -> ModelCardD
     results = eval_results(current, facts.task, facts.evaluated)
     tags = [*_TAGS, *listed(options.tags), *([f"base_model:adapter:{base}"] if adapters and base else [])]
     own = [facts.annotations.rows.hub_id, *(rows.hub_id for rows in facts.evaluated.values())]
-    named = [one_line(name) for name in listed(options.dataset_tags)]
+    named = _data_set_ids(listed(options.dataset_tags))
     return ModelCardData(
         language=options.language,
         license=licence,
@@ -148,6 +152,16 @@ def _data(facts: CardFacts, base: str | None, licence: str | None) -> ModelCardD
         model_name=one_line(facts.name),
         eval_results=results or None,
     )
+
+
+def _data_set_ids(names: list[str]) -> list[str]:
+    wrong = [name for name in names if not _DATA_SET.fullmatch(name)]
+    if wrong:
+        logger.warning(
+            f"dataset_tags={wrong}: no ids of data sets on the Hub, so the card's metadata leave them out; give 'owner/name', "
+            "or say their names by dataset=."
+        )
+    return [name for name in names if name not in wrong]
 
 
 def _summary(facts: CardFacts, base: str | None) -> str:
@@ -250,8 +264,8 @@ def _annotations(facts: AnnotationFacts) -> list[str]:
     told = [f"**Training set** {_rows_name(rows)}{_split(rows)}"]
     if rows.hub_id:
         told[0] += f", [{rows.hub_id}](https://huggingface.co/datasets/{rows.hub_id})"
-    if facts.annotated is not None and rows.rows:
-        told.append(f"**Annotated** {facts.annotated} of {rows.rows} rows ({facts.annotated / rows.rows:.1%})")
+    if facts.share is not None:
+        told.append(f"**Annotated** {facts.annotated} of {rows.rows} rows ({facts.share:.1%})")
     else:
         told.append("**Annotated** not counted: the rows are made as they are read")
     if facts.source:

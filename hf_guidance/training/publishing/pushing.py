@@ -13,6 +13,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
 from transformers.utils import PushInProgress, logging
 
 from hf_guidance.common.hub import create_repo, files_of, upload_files
+from hf_guidance.training.publishing.hidden_secrets import secrets_of
 from hf_guidance.training.publishing.staging import PREFIX, staged
 
 logger = logging.get_logger(__name__)
@@ -35,11 +36,11 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
         **kwargs: As for Trainer.
     """
 
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None, revision: str | None = None) -> None:
         """Make the repo ``hub_model_id`` unless it exists; with ``push_to_hub=True`` this happens before training.
 
         Raises:
-            ValueError: The id is none.
+            ValueError: The id is none, or there is no such revision, by default ``hub_revision`` of the arguments.
             PermissionError: The token may not make it.
             ConnectionError: The Hub cannot be reached.
         """
@@ -47,7 +48,9 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
             return
         name = self.args.hub_model_id or Path(self.args.output_dir).absolute().name
         private = self.args.hub_private_repo if private is None else private
-        self.hub_model_id = create_repo(name, private=private, token=self._token(token))
+        self.hub_model_id = create_repo(
+            name, private=private, token=self._token(token), revision=revision or self.args.hub_revision
+        )
         self.push_in_progress: Any = None
 
     def push_to_hub(
@@ -61,6 +64,8 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
     ) -> Any:
         """Save the model and publish ``output_dir``, without its checkpoints, as one commit.
 
+        A README.md of your own stays, unless something for ``create_model_card`` is given.
+
         Args:
             commit_message: Message of the commit.
             blocking: False publishes in the background.
@@ -73,29 +78,32 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
             ``huggingface_hub.CommitInfo``, or a Future of it; None in all processes but the first.
 
         Raises:
-            ValueError: No such revision, a file that holds the token, or content that the server refuses.
+            ValueError: No such revision, a file that holds a token, or content that the server refuses.
             PermissionError: The token may not write.
             ConnectionError: The Hub cannot be reached, after four tries.
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         if self.hub_model_id is None:
-            self.init_hf_repo(token, private)
+            self.init_hf_repo(token, private, revision)
         self.save_model(_internal_call=True)  # in all processes
         if not self.is_world_process_zero():
             return None
-        name = (
-            kwargs.pop("model_name", None) or (self.args.hub_model_id or Path(self.args.output_dir).name).split("/")[-1]
-        )
-        self.create_model_card(model_name=name, **self._with_tags(kwargs))
+        if kwargs or self._may_replace_card():
+            name = (self.args.hub_model_id or Path(self.args.output_dir).name).split("/")[-1]
+            self.create_model_card(**{"model_name": name} | self._with_tags(kwargs))
         self._finish_current_push()
         what = {
             "message": commit_message or "End of training", "revision": revision or self.args.hub_revision,
-            "token": self._token(token),
+            "token": self._token(token), "secrets": secrets_of(self.args),
         }  # fmt: skip
         files = files_of(self.args.output_dir, _NOT_PUBLISHED)
         if blocking:
             return upload_files(self.hub_model_id, files, **what)  # type: ignore[arg-type]
         return self._background.submit(upload_files, self.hub_model_id, files, **what)  # type: ignore[arg-type]
+
+    def _may_replace_card(self) -> bool:
+        """Whether README.md in the output folder is nobody's own; for the subclass that writes cards."""
+        return True
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
@@ -121,8 +129,10 @@ class PushingTrainer(Trainer):  # type: ignore[misc]
 
     def _push(self, folder: Path, message: str) -> None:
         try:
-            token, revision = self._token(None), self.args.hub_revision
-            upload_files(self.hub_model_id, files_of(folder), message=message, revision=revision, token=token)
+            upload_files(
+                self.hub_model_id, files_of(folder), message=message, revision=self.args.hub_revision,
+                token=self._token(None), secrets=secrets_of(self.args),
+            )  # fmt: skip
         except Exception as error:  # of a thread: what is not told here is told nowhere
             logger.warning(f"A push failed ({message}): {error} Training goes on; the next save is pushed as usual.")
         finally:

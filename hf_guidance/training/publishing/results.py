@@ -101,21 +101,27 @@ def of_step(
     return {name: (step, value) for entry in entries for name, value in measures(entry, known).items()}
 
 
-def unguided_metrics(given: str | Path | Mapping[str, float] | None) -> dict[str, float]:
+def unguided_metrics(
+    given: str | Path | Mapping[str, float] | None, prefixes: Iterable[str] = (EVAL,)
+) -> dict[str, float]:
     """The metrics of a run without guidance.
 
     Args:
         given: Its ``output_dir``, where trainer_state.json is read, of the folder or of its last checkpoint: what was
-            measured at the best step, or at the last one. Or what its ``evaluate()`` returned.
+            measured at the best step, or at the last one. Or what its ``evaluate()`` returned; a name without one of the
+            prefixes gets "eval_".
+        prefixes: Of the names of metrics; ``metric_key_prefix`` of ``evaluate()``.
 
     Raises:
         ValueError: There is no evaluation in it.
     """
     if given is None:
         return {}
+    known = tuple(prefixes)
     if isinstance(given, Mapping):
-        named = {name if name.startswith(f"{EVAL}_") else f"{EVAL}_{name}": value for name, value in given.items()}
-        if found := measures(named):
+        starts = tuple(f"{prefix}_" for prefix in known)
+        named = {name if name.startswith(starts) else f"{EVAL}_{name}": value for name, value in given.items()}
+        if found := measures(named, known):
             return found
         raise ValueError(f"unguided={dict(given)!r} holds no metric; give what evaluate() returned, or an output_dir.")
     folder = Path(given)
@@ -124,8 +130,8 @@ def unguided_metrics(given: str | Path | Mapping[str, float] | None) -> dict[str
     state = next((_read(file) for file in files if file.is_file()), {})
     history = state.get("log_history") or []
     best = state.get("best_global_step")
-    step = last_step(history)
-    measured = (of_step(history, best) if best is not None else {}) or of_step(history, step)
+    step = last_step(history, known)
+    measured = (of_step(history, best, known) if best is not None else {}) or of_step(history, step, known)
     if not measured:
         raise ValueError(
             f"unguided={str(given)!r}: neither the folder nor a checkpoint in it has a {_STATE} with an evaluation; give the "

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from hf_guidance.common.hub import files_of
+from hf_guidance.common.weight_files import ADAPTER_CONFIG, base_of, is_same_place, left_over
 
 PREFIX = "_pushing-"
 _FOR_RESUMING = (
@@ -40,8 +41,12 @@ def staged(root: Path, checkpoint: Path, within: str | None, ignore: Iterable[st
                 _link(file, folder / path)
             if within is not None:
                 _link(file, folder / within / path)
-        for path, file in _files(root, ignore).items():
-            if not (folder / path).exists():
+        others = _files(root, ignore)
+        config = folder / ADAPTER_CONFIG
+        on_own_base = config.is_file() and is_same_place(base_of(config.read_bytes()), root)
+        of_before = left_over(others, files_of(folder), on_own_base)  # of a run that had this output folder before
+        for path, file in others.items():
+            if path not in of_before and not (folder / path).exists():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, folder / path)
     except BaseException:
@@ -60,6 +65,6 @@ def _files(root: Path, ignore: Iterable[str]) -> dict[str, Path]:
 def _link(file: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(file, target)
+        os.link(os.path.realpath(file), target)
     except OSError:  # another file system, or one without links
         shutil.copy(file, target)

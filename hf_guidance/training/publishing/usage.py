@@ -58,7 +58,7 @@ def _loading(model: Any, base: str | None) -> tuple[list[str], list[str]]:
     if saves_adapters(model):
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         imports, name = _class_of(inner)
-        source = json.dumps(base) if base else "..."
+        source = ", ".join([json.dumps(base) if base else "...", *_head(inner)])
         hint = "" if base else "  # the model that the adapter was trained on"
         lines = [f"model = {name}.from_pretrained({source}){hint}", "model = PeftModel.from_pretrained(model, repo)"]
         return ["from peft import PeftModel", *imports], lines
@@ -70,6 +70,12 @@ def _loading(model: Any, base: str | None) -> tuple[list[str], list[str]]:
         'model.load_state_dict(load_file(hf_hub_download(repo, "model.safetensors")))',
     ]
     return ["from huggingface_hub import hf_hub_download", "from safetensors.torch import load_file", *imports], lines
+
+
+def _head(model: Any) -> list[str]:
+    """Keywords that give a base model the head that adapters were trained with, whose weights are theirs."""
+    classes = getattr(getattr(model, "config", None), "num_labels", None)
+    return [] if classes is None else [f"num_labels={classes}", "ignore_mismatched_sizes=True"]
 
 
 def _class_of(model: Any) -> tuple[list[str], str]:

@@ -44,6 +44,31 @@ def test_other_files_stay_and_nothing_new_is_no_commit(hub, repo):
     assert hub.files(REPO)["README.md"] == b"mine"
 
 
+ADAPTER = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"adapter"}
+
+
+def test_weights_of_another_kind_go_in_the_same_commit(hub, repo, caplog):
+    upload_files(REPO, ADAPTER | {"notes.txt": b"mine"}, message="adapter")
+    publish()
+    assert len(repo.commits) == 3
+    assert not ADAPTER.keys() & hub.files(REPO).keys()
+    assert hub.files(REPO).items() >= (FILES | {"notes.txt": b"mine"}).items()
+    assert "adapter_config.json, adapter_model.safetensors of an earlier push are deleted" in caplog.text
+    upload_files(REPO, ADAPTER, message="adapter")
+    assert len(repo.commits) == 4
+    assert not {"model.safetensors", "config.json"} & hub.files(REPO).keys()
+    upload_files(REPO, {"README.md": b"card"}, message="card")
+    assert hub.files(REPO).items() >= ADAPTER.items()
+
+
+def test_an_adapter_of_the_model_in_its_repo_leaves_it_there(hub, repo, tmp_path):
+    publish()
+    config = tmp_path / "adapter_config.json"
+    config.write_text(f'{{"base_model_name_or_path": "{REPO}"}}')
+    upload_files(REPO, ADAPTER | {"adapter_config.json": config}, message="adapter")
+    assert hub.files(REPO).items() >= FILES.items()
+
+
 def test_a_repo_is_made_once(hub, pauses):
     assert create_repo("net", private=True) == REPO
     assert create_repo(REPO) == REPO
@@ -171,6 +196,33 @@ def test_files_of_a_folder(tmp_path):
         files_of(tmp_path, ["*"])
     with pytest.raises(ValueError, match="is not a folder"):
         files_of(tmp_path / "none")
+
+
+def test_links_to_other_places_are_left_out_and_told(tmp_path, caplog):
+    folder, private = tmp_path / "model", tmp_path / "private.txt"
+    folder.mkdir()
+    private.write_text("mine")
+    (folder / "a.txt").write_text("a")
+    (folder / "b.txt").symlink_to("a.txt")
+    (folder / "c.txt").symlink_to(private)
+    assert list(files_of(folder)) == ["a.txt", "b.txt"]
+    assert "c.txt: links to other places are not published; copy the files there" in caplog.text
+
+
+@pytest.mark.parametrize("name", [REPO, "net"])
+def test_a_branch_that_is_not_there_makes_no_repo(hub, pauses, name):
+    with pytest.raises(ValueError, match="a new one has the branch 'main' alone, not 'v2'"):
+        create_repo(name, revision="v2")
+    assert not hub.repos
+    assert create_repo(name, revision="main") == REPO
+    with pytest.raises(ValueError, match=r"looking for the revision 'v2' of .*: the repo has no such revision"):
+        create_repo(name, revision="v2")
+
+
+def test_an_adapter_whose_base_lies_on_this_machine_is_told(hub, repo, tmp_path, caplog):
+    config = f'{{"base_model_name_or_path": "{tmp_path}"}}'.encode()
+    upload_files(REPO, ADAPTER | {"adapter_config.json": config}, message="adapter")
+    assert f"names a folder of this machine as the base model, {tmp_path}, where others find nothing" in caplog.text
 
 
 def test_a_file_with_the_token_is_not_published(hub, repo, tmp_path):

@@ -32,7 +32,34 @@ def test_adapters(tmp_path):
     assert card.text.count("# Limits") == 1
     code = card.text.split("```python\n")[1].split("```")[0]
     compile(code, "card", "exec")
-    assert 'AutoModelForImageClassification.from_pretrained("google/vit-base-patch16-224")' in code
+    given = f"num_labels={model.config.num_labels}, ignore_mismatched_sizes=True"
+    assert f'AutoModelForImageClassification.from_pretrained("google/vit-base-patch16-224", {given})' in code
+
+
+def test_the_code_for_adapters_loads_a_base_with_another_head(tmp_path, monkeypatch):
+    model = wrapped("vit")
+    wrapped("vit").get_base_model().save_pretrained(tmp_path / "org" / "base")
+    other = type(model.get_base_model())(type(model.config)(**model.config.to_dict() | {"num_labels": 7}))
+    other.save_pretrained(tmp_path / "org" / "base")
+    model.peft_config["default"].base_model_name_or_path = "org/base"
+    trainer = adapter_trainer(model, tmp_path / "net")
+    trainer.save_model()
+    code = ModelCard.load(tmp_path / "net" / "README.md").text.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    loading = [
+        line for line in code.splitlines() if line.startswith(("from transformers", "from peft", "repo", "model"))
+    ]
+    exec("\n".join(loading).replace("your-name/net", "net"), names)
+    assert names["model"].config.num_labels == model.config.num_labels
+    head = "base_model.model.classifier.modules_to_save.default.weight"
+    assert names["model"].state_dict()[head].equal(model.state_dict()[head])
+
+
+def test_a_readme_of_ones_own_stays_as_it_is_beside_adapters(tmp_path):
+    (tmp_path / "README.md").write_bytes(b"# mine\r\n")
+    adapter_trainer(wrapped("vit"), tmp_path).save_model()
+    assert (tmp_path / "README.md").read_bytes() == b"# mine\r\n"
 
 
 def test_questions(tmp_path):

@@ -48,6 +48,24 @@ def test_one_commit_at_the_end(hub, pushing):
     assert files["guidance.json"].decode() == GUIDANCE.to_json()
 
 
+def test_a_readme_of_ones_own_is_pushed_as_it_is(hub, pushing):
+    trainer = pushing()
+    readme = Path(trainer.args.output_dir) / "README.md"
+    readme.parent.mkdir(parents=True, exist_ok=True)
+    readme.write_text("# mine\n")
+    trainer.save_model()  # which pushes
+    trainer.push_to_hub()
+    assert hub.files(REPO)["README.md"] == b"# mine\n" == readme.read_bytes()
+    trainer.push_to_hub(license="mit")
+    assert b"license: mit" in hub.files(REPO)["README.md"]
+
+
+def test_no_repo_is_made_for_a_branch_that_is_not_there(hub, pushing):
+    with pytest.raises(ValueError, match=r"a new one has the branch 'main' alone, not 'v2'.*Nothing was made"):
+        pushing(hub_revision="v2")
+    assert not hub.repos
+
+
 def test_in_the_background(hub, pushing):
     assert pushing().push_to_hub(blocking=False).result().oid == hub.repo(REPO).commits[-1].oid
 

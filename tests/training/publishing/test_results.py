@@ -45,6 +45,12 @@ def test_unguided_may_be_metrics_or_a_run(tmp_path):
     assert unguided_metrics(run) == {"eval_epg": 0.1}
 
 
+def test_names_of_another_evaluation_stay_as_they_are():
+    given = {"test_accuracy": 0.5, "epg": 0.2}
+    assert unguided_metrics(given, ("test", "eval")) == {"test_accuracy": 0.5, "eval_epg": 0.2}
+    assert unguided_metrics(given) == {"eval_test_accuracy": 0.5, "eval_epg": 0.2}
+
+
 @pytest.mark.parametrize("given", [{"runtime": 1.0}, {}, "nowhere"])
 def test_unguided_without_an_evaluation_is_refused(given, tmp_path):
     given = tmp_path / given if isinstance(given, str) else given

@@ -6,15 +6,17 @@ import copy
 import io
 import logging
 import pickle
+from dataclasses import dataclass
 
 import pytest
 import torch
 from hub_server import TOKEN
-from transformers import TrainingArguments
+from transformers import TrainingArguments, ViTImageProcessor
 
-from hf_guidance import Guidance, Term
+from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, Term
 from hf_guidance.attributions import GradCAM
 from hf_guidance.objectives import Energy
+from hf_guidance.training.publishing import hidden_secrets
 from hf_guidance.training.publishing.hidden_secrets import HiddenText, hide_secrets
 
 SECRET = TOKEN  # the only one that may write to the server of the tests
@@ -40,6 +42,58 @@ def test_a_hidden_text_is_used_like_any_other_and_not_written(tmp_path):
     buffer = io.BytesIO()
     torch.save(args, buffer)
     assert SECRET.encode() not in buffer.getvalue()
+
+
+@dataclass
+class WithKey(GuidanceArguments):
+    wandb_api_key: str | None = None
+
+
+@dataclass
+class PlainWithKey(TrainingArguments):
+    wandb_api_key: str | None = None
+
+
+def test_a_key_among_the_arguments_is_shown_nowhere(trainer_of, model_of, digits, tmp_path, monkeypatch):
+    args = WithKey(str(tmp_path / "out"), use_cpu=True, max_steps=1, report_to="tensorboard", wandb_api_key=SECRET)
+    assert args.wandb_api_key == SECRET
+    shown = [
+        repr(args),
+        str(args),
+        f"{args}",
+        args.to_json_string(),
+        repr(args.to_dict()),
+        repr(args.to_sanitized_dict()),
+    ]
+    assert not any(SECRET in text for text in shown)
+    assert "wandb_api_key=<WANDB_API_KEY>" in str(args)
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    processor = ViTImageProcessor(size={"height": 32, "width": 32})
+    GuidedTrainer(
+        model_of(), args, guidance=Guidance(), processing_class=processor, train_dataset=digits["train"]
+    ).train()
+    events = [file.read_bytes() for file in (tmp_path / "board").rglob("*tfevents*")]
+    assert any(b"wandb_api_key" in content for content in events)
+    assert not any(SECRET.encode() in content for content in events)
+
+
+def test_arguments_that_would_show_a_key_are_told(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(hidden_secrets.logger, "warning", said.append)
+    hide_secrets(PlainWithKey(str(tmp_path), hub_token=SECRET, wandb_api_key=SECRET, use_cpu=True))
+    (text,) = said
+    assert "PlainWithKey.wandb_api_key is shown by to_dict()" in text
+    assert SECRET not in text
+
+
+def test_no_secret_of_the_arguments_is_published(hub, trainer_of, model_of, tmp_path):
+    key = "0123456789abcdef0123456789abcdef"
+    trainer = trainer_of(model_of(), GUIDANCE, push_to_hub=True, hub_model_id="me/digits")
+    trainer.args.wandb_api_key = key
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "notes.txt").write_text(f"key: {key}")
+    with pytest.raises(ValueError, match=r"notes\.txt holds your token, or another secret"):
+        trainer.push_to_hub()
 
 
 @pytest.mark.parametrize("strategy", ["every_save", "all_checkpoints"])
