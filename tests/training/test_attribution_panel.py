@@ -161,7 +161,8 @@ def test_rows_that_are_named(trainer_of, model_of, digits, tmp_path):
     assert recorded(tmp_path / "rows")["origin"] == "rows"
     trained(trainer_of, model_of, tmp_path / "set", AttributionPanel(rows=digits["test"].select([5, 2, 7])))
     trained(trainer_of, model_of, tmp_path / "array", AttributionPanel(rows=torch.tensor([5, 2, 7])))
-    assert recorded(tmp_path / "array")["rows"] == [5, 2, 7]
+    trained(trainer_of, model_of, tmp_path / "scalars", AttributionPanel(rows=list(torch.tensor([5, 2, 7]))))
+    assert recorded(tmp_path / "array")["rows"] == recorded(tmp_path / "scalars")["rows"] == [5, 2, 7]
     drawn = [pictures(tmp_path / name) for name in ("indices", "rows", "set", "array")]
     assert all(each == drawn[0] for each in drawn)
 
@@ -218,6 +219,11 @@ def test_options_that_cannot_be_right(options, message):
         ([True, False], r"rows=\[True, False\]... are no indices but truth values"),
         (np.array([0.5, 1.0]), r"are no indices but truth values or fractions"),
         ("first", "rows='first' cannot be drawn"),
+        ({1, 2}, r"rows=\{1, 2\} cannot be drawn"),
+        (np.array([[1, 2]]), r"rows holds \[1, 2\], a list, which is neither an index nor a row"),
+        ([1, None], "rows holds 1, a int, which is neither"),
+        ([None], "rows holds None, a NoneType, which is neither"),
+        ([np.float32(1)], "are no indices but truth values or fractions"),
     ],
 )
 def test_rows_that_are_not_there(trainer_of, model_of, tmp_path, rows, message):

@@ -15,7 +15,7 @@ def cell_of(arm: Arm, name: str, level: float) -> dict[str, str]:
     if found is None:
         text = "not a number" if undefined else "not measured"
         return {"text": text, "more": _of_runs(undefined) if undefined else "", "class": "none"}
-    more = _of_runs(found.seeds) + (f", not a number in {undefined} more" if undefined else "")
+    more = _of_runs(found.seeds) + _besides(undefined)
     if found.half_width is None:
         return {"text": f"{found.mean:.3f}", "more": more, "class": ""}
     return {"text": f"{found.mean:.3f} ± {found.half_width:.3f}", "more": more, "class": ""}
@@ -25,19 +25,22 @@ def _of_runs(count: int) -> str:
     return "one run" if count == 1 else f"{count} runs"
 
 
+def _besides(undefined: int) -> str:
+    return f", not a number in {undefined} more" if undefined else ""
+
+
 def change_of(arm: Arm, other: Arm, name: str, level: float) -> dict[str, str]:
     """How much larger a metric is in an arm than in another, and whether the interval is without 0: as ``cell_of``."""
-    found = arm.difference(other, name, level)
+    found, undefined = arm.difference(other, name, level), arm.undefined(name) + other.undefined(name)
     if found is None:
-        undefined = arm.undefined(name) or other.undefined(name)
         return {"text": "not a number" if undefined else "not measured", "more": "", "class": "none"}
     if found.low is None or found.high is None:
-        return {"text": f"{found.mean:+.3f}", "more": "too few runs for an interval", "class": ""}
+        return {"text": f"{found.mean:+.3f}", "more": f"too few runs for an interval{_besides(undefined)}", "class": ""}
     clear = found.low > 0 or found.high < 0
     how = "by seed" if found.paired else "unpaired"
     return {
         "text": f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]",
-        "more": f"{how}, {'without 0' if clear else 'holds 0'}",
+        "more": f"{how}, {'without 0' if clear else 'holds 0'}{_besides(undefined)}",
         "class": "clear" if clear else "open",
     }
 

@@ -57,7 +57,7 @@ def report(
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level}; give a level between 0 and 1, as 0.95.")
-    arms = _arms(runs, _several(controls))
+    arms = _arms(runs, [str(control) for control in _several(controls)])
     shown = None if metrics is None else [str(name) for name in _several(metrics)]
     page = _environment().get_template(_TEMPLATE).render(_context(arms, title, shown, level))
     with whole_file(output) as draft:
@@ -69,9 +69,9 @@ def _several(value: Any) -> list[Any]:
     return [value] if isinstance(value, str | Path) else list(value)
 
 
-def _arms(runs: Any, given_controls: Sequence[PathLike]) -> list[Arm]:
+def _arms(runs: Any, given_controls: Sequence[str]) -> list[Arm]:
     # As they were given, for labels; and as a folder is written.
-    controls = {text for control in given_controls for text in (str(control), str(Path(control)))}
+    controls = {text for control in given_controls for text in (control, str(Path(control)))}
     if isinstance(runs, Mapping):
         if not runs:
             raise ValueError("runs is empty; give at least one label with the output_dir of a run.")
@@ -80,7 +80,7 @@ def _arms(runs: Any, given_controls: Sequence[PathLike]) -> list[Arm]:
     else:
         arms = arms_of(_read(runs), controls)
     known = {str(run.folder) for arm in arms for run in arm.runs} | {arm.label for arm in arms}
-    if unknown := [str(control) for control in given_controls if not {str(control), str(Path(control))} & known]:
+    if unknown := [control for control in given_controls if not {control, str(Path(control))} & known]:
         raise ValueError(f"controls={unknown} are none of the runs; name folders, or labels, of {sorted(known)[:12]}.")
     return arms
 
@@ -122,8 +122,8 @@ def _context(arms: Sequence[Arm], title: str, metrics: Sequence[str] | None, lev
         "has_control": any(arm.kind == "control" for arm in arms),
         "cost": sections.cost(arms, main, level),
         "fronts": sections.fronts(arms),
-        "losses": sections.curves(arms, "loss"),
-        "dead": sections.curves(arms, "undefined_share"),
+        "losses": sections.curves(arms, sections.TERM_LOSSES),
+        "dead": sections.curves(arms, sections.DEAD_MAPS),
     }
 
 

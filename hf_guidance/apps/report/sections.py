@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from hf_guidance.guidance.expression import expression
 MOST_ARMS = COLOURS  # in a chart, and with pictures
 _FAR = 1e30  # no metric is farther from 0
 _MAIN = 6  # metrics that are shown first
+# Figures in a log, of training and of evaluation; before them may be the name of an evaluation set, after "/" is a term.
+TERM_LOSSES = re.compile(r"(^|_)loss/")
+DEAD_MAPS = re.compile(r"(^|_)undefined_share(/|$)")  # of terms, as "undefined_share/energy", and of metrics
 _COMPARED = ("model", "attribution", "layer", "grid")  # what an arm shares with the unguided one it is compared with
 
 
@@ -28,10 +32,13 @@ def metric_names(arms: Sequence[Arm], given: Sequence[str] | None) -> tuple[list
     """
     found = list(dict.fromkeys(name for arm in arms for run in arm.runs for name in run.metrics))
     if given is not None:
+        if not given:
+            raise ValueError(f"metrics={list(given)} names none; name some of {found or 'none'}, or leave metrics out.")
         if unknown := [name for name in given if name not in found]:
             raise ValueError(f"metrics={unknown} were measured in no run; there are {found or 'none'}.")
         return list(given), [name for name in found if name not in given]
-    main = [name for name in found if "loss" not in name and "undefined_share" not in name][:_MAIN]
+    main = [name for name in found if "loss" not in name and "undefined_share" not in name] or found
+    main = main[:_MAIN]
     return main, [name for name in found if name not in main]
 
 
@@ -185,34 +192,33 @@ def fronts(arms: Sequence[Arm]) -> list[dict[str, Any]]:
     return found
 
 
-def curves(arms: Sequence[Arm], kind: str) -> list[dict[str, Any]]:
-    """A chart over the steps for each figure of a kind in the logs, of training and of evaluation.
+def curves(arms: Sequence[Arm], kind: re.Pattern[str]) -> list[dict[str, Any]]:
+    """A chart over the steps for each figure of a kind in the logs.
 
     Args:
         arms: The arms.
-        kind: "loss" or "undefined_share": of the terms, as "loss/<term>", and of metrics, as "epg_undefined_share".
+        kind: TERM_LOSSES or DEAD_MAPS.
 
     Returns:
-        For each name: "name", "svg" and "largest", the largest value of each arm.
+        For each name: "name", "svg", "largest", the largest value of each arm, and "undefined", how many values of each arm
+        are no numbers.
     """
     entries = [entry for arm in arms for run in arm.runs for entry in run.history]
-    of_terms, of_metrics = f"{kind}/", f"_{kind}"
-    names = dict.fromkeys(
-        name
-        for entry in entries
-        for name in entry
-        if name.removeprefix("eval_").startswith(of_terms) or name.removeprefix("eval_").endswith(of_metrics)
-    )
+    names = dict.fromkeys(name for entry in entries for name in entry if kind.search(name))
     found = []
     for name in names:
-        series, largest = [], []
+        series, largest, undefined = [], [], []
         for number, arm in enumerate(arms[:MOST_ARMS]):
             lines = [[(e["step"], e[name]) for e in run.history if name in e] for run in arm.runs]
             series += [Series(arm.label, number, points) for points in lines if points]
-            if values := [value for points in lines for _, value in points if math.isfinite(value)]:
-                largest.append({"label": arm.label, "value": f"{max(values):.3g}"})
-        if largest:
-            found.append({"name": name, "svg": chart(series, "step", name), "largest": largest})
+            values = [value for points in lines for _, value in points]
+            if finite := [value for value in values if math.isfinite(value)]:
+                largest.append({"label": arm.label, "value": f"{max(finite):.3g}"})
+            if lost := len(values) - len(finite):
+                undefined.append({"label": arm.label, "count": lost})
+        if series:
+            svg = chart(series, "step", name)
+            found.append({"name": name, "svg": svg, "largest": largest, "undefined": undefined})
     return found
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import datasets
-import numpy as np
 from torch.utils.data import IterableDataset
 
 from hf_guidance.data.annotated import can_be_judged, filled_rows
@@ -62,15 +61,13 @@ def panel_rows(trainer: Any, given: Any, count: int) -> PanelRows:
             if indices := list(itertools.islice(_annotated(plain, collate), count)):
                 return PanelRows(name, tuple(indices), tuple(plain[index] for index in indices), collate)
         raise ValueError(f"AttributionPanel found no annotated row in {list(sets) or 'a set with a length'}; {_FIX}.")
-    if hasattr(given, "tolist"):  # an array or a tensor of indices
-        given = given.tolist()
-    if isinstance(given, str | Mapping) or not hasattr(given, "__len__") or not len(given):
+    given = _plain(given)
+    if isinstance(given, str | Mapping) or not _can_be_indexed(given):
         raise ValueError(f"rows={given!r} cannot be drawn; {_FIX}.")
-    if isinstance(given, Sequence) and any(isinstance(entry, bool | np.bool_ | float) for entry in given):
-        raise ValueError(f"rows={list(given)[:8]}... are no indices but truth values or fractions; {_FIX}.")
-    if not (isinstance(given, Sequence) and all(isinstance(entry, int | np.integer) for entry in given)):
-        plain, collate = _readable(trainer, given)
-        return PanelRows("rows", tuple(range(len(given))), tuple(plain[index] for index in range(len(given))), collate)
+    if isinstance(given, list) and any(isinstance(entry, bool | float) for entry in given):
+        raise ValueError(f"rows={given[:8]}... are no indices but truth values or fractions; {_FIX}.")
+    if not (isinstance(given, Sequence) and all(isinstance(entry, int) for entry in given)):
+        return _own_rows(trainer, given)
     if not sets:
         raise ValueError("rows are indices, but the trainer has no set with a length; give the rows themselves.")
     name, rows = next(iter(sets.items()))
@@ -79,6 +76,24 @@ def panel_rows(trainer: Any, given: Any, count: int) -> PanelRows:
     plain, collate = _readable(trainer, rows)
     places = tuple(int(index) for index in given)
     return PanelRows(name, places, tuple(plain[index] for index in places), collate)
+
+
+def _plain(given: Any) -> Any:
+    """Indices in an array or a tensor, or a list of such numbers, as a list of Python's; all else as it is."""
+    if hasattr(given, "tolist"):
+        return given.tolist()
+    if isinstance(given, list | tuple):
+        return [entry.item() if getattr(entry, "ndim", None) == 0 else entry for entry in given]
+    return given
+
+
+def _own_rows(trainer: Any, given: Any) -> PanelRows:
+    plain, collate = _readable(trainer, given)
+    rows = tuple(plain[index] for index in range(len(given)))
+    if odd := [row for row in rows if not isinstance(row, Mapping)]:
+        kind = type(odd[0]).__name__
+        raise ValueError(f"rows holds {odd[0]!r}, a {kind}, which is neither an index nor a row; {_FIX}.")
+    return PanelRows("rows", tuple(range(len(rows))), rows, collate)
 
 
 def _sets(trainer: Any) -> dict[str, Any]:

@@ -173,6 +173,50 @@ def test_what_is_no_number_is_not_called_not_measured(tmp_path):
     assert "not a number3 runs" in text
 
 
+def test_a_difference_says_what_it_is_without(tmp_path):
+    for seed, accuracy in enumerate((0.8, float("nan"), 0.6)):
+        write_run(tmp_path / "runs" / f"a{seed}", accuracy, 0.5, facts_of(seed=seed))
+        write_run(tmp_path / "runs" / f"b{seed}", 0.5, 0.5, facts_of(TASK, seed))
+    text = Page(report(tmp_path / "runs", tmp_path / "report.html")).text("metrics")
+    assert "unpaired, holds 0, not a number in 1 more" in text
+
+
+def test_losses_are_those_of_terms_on_all_sets_and_what_is_no_number_is_said(tmp_path):
+    nan = float("nan")
+    history = [
+        {
+            "step": 1,
+            "loss/energy": 1.0,
+            "undefined_share/energy": nan,
+            "eval_birds_loss/energy": 0.5,
+            "eval_birds_loss": 9.0,
+        },
+        {"step": 2, "loss/energy": nan, "eval_birds_undefined_share/energy": 0.25, "train_loss": 9.0},
+    ]
+    page = Page(report(write_run(tmp_path / "run", facts=facts_of(), history=history), tmp_path / "report.html"))
+    losses, dead = page.text("losses"), page.text("dead")
+    assert "loss/energy; not a number in 1 log entry of energy" in losses
+    assert "eval_birds_loss/energy" in losses
+    assert "train_loss" not in losses  # the weighted sum
+    assert not re.search("birds_loss(?!/)", losses)
+    assert "undefined_share/energy, largest: none; not a number in 1 log entry of energy" in dead
+    assert "eval_birds_undefined_share/energy, largest: energy 0.25" in dead
+
+
+def test_where_only_losses_were_measured_they_are_the_metrics(tmp_path):
+    history = [{"step": 1, "eval_loss": 0.5, "eval_loss/task": 0.5}]
+    text = Page(report(write_run(tmp_path / "run", history=history), tmp_path / "report.html")).text("metrics")
+    assert "No run holds an evaluation" not in text
+    assert "eval_loss/task" in text
+
+
+def test_arms_and_controls_that_are_named_by_numbers(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / f"a{seed}", facts=facts_of(seed=seed))
+    page = Page(report({1: tmp_path / "a0", 2: tmp_path / "a1"}, tmp_path / "report.html", controls=[2]))
+    assert "1 against 2" in page.text("controls")
+
+
 def test_a_folder_whose_name_is_no_text(tmp_path):
     folder = tmp_path / "caf\udce9"  # a byte that is no UTF-8, as old file systems have them
     try:
@@ -228,6 +272,7 @@ def test_results_of_the_demo(tmp_path):
     ("options", "message"),
     [
         ({"level": 1.0}, "level=1.0; give a level between 0 and 1"),
+        ({"metrics": []}, r"metrics=\[\] names none; name some of \['eval_accuracy'"),
         ({"metrics": ["eval_eqg"]}, r"metrics=\['eval_eqg'\] were measured in no run; there are \['eval_accuracy'"),
         ({"controls": ["gone"]}, r"controls=\['gone'\] are none of the runs"),
     ],
