@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-__all__ = ["AsJson", "Command", "Debug", "Device", "app", "check_json", "check_known", "option", "refuse", "version"]
+__all__ = [
+    "AsJson", "Command", "Debug", "Device", "app", "check_json", "check_known", "check_utf8", "given_by", "option", "refuse",
+    "version",
+]  # fmt: skip
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 """Read by ``entry.run`` from the words themselves; commands have it so that it is known and shown."""
@@ -127,6 +133,41 @@ def refuse(message: str, option: str | None = None) -> Any:
         typer.BadParameter: Always.
     """
     raise typer.BadParameter(message, param_hint=option)
+
+
+@contextmanager
+def given_by(option: str | None = None) -> Iterator[None]:
+    """Within the block a ValueError is wrong usage: what was given to an option is refused, with exit code 2.
+
+    This and ``refuse`` are the one place where an error becomes wrong usage; every other one is a failure, exit code 1. What is
+    wrong in a file (an image, a dataset, a checkpoint) is a failure, and does not belong into the block.
+
+    Args:
+        option: The option that the value was given to, for the message; None where several are checked.
+
+    Raises:
+        typer.BadParameter: Instead of a ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(" ".join(str(error).split()), param_hint=option) from error
+
+
+def check_utf8(path: Path, option: str) -> None:
+    """Refuse a file whose name is no text, so that it can stand neither in results nor in messages.
+
+    Args:
+        path: The file.
+        option: Where it was given.
+
+    Raises:
+        typer.BadParameter: Its name is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        refuse(f"the name of the file {os.fsencode(path)!r} is not UTF-8; rename it.", option)
 
 
 def check_json(text: str, option: str) -> Any:

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForImageClassification, TimmWrapperConfig
 
 import hf_guidance.models  # noqa: F401  # makes the models of this library known to the Auto classes
 from hf_guidance.attributions import InputXGradient
+from hf_guidance.common.progress import progress
 from hf_guidance.families import Family, family_of
 from hf_guidance.families.structure.probe import image_shape
 from hf_guidance.forward import Forward
@@ -102,8 +102,7 @@ def tried(name: str, every_module: bool = False) -> Trial:
     family, size = family_of(model), image_shape(model)[1]
     modules = [path for path, _ in model.named_modules() if path]
     names = modules if every_module else _symbolic(family)
-    bar = tqdm([INPUT, *names], disable=None if every_module else True, desc="layers", leave=False)
-    found = tuple(_layer(layer, model, family) for layer in bar)
+    found = tuple(_layer(layer, model, family) for layer in progress([INPUT, *names], "trying layers", unit="layer"))
     if every_module:
         found = tuple(layer for layer in found if layer.refused is None)
     return Trial(name, type(model).__name__, size, found)
