@@ -170,23 +170,31 @@ def check_utf8(path: Path, option: str) -> None:
         refuse(f"the name of the file {os.fsencode(path)!r} is not UTF-8; rename it.", option)
 
 
-def check_json(text: str, option: str) -> Any:
-    """Read JSON, and refuse what is none.
+def check_json(text: str, option: str, kind: type = dict) -> Any:
+    """Read JSON, and refuse what is none, or holds something else.
 
     Args:
         text: What was given.
         option: The option that it was given to.
+        kind: What it must hold: dict or list.
 
     Returns:
         What it holds.
 
     Raises:
-        typer.BadParameter: It is no JSON.
+        typer.BadParameter: It is no JSON, or of another kind.
     """
+    form = "'{\"steps\": 8}'" if kind is dict else "'[1, 2]'"
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except json.JSONDecodeError as error:
-        return refuse(f"{text!r} is not JSON: {error}. Quote it for the shell: '{{\"steps\": 8}}'.", option)
+        return refuse(f"{text!r} is not JSON: {error}. Quote it for the shell: {form}.", option)
+    if not isinstance(found, kind):
+        refuse(
+            f"{text!r} is JSON of another kind; give {'names with values' if kind is dict else 'a list'}: {form}.",
+            option,
+        )
+    return found
 
 
 def check_known(value: str, known: Iterable[str], option: str) -> str:

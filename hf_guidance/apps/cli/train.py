@@ -37,8 +37,11 @@ A file holds options with values, a line each:
   learning_rate: 1e-4
   output_dir: runs/digits
 
-Every option of transformers' TrainingArguments is an option, too: --list-options prints all. What a training ran with is
-written to train.yaml in its output_dir, and can be given as --config again.
+There booleans are true and false, numbers are decimal, and all else is text as it is written.
+
+Every option of transformers' TrainingArguments is an option, too: --list-options prints all; but its debug is one of a file
+alone, for --debug shows the traceback of an error. What a training ran with is written to train.yaml in its output_dir, and can
+be given as --config again.
 """
 
 
