@@ -5,6 +5,7 @@ from typing import Any
 
 import datasets
 
+from hf_guidance.data.builder_base import AnnotatedImageConfig
 from hf_guidance.data.builders import dataset_builder, known_datasets
 
 
@@ -15,7 +16,7 @@ def load_splits(
 
     Args:
         dataset: Name of a builder of this library; or else what ``datasets.load_dataset`` takes: a folder or a Hub id.
-        data_dir: Raw files of the builder; refused for a folder or a Hub id.
+        data_dir: Raw files of the builder; refused for a builder that reads none, a folder or a Hub id.
         builder_config: More options of the builder, by name; refused for a folder or a Hub id.
 
     Returns:
@@ -40,5 +41,7 @@ def load_splits(
         return datasets.load_dataset(dataset)
     options = dict(builder_config or {}) | ({"data_dir": data_dir} if data_dir else {})
     builder = dataset_builder(dataset, **options)
+    if data_dir and type(builder.config).raw_files is AnnotatedImageConfig.raw_files:
+        raise ValueError(f"{dataset} reads no raw files, so data_dir={data_dir!r} would not be used; leave it out.")
     builder.download_and_prepare()
     return builder.as_dataset()

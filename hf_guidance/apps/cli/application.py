@@ -16,8 +16,8 @@ import typer
 from typer.core import TyperCommand
 
 __all__ = [
-    "AsJson", "Command", "Debug", "Device", "app", "check_json", "check_known", "check_utf8", "given_by", "option", "refuse",
-    "version",
+    "AsJson", "Command", "Debug", "Device", "app", "check_json", "check_known", "check_output", "check_utf8", "given_by",
+    "option", "refuse", "version",
 ]  # fmt: skip
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -168,6 +168,22 @@ def check_utf8(path: Path, option: str) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         refuse(f"the name of the file {os.fsencode(path)!r} is not UTF-8; rename it.", option)
+
+
+def check_output(file: Path) -> None:
+    """Refuse a file for results that cannot be written, before they are made.
+
+    Args:
+        file: What --output names.
+
+    Raises:
+        typer.BadParameter: It is a folder, or its folder cannot be made or written to.
+    """
+    if file.is_dir():
+        refuse(f"{file} is a folder; name a file.", "--output")
+    there = next(folder for folder in file.absolute().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        refuse(f"{file} cannot be written: {there} is {'not writable' if there.is_dir() else 'no folder'}.", "--output")
 
 
 def check_json(text: str, option: str, kind: type = dict) -> Any:

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForImageClassification, TimmWrapperConfig
 
 import hf_guidance.models  # noqa: F401  # makes the models of this library known to the Auto classes
+from hf_guidance.apps.cli.application import refuse
 from hf_guidance.attributions import InputXGradient
 from hf_guidance.common.progress import progress
 from hf_guidance.families import Family, family_of
@@ -91,7 +92,8 @@ def tried(name: str, every_module: bool = False) -> Trial:
         What came of it.
 
     Raises:
-        ValueError: There is no such model, or it is no image classifier.
+        typer.BadParameter: There is no such model.
+        ValueError: It is no image classifier.
     """
     config = _config(name)
     if config.model_type in SMALL:
@@ -170,4 +172,4 @@ def _config(name: str) -> Any:
         return AutoConfig.from_pretrained(name)
     close = difflib.get_close_matches(bare, [*CONFIG_MAPPING, *known], n=3)
     hint = f"; did you mean {' or '.join(close)}?" if close else "; give a model type, timm/NAME, a folder or a Hub id."
-    raise ValueError(f"no model is called {name!r}{hint}")
+    return refuse(f"no model is called {name!r}{hint}", "NAME")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hf_guidance.apps.cli.application import AsJson, Command, Debug, app, check_known
+from hf_guidance.apps.cli.application import AsJson, Command, Debug, app, check_known, given_by
 from hf_guidance.apps.cli.output import at_work, give, say
 from hf_guidance.apps.cli.tasks import TASKS, option_groups
 
@@ -125,7 +125,9 @@ def train(
     with at_work():
         from hf_guidance.apps.cli.tasks import trainer_of
 
+        with given_by():
+            objects = options.objects()
         say("loading data and model")
-        outcome = trainer_of(chosen)(*options.objects(), callbacks=[options.written()])
+        outcome = trainer_of(chosen)(*objects, callbacks=[options.written()])
     if os.environ.get("RANK", "0") == "0":  # under torchrun every process comes here
         give(outcome.plain() if as_json else outcome.table())

@@ -7,10 +7,11 @@ import re
 
 import pytest
 import yaml
-from tiny_cli import SMALL, TRAINING, config
+from tiny_cli import QUESTIONS, SMALL, TRAINING, config
 from transformers import AutoModelForImageClassification
 
 from hf_guidance import Guidance
+from hf_guidance.apps.cli.tasks.data import splits_named
 from hf_guidance.apps.cli.tasks.resuming import checkpoint_of
 from hf_guidance.apps.cli.train_options import training_options
 from hf_guidance.common.yaml_file import options_text, read_options
@@ -134,14 +135,47 @@ def test_options_that_are_wrong_are_wrong_usage(words, message, cli):
         (["--model_type", "resnett"], "did you mean resnet"),
         (["--model_config", '{"embeding_size": 8}'], "has no field 'embeding_size'; did you mean embedding_size"),
         (["--eval_split", "val"], "has no split 'val'"),
+        (["--layer", "resnet.nothing"], "is neither one of"),
+        (["--source", "boxen"], "source='boxen'"),
+        (["--problem_type", "several"], "problem_type='several' is unknown"),
+        (["--bbox_format", "yxyx"], "bbox_format='yxyx'"),
+        (["--fraction", "7"], "fraction"),
+        (["--objective_options", '{"nothing": 1}'], "has no field"),
+        (["--load_best_model_at_end", "--eval_strategy", "epoch"], "--load_best_model_at_end requires"),
+        (["--resume_from_checkpoint", "true"], "holds no checkpoint to go on from; leave the option out"),
+        (["--resume_from_checkpoint", "nowhere"], "nowhere is no checkpoint of a training (no trainer_state.json)"),
     ],
 )
-def test_options_that_do_not_go_together_fail_and_leave_nothing(words, message, cli, tmp_path):
+def test_options_that_do_not_exist_are_wrong_usage_and_leave_nothing(words, message, cli, tmp_path):
     ended = cli(*TRAINING, "--output_dir", tmp_path / "run", *words)
-    assert ended.code == 1
+    assert ended.code == 2
     assert message in ended.err
-    assert len(ended.err.strip().splitlines()[-1].split("hf-guidance: ")) == 2
+    assert "Traceback" not in ended.err
     assert not (tmp_path / "run" / "train.yaml").exists()
+
+
+def test_a_control_of_rows_without_names_is_told_before_anything_is_measured(cli, tmp_path, monkeypatch):
+    from hf_guidance.apps.cli.tasks.image_classification import training
+
+    monkeypatch.setattr(training, "splits_named", lambda *given: splits_named(*given).remove_columns("image_id"))
+    ended = cli(*TRAINING, "--output_dir", tmp_path / "run", "--control_seed", "1")
+    assert ended.code == 2
+    assert "the rows of digits_on_photos have no such column" in ended.err
+
+
+@pytest.mark.parametrize("words", [["--recipe", "visfiss"], ["--recipe_options", '{"nothing": 1}'], ["--source", "boxen"],
+                                   ["--model_type", "updown"], ["--eval_splits", "val"]])  # fmt: skip
+def test_options_of_questions_that_do_not_exist_are_wrong_usage(words, cli, tmp_path):
+    data = ["--builder_config", json.dumps(QUESTIONS), "--use_cpu", "true", "--output_dir", tmp_path / "run"]
+    ended = cli("train", "--task", "question-answering", *data, *words)
+    assert ended.code == 2, ended.err
+    assert not (tmp_path / "run" / "train.yaml").exists()
+
+
+def test_raw_files_of_a_builder_that_reads_none_are_refused(cli, tmp_path):
+    ended = cli(*TRAINING, "--output_dir", tmp_path / "run", "--data_dir", tmp_path)
+    assert ended.code == 1
+    assert "digits_on_photos reads no raw files, so data_dir=" in ended.err
 
 
 def test_tokens_are_not_written(tmp_path):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from hf_guidance.apps.cli.application import refuse
 from hf_guidance.data import load_splits
 
 
@@ -22,10 +23,11 @@ def splits_named(dataset: str, splits: Iterable[str], data_dir: str | None = Non
         Name of a split to its dataset, all splits.
 
     Raises:
-        ValueError: A split that it does not have, or data that cannot be read.
+        typer.BadParameter: A split that it does not have.
+        ValueError: An option that the builder does not have, or data that cannot be read.
     """
     found = load_splits(dataset, data_dir=data_dir, builder_config=json.loads(builder_config))
     missing = sorted(set(splits) - set(found))
     if missing:
-        raise ValueError(f"{dataset} has no split {missing[0]!r}; it has {sorted(found)}.")
+        refuse(f"{dataset} has no split {missing[0]!r}; it has {sorted(found)}.")
     return found
