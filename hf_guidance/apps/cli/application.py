@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 
 __all__ = [
     "AsJson", "Command", "Debug", "Device", "app", "check_json", "check_known", "check_output", "check_utf8", "given_by",
-    "option", "refuse", "version",
+    "is_utf8", "option", "refuse", "version",
 ]  # fmt: skip
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -108,7 +108,8 @@ Examples:
   hf-guidance publish runs/digits me/digits --dry-run
 
 Results go to standard output, progress to standard error. Exit codes: 0 done, 1 it failed (one line on standard error says why;
---debug shows where), 2 wrong usage, 130 interrupted.
+--debug shows where), 2 wrong usage (an option or a name that does not exist, a value that does not fit), 130 interrupted, 143
+terminated.
 """
 
 
@@ -154,6 +155,15 @@ def given_by(option: str | None = None) -> Iterator[None]:
         raise typer.BadParameter(" ".join(str(error).split()), param_hint=option) from error
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a name or a word of the command line was UTF-8; Python keeps others in a form that cannot be written."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_utf8(path: Path, option: str) -> None:
     """Refuse a file whose name is no text, so that it can stand neither in results nor in messages.
 
@@ -164,9 +174,7 @@ def check_utf8(path: Path, option: str) -> None:
     Raises:
         typer.BadParameter: Its name is not UTF-8.
     """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
+    if not is_utf8(str(path)):
         refuse(f"the name of the file {os.fsencode(path)!r} is not UTF-8; rename it.", option)
 
 
