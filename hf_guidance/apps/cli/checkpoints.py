@@ -132,10 +132,13 @@ def open_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
         The checkpoint; its weights are not read yet.
 
     Raises:
+        typer.BadParameter: A revision of a folder.
         ValueError: A folder without a model.
         OSError: There is no such repository, or the Hub cannot be reached.
     """
     folder = Path(name)
+    if folder.is_dir() and revision is not None:
+        refuse(f"{name} is a folder, and only repositories of the Hub have revisions; leave it out.", "--revision")
     if folder.is_dir() and not (folder / "config.json").is_file():
         inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
         raise ValueError(

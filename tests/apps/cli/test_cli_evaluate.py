@@ -118,7 +118,8 @@ def test_an_imagefolder_whose_labels_are_its_objects(cli, tmp_path, monkeypatch)
         (["--builder-config", "5"], 2, "'5' is JSON of another kind"),
         (["--regions", "x.h5"], 2, "it is for questions; leave it out"),
         (["--threshold", "0.85"], 2, "it is for questions; leave it out"),
-        (["--data-dir", "raw"], 1, "digits_on_photos reads no raw files, so data_dir='raw' would not be used"),
+        (["--revision", "main"], 2, "only repositories of the Hub have revisions"),
+        (["--data-dir", "raw"], 2, "digits_on_photos reads no raw files, so data_dir='raw' would not be used"),
     ],
 )
 def test_what_does_not_exist_is_told(words, code, message, cli, checkpoint):

@@ -137,6 +137,7 @@ def test_options_that_are_wrong_are_wrong_usage(words, message, cli):
         (["--eval_split", "val"], "has no split 'val'"),
         (["--layer", "resnet.nothing"], "is neither one of"),
         (["--source", "boxen"], "source='boxen'"),
+        (["--builder_config", '{"siez": 8}'], "unknown option siez"),
         (["--problem_type", "several"], "problem_type='several' is unknown"),
         (["--bbox_format", "yxyx"], "bbox_format='yxyx'"),
         (["--fraction", "7"], "fraction"),
@@ -163,7 +164,8 @@ def test_a_control_of_rows_without_names_is_told_before_anything_is_measured(cli
     assert "the rows of digits_on_photos have no such column" in ended.err
 
 
-@pytest.mark.parametrize("words", [["--recipe", "visfiss"], ["--recipe_options", '{"nothing": 1}'], ["--source", "boxen"],
+@pytest.mark.parametrize("words", [["--recipe", "visfiss"], ["--recipe_options", '{"nothing": 1}'],
+                                   ["--guidance", "here", "--recipe_options", '{"dataset": "gqa"}'], ["--source", "boxen"],
                                    ["--model_type", "updown"], ["--eval_splits", "val"]])  # fmt: skip
 def test_options_of_questions_that_do_not_exist_are_wrong_usage(words, cli, tmp_path):
     data = ["--builder_config", json.dumps(QUESTIONS), "--use_cpu", "true", "--output_dir", tmp_path / "run"]
@@ -174,8 +176,18 @@ def test_options_of_questions_that_do_not_exist_are_wrong_usage(words, cli, tmp_
 
 def test_raw_files_of_a_builder_that_reads_none_are_refused(cli, tmp_path):
     ended = cli(*TRAINING, "--output_dir", tmp_path / "run", "--data_dir", tmp_path)
-    assert ended.code == 1
+    assert ended.code == 2
     assert "digits_on_photos reads no raw files, so data_dir=" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words", [["--model_type", "vit"], ["--model_config", '{"depths": [1]}'], ["--image_size", "8"]]
+)
+def test_options_of_a_model_from_scratch_are_refused_for_a_checkpoint(words, cli, checkpoint, tmp_path):
+    data = ["--builder_config", json.dumps(SMALL), "--use_cpu", "true", "--output_dir", tmp_path / "run"]
+    ended = cli("train", "--model_name_or_path", checkpoint, *data, *words)
+    assert ended.code == 2, ended.err
+    assert f"{words[0]}: it is for models from scratch, and {checkpoint} is a checkpoint" in ended.err
 
 
 def test_tokens_are_not_written(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,10 @@ def train(
 
 
 def _model(given: ModelArguments, names: Sequence[str], problem_type: str) -> tuple[Any, Any]:
+    if given.model_name_or_path is not None:
+        for name, default in ((one.name, one.default) for one in fields(given)):
+            if name != "model_name_or_path" and getattr(given, name) != default:
+                refuse(f"it is for models from scratch, and {given.model_name_or_path} is a checkpoint.", f"--{name}")
     # What is wrong with a checkpoint is a failure, what is wrong with a model from scratch stands in the options.
     with given_by() if given.model_name_or_path is None else nullcontext():
         return image_classifier(

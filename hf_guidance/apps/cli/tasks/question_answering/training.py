@@ -11,7 +11,7 @@ from typing import Any
 from transformers import set_seed
 
 from hf_guidance import recipes
-from hf_guidance.apps.cli.application import given_by
+from hf_guidance.apps.cli.application import given_by, refuse
 from hf_guidance.apps.cli.tasks.data import splits_named
 from hf_guidance.apps.cli.tasks.outcome import Outcome
 from hf_guidance.apps.cli.tasks.question_answering.measures import measured
@@ -37,10 +37,12 @@ def chosen_guidance(choice: GuidanceChoice, model_type: str) -> Guidance:
         The guidance.
 
     Raises:
-        typer.BadParameter: An unknown recipe, or one that has no such option.
+        typer.BadParameter: An unknown recipe, one that has no such option, or options without a recipe.
         ValueError: A folder without guidance.json.
     """
     if choice.guidance is not None:
+        if json.loads(choice.recipe_options):
+            refuse("it is for a recipe, and --guidance names a folder instead.", "--recipe_options")
         guidance = Guidance.load(choice.guidance)
     else:
         with given_by("--recipe"):
