@@ -123,6 +123,10 @@ def application(
     """Train vision models to be right for the right reasons, measure and explain them, and share them on the Hub."""
 
 
+class WrongUsage(typer.BadParameter, ValueError):
+    """What ends a command with exit code 2; for a script that calls what commands do, it is a ValueError like others."""
+
+
 def refuse(message: str, option: str | None = None) -> Any:
     """End with wrong usage: exit code 2, and the message on standard error.
 
@@ -133,7 +137,7 @@ def refuse(message: str, option: str | None = None) -> Any:
     Raises:
         typer.BadParameter: Always.
     """
-    raise typer.BadParameter(message, param_hint=option)
+    raise WrongUsage(message, param_hint=option)
 
 
 @contextmanager
@@ -151,8 +155,10 @@ def given_by(option: str | None = None) -> Iterator[None]:
     """
     try:
         yield
+    except WrongUsage:
+        raise
     except ValueError as error:
-        raise typer.BadParameter(" ".join(str(error).split()), param_hint=option) from error
+        raise WrongUsage(" ".join(str(error).split()), param_hint=option) from error
 
 
 def is_utf8(text: str) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from hf_guidance.apps.cli.application import given_by, refuse
 from hf_guidance.evaluation.explaining.targets import check_classes, wanted_classes
 
+_MOST_CLASSES = 100  # panels side by side: a PNG has at most 65,535 pixels in a line
+
 
 def target_of(text: str | None, labels: Sequence[str] | None) -> int | str | None:
     """What was meant: digits are the number of a class, all else is a label; "number:1" and "label:1" say which.
@@ -50,6 +52,8 @@ def check_target(target: int | str | None, top_k: int | None, labels: Sequence[s
     Raises:
         typer.BadParameter: There is no such class.
     """
+    if top_k is not None and top_k > _MOST_CLASSES:
+        refuse(f"{top_k} classes do not fit into a picture, which holds {_MOST_CLASSES}.", "--top-k")
     with given_by("--target" if top_k is None else "--top-k"):
         wanted = wanted_classes(target, top_k, 1, True, labels)
         if labels is not None:

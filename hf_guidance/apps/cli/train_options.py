@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from transformers import HfArgumentParser, TrainerCallback
 
-from hf_guidance.apps.cli.application import check_json, refuse, version
+from hf_guidance.apps.cli.application import check_json, given_by, refuse, version
 from hf_guidance.apps.cli.tasks import option_groups
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.common.yaml_file import options_text, read_options
@@ -36,11 +36,8 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         typer.BadParameter: It cannot be read, or does not hold options.
     """
-    try:
+    with given_by("--config"):
         return read_options(path)
-    except ValueError as error:
-        refuse(str(error), "--config")
-        raise
 
 
 @dataclass(frozen=True)

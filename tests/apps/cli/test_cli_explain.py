@@ -153,6 +153,7 @@ def test_results_of_other_settings_are_not_mixed(cli, checkpoint, photos, tmp_pa
         ([""], ["--target", "7"], 2, "the model has 2 classes"),
         ([""], ["--target", "number:7"], 2, "the model has 2 classes"),
         ([""], ["--top-k", "5"], 2, "top_k=5, and the model has 2 classes"),
+        ([""], ["--top-k", "1000"], 2, "1000 classes do not fit into a picture, which holds 100"),
         ([""], ["--layer", "resnet.nothing"], 2, "is neither one of"),
         ([""], ["--attribution", "GradCM"], 2, "Did you mean GradCAM"),
         ([""], ["--maps", "csv"], 2, "choose one of none, npy, safetensors"),
