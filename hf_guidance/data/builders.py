@@ -5,14 +5,16 @@ import dataclasses
 import importlib
 import inspect
 import sys
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
 import datasets
 
 from hf_guidance.common.shipped_folders import script_of, shipped_folder, shipped_folders
+from hf_guidance.data.builder_base import AnnotatedImageConfig
 
-__all__ = ["dataset_builder", "known_datasets"]
+__all__ = ["check_builder_options", "dataset_builder", "known_datasets", "reads_raw_files"]
 
 _SCRIPTS = "hf_guidance.dataset_scripts"
 
@@ -40,13 +42,36 @@ def dataset_builder(name: str, **kwargs: Any) -> datasets.DatasetBuilder:
         >>> builder.download_and_prepare()
         >>> train = builder.as_dataset("train")
     """
-    builder_class = _builder_class(name)
-    options = {field.name for field in dataclasses.fields(builder_class.BUILDER_CONFIG_CLASS)} - {"name", "description"}
+    check_builder_options(name, kwargs)
+    return _builder_class(name)(**kwargs)
+
+
+def check_builder_options(name: str, given: Iterable[str]) -> None:
+    """Refuse options that a builder does not have; nothing is read.
+
+    Args:
+        name: one of `known_datasets()`.
+        given: names of options.
+
+    Raises:
+        ValueError: for an unknown name or option; the message lists the known ones.
+    """
+    config = _builder_class(name).BUILDER_CONFIG_CLASS
+    options = {field.name for field in dataclasses.fields(config)} - {"name", "description"}
     general = set(inspect.signature(datasets.DatasetBuilder.__init__).parameters) - {"self", "config_kwargs"}
-    unknown = sorted(set(kwargs) - options - general)
+    unknown = sorted(set(given) - options - general)
     if unknown:
         raise ValueError(f"{name}: unknown option {', '.join(unknown)}; allowed: {', '.join(sorted(options))}.")
-    return builder_class(**kwargs)
+
+
+def reads_raw_files(name: str) -> bool:
+    """Whether a builder reads files of `data_dir`; others draw what they yield.
+
+    Args:
+        name: one of `known_datasets()`.
+    """
+    config = _builder_class(name).BUILDER_CONFIG_CLASS
+    return bool(config.raw_files is not AnnotatedImageConfig.raw_files)
 
 
 def _builder_class(name: str) -> Any:

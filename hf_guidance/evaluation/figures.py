@@ -16,6 +16,7 @@ Floats = npt.NDArray[np.floating]
 _SHARE = 99.5  # the percentile of |map| at which colours are full: of maps of pixels single ones stand far out
 _OPAQUE = 0.8  # of the strongest colour
 _DPI = 110
+_TALLEST, _FLATTEST = 2.5, 0.1  # heights of a line by the width of a panel; in it the image keeps its own form
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ def panel_figure(lines: Sequence[Sequence[Panel]], title: str = "", side: float 
     panels = [panel for line in lines for panel in line]
     scored = [values for panel in panels for values in (panel.map, panel.box_scores) if values is not None]
     signed = any(np.nanmin(values, initial=0.0) < 0 for values in scored)
-    heights = [max(panel.image.shape[0] / panel.image.shape[1] for panel in line) for line in lines]
+    heights = [max(_height(panel.image) for panel in line) for line in lines]
     columns = max(map(len, lines))
     size = (side * columns, side * sum(heights) + 0.3 * len(lines) + (0.4 if title else 0.0))
     figure = Figure(figsize=size, layout="constrained")
@@ -77,6 +78,10 @@ def panel_figure(lines: Sequence[Sequence[Panel]], title: str = "", side: float 
     if title:
         figure.suptitle(title, fontsize=8, parse_math=False)
     return figure
+
+
+def _height(image: Floats) -> float:
+    return float(min(_TALLEST, max(_FLATTEST, image.shape[0] / image.shape[1])))
 
 
 def save_figure(figure: Any, path: str | Path) -> None:

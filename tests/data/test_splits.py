@@ -7,6 +7,7 @@ import json
 import pytest
 
 from hf_guidance.data import load_splits
+from hf_guidance.data.builders import known_datasets, reads_raw_files
 
 
 def test_a_builder_gets_its_options_and_its_raw_files(tmp_path):
@@ -36,3 +37,14 @@ def test_options_of_a_builder_are_refused_for_another_dataset(dataset, options):
         ValueError, match=rf"{dataset} is no builder .*pascal_voc.* so {next(iter(options))}=.* would not be used"
     ):
         load_splits(dataset, **options)
+
+
+@pytest.mark.parametrize("dataset", ["digits_on_photos", "shapes_vqa"])
+def test_raw_files_are_refused_for_a_builder_that_draws(dataset):
+    with pytest.raises(ValueError, match=rf"{dataset} reads no raw files, so data_dir='raw' would not be used"):
+        load_splits(dataset, data_dir="raw")
+
+
+@pytest.mark.parametrize("dataset", known_datasets())
+def test_all_others_read_raw_files(dataset):
+    assert reads_raw_files(dataset) == (dataset not in ("digits_on_photos", "shapes_vqa"))

@@ -42,8 +42,8 @@ error; an error is one line, and `--debug` shows where it came from.
 | exit code | means |
 |---|---|
 | 0 | done |
-| 1 | it failed: one line on standard error says why |
-| 2 | wrong usage: an option or a name that does not exist |
+| 1 | it failed: one line on standard error says why; a file, a model or a dataset is not there, or does not fit |
+| 2 | wrong usage: an option or a name (a split, a layer, a class, a metric) that does not exist, or a value that does not fit |
 | 130, 143 | interrupted (Ctrl-C), terminated (SIGTERM): nothing half-written is left |
 """
 SECTIONS = {

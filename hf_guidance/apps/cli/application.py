@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-__all__ = ["AsJson", "Command", "Debug", "Device", "app", "check_json", "check_known", "option", "refuse", "version"]
+__all__ = [
+    "AsJson", "Command", "Debug", "Device", "app", "check_json", "check_known", "check_output", "check_utf8", "given_by",
+    "is_utf8", "option", "refuse", "version",
+]  # fmt: skip
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 """Read by ``entry.run`` from the words themselves; commands have it so that it is known and shown."""
@@ -102,7 +108,8 @@ Examples:
   hf-guidance publish runs/digits me/digits --dry-run
 
 Results go to standard output, progress to standard error. Exit codes: 0 done, 1 it failed (one line on standard error says why;
---debug shows where), 2 wrong usage, 130 interrupted.
+--debug shows where), 2 wrong usage (an option or a name that does not exist, a value that does not fit), 130 interrupted, 143
+terminated.
 """
 
 
@@ -116,6 +123,10 @@ def application(
     """Train vision models to be right for the right reasons, measure and explain them, and share them on the Hub."""
 
 
+class WrongUsage(typer.BadParameter, ValueError):
+    """What ends a command with exit code 2; for a script that calls what commands do, it is a ValueError like others."""
+
+
 def refuse(message: str, option: str | None = None) -> Any:
     """End with wrong usage: exit code 2, and the message on standard error.
 
@@ -126,26 +137,94 @@ def refuse(message: str, option: str | None = None) -> Any:
     Raises:
         typer.BadParameter: Always.
     """
-    raise typer.BadParameter(message, param_hint=option)
+    raise WrongUsage(message, param_hint=option)
 
 
-def check_json(text: str, option: str) -> Any:
-    """Read JSON, and refuse what is none.
+@contextmanager
+def given_by(option: str | None = None) -> Iterator[None]:
+    """Within the block a ValueError is wrong usage: what was given to an option is refused, with exit code 2.
+
+    This and ``refuse`` are the one place where an error becomes wrong usage; every other one is a failure, exit code 1. What is
+    wrong in a file (an image, a dataset, a checkpoint) is a failure, and does not belong into the block.
+
+    Args:
+        option: The option that the value was given to, for the message; None where several are checked.
+
+    Raises:
+        typer.BadParameter: Instead of a ValueError.
+    """
+    try:
+        yield
+    except WrongUsage:
+        raise
+    except ValueError as error:
+        raise WrongUsage(" ".join(str(error).split()), param_hint=option) from error
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a name or a word of the command line was UTF-8; Python keeps others in a form that cannot be written."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_utf8(path: Path, option: str) -> None:
+    """Refuse a file whose name is no text, so that it can stand neither in results nor in messages.
+
+    Args:
+        path: The file.
+        option: Where it was given.
+
+    Raises:
+        typer.BadParameter: Its name is not UTF-8.
+    """
+    if not is_utf8(str(path)):
+        refuse(f"the name of the file {os.fsencode(path)!r} is not UTF-8; rename it.", option)
+
+
+def check_output(file: Path) -> None:
+    """Refuse a file for results that cannot be written, before they are made.
+
+    Args:
+        file: What --output names.
+
+    Raises:
+        typer.BadParameter: It is a folder, or its folder cannot be made or written to.
+    """
+    if file.is_dir():
+        refuse(f"{file} is a folder; name a file.", "--output")
+    there = next(folder for folder in file.absolute().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        refuse(f"{file} cannot be written: {there} is {'not writable' if there.is_dir() else 'no folder'}.", "--output")
+
+
+def check_json(text: str, option: str, kind: type = dict) -> Any:
+    """Read JSON, and refuse what is none, or holds something else.
 
     Args:
         text: What was given.
         option: The option that it was given to.
+        kind: What it must hold: dict or list.
 
     Returns:
         What it holds.
 
     Raises:
-        typer.BadParameter: It is no JSON.
+        typer.BadParameter: It is no JSON, or of another kind.
     """
+    form = "'{\"steps\": 8}'" if kind is dict else "'[1, 2]'"
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except json.JSONDecodeError as error:
-        return refuse(f"{text!r} is not JSON: {error}. Quote it for the shell: '{{\"steps\": 8}}'.", option)
+        return refuse(f"{text!r} is not JSON: {error}. Quote it for the shell: {form}.", option)
+    if not isinstance(found, kind):
+        refuse(
+            f"{text!r} is JSON of another kind; give {'names with values' if kind is dict else 'a list'}: {form}.",
+            option,
+        )
+    return found
 
 
 def check_known(value: str, known: Iterable[str], option: str) -> str:

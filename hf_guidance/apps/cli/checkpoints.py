@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +12,16 @@ import transformers
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, AutoTokenizer
 
 import hf_guidance.models  # noqa: F401  # makes the models of this library known to the Auto classes
-from hf_guidance.apps.cli.application import check_known, refuse
+from hf_guidance.apps.cli.application import check_known, given_by, refuse
 from hf_guidance.attributions import Attribution
+from hf_guidance.families import family_of
 from hf_guidance.guidance import GUIDANCE_FILE, Guidance
 from hf_guidance.guidance.choice import attribution_by_name
 from hf_guidance.models import UpDnForQuestionAnswering
 from hf_guidance.models.shared.question_answerer import SMALL
+from hf_guidance.views.layers import is_module
 
+_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -65,9 +69,14 @@ class Checkpoint:
 
     def weights(self) -> str:
         """Which weights these are: the commit of a Hub id, sizes and times of a folder's files."""
-        files = sorted(Path(self.name).glob("*.safetensors"))
+        files = sorted(file for ending in ("*.safetensors", "*.bin") for file in Path(self.name).glob(ending))
         known = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
         return ", ".join(known) or str(getattr(self.config, "_commit_hash", None))
+
+    def settings(self) -> str | None:
+        """A fingerprint of the files of a folder that say how images are made ready and classes named; None of a Hub id."""
+        there = [file for name in _SETTINGS if (file := Path(self.name) / name).is_file()]
+        return hashlib.sha256(b"".join(file.read_bytes() for file in there)).hexdigest() if there else None
 
     def attribution(self, name: str | None, layer: str | None) -> Attribution | None:
         """The attribution that is asked for, or that of the first term of the guidance that has one.
@@ -95,6 +104,23 @@ class Checkpoint:
         return None
 
 
+def check_layer(attribution: Attribution | None, model: Any) -> None:
+    """Refuse a layer that a model does not have.
+
+    Args:
+        attribution: The attribution; None is not checked.
+        model: The model.
+
+    Raises:
+        typer.BadParameter: There is no such layer.
+    """
+    if attribution is not None and is_module(attribution.layer):
+        family = family_of(model)
+        if family.images:
+            with given_by("--layer"):
+                family.path(attribution.layer, model)
+
+
 def open_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     """Find a checkpoint, and read its configuration.
 
@@ -106,10 +132,13 @@ def open_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
         The checkpoint; its weights are not read yet.
 
     Raises:
+        typer.BadParameter: A revision of a folder.
         ValueError: A folder without a model.
         OSError: There is no such repository, or the Hub cannot be reached.
     """
     folder = Path(name)
+    if folder.is_dir() and revision is not None:
+        refuse(f"{name} is a folder, and only repositories of the Hub have revisions; leave it out.", "--revision")
     if folder.is_dir() and not (folder / "config.json").is_file():
         inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
         raise ValueError(

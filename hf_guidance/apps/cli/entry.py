@@ -14,13 +14,13 @@ from typing import Any
 
 import typer
 
-from hf_guidance.apps.cli.application import app
+from hf_guidance.apps.cli.application import app, is_utf8
 from hf_guidance.apps.cli.output import one_line, say, without_secrets
 
 COMMANDS = ("train", "evaluate", "explain", "publish", "models", "metrics")
 """The files of the commands, in the order of the help."""
 
-FAILED, INTERRUPTED, TERMINATED = 1, 128 + signal.SIGINT, 128 + signal.SIGTERM
+FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 1, 2, 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 def command_line() -> Any:
@@ -43,6 +43,10 @@ def run(words: Sequence[str]) -> int:
         >>> run(["metrics"])
         0
     """
+    for word in words:
+        if not is_utf8(word):
+            say(f"hf-guidance: {os.fsencode(word)!r} is not UTF-8; rename the file, or write the word anew.")
+            return WRONG_USAGE
     code = FAILED
     with _ended_by_sigterm():
         try:

@@ -21,7 +21,10 @@ Examples:
 
 A PNG is written for every image, and explanations.json with classes and scores of all. Without --attribution that of the first
 term in the checkpoint's guidance.json is taken, or else what suits the model. An image that cannot be read is named, and makes
-exit code 1 at the end, unless --skip-unreadable is given. What was done when a run was stopped is kept by --resume.
+exit code 1 at the end, unless --skip-unreadable is given. What was done when a run was stopped is kept by --resume, but for
+images that have changed. Of folders, hidden files and files without the ending of an image are left out.
+
+Where a class is named by digits, number:1 is class 1 and label:1 the class of this name.
 """
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from transformers import PrinterCallback
 
-from hf_guidance.apps.cli.application import check_known
-from hf_guidance.apps.cli.checkpoints import Checkpoint, checked_device, open_checkpoint
+from hf_guidance.apps.cli.application import check_known, given_by, refuse
+from hf_guidance.apps.cli.checkpoints import Checkpoint, check_layer, checked_device, open_checkpoint
+from hf_guidance.apps.cli.map_metrics import check_metrics
 from hf_guidance.apps.cli.output import say
 from hf_guidance.apps.cli.tasks.data import splits_named
 from hf_guidance.apps.cli.tasks.outcome import TIMINGS
 from hf_guidance.attributions import Attribution, PredictedLogit
-from hf_guidance.common.shipped_folders import shipped_folders
 from hf_guidance.data import AnswerVocabulary, GuidanceCollator, QuestionCollator, RegionFeatures, with_object_labels
 from hf_guidance.data.images.class_names import class_names
 from hf_guidance.data.images.labels import PROBLEM_TYPES
@@ -24,12 +24,14 @@ from hf_guidance.evaluation import Grounding
 from hf_guidance.guidance import Guidance, to_plain
 from hf_guidance.training import GuidanceArguments, GuidedTrainer
 
+_OF_IMAGES = ("metrics", "problem_type", "bbox_format", "names")
+_OF_QUESTIONS = ("regions", "threshold")
 _NO_METRICS = (*TIMINGS, "loss/task")
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The options of ``hf-guidance evaluate``; see there."""
+    """The options of ``hf-guidance evaluate``; see there. ``given`` has the names of those on the command line."""
 
     dataset: str
     split: str
@@ -46,6 +48,22 @@ class Choices:
     threshold: float
     batch_size: int
     device: str
+    given: frozenset[str]
+
+    def refuse_unused(self, names: Sequence[str], why: str) -> None:
+        """Refuse options that were given and would do nothing.
+
+        Args:
+            names: The options.
+            why: What they would be needed for.
+
+        Raises:
+            typer.BadParameter: One of them was given.
+        """
+        for name in names:
+            if name in self.given:
+                option = f"--{name.replace('_', '-')}"
+                refuse(f"it would do nothing here: {why}; leave it out.", option)
 
 
 @dataclass(frozen=True)
@@ -98,10 +116,12 @@ def measured(name: str, revision: str | None, choices: Choices) -> Results:
         typer.BadParameter: An option that does not exist.
         ValueError: A checkpoint or data that cannot be read, or do not go together.
     """
-    for metric in choices.metrics:
-        if "/" not in metric:  # else of the Hub
-            check_known(metric, shipped_folders("metrics"), "--metrics")
+    check_metrics(choices.metrics)
     device, checkpoint = checked_device(choices.device), open_checkpoint(name, revision)
+    if checkpoint.answers_questions:
+        choices.refuse_unused(_OF_IMAGES, f"{name} answers questions, and it is for images")
+    else:
+        choices.refuse_unused(_OF_QUESTIONS, f"{name} classifies images, and it is for questions")
     attribution = checkpoint.attribution(choices.attribution, choices.layer)
     splits = splits_named(choices.dataset, [choices.split], choices.data_dir, choices.builder_config)
     say(f"evaluating {name} on {choices.dataset}, split {choices.split}")
@@ -132,14 +152,22 @@ def _of_images(
     grouped = problem == "single_label_classification" and "group" in rows.column_names
     processor = checkpoint.processor()
     if attribution is None:
+        choices.refuse_unused(
+            ["metrics"],
+            f"{checkpoint.name} has no term on attributions in a guidance.json, and no --attribution is given",
+        )
         say(
             f"no maps are measured: {checkpoint.name} has no term on attributions in a guidance.json; give --attribution"
         )
+    with given_by():
+        collator = GuidanceCollator(processor, problem, len(names), choices.source, bbox_format=choices.bbox_format)
+    model = checkpoint.model()
+    check_layer(attribution, model)
     trainer = GuidedTrainer(
-        model=checkpoint.model(),
+        model=model,
         args=args,
         eval_dataset=rows,
-        data_collator=GuidanceCollator(processor, problem, len(names), choices.source, bbox_format=choices.bbox_format),
+        data_collator=collator,
         processing_class=processor,
         compute_metrics=classification_metrics(problem, group="group" if grouped else None),
         guidance=Guidance(),
@@ -181,7 +209,8 @@ def _of_questions(
     answers = AnswerVocabulary(tuple(config.id2label[index] for index in sorted(config.id2label)))
     regions = RegionFeatures.open(*choices.regions) if choices.regions else None
     tokenizer = checkpoint.processor()
-    collator = QuestionCollator(tokenizer, answers, regions, source=choices.source)
+    with given_by("--source"):
+        collator = QuestionCollator(tokenizer, answers, regions, source=choices.source)
     collator.check_rows(rows, choices.split)
     trainer = GuidedTrainer(
         model=checkpoint.model(),

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForImageClassification, TimmWrapperConfig
 
 import hf_guidance.models  # noqa: F401  # makes the models of this library known to the Auto classes
+from hf_guidance.apps.cli.application import refuse
 from hf_guidance.attributions import InputXGradient
+from hf_guidance.common.progress import progress
 from hf_guidance.families import Family, family_of
 from hf_guidance.families.structure.probe import image_shape
 from hf_guidance.forward import Forward
@@ -91,7 +92,8 @@ def tried(name: str, every_module: bool = False) -> Trial:
         What came of it.
 
     Raises:
-        ValueError: There is no such model, or it is no image classifier.
+        typer.BadParameter: There is no such model.
+        ValueError: It is no image classifier.
     """
     config = _config(name)
     if config.model_type in SMALL:
@@ -102,8 +104,7 @@ def tried(name: str, every_module: bool = False) -> Trial:
     family, size = family_of(model), image_shape(model)[1]
     modules = [path for path, _ in model.named_modules() if path]
     names = modules if every_module else _symbolic(family)
-    bar = tqdm([INPUT, *names], disable=None if every_module else True, desc="layers", leave=False)
-    found = tuple(_layer(layer, model, family) for layer in bar)
+    found = tuple(_layer(layer, model, family) for layer in progress([INPUT, *names], "trying layers", unit="layer"))
     if every_module:
         found = tuple(layer for layer in found if layer.refused is None)
     return Trial(name, type(model).__name__, size, found)
@@ -171,4 +172,4 @@ def _config(name: str) -> Any:
         return AutoConfig.from_pretrained(name)
     close = difflib.get_close_matches(bare, [*CONFIG_MAPPING, *known], n=3)
     hint = f"; did you mean {' or '.join(close)}?" if close else "; give a model type, timm/NAME, a folder or a Hub id."
-    raise ValueError(f"no model is called {name!r}{hint}")
+    return refuse(f"no model is called {name!r}{hint}", "NAME")

@@ -17,9 +17,10 @@ Examples:
   hf-guidance publish runs/digits me/digits --private
   hf-guidance publish runs/digits team/digits --create-pr --message "EPG 0.74"
 
-Left out are the optimizer, states of random numbers, logs, earlier checkpoints, and pickles such as training_args.bin. A folder
-with a token in a file, without weights or configuration, or with weights that are cut short is refused. The files come in one
-commit: all of them or none. Log in before by `hf auth login`.
+Left out are the optimizer, states of random numbers, logs (runs, wandb, mlruns), earlier checkpoints, pickles such as
+training_args.bin, links, and files that hold keys by their names (*.env, *.pem, id_rsa). A folder with a token in a file,
+without weights or configuration, with weights that are cut short, or with JSON or a card that cannot be read is refused. The
+files come in one commit: all of them or none. Log in before by `hf auth login`.
 """
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hf_guidance.apps.cli.application import AsJson, Command, Debug, app, check_known
+from hf_guidance.apps.cli.application import AsJson, Command, Debug, app, check_known, given_by
 from hf_guidance.apps.cli.output import at_work, give, say
 from hf_guidance.apps.cli.tasks import TASKS, option_groups
 
@@ -37,8 +37,11 @@ A file holds options with values, a line each:
   learning_rate: 1e-4
   output_dir: runs/digits
 
-Every option of transformers' TrainingArguments is an option, too: --list-options prints all. What a training ran with is
-written to train.yaml in its output_dir, and can be given as --config again.
+There booleans are true and false, numbers are decimal, and all else is text as it is written.
+
+Every option of transformers' TrainingArguments is an option, too: --list-options prints all; but its debug is one of a file
+alone, for --debug shows the traceback of an error. What a training ran with is written to train.yaml in its output_dir, and can
+be given as --config again.
 """
 
 
@@ -122,7 +125,9 @@ def train(
     with at_work():
         from hf_guidance.apps.cli.tasks import trainer_of
 
+        with given_by():
+            objects = options.objects()
         say("loading data and model")
-        outcome = trainer_of(chosen)(*options.objects(), callbacks=[options.written()])
+        outcome = trainer_of(chosen)(*objects, callbacks=[options.written()])
     if os.environ.get("RANK", "0") == "0":  # under torchrun every process comes here
         give(outcome.plain() if as_json else outcome.table())

@@ -8,17 +8,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from transformers import HfArgumentParser, TrainerCallback
 
-from hf_guidance.apps.cli.application import check_json, refuse, version
+from hf_guidance.apps.cli.application import check_json, given_by, refuse, version
 from hf_guidance.apps.cli.tasks import option_groups
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.common.yaml_file import options_text, read_options
 from hf_guidance.training import GuidanceArguments
 
 CONFIG_FILE = "train.yaml"
+_DEBUGGING = ("underflow_overflow", "tpu_metrics_debug")
 _JSON = ("{}", "[]")  # defaults of options that are JSON
 
 
@@ -34,11 +36,8 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         typer.BadParameter: It cannot be read, or does not hold options.
     """
-    try:
+    with given_by("--config"):
         return read_options(path)
-    except ValueError as error:
-        refuse(str(error), "--config")
-        raise
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,13 @@ def training_options(task: str, given: Mapping[str, Any], file: str, words: Sequ
     groups = (*option_groups(task), GuidanceArguments)
     parser = _parser(groups)
     defaults = {name: action.default for name, action in _actions(parser).items()}
-    namespace, left = parser.parse_known_args([*_words_of(given, parser, file), *words])
+    namespace, left = parser.parse_known_args([*_words_of(given, parser, groups, file), *words])
     for word in left:
+        if word in _DEBUGGING:
+            refuse(
+                f"--debug shows the traceback of an error here; what transformers calls so goes into a file: debug: [{word}].",
+                "--debug",
+            )
         refuse(f"{word!r} is no option of this training.{_close(word, parser)}")
     values = vars(namespace)
     for kind in groups[:-1]:
@@ -127,8 +131,9 @@ def _parser(groups: Sequence[type]) -> Any:
     return parser
 
 
-def _words_of(given: Mapping[str, Any], parser: Any, file: str) -> list[str]:
+def _words_of(given: Mapping[str, Any], parser: Any, groups: Sequence[type], file: str) -> list[str]:
     actions = _actions(parser)
+    hints = {name: hint for kind in groups for name, hint in get_type_hints(kind).items()}
     words: list[str] = []
     for name, value in given.items():
         if name not in actions:
@@ -138,19 +143,29 @@ def _words_of(given: Mapping[str, Any], parser: Any, file: str) -> list[str]:
             if action.default is not None:
                 refuse(f"{file}: {name} has no value; give one, or leave the line out.", "--config")
         elif isinstance(value, list) and action.nargs == "+":
-            words += [f"--{name}", *map(str, value)]
-        elif isinstance(value, list | dict):
+            words += [f"--{name}", *(_as_word(item, action, file) for item in value)]
+        elif isinstance(value, list | dict) and type(value) in _containers(hints[name], action.default):
             parser.set_defaults(**{name: json.dumps(value) if action.default in _JSON else value})
         else:
-            words.append(f"--{name}={_as_word(value, action)}")
+            words.append(f"--{name}={_as_word(value, action, file)}")
     return words
 
 
-def _as_word(value: Any, action: Any) -> Any:
-    if not isinstance(value, bool):
-        return value
-    switch = action.nargs == "?" or getattr(action.type, "__name__", "") == "string_to_bool"
-    return str(value).lower() if switch or value else "no"  # save_strategy: no, which YAML takes for false
+def _containers(hint: Any, default: Any) -> set[type]:
+    """Which of list and dict an option takes as they are."""
+    if default in _JSON:
+        return {type(json.loads(default))}
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return {get_origin(part) or part for part in parts} & {list, dict}
+
+
+def _as_word(value: Any, action: Any, file: str) -> str:
+    """The word of a command line that says the same: what a file holds is parsed like it."""
+    if isinstance(value, list | dict):
+        refuse(f"{file}: {action.dest} is given {value!r}; it takes single values, as text or numbers.", "--config")
+    if isinstance(value, float) and action.type in (str, None):
+        refuse(f"{file}: {action.dest} takes text, and {value!r} is a number; put it into quotes.", "--config")
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _actions(parser: Any) -> dict[str, Any]:
@@ -169,7 +184,7 @@ def _opened(one: Any, value: Any) -> Any:
     """The value of an option; of one that is JSON what it holds."""
     if one.default not in _JSON or not isinstance(value, str):
         return value
-    return check_json(value, f"--{one.name}")
+    return check_json(value, f"--{one.name}", type(json.loads(one.default)))
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,15 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from hf_guidance.apps.cli.application import refuse
+from hf_guidance.apps.cli.upload_checks import CARD
 from hf_guidance.apps.cli.upload_plan import UploadPlan
 from hf_guidance.common.hub import create_repo, upload_files
 from hf_guidance.common.hub.failures import told
 from hf_guidance.common.hub.retry import secret_of, with_retries
 from hf_guidance.common.hub.upload import refuse_secrets
-
-CARD, GUIDANCE_FILE = "README.md", "guidance.json"
+from hf_guidance.common.text_files import read_text
+from hf_guidance.guidance import GUIDANCE_FILE
+from hf_guidance.guidance.document import read_document
 
 
 def checked_repo(name: str) -> str:
@@ -49,11 +50,11 @@ def card_of(plan: UploadPlan) -> str:
         Its text.
     """
     if CARD in plan.files:
-        return (plan.folder / CARD).read_text(encoding="utf-8")
+        return read_text(plan.folder / CARD)
     data = ModelCardData(library_name="transformers", tags=["hf_guidance", "attribution-guidance"])
     lines = [f"---\n{data.to_yaml()}\n---", "", f"# {plan.folder.resolve().name}", ""]
     if GUIDANCE_FILE in plan.files:
-        terms = json.loads((plan.folder / GUIDANCE_FILE).read_text(encoding="utf-8"))
+        terms = read_document(plan.folder / GUIDANCE_FILE)
         names = ", ".join(name for name, term in terms.items() if name != "task" and isinstance(term, dict)) or "none"
         lines.append(f"Trained with hf_guidance; its terms beside the task: {names} ({GUIDANCE_FILE}).")
     return str(ModelCard("\n".join([*lines, ""])))

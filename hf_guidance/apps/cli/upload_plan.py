@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import fnmatch
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hf_guidance.apps.cli.application import check_utf8
+from hf_guidance.apps.cli.upload_checks import check_documents, check_whole, refuse_secrets
+
+_KEY = "may hold passwords or keys"
 _LEFT_OUT = {
     ".*": "hidden file or draft",
+    "*.env": _KEY,
+    "*.pem": _KEY,
+    "*.key": _KEY,
+    "*.p12": _KEY,
+    "*.pfx": _KEY,
+    "id_rsa*": _KEY,
+    "id_dsa*": _KEY,
+    "id_ecdsa*": _KEY,
+    "id_ed25519*": _KEY,
+    "credentials*": _KEY,
+    "kaggle.json": _KEY,
     "*.tmp": "draft",
     "optimizer.*": "state of the training",
     "scheduler.pt": "state of the training",
@@ -28,23 +41,21 @@ _LEFT_OUT = {
     "*.ckpt": "a pickle",
     "*.pyc": "compiled code",
 }
-"""Pattern of a file's name to why it is left out; the first that fits counts."""
+"""Pattern of a file's name, in small letters, to why it is left out; the first that fits counts."""
 
 _FOLDERS_LEFT_OUT = {
     "checkpoint-*": "an earlier state of the training",
     "runs": "logs of the training",
+    "wandb": "logs of the training, with settings of this machine",
+    "mlruns": "logs of the training, with settings of this machine",
+    "mlartifacts": "logs of the training",
+    "lightning_logs": "logs of the training",
+    "trackio": "logs of the training",
     "pareto": "other models",
     "_*": "draft of a push",
     "__pycache__": "compiled code",
     ".*": "hidden folder",
 }
-_SECRETS = {
-    "a token of the Hub": re.compile(rb"\b(?:hf_|api_org_)[A-Za-z0-9]{30,}"),
-    "a token of GitHub": re.compile(rb"\bgh[pousr]_[A-Za-z0-9]{36}"),
-    "a key of AWS": re.compile(rb"\bAKIA[0-9A-Z]{16}\b"),
-    "a private key": re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-}
-_WEIGHTS = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -91,16 +102,19 @@ def upload_plan(folder: Path) -> UploadPlan:
         The plan.
 
     Raises:
-        ValueError: No folder; no configuration or no weights; weights that are cut short; a token in a file.
+        typer.BadParameter: A file whose name is no text.
+        ValueError: No folder; no configuration or no weights; weights that are cut short; a token in a file; a configuration, a
+            guidance or a card that cannot be read.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; give a checkpoint, or the output_dir of a training.")
     files: dict[str, int] = {}
     left_out: dict[str, tuple[int, str]] = {}
     _sort(folder, folder, files, left_out)
-    _check_whole(folder, files)
-    for name in files:
-        _refuse_secrets(folder / name, name)
+    check_whole(folder, files, left_out)
+    for name in [*files, *(name for name, (_, why) in left_out.items() if why == _KEY)]:
+        refuse_secrets(folder / name, name)
+    check_documents(folder, files)
     return UploadPlan(folder, dict(sorted(files.items())), dict(sorted(left_out.items())))
 
 
@@ -114,9 +128,10 @@ def size_text(size: int) -> str:
 
 def _sort(root: Path, folder: Path, files: dict[str, int], left_out: dict[str, tuple[int, str]]) -> None:
     for path in sorted(folder.iterdir()):
+        check_utf8(path, "FOLDER")
         name = path.relative_to(root).as_posix()
-        if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-            left_out[name] = (0, "a link to another place")
+        if why := _no_file(path, root):
+            left_out[name] = (0, why)
         elif path.is_dir():
             why = _reason(path.name, _FOLDERS_LEFT_OUT)
             if why:
@@ -129,61 +144,16 @@ def _sort(root: Path, folder: Path, files: dict[str, int], left_out: dict[str, t
             files[name] = path.stat().st_size
 
 
+def _no_file(path: Path, root: Path) -> str | None:
+    """Why something is neither a file nor a folder of the folder that is published; None where it is."""
+    if path.is_symlink() and not path.exists():
+        return "a link to a file that does not exist"
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        return "a link to another place"
+    if path.is_symlink() and path.is_dir():
+        return "a link to a folder"
+    return None if path.is_dir() or path.is_file() else "no file, but a pipe, a socket or a device"
+
+
 def _reason(name: str, patterns: Mapping[str, str]) -> str | None:
-    return next((why for pattern, why in patterns.items() if fnmatch.fnmatch(name, pattern)), None)
-
-
-def _check_whole(folder: Path, files: Mapping[str, int]) -> None:
-    adapter = "adapter_config.json" in files
-    stem, config = ("adapter_model", "adapter_config.json") if adapter else ("model", "config.json")
-    if config not in files:
-        inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
-        raise ValueError(
-            f"{folder} has no config.json, so it is no model"
-            + (f"; give one of its folders, as {folder / inside[-1]}." if inside else ".")
-        )
-    index = f"{stem}{_WEIGHTS}.index.json"
-    if index in files:
-        shards = sorted(set(json.loads((folder / index).read_text("utf-8"))["weight_map"].values()))
-    elif f"{stem}{_WEIGHTS}" in files:
-        shards = [f"{stem}{_WEIGHTS}"]
-    else:
-        pickles = sorted(path.name for path in folder.glob("*.bin") if path.name != "training_args.bin")
-        raise ValueError(
-            f"{folder} has no weights ({stem}{_WEIGHTS})"
-            + (
-                f", only {', '.join(pickles)}, which are pickles: load and save the model once more, by save_pretrained."
-                if pickles
-                else "; was the training cut off before it saved them?"
-            )
-        )
-    for shard in shards:
-        if shard not in files:
-            raise ValueError(f"{folder} lacks {shard}, which {index} names: the checkpoint is not whole.")
-        _check_tensors(folder / shard)
-
-
-def _check_tensors(file: Path) -> None:
-    """The head of a safetensors file says how long the file is."""
-    size = file.stat().st_size
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        try:
-            head = json.loads(opened.read(min(length, 100_000_000)))
-            ends = [entry["data_offsets"][1] for name, entry in head.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{file} is no safetensors file: its head cannot be read.") from error
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise ValueError(f"{file} has {size} bytes, and its head tells of {expected}: it is not whole. Save it anew.")
-
-
-def _refuse_secrets(file: Path, name: str) -> None:
-    if file.suffix == _WEIGHTS:
-        with file.open("rb") as opened:  # only its head holds text
-            content = opened.read(min(8 + int.from_bytes(opened.read(8), "little"), 100_000_000))
-    else:
-        content = file.read_bytes()
-    for kind, pattern in _SECRETS.items():
-        if pattern.search(content):
-            raise ValueError(f"{name} holds {kind}: take it out, and withdraw it, for others may have seen it.")
+    return next((why for pattern, why in patterns.items() if fnmatch.fnmatchcase(name.lower(), pattern)), None)

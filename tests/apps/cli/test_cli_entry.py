@@ -85,6 +85,11 @@ def test_wrong_usage_is_told_with_exit_code_2(words, message, cli):
     assert "Traceback" not in ended.err
 
 
+def test_words_that_are_no_text_are_told(cli):
+    ended = cli("evaluate", os.fsdecode(b"b\xe4r"), "--dataset", "digits_on_photos")
+    assert ended == (2, "", "hf-guidance: b'b\\xe4r' is not UTF-8; rename the file, or write the word anew.\n")
+
+
 def test_a_failure_is_one_line_and_a_traceback_only_with_debug(cli, tmp_path):
     words = ["evaluate", tmp_path, "--dataset", "digits_on_photos"]
     ended = cli(*words)

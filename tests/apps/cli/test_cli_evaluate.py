@@ -50,6 +50,7 @@ def test_without_guidance_only_the_task_is_measured_and_said_so(cli, checkpoint,
     assert "epg" not in json.loads(ended.out)["metrics"]
     assert "no maps are measured" in ended.err
     assert cli("evaluate", plain, *DIGITS, "--layer", "final").code == 2
+    assert cli("evaluate", plain, *DIGITS, "--metrics", "epg").code == 2
 
 
 def test_questions_are_measured_as_in_training(cli, answering):
@@ -103,8 +104,22 @@ def test_an_imagefolder_whose_labels_are_its_objects(cli, tmp_path, monkeypatch)
         (["--metrics", "egp"], 2, "Did you mean epg"),
         (["--problem-type", "several"], 2, "'several' is unknown"),
         (["--device", "tpu"], 2, "choose one of auto, cpu, cuda"),
-        (["--split", "val"], 1, "has no split 'val'; it has ['test', 'train']"),
-        (["--layer", "resnet.nothing"], 1, "is neither one of"),
+        (["--split", "val"], 2, "has no split 'val'; it has ['test', 'train']"),
+        (["--layer", "resnet.nothing"], 2, "is neither one of"),
+        (["--source", "boxen"], 2, "source='boxen'"),
+        (["--metrics", ""], 2, "there is no name in it"),
+        (
+            ["--metrics", "epg,group_accuracy"],
+            2,
+            "group_accuracy takes predictions and references and groups, which are no m",
+        ),
+        (["--metrics", "epg,plausibility"], 2, "plausibility takes predictions and references, which are no maps"),
+        (["--metrics", "vqa_accuracy"], 2, "vqa_accuracy takes predictions and references, which are no maps"),
+        (["--builder-config", "5"], 2, "'5' is JSON of another kind"),
+        (["--regions", "x.h5"], 2, "it is for questions; leave it out"),
+        (["--threshold", "0.85"], 2, "it is for questions; leave it out"),
+        (["--revision", "main"], 2, "only repositories of the Hub have revisions"),
+        (["--data-dir", "raw"], 2, "digits_on_photos reads no raw files, so data_dir='raw' would not be used"),
     ],
 )
 def test_what_does_not_exist_is_told(words, code, message, cli, checkpoint):
@@ -112,6 +127,24 @@ def test_what_does_not_exist_is_told(words, code, message, cli, checkpoint):
     assert ended.code == code
     assert message in " ".join(ended.err.split())
     assert ended.out == ""
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_measured(cli, checkpoint, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for output, message in ((tmp_path, "is a folder; name a file"), (tmp_path / "file" / "a.json", "is no folder")):
+        ended = cli("evaluate", checkpoint, *DIGITS, "--output", output)
+        assert ended.code == 2
+        assert message in " ".join(ended.err.split())
+        assert "evaluating" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "words", [["--metrics", "epg"], ["--names", "a,b"], ["--problem-type", "x"], ["--bbox-format", "xyxy"]]
+)
+def test_options_of_images_are_refused_for_questions(words, cli, answering):
+    ended = cli("evaluate", answering, *QUESTIONED, "--split", "test_ood", *words)
+    assert ended.code == 2
+    assert "it is for images; leave it out" in " ".join(ended.err.split())
 
 
 def test_a_dataset_of_other_classes_is_refused(cli, checkpoint, tmp_path):

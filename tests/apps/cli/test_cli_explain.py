@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+import typer
 from kills import KILLED, kill_before
 from PIL import Image
 from safetensors.numpy import load_file
@@ -15,6 +16,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from hf_guidance import Guidance, explain
 from hf_guidance.apps.cli.entry import run
+from hf_guidance.apps.cli.explained_target import target_of
 
 
 def entries(folder):
@@ -147,7 +149,13 @@ def test_results_of_other_settings_are_not_mixed(cli, checkpoint, photos, tmp_pa
     ("images", "words", "code", "message"),
     [
         (["nowhere"], [], 2, "nowhere does not exist"),
-        ([""], ["--target", "horse"], 1, "'horse' is no label"),
+        ([""], ["--target", "horse"], 2, "'horse' is no label"),
+        ([""], ["--target", "7"], 2, "the model has 2 classes"),
+        ([""], ["--target", "number:7"], 2, "the model has 2 classes"),
+        ([""], ["--top-k", "5"], 2, "top_k=5, and the model has 2 classes"),
+        ([""], ["--top-k", "1000"], 2, "1000 classes do not fit into a picture, which holds 100"),
+        ([""], ["--layer", "resnet.nothing"], 2, "is neither one of"),
+        ([""], ["--attribution", "GradCM"], 2, "Did you mean GradCAM"),
         ([""], ["--maps", "csv"], 2, "choose one of none, npy, safetensors"),
         ([""], ["--target", "1", "--top-k", "2"], 2, "give one of the two"),
         (["one.png", "other/one.png"], [], 2, "two images are called one"),
@@ -159,6 +167,7 @@ def test_what_does_not_go_together_is_told(images, words, code, message, cli, ch
     ended = cli("explain", checkpoint, *(photos / image for image in images), "--output", tmp_path / "maps", *words)
     assert ended.code == code
     assert message in " ".join(ended.err.split())
+    assert not (tmp_path / "maps").exists()  # so that the same folder can be named again, without --resume
 
 
 def test_a_model_of_questions_is_refused(cli, answering, photos, tmp_path):
@@ -196,3 +205,85 @@ def test_an_image_is_never_overwritten(cli, checkpoint, photos):
     assert ended.code == 2
     assert "one.png would be overwritten by a result; name another folder" in ended.err
     assert (photos / "one.png").read_bytes() == before
+
+
+def test_results_of_images_of_equal_names_are_never_replaced(cli, checkpoint, photos, tmp_path):
+    maps, other = tmp_path / "maps", shutil.copytree(photos, tmp_path / "other")
+    Image.new("RGB", (40, 48), "red").save(other / "one.png")
+    assert cli("explain", checkpoint, photos, "--output", maps, "--maps", "npy").code == 0
+    before = {name: (maps / name).read_bytes() for name in files(maps)}
+    ended = cli("explain", checkpoint, other, "--output", maps, "--maps", "npy", "--resume")
+    assert ended.code == 2
+    assert f"three.png is the result of {photos / 'more' / 'three.png'}" in " ".join(ended.err.split())
+    assert {name: (maps / name).read_bytes() for name in files(maps)} == before
+    (tmp_path / "more.png").write_bytes((photos / "one.png").read_bytes())  # another name is added to what is there
+    assert cli("explain", checkpoint, tmp_path / "more.png", "--output", maps, "--maps", "npy", "--resume").code == 0
+    assert len(entries(maps)) == 4
+
+
+def test_an_image_that_changed_is_explained_anew(cli, checkpoint, photos, tmp_path):
+    words = ["explain", checkpoint, photos, "--output", tmp_path / "maps"]
+    assert cli(*words).code == 0
+    (photos / "one.png").touch()
+    Image.new("RGB", (30, 20), "red").save(photos / "two.jpg")
+    ended = cli(*words, "--resume")
+    assert ended.code == 0, ended.err
+    assert "2 images were done before" in ended.err
+    assert {entry["image"]: entry["size"] for entry in entries(tmp_path / "maps")}[str(photos / "two.jpg")] == [20, 30]
+    (photos / "two.jpg").write_text("no image any more")
+    assert cli(*words, "--resume").code == 1
+    assert str(photos / "two.jpg") not in {entry["image"] for entry in entries(tmp_path / "maps")}
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_results_of_another_processor_or_of_other_labels_are_not_mixed(name, cli, checkpoint, photos, tmp_path):
+    own = shutil.copytree(checkpoint, tmp_path / "own")
+    words = ["explain", own, photos / "one.png", "--output", tmp_path / "maps"]
+    assert cli(*words).code == 0
+    (own / name).write_text((own / name).read_text() + "\n")
+    ended = cli(*words, "--resume")
+    assert (ended.code, "was made with settings=" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("text", ["nothing\n", "{}\n[1]\n", "[]\n", '{}\n{"image": 1}\n', "\n"])
+def test_progress_that_is_damaged_is_told(text, cli, checkpoint, photos, tmp_path):
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "explanations.partial.jsonl").write_text(text)
+    ended = cli("explain", checkpoint, photos, "--output", tmp_path / "maps", "--resume")
+    assert ended.code == 2
+    assert "explanations.partial.jsonl cannot be read as results of this command" in " ".join(ended.err.split())
+
+
+def test_what_is_hidden_and_what_is_no_picture_is_left_out_and_said_so(cli, checkpoint, photos, tmp_path):
+    (photos / ".cache").mkdir()
+    shutil.copy(photos / "one.png", photos / ".cache" / "one.png")
+    shutil.copy(photos / "one.png", photos / ".one.png")
+    (photos / "paper.pdf").write_text("a paper")
+    ended = cli("explain", checkpoint, photos, "--output", tmp_path / "maps")
+    assert ended.code == 0, ended.err
+    assert len(entries(tmp_path / "maps")) == 3
+    assert f"{photos}: hidden, so left out: .cache/one.png, .one.png\n" in ended.err
+    assert f"{photos}: no images by their names: paper.pdf\n" in ended.err
+
+
+def test_a_name_that_is_no_text_is_told(cli, checkpoint, photos, tmp_path):
+    shutil.copy(photos / "one.png", os.fsencode(photos) + b"/b\xe4r.png")
+    ended = cli("explain", checkpoint, photos, "--output", tmp_path / "maps")
+    assert ended.code == 2
+    assert "b\\xe4r.png' is not UTF-8; rename it" in " ".join(ended.err.split())
+
+
+def test_an_output_that_is_a_file_is_told(cli, checkpoint, photos, tmp_path):
+    (tmp_path / "maps").write_text("mine")
+    ended = cli("explain", checkpoint, photos, "--output", tmp_path / "maps")
+    assert (ended.code, "is a file; name a folder" in ended.err) == (2, True)
+
+
+def test_digits_that_are_a_number_and_a_label_of_another_class_are_told():
+    labels = ["1", "0", "number:9", "five"]
+    for given, meant in (("number:1", 1), ("label:1", "1"), ("number:9", "number:9"), ("3", 3), ("five", "five")):
+        assert target_of(given, labels) == meant
+    assert target_of("1", ["0", "1"]) == 1
+    assert (target_of(None, labels), target_of("2", None)) == (None, 2)
+    with pytest.raises(typer.BadParameter, match=r"class 0; give number:1 or label:1"):
+        target_of("1", labels)

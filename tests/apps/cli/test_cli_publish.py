@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -144,6 +145,16 @@ def with_index(folder):
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def edited(file, before, after):
+    assert before in file.read_text()
+    file.write_text(file.read_text().replace(before, after))
+
+
+def linked(folder, name):
+    (folder / name).rename(folder.parent / name)
+    (folder / name).symlink_to(folder.parent / name)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -158,6 +169,26 @@ def with_index(folder):
         (with_index, "lacks model-00001-of-00002.safetensors"),
         (lambda f: (f / "notes.txt").write_text(f"my token: {TOKEN}"), "notes.txt holds a token of the Hub"),
         (lambda f: (f / "key.pem").write_text("-----BEGIN RSA PRIVATE KEY-----"), "key.pem holds a private key"),
+        (lambda f: (f / "id_rsa").write_text("-----BEGIN OPENSSH PRIVATE KEY-----"), "id_rsa holds a private key"),
+        (lambda f: (f / "config.json").write_text("{"), "config.json: this is not well-formed JSON"),
+        (lambda f: (f / "config.json").write_text("[]"), "config.json holds no fields with values"),
+        (lambda f: (f / "preprocessor_config.json").write_text("5"), "preprocessor_config.json holds no fields"),
+        (lambda f: (f / "guidance.json").write_text('{"task": 5}'), "guidance.json cannot be read: "),
+        (lambda f: (f / "guidance.json").write_text("{"), "guidance.json"),
+        (lambda f: (f / "guidance.json").write_text("[]"), "guidance.json"),
+        (
+            lambda f: edited(f / "guidance.json", '"type": "Term"', '"type": "Term", "weight": -1'),
+            "guidance.json cannot be read: ",
+        ),
+        (lambda f: (f / "README.md").write_text("---\na: [\n---\n"), "README.md, between the lines of ---, is nothing"),
+        (lambda f: (f / "README.md").write_bytes(b"\xff"), "README.md: this is not UTF-8"),
+        (lambda f: (f / "model.safetensors.index.json").write_text("{}"), "index.json has no weight_map"),
+        (lambda f: (f / "model.safetensors.index.json").write_text("{"), "index.json: this is not well-formed JSON"),
+        (
+            lambda f: linked(f, "model.safetensors"),
+            "model.safetensors is a link to another place, and is not published",
+        ),
+        (lambda f: linked(f, "config.json"), "config.json is a link to another place, and is not published"),
         (lambda f: shutil.rmtree(f), "is no folder"),
     ],
 )
@@ -174,7 +205,39 @@ def test_a_folder_that_must_not_be_published_is_refused(spoil, message, folder, 
 def test_links_to_other_places_are_left_out(folder, tmp_path):
     (tmp_path / "private.txt").write_text("mine")
     (folder / "link.txt").symlink_to(tmp_path / "private.txt")
-    assert upload_plan(folder).left_out["link.txt"][1] == "a link to another place"
+    (folder / "gone.txt").symlink_to(folder / "nowhere.txt")
+    (folder / "self").symlink_to(folder)
+    (folder / "near.txt").symlink_to(folder / "maps" / "one.png")
+    os.mkfifo(folder / "pipe")
+    plan = upload_plan(folder)
+    assert plan.left_out["link.txt"][1] == "a link to another place"
+    assert plan.left_out["gone.txt"][1] == "a link to a file that does not exist"
+    assert plan.left_out["self"][1] == "a link to a folder"
+    assert plan.left_out["pipe"][1].startswith("no file")
+    assert "near.txt" in plan.files
+    assert not any(name.startswith("self/") for name in plan.files)
+
+
+@pytest.mark.parametrize("name", ["my.env", "id_rsa", "ID_ED25519.pub", "Server.PEM", "maps/a.key", "credentials.json"])
+def test_files_that_hold_keys_by_their_names_are_left_out(name, folder):
+    (folder / name).write_text("nothing that looks like a secret")
+    assert upload_plan(folder).left_out[name][1] == "may hold passwords or keys"
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlruns", "maps/lightning_logs"])
+def test_folders_of_other_logs_are_left_out(name, folder):
+    (folder / name / "run").mkdir(parents=True)
+    (folder / name / "run" / "settings.txt").write_text("of this machine")
+    plan = upload_plan(folder)
+    assert plan.left_out[f"{name}/"][1].startswith("logs of the training")
+    assert not any("settings" in file for file in plan.files)
+
+
+def test_a_name_that_is_no_text_is_told(cli, folder):
+    (folder / os.fsdecode(b"b\xe4r.txt")).write_text("a bear")
+    ended = cli("publish", folder, "me/digits", "--dry-run")
+    assert ended.code == 2
+    assert "b\\xe4r.txt' is not UTF-8; rename it" in " ".join(ended.err.split())
 
 
 def test_a_folder_without_its_processor_is_told(cli, folder):
@@ -199,3 +262,10 @@ def test_sizes_are_for_people():
         "12.3 MB",
         "3.2 GB",
     ]
+
+
+def test_a_guidance_of_classes_of_ones_own_is_published_and_told(cli, folder):
+    edited(folder / "guidance.json", '"type": "Energy"', '"type": "MyEnergy"')
+    ended = cli("publish", folder, "me/digits", "--dry-run")
+    assert ended.code == 0, ended.err
+    assert "guidance.json names MyEnergy, not of this library" in ended.err

@@ -7,11 +7,14 @@ import re
 
 import pytest
 import yaml
-from tiny_cli import SMALL, TRAINING, config
+from tiny_cli import QUESTIONS, SMALL, TRAINING, config
 from transformers import AutoModelForImageClassification
 
 from hf_guidance import Guidance
+from hf_guidance.apps.cli.tasks.data import splits_named
+from hf_guidance.apps.cli.tasks.resuming import checkpoint_of
 from hf_guidance.apps.cli.train_options import training_options
+from hf_guidance.common.yaml_file import options_text, read_options
 
 
 def test_a_file_with_options_over_it_as_a_process(process, tmp_path):
@@ -81,6 +84,20 @@ def test_every_option_of_the_trainer_is_reachable(cli):
         ("seed: 1\nseed: 2", "'seed' is given twice"),
         ("task: image-clasification", "Did you mean image-classification"),
         ("attribution_options: '{steps: 8'", "is not JSON"),
+        ("attribution_options: 5", "'5' is JSON of another kind; give names with values"),
+        ("attribution_options: [1]", r"attribution_options is given \[1\]; it takes single values"),
+        (
+            "builder_config: {train_size: 1_000}",
+            "1_000 may be meant otherwise: booleans are true and false, numbers are dec",
+        ),
+        ("builder_config: {flag: no}", "no may be meant otherwise"),
+        ("seed: [1, 2]", r"seed is given \[1, 2\]; it takes single values"),
+        ("dataset: {a: 1}", r"dataset is given \{'a': 1\}; it takes single values"),
+        ("names: [[cat], dog]", r"names is given \['cat'\]; it takes single values"),
+        ("learning_rate: 1:30", "invalid float value: '1:30'"),
+        ("save_strategy: false", "invalid choice: 'false'"),
+        ("run_name: 1.10", r"run_name takes text, and 1.1 is a number; put it into quotes"),
+        ("names: [1.10]", r"names takes text, and 1.1 is a number; put it into quotes"),
         ("- seed", "give options with values"),
         ("a: [", "is no YAML that can be read"),
     ],
@@ -101,6 +118,8 @@ def test_a_file_that_is_wrong_is_told_before_anything_is_loaded(text, message, c
         (["--config", "nowhere.yaml"], "nowhere.yaml cannot be read"),
         (["--task", "segmentation"], "'segmentation' is unknown"),
         (["--seed"], "expected one argument"),
+        (["--builder_config", "5"], "'5' is JSON of another kind; give names with values"),
+        (["--debug", "underflow_overflow"], "goes into a file: debug: [underflow_overflow]"),
     ],
 )
 def test_options_that_are_wrong_are_wrong_usage(words, message, cli):
@@ -116,14 +135,59 @@ def test_options_that_are_wrong_are_wrong_usage(words, message, cli):
         (["--model_type", "resnett"], "did you mean resnet"),
         (["--model_config", '{"embeding_size": 8}'], "has no field 'embeding_size'; did you mean embedding_size"),
         (["--eval_split", "val"], "has no split 'val'"),
+        (["--layer", "resnet.nothing"], "is neither one of"),
+        (["--source", "boxen"], "source='boxen'"),
+        (["--builder_config", '{"siez": 8}'], "unknown option siez"),
+        (["--problem_type", "several"], "problem_type='several' is unknown"),
+        (["--bbox_format", "yxyx"], "bbox_format='yxyx'"),
+        (["--fraction", "7"], "fraction"),
+        (["--objective_options", '{"nothing": 1}'], "has no field"),
+        (["--load_best_model_at_end", "--eval_strategy", "epoch"], "--load_best_model_at_end requires"),
+        (["--resume_from_checkpoint", "true"], "holds no checkpoint to go on from; leave the option out"),
+        (["--resume_from_checkpoint", "nowhere"], "nowhere is no checkpoint of a training (no trainer_state.json)"),
     ],
 )
-def test_options_that_do_not_go_together_fail_and_leave_nothing(words, message, cli, tmp_path):
+def test_options_that_do_not_exist_are_wrong_usage_and_leave_nothing(words, message, cli, tmp_path):
     ended = cli(*TRAINING, "--output_dir", tmp_path / "run", *words)
-    assert ended.code == 1
+    assert ended.code == 2
     assert message in ended.err
-    assert len(ended.err.strip().splitlines()[-1].split("hf-guidance: ")) == 2
+    assert "Traceback" not in ended.err
     assert not (tmp_path / "run" / "train.yaml").exists()
+
+
+def test_a_control_of_rows_without_names_is_told_before_anything_is_measured(cli, tmp_path, monkeypatch):
+    from hf_guidance.apps.cli.tasks.image_classification import training
+
+    monkeypatch.setattr(training, "splits_named", lambda *given: splits_named(*given).remove_columns("image_id"))
+    ended = cli(*TRAINING, "--output_dir", tmp_path / "run", "--control_seed", "1")
+    assert ended.code == 2
+    assert "the rows of digits_on_photos have no such column" in ended.err
+
+
+@pytest.mark.parametrize("words", [["--recipe", "visfiss"], ["--recipe_options", '{"nothing": 1}'],
+                                   ["--guidance", "here", "--recipe_options", '{"dataset": "gqa"}'], ["--source", "boxen"],
+                                   ["--model_type", "updown"], ["--eval_splits", "val"]])  # fmt: skip
+def test_options_of_questions_that_do_not_exist_are_wrong_usage(words, cli, tmp_path):
+    data = ["--builder_config", json.dumps(QUESTIONS), "--use_cpu", "true", "--output_dir", tmp_path / "run"]
+    ended = cli("train", "--task", "question-answering", *data, *words)
+    assert ended.code == 2, ended.err
+    assert not (tmp_path / "run" / "train.yaml").exists()
+
+
+def test_raw_files_of_a_builder_that_reads_none_are_refused(cli, tmp_path):
+    ended = cli(*TRAINING, "--output_dir", tmp_path / "run", "--data_dir", tmp_path)
+    assert ended.code == 2
+    assert "digits_on_photos reads no raw files, so data_dir=" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words", [["--model_type", "vit"], ["--model_config", '{"depths": [1]}'], ["--image_size", "8"]]
+)
+def test_options_of_a_model_from_scratch_are_refused_for_a_checkpoint(words, cli, checkpoint, tmp_path):
+    data = ["--builder_config", json.dumps(SMALL), "--use_cpu", "true", "--output_dir", tmp_path / "run"]
+    ended = cli("train", "--model_name_or_path", checkpoint, *data, *words)
+    assert ended.code == 2, ended.err
+    assert f"{words[0]}: it is for models from scratch, and {checkpoint} is a checkpoint" in ended.err
 
 
 def test_tokens_are_not_written(tmp_path):
@@ -135,13 +199,29 @@ def test_tokens_are_not_written(tmp_path):
 
 def test_lists_and_names_of_a_file_are_those_of_the_command_line(tmp_path):
     given = {"names": ["cat", "dog"], "lr_scheduler_kwargs": {"num_cycles": 2}, "include_for_metrics": ["group"],
-             "objective": "", "frozen_batch_norm": True, "report_to": ["tensorboard"], "save_strategy": False,
+             "objective": "", "frozen_batch_norm": True, "report_to": ["tensorboard"], "save_strategy": "no",
              "do_train": False}  # fmt: skip
     options = training_options("image-classification", given, "x.yaml", ["--output_dir", str(tmp_path)])
     _, data, choice, args = options.objects()
     assert (data.names, choice.objective) == (["cat", "dog"], "")
     assert (args.lr_scheduler_kwargs, args.include_for_metrics) == ({"num_cycles": 2}, ["group"])
     assert (args.frozen_batch_norm, args.report_to) == (True, ["tensorboard"])
-    assert (args.save_strategy, args.do_train) == ("no", False)  # YAML takes `no` for false
+    assert (args.save_strategy, args.do_train) == ("no", False)
     again = training_options("image-classification", {k: v for k, v in options.plain().items() if k != "task"}, "", [])
     assert again.plain() == options.plain()
+
+
+def test_a_file_is_read_as_the_words_of_a_command_line_are(tmp_path):
+    text = "save_strategy: no\nuse_cpu: yes\nseed: 007\nrun_name: 0123\nlayer: on\nnames: [no, yes, 1:30, 2007]\n"
+    (tmp_path / "given.yaml").write_text(
+        text + "debug: [underflow_overflow]\nresume_from_checkpoint: false\nproject: 12\n"
+    )
+    options = training_options("image-classification", read_options(tmp_path / "given.yaml"), "given.yaml", [])
+    _, data, choice, args = options.objects()
+    assert (args.save_strategy, args.use_cpu, args.seed, args.run_name, args.project) == ("no", True, 7, "0123", "12")
+    assert (choice.layer, data.names) == ("on", ["no", "yes", "1:30", "2007"])
+    assert [option.value for option in args.debug] == ["underflow_overflow"]
+    assert checkpoint_of(args) is None
+    (tmp_path / "again.yaml").write_text(options_text(options.plain()))
+    again = {name: value for name, value in read_options(tmp_path / "again.yaml").items() if name != "task"}
+    assert training_options("image-classification", again, "again.yaml", []).plain() == options.plain()

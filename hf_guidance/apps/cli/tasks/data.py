@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from hf_guidance.apps.cli.application import given_by, refuse
 from hf_guidance.data import load_splits
+from hf_guidance.data.splits import check_options
 
 
 def splits_named(dataset: str, splits: Iterable[str], data_dir: str | None = None, builder_config: str = "{}") -> Any:
@@ -22,10 +24,14 @@ def splits_named(dataset: str, splits: Iterable[str], data_dir: str | None = Non
         Name of a split to its dataset, all splits.
 
     Raises:
-        ValueError: A split that it does not have, or data that cannot be read.
+        typer.BadParameter: A split or an option that it does not have, or would not use.
+        ValueError: Data that cannot be read.
     """
-    found = load_splits(dataset, data_dir=data_dir, builder_config=json.loads(builder_config))
+    config = json.loads(builder_config)
+    with given_by("--dataset"):
+        check_options(dataset, data_dir=data_dir, builder_config=config)
+    found = load_splits(dataset, data_dir=data_dir, builder_config=config)
     missing = sorted(set(splits) - set(found))
     if missing:
-        raise ValueError(f"{dataset} has no split {missing[0]!r}; it has {sorted(found)}.")
+        refuse(f"{dataset} has no split {missing[0]!r}; it has {sorted(found)}.")
     return found

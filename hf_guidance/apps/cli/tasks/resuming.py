@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from transformers.trainer_utils import get_last_checkpoint
+
+from hf_guidance.apps.cli.application import refuse
 from hf_guidance.training import GuidanceArguments
+
+_STATE = "trainer_state.json"
+_OPTION = "--resume_from_checkpoint"
 
 
 def checkpoint_of(args: GuidanceArguments) -> str | bool | None:
@@ -13,7 +21,16 @@ def checkpoint_of(args: GuidanceArguments) -> str | bool | None:
 
     Returns:
         The folder, True, or None.
+
+    Raises:
+        typer.BadParameter: There is no such checkpoint.
     """
     given = args.resume_from_checkpoint
     words = {"true": True, "false": None}
-    return words[given.lower()] if isinstance(given, str) and given.lower() in words else given
+    chosen = words[given.lower()] if isinstance(given, str) and given.lower() in words else given
+    if chosen is True:
+        if not Path(args.output_dir).is_dir() or get_last_checkpoint(args.output_dir) is None:
+            refuse(f"{args.output_dir} holds no checkpoint to go on from; leave the option out to begin anew.", _OPTION)
+    elif chosen and not (Path(str(chosen)) / _STATE).is_file():
+        refuse(f"{chosen} is no checkpoint of a training (no {_STATE}); give a folder checkpoint-N.", _OPTION)
+    return chosen

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
 
+from hf_guidance.apps.cli.application import given_by, refuse
+from hf_guidance.apps.cli.checkpoints import check_layer
 from hf_guidance.apps.cli.tasks.data import splits_named
 from hf_guidance.apps.cli.tasks.image_classification.options import DataArguments, GuidanceChoice, ModelArguments
 from hf_guidance.apps.cli.tasks.outcome import TIMINGS, Outcome
@@ -69,22 +73,22 @@ def train(
         Task metrics and grounding before and after; also in ``<output_dir>/all_results.json``.
 
     Raises:
+        typer.BadParameter: A name or a value that does not exist.
         ValueError: Options, data or a model that do not go together.
     """
     set_seed(args.seed)
-    guidance, attribution = chosen_guidance(choice)
+    start = checkpoint_of(args)
+    with given_by():
+        guidance, attribution = chosen_guidance(choice)
     splits = splits_named(data.dataset, (data.train_split, data.eval_split), data.data_dir, data.builder_config)
     splits = with_object_labels(splits, data.names)
-    rows, test = with_annotated_fraction(splits[data.train_split], data.fraction, args.seed), splits[data.eval_split]
-    names = class_names(rows, data.train_split)
-    model, processor = image_classifier(
-        model_args.model_name_or_path,
-        names,
-        data.problem_type,
-        model_type=model_args.model_type,
-        fields=json.loads(model_args.model_config),
-        image_size=model_args.image_size,
-    )
+    with given_by("--fraction"):
+        rows = with_annotated_fraction(splits[data.train_split], data.fraction, args.seed)
+    if data.control_seed is not None and "image_id" not in rows.column_names:
+        refuse(f"places are drawn from image_id, and the rows of {data.dataset} have no such column.", "--control_seed")
+    test, names = splits[data.eval_split], class_names(rows, data.train_split)
+    model, processor = _model(model_args, names, data.problem_type)
+    check_layer(attribution, model)
     grouped = data.problem_type == "single_label_classification" and "group" in test.column_names
     trainer = GuidedTrainer(
         model=model,
@@ -99,7 +103,7 @@ def train(
         callbacks=list(callbacks),
     )
     before = _renamed(trainer.evaluate(), "before")
-    trainer.train(resume_from_checkpoint=checkpoint_of(args))
+    trainer.train(resume_from_checkpoint=start)
     trainer.save_model()
     after = _renamed(trainer.evaluate(), "after")
     trainer.save_model()  # once more, for the card tells what was measured
@@ -108,6 +112,23 @@ def train(
     names = [key.removeprefix("after_") for key in after if key.startswith("after_")]
     both = {name: (before.get(f"before_{name}"), after[f"after_{name}"]) for name in names if name not in TIMINGS}
     return Outcome(both, str(Path(args.output_dir)), "model, processor and guidance.json")
+
+
+def _model(given: ModelArguments, names: Sequence[str], problem_type: str) -> tuple[Any, Any]:
+    if given.model_name_or_path is not None:
+        for name, default in ((one.name, one.default) for one in fields(given)):
+            if name != "model_name_or_path" and getattr(given, name) != default:
+                refuse(f"it is for models from scratch, and {given.model_name_or_path} is a checkpoint.", f"--{name}")
+    # What is wrong with a checkpoint is a failure, what is wrong with a model from scratch stands in the options.
+    with given_by() if given.model_name_or_path is None else nullcontext():
+        return image_classifier(
+            given.model_name_or_path,
+            names,
+            problem_type,
+            model_type=given.model_type,
+            fields=json.loads(given.model_config),
+            image_size=given.image_size,
+        )
 
 
 def _renamed(metrics: dict[str, float], prefix: str) -> dict[str, float]:
@@ -128,11 +149,12 @@ def collator_of(data: DataArguments, processor: Any, classes: int) -> GuidanceCo
     Returns:
         The collator.
     """
-    return GuidanceCollator(
-        processor,
-        data.problem_type,
-        classes,
-        data.source,
-        control_seed=data.control_seed,
-        bbox_format=data.bbox_format,
-    )
+    with given_by():
+        return GuidanceCollator(
+            processor,
+            data.problem_type,
+            classes,
+            data.source,
+            control_seed=data.control_seed,
+            bbox_format=data.bbox_format,
+        )

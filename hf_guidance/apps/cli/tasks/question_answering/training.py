@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
 
 from hf_guidance import recipes
+from hf_guidance.apps.cli.application import given_by, refuse
 from hf_guidance.apps.cli.tasks.data import splits_named
 from hf_guidance.apps.cli.tasks.outcome import Outcome
 from hf_guidance.apps.cli.tasks.question_answering.measures import measured
@@ -35,12 +37,16 @@ def chosen_guidance(choice: GuidanceChoice, model_type: str) -> Guidance:
         The guidance.
 
     Raises:
-        ValueError: An unknown recipe, or a folder without guidance.json.
+        typer.BadParameter: An unknown recipe, one that has no such option, or options without a recipe.
+        ValueError: A folder without guidance.json.
     """
     if choice.guidance is not None:
+        if json.loads(choice.recipe_options):
+            refuse("it is for a recipe, and --guidance names a folder instead.", "--recipe_options")
         guidance = Guidance.load(choice.guidance)
     else:
-        guidance = recipe_by_name(choice.recipe, model_type, json.loads(choice.recipe_options))
+        with given_by("--recipe"):
+            guidance = recipe_by_name(choice.recipe, model_type, json.loads(choice.recipe_options))
     return recipes.random_supervision(guidance) if choice.random_supervision else guidance
 
 
@@ -64,9 +70,11 @@ def train(
         Metrics of every evaluated split before and after; also in ``<output_dir>/results.json``.
 
     Raises:
+        typer.BadParameter: A name or a value that does not exist.
         ValueError: Options, data or a model that do not go together.
     """
     set_seed(args.seed)
+    start = checkpoint_of(args)
     guidance = chosen_guidance(choice, model_args.model_type)
     splits = splits_named(data.dataset, (data.train_split, *data.eval_splits), data.data_dir, data.builder_config)
     rows = splits[data.train_split]
@@ -74,17 +82,19 @@ def train(
     collator = _collator(data, rows, answers)
     for split in data.eval_splits:
         collator.check_rows(splits[split], split)
+    with given_by("--fraction"):
+        annotated = with_annotated_fraction(rows, data.fraction, args.seed)
     trainer = GuidedTrainer(
         model=_model(model_args, collator, rows[0], answers),
         args=args,
-        train_dataset=with_annotated_fraction(rows, data.fraction, args.seed),
+        train_dataset=annotated,
         data_collator=collator,
         processing_class=collator.tokenizer,
         guidance=guidance,
         callbacks=list(callbacks),
     )
     before = {split: measured(trainer, splits[split], data.threshold) for split in data.eval_splits}
-    trainer.train(resume_from_checkpoint=checkpoint_of(args))
+    trainer.train(resume_from_checkpoint=start)
     trainer.save_model()
     folder = Path(args.output_dir)
     answers.save(folder / "answers.json")
@@ -99,17 +109,20 @@ def train(
 
 
 def _model(given: ModelArguments, collator: QuestionCollator, row: Any, answers: AnswerVocabulary) -> Any:
-    return question_answerer(
-        given.model_type,
-        answers.id2label,
-        vocabulary=len(collator.tokenizer),
-        box_dims=collator([row])["visual_feats"].shape[-1],
-        fields=json.loads(given.model_config),
-        name_or_path=given.model_name_or_path,
-    )
+    dims = collator([row])["visual_feats"].shape[-1]
+    with given_by() if given.model_name_or_path is None else nullcontext():
+        return question_answerer(
+            given.model_type,
+            answers.id2label,
+            vocabulary=len(collator.tokenizer),
+            box_dims=dims,
+            fields=json.loads(given.model_config),
+            name_or_path=given.model_name_or_path,
+        )
 
 
 def _collator(data: DataArguments, rows: Any, answers: AnswerVocabulary) -> QuestionCollator:
     regions = RegionFeatures.open(*data.regions) if data.regions else None
     tokenizer = word_tokenizer(rows["question"], max_length=data.max_length)
-    return QuestionCollator(tokenizer, answers, regions, max_length=data.max_length, source=data.source)
+    with given_by():
+        return QuestionCollator(tokenizer, answers, regions, max_length=data.max_length, source=data.source)
