@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
-import yaml
-from huggingface_hub import ModelCard
+from cards_read import card_of
 from markdown_it import MarkdownIt
 
 from hf_guidance import Grounding, Guidance, GuidanceCollator, Term, with_annotated_fraction
@@ -31,16 +30,6 @@ NASTY = [
 
 def metrics(prediction):
     return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
-
-
-def card_of(folder):
-    """The card, read as the Hub's library reads it; its YAML must be that of the file."""
-    text = (folder / "README.md").read_text(encoding="utf-8")
-    card = ModelCard(text)
-    assert yaml.safe_load(text.split("\n---\n")[0].removeprefix("---\n"))
-    assert "/tmp/" not in text
-    assert str(folder.parent) not in text
-    return card
 
 
 def test_it_tells_what_guided_and_what_that_did(trainer_of, model_of, digits, tmp_path):
@@ -249,56 +238,6 @@ def test_a_card_that_fails_ends_no_training_and_is_told(trainer_of, model_of, tm
     with pytest.raises(OSError, match="No space"):
         trainer.create_model_card()
     assert sorted(file.name for file in (tmp_path / "out").glob("*README*")) == []
-
-
-def test_a_wrong_unguided_run_is_refused_and_kept_out(trainer_of, model_of, tmp_path):
-    trainer = trainer_of(model_of(), GUIDANCE)
-    with pytest.raises(ValueError, match="output_dir of a run that evaluated"):
-        trainer.create_model_card(unguided=str(tmp_path / "nowhere"))
-    assert trainer.card.unguided is None
-    trainer.create_model_card()
-    assert (tmp_path / "out" / "README.md").is_file()
-
-
-def test_an_earlier_run_stands_beside(trainer_of, model_of, tmp_path):
-    settings = {"max_steps": 2, "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}
-    plain = trainer_of(
-        model_of(),
-        Guidance(),
-        trainer={"grounding": Grounding(GradCAM())},
-        output_dir=str(tmp_path / "plain"),
-        **settings,
-    )
-    plain.train()
-    told = plain.state.log_history[-2]["eval_epg"]
-    trainer = trainer_of(model_of(), GUIDANCE, **settings)
-    trainer.card = CardOptions(unguided=tmp_path / "plain")
-    trainer.train()
-    text = card_of(tmp_path / "out" / "checkpoint-2").text
-    assert "| metric | without guidance | this model |" in text
-    assert f"| `epg` ↑ | {told:.4g} |" in text
-
-
-def test_the_best_model_is_told_by_the_evaluation_of_its_step(trainer_of, model_of, tmp_path):
-    trainer = trainer_of(
-        model_of(), GUIDANCE, max_steps=3, eval_strategy="steps", eval_steps=1, save_strategy="steps", save_steps=1,
-        load_best_model_at_end=True, metric_for_best_model="eval_epg", greater_is_better=True, learning_rate=1.0,
-    )  # fmt: skip
-    trainer.train()
-    best = trainer.state.best_global_step
-    entry = next(entry for entry in trainer.state.log_history if entry["step"] == best and "eval_epg" in entry)
-    trainer.save_model()
-    card = card_of(tmp_path / "out")
-    (epg,) = (result.metric_value for result in card.data.eval_results if result.metric_type == "epg")
-    assert epg == pytest.approx(entry["eval_epg"], abs=1e-6)
-
-
-def test_what_was_measured_of_an_earlier_model_is_told_as_that(trainer_of, model_of, tmp_path):
-    settings = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 3}
-    trainer_of(model_of(), GUIDANCE, max_steps=4, **settings).train()
-    card = card_of(tmp_path / "out" / "checkpoint-3")
-    assert card.data.eval_results is None
-    assert "at step 2 of 3. The model has been trained since." in card.text
 
 
 def test_a_base_model_in_a_folder_is_not_named(trainer_of, model_of, tmp_path):
