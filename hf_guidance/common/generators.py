@@ -30,7 +30,9 @@ def generators_kept(device: torch.device | None = None, seed: int | None = None)
             if seed is not None:
                 random.seed(seed)
                 np.random.seed(seed)  # noqa: NPY002
-                torch.manual_seed(seed)
+                torch.default_generator.manual_seed(seed)
+                if device is not None and device.type != "cpu":
+                    torch.manual_seed(seed)  # of all devices; that of the others is not put back
             yield
         finally:
             random.setstate(own)

@@ -157,3 +157,9 @@ def test_a_number_of_classes_that_is_none(classify, pictures, top_k):
     with pytest.raises(ValueError, match=rf"top_k={top_k!r}; give a whole number of at least 1"):
         classify(pictures[0], top_k=top_k)
     assert len(classify(pictures[0], top_k=np.int64(2))) == 2
+
+
+def test_no_pictures_and_a_tuple_of_some(classify, pictures):
+    assert classify([]) == classify(()) == []
+    labels = [[one["label"] for one in found] for found in classify(tuple(pictures))]
+    assert labels == [[one["label"] for one in found] for found in classify(pictures)]

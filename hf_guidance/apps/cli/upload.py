@@ -13,9 +13,10 @@ from hf_guidance.apps.cli.application import refuse
 from hf_guidance.apps.cli.upload_checks import CARD
 from hf_guidance.apps.cli.upload_plan import UploadPlan
 from hf_guidance.common.hub import create_repo, upload_files
+from hf_guidance.common.hub.earlier_push import deletions
 from hf_guidance.common.hub.failures import told
 from hf_guidance.common.hub.retry import secret_of, with_retries
-from hf_guidance.common.hub.upload import refuse_secrets
+from hf_guidance.common.hub.secrets import refuse_secrets
 from hf_guidance.common.text_files import read_text
 from hf_guidance.guidance import GUIDANCE_FILE
 from hf_guidance.guidance.document import read_document
@@ -99,10 +100,11 @@ def published(
 def _pull_request(repo: str, files: dict[str, Path | bytes], message: str) -> Any:
     # One try: made again after an answer that was lost, there would be two.
     refuse_secrets(files, secret_of(None))
-    operations = [
+    operations: list[Any] = [
         CommitOperationAdd(name, str(file) if isinstance(file, Path) else file) for name, file in files.items()
     ]
     try:
+        operations += deletions(repo, files)
         return HfApi().create_commit(repo, operations, commit_message=message, create_pr=True)
     except Exception as error:
         problem = told(error, f"opening a pull request at {repo}", secret_of(None))

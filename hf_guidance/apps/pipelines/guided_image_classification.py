@@ -49,6 +49,12 @@ class GuidedImageClassificationPipeline(Pipeline):  # type: ignore[misc]
     _load_feature_extractor = False
     _load_tokenizer = False
 
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """Classify and explain; see the class. A list gives a list, an empty one too."""
+        if isinstance(inputs, list | tuple) and not inputs:
+            return []
+        return super().__call__(list(inputs) if isinstance(inputs, tuple) else inputs, **options)
+
     def _sanitize_parameters(
         self,
         top_k: int | None = None,

@@ -13,7 +13,7 @@ from torch import nn
 
 from hf_guidance.attributions import Attribution
 from hf_guidance.data import AnswerVocabulary, QuestionCollator
-from hf_guidance.evaluation.explaining.batches import explained_batch
+from hf_guidance.evaluation.explaining.batches import ExplainedBatch, explained_batch
 from hf_guidance.evaluation.explaining.given import given_images
 from hf_guidance.evaluation.explaining.methods import method_of
 from hf_guidance.evaluation.explaining.models import device_of, plain_model, quiet
@@ -153,17 +153,19 @@ def explain_answer(
         columns = {name: batch[name].to(device_of(net)) for name in known.inputs if name in batch}
         method = method_of(attribution, known)
         done = explained_batch(net, known, columns, method, wanted_classes(target, None, 1, True, names), max_rows)
-    if vocabulary is not None and len(vocabulary.answers) != done.logits.shape[1]:
-        raise ValueError(
-            f"the answers number {len(vocabulary.answers)} and the model's classes {done.logits.shape[1]}; give the "
-            "AnswerVocabulary that it was trained with."
-        )
-    every = _named(probabilities(done.logits, net)[0], names)
+    if vocabulary is not None:
+        _check_size(len(vocabulary.answers), done.logits.shape[1])
+    scores = _named(probabilities(done.logits, net)[0], names)
+    return _explanation(question, done, scores, top_k, batch["visual_pos"][0].numpy(), method)
+
+
+def _explanation(
+    question: str, done: ExplainedBatch, scores: list[tuple[str, float]], top_k: int, boxes: Floats, method: Attribution
+) -> AnswerExplanation:
     (number,) = done.classes[0]
-    return AnswerExplanation(
-        question, number, *every[number], float(done.logits[0, number]), sorted(every, key=lambda one: -one[1])[:top_k],
-        done.maps[0], batch["visual_pos"][0].numpy(), method,
-    )  # fmt: skip
+    top = sorted(scores, key=lambda one: -one[1])[:top_k]
+    logit = float(done.logits[0, number])
+    return AnswerExplanation(question, number, *scores[number], logit, top, done.maps[0], boxes, method)
 
 
 def _collator(tokenizer: Any) -> QuestionCollator:
@@ -185,6 +187,14 @@ def _check_answer(target: Any, answers: Any) -> None:
     if isinstance(target, list | tuple | set) or bool(getattr(target, "ndim", 0)):
         raise ValueError(
             f"target={target!r} are several answers; give one, as text or number, or None for the predicted one."
+        )
+
+
+def _check_size(answers: int, classes: int) -> None:
+    if answers != classes:
+        raise ValueError(
+            f"the answers number {answers} and the model's classes {classes}; give the AnswerVocabulary that it was trained "
+            "with."
         )
 
 

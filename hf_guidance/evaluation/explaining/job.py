@@ -133,14 +133,13 @@ def _reader(processor: Any) -> Callable[[Any], tuple[dict[str, Tensor], Placemen
         lambda picture: processed(processor, picture)[PIXELS][0].double().cpu().numpy(), type(processor).__name__
     )
 
-    checked = False
+    checked: set[tuple[int, int]] = set()
 
     def read(image: GivenImage) -> tuple[dict[str, Tensor], Placement]:
-        nonlocal checked
         picture = image.read()
-        if not checked:
-            refuse_chance(processor, picture)
-            checked = True
+        if picture.size not in checked:
+            refuse_chance(processor, picture.size)
+            checked.add(picture.size)
         return processed(processor, picture), places.of((picture.height, picture.width))
 
     return read

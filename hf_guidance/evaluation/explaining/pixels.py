@@ -103,16 +103,18 @@ def processed(processor: Any, picture: Image.Image, seed: int = 0) -> dict[str, 
     return found
 
 
-def refuse_chance(processor: Any, picture: Image.Image) -> None:
-    """Raise if the processor makes different pixels of the same picture.
+def refuse_chance(processor: Any, size: tuple[int, int]) -> None:
+    """Raise if the processor makes different pixels of the same picture, one of noise: a flip of a flat one changes nothing.
 
     Args:
         processor: As for ``processed``.
-        picture: A picture, RGB.
+        size: (width, height) of the picture: a random crop of exactly its size is none.
 
     Raises:
         ValueError: It does.
     """
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    picture = Image.fromarray(noise)
     first = processed(processor, picture)[PIXELS]
     for seed in range(1, _TRIES):
         again = processed(processor, picture, seed)[PIXELS]

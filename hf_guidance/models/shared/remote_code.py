@@ -7,6 +7,7 @@ takes its own classes, without asking for trust.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,6 @@ from typing import Any
 
 from torch import nn
 
-from hf_guidance import __version__
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.models.shared.one_file import one_file
 
@@ -105,6 +105,12 @@ def refuse_copy(model: Any) -> None:
         )
 
 
+def _version() -> str:
+    # By name: a room does not import from the face of the package, which imports all rooms.
+    version: str = sys.modules[__name__.partition(".")[0]].__version__
+    return version
+
+
 def _copied(kind: type) -> type | None:
     return next((base for base in kind.__mro__ if base.__module__.partition(".")[0] == _COPIES), None)
 
@@ -115,7 +121,7 @@ def source_of(modules: tuple[str, ...], classes: tuple[str, ...]) -> str:
     docstring = f"""{" and ".join(classes)}, with all that they need, in one file.
 
 transformers loads them from here by trust_remote_code=True where hf_guidance is not installed. Written by hf_guidance
-{__version__} when the model was saved, from its modules named below; change them there. Where hf_guidance is installed and
+{_version()} when the model was saved, from its modules named below; change them there. Where hf_guidance is installed and
 imported, its classes are used instead of these; it trains with guidance, evaluates and explains: pip install hf-guidance
 
 SPDX-License-Identifier: Apache-2.0"""

@@ -124,6 +124,7 @@ def test_a_branch_is_made_and_a_pull_request_is_opened(cli, folder, monkeypatch)
     monkeypatch.setattr(HfApi, "create_repo", noted("repo", SimpleNamespace(repo_id="me/digits")))
     monkeypatch.setattr(HfApi, "create_branch", noted("branch"))
     monkeypatch.setattr(HfApi, "create_commit", noted("commit", commit))
+    monkeypatch.setattr(HfApi, "list_repo_files", lambda self, *args, **options: ["adapter_config.json", "notes.md"])
     assert cli("publish", folder, "me/digits", "--revision", "better").out.strip() == commit.commit_url
     assert [name for name, _, _ in calls] == ["repo", "branch", "commit"]
     assert calls[1][2]["branch"] == calls[2][2]["revision"] == "better"
@@ -131,6 +132,8 @@ def test_a_branch_is_made_and_a_pull_request_is_opened(cli, folder, monkeypatch)
     assert cli("publish", folder, "me/digits", "--create-pr").out.strip() == commit.pr_url
     assert [name for name, _, _ in calls] == ["repo", "commit"]
     assert calls[1][2]["create_pr"] is True
+    deleted = [one.path_in_repo for one in calls[1][1][1] if type(one).__name__ == "CommitOperationDelete"]
+    assert deleted == ["adapter_config.json"]
     assert cli("publish", folder, "me/digits", "--create-pr", "--revision", "x").code == 2
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from nets import Linear, OnePixel, photo
+from PIL import Image
 from torchvision.transforms import v2
 
 from hf_guidance import explain
@@ -54,6 +55,14 @@ def test_a_processor_that_draws_is_refused_and_the_generators_stay(processor):
     with pytest.raises(ValueError, match=r"other pixels of the same picture.*processor of evaluation"):
         explain(MODEL, [photo(12, 16)], processor)
     assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002
+
+
+def test_a_flat_first_picture_or_one_of_the_size_of_the_crop_hides_nothing():
+    flat = Image.new("RGB", (16, 12), "grey")
+    with pytest.raises(ValueError, match="other pixels of the same picture"):
+        explain(MODEL, [flat, photo(12, 16)], v2.Compose([v2.RandomHorizontalFlip(), *TO_TENSOR]))
+    with pytest.raises(ValueError, match="other pixels of the same picture"):
+        explain(MODEL, [photo(12, 16), photo(20, 30)], v2.Compose([v2.RandomCrop((12, 16)), *TO_TENSOR]))
 
 
 @pytest.mark.parametrize("seed", range(4))
