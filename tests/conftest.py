@@ -13,6 +13,7 @@ from hub_server import Hub, in_this_process
 from hypothesis import HealthCheck, settings
 from tiny import relative_error
 
+from hf_guidance.common import progress
 from hf_guidance.common.hub import retry
 
 # The same examples in every run, and no folder of earlier ones.
@@ -61,6 +62,19 @@ def shared() -> Path:
 def golden(shared):
     """Load shared/golden/<name>.npz."""
     return lambda name: np.load(shared / "golden" / f"{name}.npz", allow_pickle=False)
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """The bars that were asked for, by what they say."""
+    said, made = [], progress._bar
+
+    def noted(items, what, options):
+        said.append(what)
+        return made(items, what, options)
+
+    monkeypatch.setattr(progress, "_bar", noted)
+    return said
 
 
 @pytest.fixture

@@ -68,8 +68,8 @@ def shards_of(index: Path) -> list[str]:
     """
     names = read_json(index)
     names = names.get("weight_map") if isinstance(names, dict) else None
-    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise ValueError(f"{index} names no files of weights; save the model again.")
+    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+        raise ValueError(f"{index} has no weight_map that says which file holds which weights; save the model again.")
     return sorted(set(names.values()))
 
 

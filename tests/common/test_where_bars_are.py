@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import datasets
 import numpy as np
-import pytest
 from tiny import fresh_model
 
 from hf_guidance import Sweep
-from hf_guidance.common import progress
 from hf_guidance.data.annotated import annotated_flags
 from hf_guidance.evaluation.analysis import bootstrap_mean
 from hf_guidance.families.structure.places import places_of
-
-
-@pytest.fixture
-def bars(monkeypatch):
-    """The bars that were asked for, by what they say."""
-    said, made = [], progress._bar
-
-    def noted(items, what, options):
-        said.append(what)
-        return made(items, what, options)
-
-    monkeypatch.setattr(progress, "_bar", noted)
-    return said
 
 
 def test_bootstrap(bars):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,14 @@ from huggingface_hub import ModelCard
 from yaml import YAMLError
 
 from hf_guidance.apps.cli.output import say
+from hf_guidance.common.hub.secrets import held_secrets
 from hf_guidance.common.text_files import read_json, read_text
 from hf_guidance.guidance import GUIDANCE_FILE, Guidance
 from hf_guidance.guidance.document import read_document
 from hf_guidance.guidance.serialization import known_names
+from hf_guidance.training.checkpoint_weights import shards_of
 
 CARD = "README.md"
-_SECRETS = {
-    "a token of the Hub": re.compile(rb"\b(?:hf_|api_org_)[A-Za-z0-9]{30,}"),
-    "a token of GitHub": re.compile(rb"\bgh[pousr]_[A-Za-z0-9]{36}"),
-    "a key of AWS": re.compile(rb"\bAKIA[0-9A-Z]{16}\b"),
-    "a private key": re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-}
 _WEIGHTS = ".safetensors"
 
 
@@ -53,7 +48,7 @@ def check_whole(folder: Path, files: Mapping[str, int], left_out: Mapping[str, t
             + (f"; give one of its folders, as {folder / inside[-1]}." if inside else ".")
         )
     if index in files:
-        shards = _shards(folder / index)
+        shards = shards_of(folder / index)
     elif f"{stem}{_WEIGHTS}" in files:
         shards = [f"{stem}{_WEIGHTS}"]
     else:
@@ -71,15 +66,6 @@ def check_whole(folder: Path, files: Mapping[str, int], left_out: Mapping[str, t
             why = f" (it is {left_out[shard][1]})" if shard in left_out else ""
             raise ValueError(f"{folder} lacks {shard}{why}, which {index} names: the checkpoint is not whole.")
         _check_tensors(folder / shard)
-
-
-def _shards(index: Path) -> list[str]:
-    """The files that an index of weights names."""
-    found = read_json(index)
-    named = found.get("weight_map") if isinstance(found, dict) else None
-    if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
-        raise ValueError(f"{index} has no weight_map that says which file holds which weights. Save the model anew.")
-    return sorted(set(named.values()))
 
 
 def check_documents(folder: Path, files: Iterable[str]) -> None:
@@ -147,21 +133,14 @@ def _check_tensors(file: Path) -> None:
         raise ValueError(f"{file} has {size} bytes, and its head tells of {expected}: it is not whole. Save it anew.")
 
 
-def refuse_secrets(file: Path, name: str) -> None:
-    """Refuse a file that holds a token or a private key.
+def refuse_keys(files: Mapping[str, Path]) -> None:
+    """Refuse files that hold a token or a private key.
 
     Args:
-        file: The file.
-        name: What errors call it.
+        files: What errors call a file, and where it is.
 
     Raises:
-        ValueError: It holds one.
+        ValueError: One holds one.
     """
-    if file.suffix == _WEIGHTS:
-        with file.open("rb") as opened:  # only its head holds text
-            content = opened.read(min(8 + int.from_bytes(opened.read(8), "little"), 100_000_000))
-    else:
-        content = file.read_bytes()
-    for kind, pattern in _SECRETS.items():
-        if pattern.search(content):
-            raise ValueError(f"{name} holds {kind}: take it out, and withdraw it, for others may have seen it.")
+    for name, kind in held_secrets(files):
+        raise ValueError(f"{name} holds {kind}: take it out, and withdraw it, for others may have seen it.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hf_guidance.apps.cli.application import check_utf8
-from hf_guidance.apps.cli.upload_checks import check_documents, check_whole, refuse_secrets
+from hf_guidance.apps.cli.upload_checks import check_documents, check_whole, refuse_keys
 
 _KEY = "may hold passwords or keys"
 _LEFT_OUT = {
@@ -112,8 +112,8 @@ def upload_plan(folder: Path) -> UploadPlan:
     left_out: dict[str, tuple[int, str]] = {}
     _sort(folder, folder, files, left_out)
     check_whole(folder, files, left_out)
-    for name in [*files, *(name for name, (_, why) in left_out.items() if why == _KEY)]:
-        refuse_secrets(folder / name, name)
+    keys = [name for name, (_, why) in left_out.items() if why == _KEY]
+    refuse_keys({name: folder / name for name in [*files, *keys]})
     check_documents(folder, files)
     return UploadPlan(folder, dict(sorted(files.items())), dict(sorted(left_out.items())))
 

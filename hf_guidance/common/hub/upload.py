@@ -13,8 +13,6 @@ from hf_guidance.common.hub.failures import NoSuchRepo
 from hf_guidance.common.hub.retry import secret_of, with_retries
 from hf_guidance.common.hub.secrets import refuse_secrets
 
-__all__ = ["create_repo", "files_of", "refuse_secrets", "upload_files"]
-
 logger = logging.getLogger(__name__)
 
 _DRAFTS = (".draft-*", "*/.draft-*")  # of common/whole_file.py

@@ -14,7 +14,7 @@ from hf_guidance.evaluation.explaining.batches import ExplainedBatch, explained_
 from hf_guidance.evaluation.explaining.explanations import Explanation, Floats
 from hf_guidance.evaluation.explaining.given import GivenImage
 from hf_guidance.evaluation.explaining.models import device_of
-from hf_guidance.evaluation.explaining.pixels import PIXELS, GivenPixels, processed, refuse_chance, stacked
+from hf_guidance.evaluation.explaining.pixels import PIXELS, TRIES, GivenPixels, processed, refuse_chance, stacked
 from hf_guidance.evaluation.explaining.placement import Placement, Placements
 from hf_guidance.evaluation.explaining.targets import Wanted, check_classes, probabilities
 from hf_guidance.families import Family
@@ -138,7 +138,7 @@ def _reader(processor: Any) -> Callable[[Any], tuple[dict[str, Tensor], Placemen
     def read(image: GivenImage) -> tuple[dict[str, Tensor], Placement]:
         picture = image.read()
         if picture.size not in checked:
-            refuse_chance(processor, picture.size)
+            refuse_chance(processor, picture.size, tries=2 if checked else TRIES)  # so sets of many sizes stay quick
             checked.add(picture.size)
         return processed(processor, picture), places.of((picture.height, picture.width))
 

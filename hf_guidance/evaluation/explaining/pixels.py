@@ -14,7 +14,7 @@ from torch import Tensor
 from hf_guidance.common.generators import generators_kept
 
 PIXELS = "pixel_values"
-_TRIES = 6  # with different seeds; what goes unnoticed then is the same for all pictures, because all get one seed
+TRIES = 6  # with different seeds; what goes unnoticed then is the same for all pictures, because all get one seed
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,13 @@ def processed(processor: Any, picture: Image.Image, seed: int = 0) -> dict[str, 
     return found
 
 
-def refuse_chance(processor: Any, size: tuple[int, int]) -> None:
+def refuse_chance(processor: Any, size: tuple[int, int], tries: int) -> None:
     """Raise if the processor makes different pixels of the same picture, one of noise: a flip of a flat one changes nothing.
 
     Args:
         processor: As for ``processed``.
         size: (width, height) of the picture: a random crop of exactly its size is none.
+        tries: How often it is called, each time with another seed.
 
     Raises:
         ValueError: It does.
@@ -116,7 +117,7 @@ def refuse_chance(processor: Any, size: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     picture = Image.fromarray(noise)
     first = processed(processor, picture)[PIXELS]
-    for seed in range(1, _TRIES):
+    for seed in range(1, tries):
         again = processed(processor, picture, seed)[PIXELS]
         if again.shape != first.shape or not torch.equal(again, first):
             name = getattr(processor, "__name__", type(processor).__name__)

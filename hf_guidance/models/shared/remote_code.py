@@ -90,9 +90,8 @@ def refuse_copy(model: Any) -> None:
     """
     own = {getattr(cls, "model_type", None) for cls in _CODES} - {None}
     parts = list(model.modules()) if isinstance(model, nn.Module) else [model]
-    copies = {
-        kind: _copied(kind) for kind in {type(part) for part in parts}
-    }  # a net has hundreds of parts of a few classes
+    # A net has hundreds of parts of a few classes.
+    copies = {kind: _copied(kind) for kind in {type(part) for part in parts}}
     for part in parts if any(copies.values()) else ():
         kind = getattr(getattr(part, "config", None), "model_type", None)
         copied = copies[type(part)]

@@ -2,23 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from hf_guidance.common import progress
-
-
-@pytest.fixture
-def bars(monkeypatch):
-    """The bars that were asked for, by what they say."""
-    said, made = [], progress._bar
-
-    def noted(items, what, options):
-        said.append(what)
-        return made(items, what, options)
-
-    monkeypatch.setattr(progress, "_bar", noted)
-    return said
-
 
 def test_explaining(bars, cli, checkpoint, photos, tmp_path):
     assert cli("explain", checkpoint, photos, "--output", tmp_path / "maps").code == 0
