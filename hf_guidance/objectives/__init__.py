@@ -11,14 +11,25 @@ from hf_guidance.objectives.grad_mask import GradMask
 from hf_guidance.objectives.influence_scr import InfluenceSCR
 from hf_guidance.objectives.invariance_da import InvarianceDA
 from hf_guidance.objectives.invariance_fi import InvarianceFI
+from hf_guidance.objectives.irrelevant_crayon import IrrelevantCRAYON
 from hf_guidance.objectives.l1 import L1
-from hf_guidance.objectives.normalizations import Identity, MaxAbs, MinMax, Normalization, Positive, UnitNorm
+from hf_guidance.objectives.normalizations import (
+    Identity,
+    MaxAbs,
+    MinMax,
+    Normalization,
+    OffsetMax,
+    Positive,
+    UnitNorm,
+)
 from hf_guidance.objectives.objective import AttributionObjective, Objective
 from hf_guidance.objectives.ppce import PPCE
 from hf_guidance.objectives.random_sufficiency import RandomSufficiency
 from hf_guidance.objectives.ranking_hint import RankingHINT
+from hf_guidance.objectives.relevant_crayon import RelevantCRAYON
 from hf_guidance.objectives.right_reasons import RightReasons
 from hf_guidance.objectives.saliency_guided import SaliencyGuided
+from hf_guidance.objectives.saved_map import SavedMapObjective
 from hf_guidance.objectives.sufficiency import Sufficiency
 from hf_guidance.objectives.task_loss import TaskLoss
 from hf_guidance.objectives.uncertainty import Uncertainty
@@ -36,15 +47,19 @@ __all__ = [
     "InfluenceSCR",
     "InvarianceDA",
     "InvarianceFI",
+    "IrrelevantCRAYON",
     "MaxAbs",
     "MinMax",
     "Normalization",
     "Objective",
+    "OffsetMax",
     "Positive",
     "RandomSufficiency",
     "RankingHINT",
+    "RelevantCRAYON",
     "RightReasons",
     "SaliencyGuided",
+    "SavedMapObjective",
     "Sufficiency",
     "TaskLoss",
     "Uncertainty",

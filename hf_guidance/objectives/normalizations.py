@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Identity", "MaxAbs", "MinMax", "Normalization", "Positive", "UnitNorm"]
+__all__ = ["Identity", "MaxAbs", "MinMax", "Normalization", "OffsetMax", "Positive", "UnitNorm"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,21 @@ class UnitNorm(Normalization):
         # sqrt has an infinite slope at zero: the norm of an all-zero row is the constant 1, without gradient.
         norm = torch.where(squares > 0, squares, 1).sqrt().clamp_min(1e-12)
         return maps / norm.reshape(-1, *[1] * (maps.dim() - 1))
+
+
+@dataclass(frozen=True)
+class OffsetMax(Normalization):
+    """(A⁺ + 1e-10) / max(A⁺ + 1e-10) with A⁺ = max(A, 0), in (0, 1] (CRAYON, IEEE BigData 2024, section III).
+
+    A row without positive entry becomes one everywhere. Gradients flow through the maximum, to the first of equal entries.
+    """
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """Clamp at zero, add the offset, and divide by the row's maximum."""
+        # Unlike clamp, where() passes the whole gradient at zero, where a map after ReLU has many entries.
+        shifted = torch.where(maps < 0, 0, maps) + 1e-10
+        largest = shifted.flatten(1).max(1).values  # amax would share the gradient among equal entries
+        return shifted / largest.reshape(-1, *[1] * (maps.dim() - 1))
 
 
 def _over_row(maps: Tensor, reduce) -> Tensor:  # type: ignore[no-untyped-def]

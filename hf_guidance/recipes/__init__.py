@@ -7,6 +7,7 @@ for UpDn or LXMERT, converted to the formulas in use.
 
 from hf_guidance.data.columns import RANDOM_IMPORTANCE
 from hf_guidance.recipes.baselines import chang2021, saliency_guided, simpson2019, singla2022
+from hf_guidance.recipes.crayon import CRAYON_SETTINGS, CrayonSettings, crayon
 from hf_guidance.recipes.hint import attention_align, hint
 from hf_guidance.recipes.model_guidance import model_guidance
 from hf_guidance.recipes.random_supervision import random_supervision
@@ -24,7 +25,8 @@ from hf_guidance.recipes.visfis import (
 )
 
 __all__ = [
-    "RANDOM_IMPORTANCE", "THRESHOLDS", "alignment", "attention_align", "chang2021", "hint", "invariance_da", "invariance_fi",
+    "CRAYON_SETTINGS", "RANDOM_IMPORTANCE", "THRESHOLDS", "CrayonSettings", "alignment", "attention_align", "chang2021",
+    "crayon", "hint", "invariance_da", "invariance_fi",
     "model_guidance", "random_sufficiency", "random_supervision", "saliency_guided", "scr", "simpson2019", "singla2022",
     "sufficiency", "task_only", "uncertainty", "visfis",
 ]  # fmt: skip

@@ -10,12 +10,14 @@ from hf_guidance import recipes
 from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance
 
-_OTHERS = {"THRESHOLDS", "RANDOM_IMPORTANCE", "random_supervision", "model_guidance"}  # no recipes for questions
+_FOR_QUESTIONS = {f"{recipes.__name__}.{file}" for file in ("baselines", "hint", "scr", "visfis")}
 
 
 def recipe_names() -> list[str]:
     """The recipes for questions over boxes, sorted."""
-    return sorted(set(recipes.__all__) - _OTHERS)
+    return sorted(
+        name for name in recipes.__all__ if getattr(getattr(recipes, name), "__module__", None) in _FOR_QUESTIONS
+    )
 
 
 def recipe_by_name(name: str, model_type: str, options: Mapping[str, Any] | None = None) -> Guidance:

@@ -7,14 +7,16 @@ import inspect
 import re
 
 import pytest
+import torch
 from tiny import SMOOTH_FAMILY, explain, make_batch, smooth_net
 from toy_vqa import TOY_FAMILY, ToyVQA, region_batch
 
 from hf_guidance import attributions, objectives
 from hf_guidance.attributions import Attribution
-from hf_guidance.objectives import AttributionObjective, Objective
+from hf_guidance.data.columns import ANSWER, SAVED_MAP
+from hf_guidance.objectives import AttributionObjective, Objective, SavedMapObjective
 
-BASES = (Attribution, Objective, AttributionObjective)
+BASES = (Attribution, Objective, AttributionObjective, SavedMapObjective)
 NAMED = [getattr(module, name) for module in (objectives, attributions) for name in module.__all__]
 EVERY = [cls for cls in NAMED if issubclass(cls, Attribution | Objective) and cls not in BASES]
 HEADINGS = ["Columns", "When to use", "Reference"]
@@ -23,8 +25,16 @@ SETTINGS = {
     "pixels": (smooth_net(), SMOOTH_FAMILY, make_batch(images=2, size=(4, 5), channels=2)),
     "boxes": (ToyVQA(), TOY_FAMILY, region_batch(images=2)),
 }
-# Attention and ComparisonSCR are for boxes only; the toy model has no layer "final", where GradCAM is taken by default.
-CANNOT = [("pixels", "AttentionWeights"), ("pixels", "ComparisonSCR"), ("boxes", "GradCAM")]
+ANSWERED = {ANSWER: [1, 0], SAVED_MAP: torch.rand(2, 3, 4)}
+# Attention and ComparisonSCR are for boxes only; the toy model has no layer "final", where GradCAM is
+# taken by default, also by the objectives on saved maps.
+CANNOT = [
+    ("pixels", "AttentionWeights"),
+    ("pixels", "ComparisonSCR"),
+    ("boxes", "GradCAM"),
+    ("boxes", "RelevantCRAYON"),
+    ("boxes", "IrrelevantCRAYON"),
+]
 RUNS = [(setting, cls) for setting in SETTINGS for cls in EVERY if (setting, cls.__name__) not in CANNOT]
 
 
@@ -59,7 +69,7 @@ def documented(cls):
 def columns_read(setting, cls, without=None):
     """Run the class with its default fields: the columns it reads, beside the model's inputs and the layout."""
     model, family, columns = SETTINGS[setting]
-    batch, method = Recorded(columns | LAYOUT), cls()
+    batch, method = Recorded(columns | ANSWERED | LAYOUT), cls()
     batch.pop(without, None)
     forward = explain(model, family, batch, method)
     if isinstance(method, Attribution):

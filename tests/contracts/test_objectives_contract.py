@@ -20,16 +20,33 @@ from torch.nn.functional import avg_pool2d
 
 from hf_guidance import attributions, objectives
 from hf_guidance.attributions import GradCAM, InputXGradient, IntegratedGradients
+from hf_guidance.data.columns import ANSWER, SAVED_MAP
+from hf_guidance.forward.maps import onto_places
 from hf_guidance.guidance import Guidance, Term
-from hf_guidance.objectives import AttributionObjective, Normalization, Objective
+from hf_guidance.objectives import AttributionObjective, Normalization, Objective, SavedMapObjective
 
 WITH_STRIDE_32 = re.compile("resnet|convnext")
+BASES = (AttributionObjective, SavedMapObjective)
 ON_MAPS = [
     cls
     for cls in (getattr(objectives, name) for name in objectives.__all__)
-    if issubclass(cls, AttributionObjective) and cls is not AttributionObjective
+    if issubclass(cls, AttributionObjective) and cls not in BASES
 ]
 METHODS = [attributions.Gradient, GradCAM, InputXGradient, IntegratedGradients]
+
+
+def column_of(cls):
+    """The column that the objective compares maps with."""
+    return cls().importance
+
+
+def batch_for(cls, **options):
+    """A batch with that column, and with the answers that make its rows count."""
+    batch = make_batch(**options)
+    if issubclass(cls, SavedMapObjective):
+        batch[SAVED_MAP] = batch["importance"].double() * 3  # in any unit
+        batch[ANSWER] = [cls.answer] * len(batch["labels"])
+    return hard_to_meet(cls, batch)
 
 
 def hard_to_meet(cls, batch):
@@ -39,6 +56,10 @@ def hard_to_meet(cls, batch):
         few[:, :3, :3] = 1
         return batch | {"importance": few}
     return batch
+
+
+def permuted(batch, order):
+    return {k: v[order] if isinstance(v, torch.Tensor) else [v[i] for i in order] for k, v in batch.items()}
 
 
 def loss_and_gradients(objective, model, family, batch, **term):
@@ -69,7 +90,8 @@ def test_loss_takes_rows_and_gives_one_number_a_row(cls, rows):
 def test_loss_falls_when_the_map_moves_onto_the_importance(cls):
     importance = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
     right, wrong = torch.tensor([[1.0, 0.9, 0.1, 0.2]]), torch.tensor([[0.1, 0.2, 1.0, 0.9]])
-    assert cls.loss(right, importance) < cls.loss(wrong, importance)
+    away = cls is objectives.IrrelevantCRAYON  # its map is to leave the places
+    assert bool(cls.loss(right, importance) > cls.loss(wrong, importance)) is away
 
 
 @pytest.mark.parametrize("cls", ON_MAPS)
@@ -94,7 +116,7 @@ def test_odd_maps_and_masks_are_finite(cls, attribution, importance):
             return maps * 1.0
 
         def importance(self, column, space=None):
-            return masks[importance]
+            return masks[importance] if space is None else onto_places(masks[importance], space)
 
         def seen(self, space):
             return (1.0, 1.0)
@@ -114,7 +136,7 @@ def test_odd_maps_and_masks_are_finite(cls, attribution, importance):
 @pytest.mark.parametrize("name", BUILDERS)
 def test_gradients_reach_the_parameters(name, layer, cls):
     # Networks of convolutions take any size; at 32x64 their last map would have two places, where much cancels.
-    batch = hard_to_meet(cls, make_batch(size=(64, 96) if WITH_STRIDE_32.search(name) else (32, 64)))
+    batch = batch_for(cls, size=(64, 96) if WITH_STRIDE_32.search(name) else (32, 64))
     if cls is objectives.RankingHINT:  # ranks every pair of places: a quarter of the height and width, 256 times fewer
         batch |= {"importance": avg_pool2d(batch["importance"], 4)}
     model, family = tiny_model(name), tiny_family(name)
@@ -130,11 +152,11 @@ def test_gradients_reach_the_parameters(name, layer, cls):
 @pytest.mark.parametrize("cls", ON_MAPS)
 @pytest.mark.parametrize("name", ["resnet", "vit", "timm_swin"])
 def test_permuted_rows_give_permuted_losses(name, cls):
-    model, family, batch = tiny_model(name), tiny_family(name), make_batch()
+    model, family, batch = tiny_model(name), tiny_family(name), batch_for(cls)
     order = torch.tensor([1, 2, 0])
     objective = cls(InputXGradient("mid1"))
     value = objective(explain(model, family, batch, objective)).detach()
-    again = objective(explain(model, family, {k: v[order] for k, v in batch.items()}, objective))
+    again = objective(explain(model, family, permuted(batch, order), objective))
     assert relative_error(again, value[order]) < 1e-9
 
 
@@ -144,16 +166,16 @@ def test_permuted_rows_give_permuted_losses(name, cls):
 def test_rows_without_annotation_weigh_nothing(name, reduction, cls):
     """Their importance may be anything: the step's loss, log and parameter gradients do not change."""
     model, family = tiny_model(name), tiny_family(name)
-    batch = hard_to_meet(cls, make_batch()) | {"annotated": [True, False, True]}
-    changed = batch["importance"].clone()
+    batch, column = batch_for(cls) | {"annotated": [True, False, True]}, column_of(cls)
+    changed = batch[column].clone()
     changed[1] = 1 - changed[1]
-    empty = batch["importance"].clone()
+    empty = batch[column].clone()
     empty[1] = 0
     objective = cls(InputXGradient("mid3"))
     value, logs, gradients = loss_and_gradients(objective, model, family, batch, reduction=reduction)
     assert logs["loss/guided"] > 0
     for importance in (changed, empty):
-        other = loss_and_gradients(objective, model, family, batch | {"importance": importance}, reduction=reduction)
+        other = loss_and_gradients(objective, model, family, batch | {column: importance}, reduction=reduction)
         assert torch.equal(other[0], value)
         assert torch.equal(other[1]["loss/guided"], logs["loss/guided"])
         assert all(torch.equal(a, b) for a, b in zip(other[2], gradients, strict=True))
@@ -164,7 +186,7 @@ def test_rows_without_annotation_weigh_nothing(name, reduction, cls):
 @pytest.mark.parametrize("cls", ON_MAPS)
 def test_a_batch_without_annotation_has_the_gradients_of_the_task(cls):
     model, family = tiny_model("resnet"), tiny_family("resnet")
-    batch = make_batch() | {"annotated": [False] * 3}
+    batch = batch_for(cls) | {"annotated": [False] * 3}
     value, logs, gradients = loss_and_gradients(cls(InputXGradient()), model, family, batch)
     task = torch.nn.functional.cross_entropy(model(pixel_values=batch["pixel_values"])["logits"], batch["labels"])
     assert torch.allclose(value, task)
@@ -177,7 +199,7 @@ def test_a_batch_without_annotation_has_the_gradients_of_the_task(cls):
 @pytest.mark.parametrize("cls", ON_MAPS)
 def test_gradients_of_a_guided_step_equal_finite_differences(cls, method):
     """The whole path: forward, first derivative, map, normalisation, upscaling, loss, reduction, task."""
-    model, batch = smooth_net(), make_batch(images=2, size=(5, 6), channels=2, seed=4)
+    model, batch = smooth_net(), batch_for(cls, images=2, size=(5, 6), channels=2, seed=4)
     options = {"steps": 2} if method is IntegratedGradients else {"relu": False} if method is GradCAM else {}
     guidance = Guidance(guided=Term(cls(method("mid1", **options)), weight=0.7))
 
@@ -220,7 +242,7 @@ def test_losses_themselves_are_twice_differentiable(cls, grid):
 @pytest.mark.parametrize("images", [1, 2])
 @pytest.mark.parametrize("grid", ["importance", "attribution"])
 def test_any_batch_size_and_either_grid(cls, images, grid):
-    model, family, batch = tiny_model("convnext"), tiny_family("convnext"), make_batch(images=images)
+    model, family, batch = tiny_model("convnext"), tiny_family("convnext"), batch_for(cls, images=images)
     objective = cls(InputXGradient("mid2"), grid=grid)
     value = objective(explain(model, family, batch, objective))
     assert value.shape == (images,)
@@ -232,7 +254,7 @@ def test_any_batch_size_and_either_grid(cls, images, grid):
     [
         cls
         for cls in map(objectives.__dict__.get, objectives.__all__)
-        if issubclass(cls, Objective) and cls is not Objective
+        if issubclass(cls, Objective) and cls not in (Objective, *BASES[1:])
     ],
 )
 def test_round_trip_through_json(cls):
@@ -247,8 +269,9 @@ def test_round_trip_through_json(cls):
 
 @pytest.mark.parametrize("cls", ON_MAPS)
 def test_float32_and_uint8_importance_agree(cls):
-    model, family, batch = tiny_model("resnet"), tiny_family("resnet"), make_batch()
+    model, family, batch = tiny_model("resnet"), tiny_family("resnet"), batch_for(cls)
     objective = cls(InputXGradient("mid1"))
     value = objective(explain(model, family, batch, objective)).detach()
-    bytes_ = batch | {"importance": batch["importance"].to(torch.uint8)}
+    column = column_of(cls)
+    bytes_ = batch | {column: batch[column].to(torch.uint8)}
     assert torch.equal(objective(explain(model, family, bytes_, objective)), value)

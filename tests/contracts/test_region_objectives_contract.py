@@ -5,18 +5,21 @@ from dataclasses import fields
 import pytest
 import torch
 from tiny import explain, parameter_gradients, relative_error
-from toy_vqa import region_batch, region_family, region_model
+from toy_vqa import region_batch as questions_batch
+from toy_vqa import region_family, region_model
 
 from hf_guidance import objectives
 from hf_guidance.attributions import Gradient
+from hf_guidance.data.columns import ANSWER, SAVED_MAP, YES
 from hf_guidance.guidance import Guidance, Term
-from hf_guidance.objectives import AttributionObjective, Objective
+from hf_guidance.objectives import AttributionObjective, Objective, SavedMapObjective
 from hf_guidance.views import ImportantOrRandom, RandomKeep
 
+BASES = (Objective, AttributionObjective, SavedMapObjective)
 ALL = [
     cls
     for cls in (getattr(objectives, name) for name in objectives.__all__)
-    if issubclass(cls, Objective) and cls not in (AttributionObjective, Objective, objectives.TaskLoss)
+    if issubclass(cls, Objective) and cls not in (*BASES, objectives.TaskLoss)
 ]
 GUIDED = [cls for cls in ALL if cls is not objectives.AnswerLoss]
 WITH_VARIANTS = [cls for cls in ALL if any(f.name == "variant" for f in fields(cls))]
@@ -25,6 +28,12 @@ WITH_THRESHOLD = [cls for cls in ALL if any(f.name == "threshold" for f in field
 
 def variants():
     return [(cls, {}) for cls in ALL] + [(cls, {"variant": "official"}) for cls in WITH_VARIANTS]
+
+
+def region_batch(images, **options):
+    """With maps saved earlier, as high as human importance, all answered alike."""
+    batch = questions_batch(images=images, **options)
+    return batch | {SAVED_MAP: batch["importance"], ANSWER: torch.full((images,), YES)}
 
 
 def built(cls, **options):
@@ -83,7 +92,8 @@ def test_one_finite_number_a_row_with_gradients(cls, options, name):
 def test_odd_batches_are_finite(cls, options, case):
     batch = region_batch(images=1 if case == "one row" else 3)
     if case != "one row":
-        batch["importance"] = torch.full_like(batch["importance"], float(case == "all important"))
+        for column in ("importance", SAVED_MAP):
+            batch[column] = torch.full_like(batch[column], float(case == "all important"))
     objective = built(cls, **options)
     forward = explain(region_model("toy"), region_family("toy"), batch, objective)
     value, rows = objective(forward), objective.rows(forward)
@@ -106,8 +116,9 @@ def test_permuted_rows_give_permuted_losses(cls, options):
 @pytest.mark.parametrize("cls", GUIDED)
 def test_rows_without_annotation_weigh_nothing(cls):
     batch = region_batch(images=3) | {"annotated": [True, False, True]}
-    other = dict(batch, importance=batch["importance"].clone())
-    other["importance"][1] = 1 - other["importance"][1]
+    other = batch | {column: batch[column].clone() for column in ("importance", SAVED_MAP)}
+    for column in ("importance", SAVED_MAP):
+        other[column][1] = 1 - other[column][1]
     guidance = Guidance(task=objectives.AnswerLoss(), guided=Term(built(cls), 0.5))
     totals = []
     for columns in (batch, other):
@@ -128,7 +139,7 @@ def test_rows_may_be_fewer_than_images(cls, options):
     whole = value_of(objective, "toy", batch)
     rows = [0, 2]
     fewer = batch | {"row": rows, "slot": [0, 0], "annotated": [True, True]}
-    fewer |= {name: batch[name][rows] for name in ("importance", "target")}
+    fewer |= {name: batch[name][rows] for name in ("importance", "target", SAVED_MAP, ANSWER)}
     part = value_of(objective, "toy", fewer)
     if cls is objectives.ComparisonSCR and options:
         return

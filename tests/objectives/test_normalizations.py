@@ -3,7 +3,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_guidance.objectives import Identity, MaxAbs, MinMax, Normalization, Positive, UnitNorm, normalizations
+from hf_guidance.objectives import (
+    Identity,
+    MaxAbs,
+    MinMax,
+    Normalization,
+    OffsetMax,
+    Positive,
+    UnitNorm,
+    normalizations,
+)
 
 ALL = [getattr(normalizations, name) for name in normalizations.__all__ if name != "Normalization"]
 
@@ -16,6 +25,9 @@ def by_loop(cls, row):
         values = [max(v, 0.0) for v in values]
         top = max(values)
         return [v / top if top else 0.0 for v in values]
+    if cls is OffsetMax:
+        values = [max(v, 0.0) + 1e-10 for v in values]
+        return [v / max(values) for v in values]
     if cls is MaxAbs:
         top = max(abs(v) for v in values)
         return [v / top if top else 0.0 for v in values]
