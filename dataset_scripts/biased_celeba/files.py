@@ -7,12 +7,7 @@ from typing import NamedTuple
 from hf_guidance.data.builder_base import read_text
 
 ATTRIBUTES = ("Smiling", "Black_Hair", "Blond_Hair")
-NAME_COLUMNS = (
-    "filename",
-    "file_name",
-    "image_id",
-    "image",
-)  # of csv copies; CelebA's own header names attributes only
+NAME_COLUMNS = ("filename", "file_name", "image_id", "image", "")  # of csv copies; CelebA itself names no such column
 VALUES = {"1": True, "0": False, "-1": False}
 PARTITIONS = ("0", "1", "2")  # train, validation, test
 
@@ -43,8 +38,8 @@ def read_attributes(path: str) -> list[Line]:
     header = rows.pop(0)[1] if rows else ""
     separator = "," if "," in header else None
     columns = [column.strip() for column in header.split(separator)]
-    named = columns[0].lower() in NAME_COLUMNS
-    columns = columns if named else ["", *columns]
+    if columns and columns[0].lower() not in NAME_COLUMNS:
+        columns = ["", *columns]
     wrong = [name for name in ATTRIBUTES if columns.count(name) != 1]
     if wrong:
         raise ValueError(
