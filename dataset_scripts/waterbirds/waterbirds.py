@@ -14,14 +14,14 @@ from hf_guidance.data.builder_base import AnnotatedImageBuilder, AnnotatedImageC
 from hf_guidance.data.images.annotated_size import box_mask
 from hf_guidance.data.images.box_checks import check_boxes, clipped_box
 from hf_guidance.data.images.image_files import with_slashes
-from hf_guidance.data.images.pictures import grey_levels, open_picture, verify_image
+from hf_guidance.data.images.mask_files import read_mask, tight_box
+from hf_guidance.data.images.pictures import verify_image
 from hf_guidance.data.images.rows import annotated_image_features
 
 SPLITS = ("train", "validation", "test")  # as metadata.csv numbers them
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 BOX_FILES = ("bounding_boxes.txt", os.path.join("CUB_200_2011", "bounding_boxes.txt"))
 MASK_FOLDERS = ("segmentations", "masks")
-INSIDE = 128 / 255  # masks of CUB are averages over annotators: a pixel is inside from about one half on
 
 
 @dataclass
@@ -116,20 +116,6 @@ def numbers(values: Sequence[str], item: str, image_id: str, other: str | None) 
         return [float(value) for value in values]
     except ValueError:
         raise InvalidAnnotation("box not finite", item, f"box {list(values)}; allowed: four numbers.") from None
-
-
-def read_mask(path: str, size: tuple[int, int], item: str) -> np.ndarray:
-    """(height, width) booleans: where the object is."""
-    if not os.path.isfile(path):
-        raise InvalidAnnotation("label without mask", item, f"there is no mask {path or 'in column mask_filename'}.")
-    picture = open_picture(path)
-    if picture.size != size:
-        message = f"mask {path} is {picture.size}, the image {size} (width, height)."
-        raise InvalidAnnotation("size of mask and image differ", item, message)
-    mask = grey_levels(picture, path) >= INSIDE
-    if not mask.any():
-        raise InvalidAnnotation("empty mask", item, f"mask {path} holds no pixel of 128 (of 255) or more.")
-    return np.asarray(mask)
 
 
 class Waterbirds(AnnotatedImageBuilder):
@@ -248,9 +234,10 @@ class Waterbirds(AnnotatedImageBuilder):
         """The box of the object, and which pixels are inside."""
         item = record["item"]
         if self.config.source == "masks":
+            if not record["mask"]:
+                raise InvalidAnnotation("label without mask", item, "there is no mask in column mask_filename.")
             mask = read_mask(record["mask"], size, item)
-            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            return [float(edge) for edge in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)], mask
+            return tight_box(mask), mask
         x, y, right, bottom = numbers(
             record.get("corners", record.get("corner_and_size")), item, record["image_id"], record.get("other_id")
         )

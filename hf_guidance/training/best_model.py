@@ -16,8 +16,9 @@ logger = logging.get_logger(__name__)
 _HIGHER = {
     "epg", "attribution_iou", "on_object_epg", "pointing_game", "plausibility", "rrr_suff", "rrr_inv", "comprehensiveness",
     "vqa_accuracy", "accuracy", "worst_group_accuracy", "mean_group_accuracy", "adjusted_accuracy", "f1", "map",
+    "mixed_same", "mixed_rand",
 }  # fmt: skip
-_LOWER = {"loss", "rrr_unc", "sufficiency", "undefined_share", "excluded_share"}
+_LOWER = {"loss", "rrr_unc", "sufficiency", "undefined_share", "excluded_share", "bg_gap"}
 _OF_A_TERM = re.compile(r"(^|_)(loss|undefined_share)/")  # each followed by the name of a term; before it that of a set
 _PREFIX = "eval_"
 

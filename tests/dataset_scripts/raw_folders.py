@@ -77,3 +77,27 @@ def make_waterbirds(root: Path, count: int = 24) -> Path:
     boxes = (f"{index + 1} 4.0 5.0 10.0 12.0" for index in range(count))
     (root / "bounding_boxes.txt").write_text("\n".join(boxes) + "\n")
     return root
+
+
+CELEBA_HEADER = "5_o_Clock_Shadow Black_Hair Blond_Hair Smiling Young"
+CELEBA_SIZES = {"train_rows": 12, "aligned": 4, "conflicting": 2, "test_per_group": 2, "validation_per_group": 1}
+
+
+def celeba_lines(no: int = -1) -> list[str]:
+    """Lines of list_attr_celeba.txt, of which CELEBA_SIZES draws all: groups 0 and 3 four times, 1 and 2 twice, then threes."""
+    groups = [0, 3] * 4 + [1, 2] * 2 + [0, 1, 2, 3] * 3
+    values = [(no, *(1 if on else no for on in (group % 2, group % 2 == 0, group // 2)), 1) for group in groups]
+    return [f"{row + 1:06d}.jpg  {' '.join(f'{value:2d}' for value in each)}" for row, each in enumerate(values)]
+
+
+def make_celeba(root: Path, lines: list[str] | None = None) -> Path:
+    """Images of 20 x 24, whose masks are a mouth at (6, 15, 14, 19)."""
+    lines = celeba_lines() if lines is None else lines
+    for name in dict.fromkeys(line.split()[0] for line in lines):
+        write_image(root / "img_align_celeba" / name, 20, 24)
+        mask = np.zeros((24, 20), dtype=np.uint8)
+        mask[15:19, 6:14] = 255
+        (root / "mouths").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(root / "mouths" / f"{Path(name).stem}.png")
+    (root / "list_attr_celeba.txt").write_text("\n".join([str(len(lines)), CELEBA_HEADER, *lines]) + "\n")
+    return root

@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 import pytest
 from huggingface_hub import DatasetCard
-from raw_folders import make_coco, make_voc, make_waterbirds
+from raw_folders import CELEBA_SIZES, make_celeba, make_coco, make_voc, make_waterbirds
 from test_question_datasets import RAW as QUESTIONS
 
 from hf_guidance.data import export_dataset
@@ -19,6 +19,7 @@ from hf_guidance.data.images.rows import annotated_image_features
 FOLDERS = sorted(path for path in (Path(__file__).parents[2] / "dataset_scripts").iterdir() if path.is_dir())
 # a new builder adds the smallest raw data it can read
 RAW = {
+    "biased_celeba": lambda folder: {"data_dir": str(make_celeba(folder)), "mask_dir": "mouths", **CELEBA_SIZES},
     "coco_objects": lambda folder: {"data_dir": str(make_coco(folder))},
     "digits_on_photos": lambda folder: {"train_size": 20, "validation_size": 8, "test_size": 8},
     "pascal_voc": lambda folder: {"data_dir": str(make_voc(folder))},

@@ -25,8 +25,8 @@ def load():
 def golden():
     """Read numbers obtained by running the authors' code."""
 
-    def read(name):
-        path = ROOT.parent / "shared" / "golden" / "model_guidance" / f"{name}.npz"
+    def read(name, folder="model_guidance"):
+        path = ROOT.parent / "shared" / "golden" / folder / f"{name}.npz"
         if not path.exists():
             pytest.skip(f"golden data is absent: {path.name} lies outside of this repository")
         return np.load(path)

@@ -1,6 +1,11 @@
 """Small inputs of the metrics that take no maps."""
 
 INPUTS = {
+    "background_gap": {
+        "predictions": [3, 0, 2, 2],
+        "references": [3, 1, 2, 0],
+        "variant": ["mixed_same", "mixed_rand", "mixed_same", "mixed_rand"],
+    },
     "faithfulness": {
         "full_probability": [0.9, 0.5, 0.7, 0.6],
         "kept_probabilities": [[0.5, 0.8], [0.5, 0.25], [0.1, 0.2], [0.3, 0.6]],

@@ -111,3 +111,20 @@ def test_nothing_added(load, keep_in_memory):
     for inputs in ({}, {"predictions": [], "references": [], "groups": []}):
         with pytest.raises(ValueError, match="No sample was added"):
             load("group_accuracy", keep_in_memory=keep_in_memory).compute(**inputs)
+
+
+@pytest.mark.parametrize("case", range(5))
+@pytest.mark.parametrize("name", ["waterbirds", "celeba"])
+def test_matches_the_released_code_of_crayon(load, golden, name, case):
+    """Its mean over groups of Biased CelebA is that of all samples, which is the same where groups are equally large."""
+    data = golden(f"crayon_wga_mga_{name}", "crayon_sort")
+    logits, labels, attribute, worst, mean, accuracy = (
+        data[f"c{case}__{part}"] for part in ("logits", "y", "group_attr", "wga_percent", "mga_percent", "acc")
+    )
+    result = load("group_accuracy").compute(
+        predictions=logits.argmax(-1), references=labels, groups=2 * labels + attribute
+    )
+    assert 100 * result["worst_group_accuracy"] == pytest.approx(float(worst), abs=1e-9)
+    over = "mean_group_accuracy" if name == "waterbirds" else "accuracy"
+    assert 100 * result[over] == pytest.approx(float(mean), abs=1e-9)
+    assert result["accuracy"] == pytest.approx(float(accuracy), abs=1e-9)
