@@ -18,8 +18,8 @@ def attach_channel_mask(model: Any, mask: ChannelMask) -> None:
     """Let a layer of a model put out 0 in some channels from now on, and write that into the configuration.
 
     With h the output of the layer and m the mask, the layer puts out m_k h_k in channel k, in training and in inference
-    (CRAYON, paper, section III-C). The mask is applied before any other hook, so that whoever reads the layer, as Grad-CAM does,
-    reads the masked output. Channels of all tokens are masked, those of class tokens too. Gradients with respect to what
+    (CRAYON, paper, section III-C). The mask is applied before any other hook, so that whoever reads the layer, as Grad-CAM
+    does, reads the masked output. Channels of all tokens are masked, those of class tokens too. Gradients with respect to what
     makes pruned channels are 0.
 
     The buffer is not among the saved tensors: names of weights stay those of the architecture, and the configuration is the one

@@ -26,8 +26,8 @@ def prune_channels(
     saved, published and, by ``load_pruned``, loaded with it. Where the architecture allows, the weights say the same, so that
     a plain ``from_pretrained`` without this library computes the same logits: below a head that is a Linear layer on the
     mean (ResNet, Swin, X-DNN, timm's ResNet and Swin) the columns of the pruned channels become 0; in a layer that is a
-    LayerNorm (ViT, DeiT) their scale and shift do. There is no such form where a LayerNorm comes after the mean (ConvNeXt): such a model
-    needs ``load_pruned``. Gradients of these weights are 0, so they stay 0 in training.
+    LayerNorm (ViT, DeiT) their scale and shift do. There is no such form where a LayerNorm comes after the mean
+    (ConvNeXt): such a model needs ``load_pruned``. Gradients of these weights are 0, so they stay 0 in training.
 
     Args:
         model: An image classifier; changed in place, for good. Keep the original if you want to go back.
@@ -92,7 +92,7 @@ def _prune_weights(model: nn.Module, family: Family, mask: ChannelMask, of_head:
     layer = model.get_submodule(mask.layer)
     if of_head and family.pooled_linear is not None:
         model.get_submodule(family.pooled_linear).get_parameter("weight")[:, pruned] = 0
-    elif type(layer) is nn.LayerNorm and layer.weight is not None and layer.weight.shape == (mask.channels,):
+    elif isinstance(layer, nn.LayerNorm) and layer.weight is not None and layer.weight.shape == (mask.channels,):
         layer.weight[pruned] = 0
         if layer.bias is not None:
             layer.bias[pruned] = 0
