@@ -52,7 +52,11 @@ def test_a_step_of_the_last_layer(golden, agree, case):
         old = before[parameter].numpy()
         gradient = data[f"c{case}__g_{parameter.replace('.', '_')}"]
         agree(f"{name} ({parameter})", net.state_dict()[parameter], old - 1e-2 * (gradient + 1e-4 * old))
-        agree(f"{name} (gradient)", (before[parameter] - net.state_dict()[parameter]) / 1e-2 - 1e-4 * before[parameter], gradient)
+        agree(
+            f"{name} (gradient)",
+            (before[parameter] - net.state_dict()[parameter]) / 1e-2 - 1e-4 * before[parameter],
+            gradient,
+        )
     for parameter in ("conv.weight", "conv.bias"):
         assert torch.equal(net.state_dict()[parameter], before[parameter])
         assert not data[f"c{case}__g_{parameter.replace('.', '_')}"].any()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from tiny import BUILDERS, CLASSES, SIZE, fresh_model, make_batch
-from transformers import AutoModelForImageClassification
+from transformers import AutoModelForImageClassification, TrainerCallback
 
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, Term, family_of
 from hf_guidance.attributions import GradCAM
@@ -14,7 +14,6 @@ from hf_guidance.training.compatibility import use_differentiable_attention
 from hf_guidance.training.pruning import prune_channels
 
 PLAIN_IS_WRONG = {"convnext", "convnextv2", "timm_convnext", "bcos_resnet"}  # no weights say the same as the mask
-LAYERS = {"resnet": "resnet.encoder.stages.3", "convnext": "convnext.encoder.stages.3", "timm_vit": "timm_model.blocks.3.norm1"}
 
 
 def every_third(name):
@@ -35,6 +34,8 @@ def test_every_family(name, tmp_path):
     """Channels are 0 where maps are read; the files hold that; a plain load does, too, where weights can say it."""
     model, batch, keep = fresh_model(name), make_batch(), every_third(name)
     layer = family_of(model).layers["final"]
+    needs = GradCAM("final").needs()
+    unpruned = Forward(model, family_of(model), batch, needs).activation("final").detach()
     before = model(pixel_values=batch["pixel_values"]).logits
     entry = prune_channels(model, keep)
     after = model(pixel_values=batch["pixel_values"]).logits
@@ -43,8 +44,8 @@ def test_every_family(name, tmp_path):
     assert not torch.allclose(before, after)
     family = family_of(model)
     assert family.layers["final"] == layer
-    activation = Forward(model, family, batch, GradCAM("final").needs()).activation("final")
-    assert torch.equal(activation.abs().amax((0, 2, 3)) > 0, keep)
+    activation = Forward(model, family, batch, needs).activation("final")
+    assert torch.equal(activation, unpruned * keep[:, None, None])
     model.save_pretrained(tmp_path)
     again = load_pruned(tmp_path, dtype=torch.float64)
     use_differentiable_attention(again)
@@ -89,6 +90,16 @@ def rows(count=8):
     ]
 
 
+class Steps(TrainerCallback):
+    """Notes in a list when a step begins."""
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.calls.append("step")
+
+
 def trainer_of(model, folder, steps=3):
     arguments = GuidanceArguments(
         output_dir=str(folder), per_device_train_batch_size=4, max_steps=steps, save_strategy="steps", save_steps=1,
@@ -104,10 +115,11 @@ def test_attention_on_one_masked_forward(name, tmp_path):
     """GuidedTrainer trains a pruned model as it is: channels stay 0, its checkpoints are pruned, and training resumes."""
     model = pruned_model(name).float()
     start = {key: value.clone() for key, value in model.state_dict().items()}
-    calls = []
-    model.register_forward_pre_hook(lambda module, args, kwargs: calls.append(1), with_kwargs=True)
-    trainer_of(model, tmp_path).train()
-    assert len(calls) == 3  # one forward a step
+    trainer, calls = trainer_of(model, tmp_path), []
+    trainer.add_callback(Steps(calls))
+    model.register_forward_pre_hook(lambda module, args, kwargs: calls.append("forward"), with_kwargs=True)
+    trainer.train()
+    assert "".join(call[0] for call in calls).endswith("sfsfsf")  # one forward a step, after a check before the first
     assert any(not torch.equal(value, start[key]) for key, value in model.state_dict().items())
     pixels = make_batch()["pixel_values"].float()
     again = load_pruned(tmp_path / "checkpoint-3").eval()
