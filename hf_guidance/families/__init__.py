@@ -16,6 +16,7 @@ from hf_guidance.families.layout import Layout
 from hf_guidance.families.region_family import RegionFamily
 from hf_guidance.families.structure.image_classifiers import structured
 from hf_guidance.families.structure.signature import takes_pixels
+from hf_guidance.models.channel_mask.loading import refuse_unmasked
 from hf_guidance.models.shared.remote_code import refuse_copy
 
 __all__ = ["ARCHITECTURES", "Family", "FullCall", "Layout", "RegionFamily", "family_of"]
@@ -32,11 +33,12 @@ def family_of(model: Any) -> Family:
 
     Raises:
         ValueError: The model is of no known type and takes no images; the message names the known types. Or it is a copy of a
-            model of this library, see ``refuse_copy``. The layers of a model of another type are found when one is read, which
-            raises ValueError, too, if there are none.
+            model of this library, see ``refuse_copy``, or a pruned model without its mask, see ``refuse_unmasked``. The layers
+            of a model of another type are found when one is read, which raises ValueError, too, if there are none.
     """
     model = unwrapped(model)
     refuse_copy(model)
+    refuse_unmasked(model)
     model_type = getattr(getattr(model, "config", None), "model_type", None)
     for architecture in ARCHITECTURES:
         if model_type in architecture.MODEL_TYPES:

@@ -11,6 +11,8 @@ from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
+from hf_guidance.common.wrappers import unwrapped
+from hf_guidance.models.channel_mask.loading import refuse_other_mask
 from hf_guidance.training.best_model import BestModelWatch, settle_direction
 from hf_guidance.training.checkpoint_adapters import load_adapters, save_beside, saves_adapters
 from hf_guidance.training.checkpoint_weights import load_weights
@@ -35,7 +37,8 @@ class WholeCheckpointTrainer(Trainer):  # type: ignore[misc]
         **kwargs: As for Trainer.
 
     Raises:
-        ValueError: ``greater_is_better`` contradicts ``metric_for_best_model``; on loading, a checkpoint that does not fit.
+        ValueError: ``greater_is_better`` contradicts ``metric_for_best_model``; on loading, a checkpoint that does not fit,
+            or with another channel mask.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -62,6 +65,7 @@ class WholeCheckpointTrainer(Trainer):  # type: ignore[misc]
         return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
     def _load_whole(self, model: Any, folder: str | Path) -> None:
+        refuse_other_mask(unwrapped(model), folder)
         if saves_adapters(model):
             load_adapters(model, folder)
         else:

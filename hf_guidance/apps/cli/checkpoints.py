@@ -17,7 +17,7 @@ from hf_guidance.attributions import Attribution
 from hf_guidance.families import family_of
 from hf_guidance.guidance import GUIDANCE_FILE, Guidance
 from hf_guidance.guidance.choice import attribution_by_name
-from hf_guidance.models import UpDnForQuestionAnswering
+from hf_guidance.models import UpDnForQuestionAnswering, with_channel_mask
 from hf_guidance.models.shared.question_answerer import SMALL
 from hf_guidance.views.layers import is_module
 
@@ -51,7 +51,7 @@ class Checkpoint:
             "lxmert": transformers.LxmertForQuestionAnswering,
         }
         kind = kinds.get(self.config.model_type, AutoModelForImageClassification)
-        return kind.from_pretrained(self.name, revision=self.revision).eval()
+        return with_channel_mask(kind.from_pretrained(self.name, revision=self.revision)).eval()
 
     def processor(self) -> Any:
         """The image processor, or for questions the tokenizer."""

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from hf_guidance.models.bcos_resnet.image_processing import BcosImageProcessor
+from hf_guidance.models.channel_mask.loading import load_pruned
 from hf_guidance.models.xdnn_resnet.image_processing import XDNNImageProcessor
 
 _PROCESSORS = {"bcos_resnet": BcosImageProcessor, "xdnn_resnet": XDNNImageProcessor}
@@ -58,7 +59,7 @@ def image_classifier(
     }
     if name_or_path is not None:
         processor = AutoImageProcessor.from_pretrained(name_or_path)  # of the backend that users get, too
-        model = AutoModelForImageClassification.from_pretrained(name_or_path, ignore_mismatched_sizes=True, **labels)
+        model = load_pruned(name_or_path, ignore_mismatched_sizes=True, **labels)
         return model, processor
     given = dict(fields or {}) | labels
     if hasattr(_checked(model_type, given), "image_size"):  # token models are built for one size

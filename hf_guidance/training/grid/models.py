@@ -6,7 +6,7 @@ from typing import Any
 from transformers import AutoModelForImageClassification, ResNetConfig, ViTImageProcessor
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from hf_guidance.models import BcosImageProcessor, BcosResNetConfig, XDNNImageProcessor, XDNNResNetConfig
+from hf_guidance.models import BcosImageProcessor, BcosResNetConfig, XDNNImageProcessor, XDNNResNetConfig, load_pruned
 from hf_guidance.training.grid.arguments import DataArguments
 from hf_guidance.training.grid.options import read_json
 
@@ -49,6 +49,6 @@ def new_model(model: str, names: Sequence[str], options: DataArguments) -> Any:
     }
     path = read_json(options.pretrained).get(model)
     if path is not None:
-        return AutoModelForImageClassification.from_pretrained(path, ignore_mismatched_sizes=True, **labels)
+        return load_pruned(path, ignore_mismatched_sizes=True, **labels)
     fields = read_json(options.model_config) | read_json(options.model_options).get(model, {})
     return AutoModelForImageClassification.from_config(CONFIGS[model](**fields, **labels))

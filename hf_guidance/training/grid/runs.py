@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForImageClassification, set_seed
+from transformers import set_seed
 
 from hf_guidance.common.progress import say
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.evaluation import load_representative
 from hf_guidance.evaluation.analysis.representative import NoRepresentative
 from hf_guidance.guidance import Guidance
+from hf_guidance.models import load_pruned
 from hf_guidance.training.checkpoint_weights import load_weights
 from hf_guidance.training.grid.arguments import DataArguments, GridArguments
 from hf_guidance.training.grid.cells import attribution_of, cells_of, guidance_of
@@ -110,7 +111,7 @@ def run_cell(cell: dict[str, Any], classifiers: Classifiers, options: GridArgume
     shutil.rmtree(folder, ignore_errors=True)
     base, f1 = baseline(cell, classifiers, options)
     model, guidance, measured = (
-        AutoModelForImageClassification.from_pretrained(base),
+        load_pruned(base),
         guidance_of(cell),
         attribution_of(cell),
     )
