@@ -1,0 +1,11 @@
+"""The compared methods that read no maps: each a frozen value, trained by BaselineTrainer."""
+
+from hf_guidance.training.baselines.dfr import DFR
+from hf_guidance.training.baselines.erm import ERM
+from hf_guidance.training.baselines.group_dro import GroupDRO
+from hf_guidance.training.baselines.jtt import JtT
+from hf_guidance.training.baselines.method import Method, MethodRun, Step
+from hf_guidance.training.baselines.setting import Setting
+from hf_guidance.training.baselines.trainer import BaselineTrainer
+
+__all__ = ["DFR", "ERM", "BaselineTrainer", "GroupDRO", "JtT", "Method", "MethodRun", "Setting", "Step"]
