@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import gradio as gr
 
 from hf_guidance.apps.annotation import page_parts
 from hf_guidance.apps.annotation.agreement import agreement
+from hf_guidance.apps.annotation.box_tool import box_tool, drawn_boxes, tool_value
 from hf_guidance.apps.annotation.desk import Desk
 from hf_guidance.apps.annotation.drawing import Drawer
 from hf_guidance.apps.annotation.items import Items
@@ -22,7 +22,6 @@ from hf_guidance.apps.annotation.store import AnswerStore
 __all__ = ["AnnotationPage"]
 
 _LARGEST_UPLOAD = 1  # byte: the page takes no files
-_MOST_BOXES = 100
 
 
 class AnnotationPage:
@@ -89,23 +88,20 @@ class AnnotationPage:
             with gr.Row(visible=False) as row:
                 words = {"yes": "Yes (y)", "no": "No (n)", "maybe": "Unsure (u)", "back": "Back (b)"}
                 buttons = {word: gr.Button(text, elem_id=f"answer-{word}") for word, text in words.items()}
-            drawn = _box_tool() if self._boxes else None
+            drawn = box_tool() if self._boxes else gr.Textbox(visible=False)
             with gr.Accordion("Agreement", open=False):
                 figures = gr.HTML()
                 gr.Button("Work out", size="sm", elem_id="figures").click(self._figures, None, figures, **event)
-            outputs = [entry, told, row, question, *([drawn] if drawn else ())]
+            outputs = [entry, told, row, question, drawn]
             for happened, js in (
                 (start.click, "(name) => [window.hfGuidance.enter(name)]"),
                 (name.submit, "(name) => [window.hfGuidance.enter(name)]"),
                 (blocks.load, "() => [window.hfGuidance.enter('')]"),
             ):
                 happened(self._enter, name, outputs, js=js, **event)
-            inputs = [carried, drawn] if drawn else [carried]
-            js = "(_, drawn) => [window.hfGuidance.shown(), {boxes: (drawn && drawn.boxes) || []}]"
+            js = "(_, drawn) => [window.hfGuidance.shown(drawn), null]"
             for word, button in buttons.items():
-                after = [question, drawn] if drawn else [question]
-                button.click(self._said(word), inputs, after, js=js if drawn else "() => [window.hfGuidance.shown()]",
-                             preprocess=False, **event)  # fmt: skip
+                button.click(self._said(word), [carried, drawn], [question, drawn], js=js, **event)
             blocks.unload(self._left)
         return blocks
 
@@ -119,16 +115,15 @@ class AnnotationPage:
     def _enter(self, carried: str, request: gr.Request) -> tuple[Any, ...]:
         asked = _read(carried)
         name = getattr(request, "username", None) or asked.get("name", "")
-        waiting = [gr.skip()] if self._boxes else []
         if not name:  # the page was opened for the first time
-            return (gr.Row(visible=True), "", gr.Row(visible=False), gr.HTML(visible=False), *waiting)
+            return (gr.Row(visible=True), "", gr.Row(visible=False), gr.HTML(visible=False), None)
         try:
             sitting = self._desk.sit(str(name), str(asked.get("tab", "")), str(request.session_hash or ""))
         except ValueError as error:
-            return (gr.Row(visible=True), str(error), gr.Row(visible=False), gr.HTML(visible=False), *waiting)
+            return (gr.Row(visible=True), str(error), gr.Row(visible=False), gr.HTML(visible=False), None)
         with self._desk.lock:
-            html, *tool = self._shown(sitting)
-        return (gr.Row(visible=False), "", gr.Row(visible=True), gr.HTML(html, visible=True), *tool)
+            html, tool = self._shown(sitting)
+        return (gr.Row(visible=False), "", gr.Row(visible=True), gr.HTML(html, visible=True), tool)
 
     def _said(self, word: str) -> Callable[..., Any]:
         """What one of the buttons does; the page says which item it was pressed for."""
@@ -136,25 +131,15 @@ class AnnotationPage:
         def said(carried: str, drawn: Any, request: gr.Request) -> Any:
             asked = _read(carried)
             name = getattr(request, "username", None) or asked.get("name", "")
-            with self._desk.lock:
-                sitting = self._desk.sit(str(name), str(asked.get("tab", "")), str(request.session_hash or ""))
-                told = self._done(sitting, word, str(asked.get("item", "")), drawn)
-                shown = self._shown(sitting, told)
-            return shown if self._boxes else shown[0]
-
-        def refused(carried: str, drawn: Any, request: gr.Request) -> Any:
             try:
-                return said(carried, drawn, request)
+                with self._desk.lock:
+                    sitting = self._desk.sit(str(name), str(asked.get("tab", "")), str(request.session_hash or ""))
+                    told = self._done(sitting, word, str(asked.get("item", "")), asked.get("drawn"))
+                    return self._shown(sitting, told)
             except ValueError as error:  # shown on the page, where the annotator looks
                 raise gr.Error(str(error), print_exception=False) from error
 
-        if self._boxes:
-            return refused
-
-        def without_boxes(carried: str, request: gr.Request) -> Any:
-            return refused(carried, None, request)
-
-        return without_boxes
+        return said
 
     def _done(self, sitting: Sitting, word: str, item: str, drawn: Any) -> str:
         """Do what was asked, and say what the annotator must know."""
@@ -164,25 +149,11 @@ class AnnotationPage:
             return ""  # all are answered
         place = int(item)
         if place == sitting.shown:
-            sitting.answer(place, word, self._boxes_of(place, drawn) if self._boxes else ())
+            sitting.answer(place, word, drawn_boxes(drawn, self._items[place]) if self._boxes else ())
             return ""
         if place < len(self._items) and sitting.answered(place) == word:
             return ""  # a second click: it is counted already
         return "That answer was for an image that is not asked about any more; it was not counted. Here is the one that is."
-
-    def _boxes_of(self, place: int, drawn: Any) -> list[list[float]]:
-        """Boxes of the box tool, in pixels of the image and inside it."""
-        width, height = self._items[place].image.size
-        found = []
-        for box in _checked_boxes(drawn):
-            scale = float(box.get("scaleFactor") or 1)
-            sides = [float(box[side]) / scale for side in ("xmin", "ymin", "xmax", "ymax")]
-            left, top, right, bottom = (
-                min(max(side, 0.0), float(most)) for side, most in zip(sides, (width, height) * 2, strict=True)
-            )
-            if all(map(math.isfinite, sides)) and left < right and top < bottom:
-                found.append([left, top, right, bottom])
-        return found
 
     def _shown(self, sitting: Sitting, told: str = "") -> tuple[Any, ...]:
         """What the page shows to an annotator: the HTML, and the image for the box tool."""
@@ -194,14 +165,14 @@ class AnnotationPage:
         if item is not None:
             try:
                 pictures, asked = self._draw(item)
-                tool = {"image": self._items[item].image, "boxes": []} if self._boxes else None
+                tool = tool_value(self._items[item]) if self._boxes else None
             except ValueError as error:  # a picture that is damaged: unsure is an answer, and the others go on
                 told = f"{error} Answer unsure to go on."
         before = None if item is None else sitting.answered(item)
         html = page_parts.question_html(
             sitting.name, item, asked, pictures, sitting.done, len(self._items), before, told
         )
-        return (html, tool) if self._boxes else (html,)
+        return html, tool
 
     def _figures(self) -> str:
         columns = self._store.columns()
@@ -220,24 +191,3 @@ def _read(carried: str) -> Mapping[str, Any]:
     except (TypeError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _checked_boxes(drawn: Any) -> list[Mapping[str, Any]]:
-    found = drawn.get("boxes") if isinstance(drawn, dict) else None
-    sides = {"xmin", "ymin", "xmax", "ymax"}
-    if not isinstance(found, list) or len(found) > _MOST_BOXES:
-        raise ValueError(f"boxes: give a list of at most {_MOST_BOXES}.")
-    if not all(isinstance(box, dict) and sides <= box.keys() for box in found):
-        raise ValueError("boxes: each must have xmin, ymin, xmax and ymax.")
-    return found
-
-
-def _box_tool() -> Any:
-    """The component that boxes are drawn with."""
-    from gradio_image_annotation import image_annotator
-
-    return image_annotator(
-        label="Draw boxes where a yes or no is not enough", sources=None, disable_edit_boxes=True, elem_id="boxes",
-        show_download_button=False, show_share_button=False, show_clear_button=False, show_remove_button=True,
-        enable_keyboard_shortcuts=False, image_type="filepath",
-    )  # fmt: skip

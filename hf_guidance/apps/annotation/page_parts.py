@@ -26,11 +26,12 @@ window.hfGuidance = (() => {
     const known = name || sessionStorage.getItem("hf-guidance-name") || "";
     return JSON.stringify({name: known, tab: tab()});
   };
-  const shown = () => {  // of what is seen at this moment
+  const shown = (drawn) => {  // of what is seen at this moment
     const question = document.querySelector("#question");
     if (!question) return "{}";
     sessionStorage.setItem("hf-guidance-name", question.dataset.name);
-    return JSON.stringify({name: question.dataset.name, tab: tab(), item: question.dataset.item});
+    return JSON.stringify({name: question.dataset.name, tab: tab(), item: question.dataset.item,
+      drawn: drawn && {boxes: drawn.boxes, orientation: drawn.orientation}});
   };
   const typing = (target) => target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName);
   document.addEventListener("keydown", (event) => {
@@ -50,8 +51,8 @@ window.hfGuidance = (() => {
 """
 CSS = """
 footer {display: none !important}
-#pictures {display: flex; gap: 12px; flex-wrap: wrap; margin: 8px 0; min-height: 348px}
-#pictures figure {margin: 0} #pictures figcaption {font-size: 13px; opacity: 0.75}
+#pictures {display: flex; gap: 12px; margin: 8px 0; min-height: 320px}
+#pictures figure {margin: 0; flex: 0 1 320px} #pictures img {width: 100%} #pictures figcaption {font-size: 13px; opacity: 0.75}
 #question h2 {margin: 4px 0 8px} #question .told {color: #b45309; min-height: 1.4em}
 #question .bar {height: 6px; background: #8883; border-radius: 3px} #question .bar div {height: 6px; background: #4f46e5;
   border-radius: 3px}
