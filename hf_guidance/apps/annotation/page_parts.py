@@ -1,0 +1,126 @@
+"""Texts of the page: its HTML, its keys, its looks. Everything that comes from people is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from hf_guidance.apps.annotation.agreement import Agreement
+
+__all__ = ["CSS", "HEAD", "agreement_html", "question_html"]
+
+HEAD = """
+<script>
+window.hfGuidance = (() => {
+  const KEYS = {y: "yes", n: "no", u: "maybe", b: "back"};
+  const tab = () => {  // kept when the page is loaded anew, and not shared with another tab
+    let word = sessionStorage.getItem("hf-guidance-tab");
+    if (!word) {
+      const bytes = crypto.getRandomValues(new Uint8Array(16));
+      word = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+      sessionStorage.setItem("hf-guidance-tab", word);
+    }
+    return word;
+  };
+  const enter = (name) => {
+    const known = name || sessionStorage.getItem("hf-guidance-name") || "";
+    return JSON.stringify({name: known, tab: tab()});
+  };
+  const shown = (drawn) => {  // of what is seen at this moment
+    const question = document.querySelector("#question");
+    if (!question) return "{}";
+    sessionStorage.setItem("hf-guidance-name", question.dataset.name);
+    return JSON.stringify({name: question.dataset.name, tab: tab(), item: question.dataset.item,
+      drawn: drawn && {boxes: drawn.boxes, orientation: drawn.orientation}});
+  };
+  const typing = (target) => target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName);
+  document.addEventListener("keydown", (event) => {
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    const word = KEYS[event.key.toLowerCase()];
+    const button = word && document.querySelector("#answer-" + word);
+    if (button && document.querySelector("#question")) { event.preventDefault(); button.click(); }
+  });
+  document.addEventListener("click", (event) => {  // the second click of a double click is none
+    if (event.detail > 1 && event.target.closest && event.target.closest("[id^=answer-]")) {
+      event.preventDefault(); event.stopImmediatePropagation();
+    }
+  }, true);
+  return {enter, shown};
+})();
+</script>
+"""
+CSS = """
+footer {display: none !important}
+#pictures {display: flex; gap: 12px; margin: 8px 0; min-height: 320px}
+#pictures figure {margin: 0; flex: 0 1 320px} #pictures img {width: 100%} #pictures figcaption {font-size: 13px; opacity: 0.75}
+#question h2 {margin: 4px 0 8px} #question .told {color: #b45309; min-height: 1.4em}
+#question .bar {height: 6px; background: #8883; border-radius: 3px} #question .bar div {height: 6px; background: #4f46e5;
+  border-radius: 3px}
+#agreement table {border-collapse: collapse} #agreement td, #agreement th {padding: 2px 12px 2px 0; text-align: left}
+"""
+
+
+def question_html(
+    name: str,
+    item: int | None,
+    asked: str,
+    pictures: Sequence[tuple[str, str]],
+    done: int,
+    total: int,
+    before: str | None,
+    told: str = "",
+) -> str:
+    """The question that an annotator sees.
+
+    Args:
+        name: The annotator.
+        item: Place of the item; None where all are answered.
+        asked: The question.
+        pictures: Captions and addresses.
+        done: How many they answered.
+        total: Of how many.
+        before: What they said about this one.
+        told: A message.
+
+    Returns:
+        HTML, whose element ``#question`` says in data-item and data-name what is shown to whom.
+    """
+    figures = "".join(
+        f'<figure><img src="{escape(address)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
+        for caption, address in pictures
+    )
+    said = "" if before is None else f" You said {'unsure' if before == 'maybe' else before}; answer anew to change it."
+    heading = "All are answered. Thank you!" if item is None else asked
+    place = "" if item is None else str(item)
+    return (
+        f'<div id="question" data-item="{place}" data-name="{escape(name)}" data-done="{done}"><h2>{escape(heading)}</h2>'
+        f'<div class="bar"><div style="width: {100 * done / max(total, 1):.2f}%"></div></div>'
+        f'<div id="progress">{escape(name)}: {done} of {total} answered.{said}</div><div id="pictures">{figures}</div>'
+        f'<div class="told">{escape(told)}</div></div>'
+    )
+
+
+def agreement_html(found: Agreement, counts: dict[str, int]) -> str:
+    """The figures of agreement as tables.
+
+    Args:
+        found: The figures.
+        counts: Annotator to the number of their answers.
+
+    Returns:
+        HTML.
+    """
+    people = "".join(f"<tr><td>{escape(name)}</td><td>{count}</td></tr>" for name, count in counts.items())
+    pairs = "".join(
+        f"<tr><td>{escape(first)} and {escape(second)}</td><td>{found.shared[first, second]}</td><td>{_figure(value)}</td></tr>"
+        for (first, second), value in found.kappa.items()
+    )
+    return (
+        f'<div id="agreement"><table><tr><th>annotator</th><th>answers</th></tr>{people}</table>'
+        f"<table><tr><th>annotators</th><th>both answered</th><th>Cohen's kappa</th></tr>{pairs}</table>"
+        f"<p>Krippendorff's alpha of all: {_figure(found.alpha)}. 1 is full agreement, 0 that of chance.</p></div>"
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.3f}"

@@ -1,0 +1,87 @@
+"""One annotator at work: which image they see, what comes next, and which answers count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from hf_guidance.apps.annotation.store import AnswerStore
+
+__all__ = ["Sitting"]
+
+
+class Sitting:
+    """The places of one annotator in their order.
+
+    Args:
+        name: Who it is.
+        order: (items,) the items in the order that they see them.
+        store: Where answers go.
+    """
+
+    def __init__(self, name: str, order: npt.NDArray[np.int64], store: AnswerStore) -> None:
+        self.name, self._order, self._store = name, order, store
+        self._answered = np.zeros(len(order), bool)
+        known = store.answers_of(name)
+        self._answered[np.isin(order, list(known))] = True
+        self._place = self._first_open(0)
+
+    @property
+    def shown(self) -> int | None:
+        """The item that is asked about; None where all are answered."""
+        return int(self._order[self._place]) if self._place < len(self._order) else None
+
+    @property
+    def next(self) -> int | None:
+        """The item that will be asked about after this one, if it is known."""
+        after = self._first_open(self._place + 1)
+        return int(self._order[after]) if after < len(self._order) else None
+
+    @property
+    def done(self) -> int:
+        """How many items they answered."""
+        return int(self._answered.sum())
+
+    def answer(self, item: int, word: str, boxes: Sequence[Sequence[float]] = ()) -> bool:
+        """Keep the answer about the item that is shown, and go on to the first one without an answer.
+
+        An answer about an item that is not shown (a second click, an old tab) does not count.
+
+        Args:
+            item: What the annotator saw.
+            word: "yes", "no" or "maybe".
+            boxes: What they drew.
+
+        Returns:
+            Whether it counted.
+
+        Raises:
+            ValueError: An unknown word; nothing is kept.
+        """
+        if item != self.shown:
+            return False
+        self._store.put(item, self.name, word, boxes)
+        self._answered[self._place] = True
+        self._place = self._first_open(0)
+        return True
+
+    def back(self) -> bool:
+        """Ask about the item before the one that is shown once more.
+
+        Returns:
+            Whether there is one.
+        """
+        if self._place == 0:
+            return False
+        self._place -= 1
+        return True
+
+    def answered(self, item: int) -> str | None:
+        """What they said about an item."""
+        return self._store.answer_of(item, self.name)
+
+    def _first_open(self, start: int) -> int:
+        rest = self._answered[start:]
+        return start + int(rest.argmin()) if len(rest) and not rest.all() else len(self._order)

@@ -1,0 +1,84 @@
+"""The page as a Space of the Hub: a folder that is uploaded as it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+from hf_guidance.apps.annotation.folder import AnnotationFolder
+from hf_guidance.common.whole_file import whole_folder
+
+__all__ = ["write_space"]
+
+_APP = '''\
+"""The annotation page of hf_guidance, as a Space."""
+
+import os
+from pathlib import Path
+
+from hf_guidance.apps.annotation.serving import serve
+
+HERE = Path(__file__).resolve().parent
+KEPT = Path("/data")  # the disk of a Space that outlives a restart, where it has one
+ANSWERS = (KEPT if os.access(KEPT, os.W_OK) else HERE) / "answers.sqlite"
+
+if __name__ == "__main__":
+    serve(
+        HERE / "items",
+        answers=ANSWERS,
+        question={question!r},
+        boxes={boxes!r},
+        password=os.environ.get("ANNOTATE_PASSWORD"),
+        host=None,
+    )
+'''
+_CARD = """\
+---
+title: Yes or no
+sdk: gradio
+sdk_version: {gradio}
+app_file: app.py
+pinned: false
+---
+People say yes or no to the images in `items/`: `app.py` is the page of `hf-guidance annotate`.
+
+Answers are kept in `/data/answers.sqlite` where the Space has a persistent disk; without one they are lost when it restarts, so
+add a disk before you ask people. The secret `ANNOTATE_PASSWORD`, if it is set, is the password that they log in with.
+"""
+
+
+def write_space(
+    folder: str | os.PathLike[str], target: str | os.PathLike[str], *, question: str | None = None, boxes: bool = False
+) -> Path:
+    """Write a folder that runs as a Space: app.py, requirements.txt, README.md, and the items. Answers are left out.
+
+    Args:
+        folder: What is asked about.
+        target: Where to write: whole or absent.
+        question: What is asked, in place of the folder's words.
+        boxes: Whether people may draw boxes.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        ValueError: The folder of items cannot be used, the target is not empty, or gradio is not installed.
+    """
+    items, place = AnnotationFolder(folder, question), Path(target).absolute()
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise ValueError(f"{place} is there already and not empty; name another folder.")
+    try:
+        gradio = metadata.version("gradio")
+    except metadata.PackageNotFoundError as error:
+        raise ValueError("gradio is not installed; run `pip install 'hf-guidance[annotate]'`.") from error
+    with whole_folder(place) as draft:
+        (draft / "app.py").write_text(_APP.format(question=question, boxes=boxes), encoding="utf-8")
+        (draft / "requirements.txt").write_text("hf-guidance[annotate]\n", encoding="utf-8")
+        (draft / "README.md").write_text(_CARD.format(gradio=gradio), encoding="utf-8")
+        for name in items.files():
+            copy = draft / "items" / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(items.folder / name, copy)
+    return place
