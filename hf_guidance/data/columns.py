@@ -9,8 +9,9 @@ from __future__ import annotations
 from hf_guidance.views.batch import IMPORTANCE
 
 __all__ = [
-    "ANNOTATED", "EXPLAINED_ROW_COLUMNS", "HOST_COLUMNS", "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE", "KNOWN_COLUMNS",
-    "QUESTION_COLUMNS", "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "ROW", "SLOT", "TARGET",
+    "ANNOTATED", "ANSWER", "EXPLAINED_ROW_COLUMNS", "HOST_COLUMNS", "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE",
+    "KNOWN_COLUMNS", "NO", "QUESTION_COLUMNS", "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "ROW", "SAVED_MAP", "SLOT", "TARGET",
+    "UNANSWERED", "YES",
 ]  # fmt: skip
 
 RANDOM_IMPORTANCE = "random_importance"
@@ -19,6 +20,12 @@ ANNOTATED = "annotated"
 """Column of rows and of batches: whether the row, or explained row, has human importance that may be used."""
 TARGET = "target"
 """Batch column: the class that an explained row explains."""
+SAVED_MAP = "saved_map"
+"""Column of rows and of batches, (rows, height, width) float32: the map of the original model, made before training."""
+ANSWER = "answer"
+"""Column of rows: "yes", "no", "maybe" or None. Of batches: a list of YES, NO and UNANSWERED, one per explained row."""
+YES, NO, UNANSWERED = 1, 0, -1
+"""Answers to "does the model look at the right thing?" in a batch; "maybe" and a missing answer are UNANSWERED."""
 ROW, SLOT = "row", "slot"
 """Batch columns: the index of an explained row's image in the batch, and its number among the image's explained rows."""
 
@@ -38,7 +45,7 @@ QUESTION_SOURCES = (IMPORTANCE, "reference_boxes", "mask")
 KNOWN_COLUMNS = tuple(dict.fromkeys((*IMAGE_COLUMNS, *QUESTION_COLUMNS)))
 """Columns of rows of any kind, which the trainer never drops."""
 
-HOST_COLUMNS = (ROW, SLOT, ANNOTATED)
+HOST_COLUMNS = (ROW, SLOT, ANNOTATED, ANSWER)
 """Batch columns that are lists on the host, so that choosing explained rows never waits for the device."""
-EXPLAINED_ROW_COLUMNS = (*HOST_COLUMNS, TARGET, IMPORTANCE, RANDOM_IMPORTANCE)
+EXPLAINED_ROW_COLUMNS = (*HOST_COLUMNS, TARGET, IMPORTANCE, RANDOM_IMPORTANCE, SAVED_MAP)
 """Batch columns with one entry per explained row; all others have one entry per image."""
