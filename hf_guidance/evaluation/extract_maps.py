@@ -46,20 +46,18 @@ def extract_maps(
 ) -> SavedMaps:
     """Write the map of every row of a data set into a folder, in shards that are whole or absent.
 
-    The model is called in eval mode, without a graph, in the order of the rows; `GradCAM` at the last layer of a (mean, Linear)
-    head costs no backward. A run that was killed goes on at the first missing shard when it is started again with the same
-    model, rows, attribution and processor; with others it is refused. Of several processes (torchrun, ``accelerate launch``),
-    each with the model on its own device, every one writes its own shards into the folder, which all of them see.
+    The model is called in eval mode, without a graph, in the order of the rows. A run that was killed goes on when it is
+    started again with the same model, rows, attribution and processor; with others it is refused. Of several processes
+    (torchrun), each with the model on its own device, every one writes its own shards into the folder, which all of them see.
 
     Args:
         model: A classifier of images, as for `explain`: the original model, before guidance.
-        dataset: Map-style rows ``{image or pixel_values, labels, image_id}``. A transform that makes pixels must not be random.
+        dataset: Map-style rows ``{image or pixel_values, labels, image_id}``; a transform of them must not be random.
         folder: Where the maps go.
         processor: The model's image processor; None where rows hold ``pixel_values``.
-        attribution: The method, or its name; None is ``GradCAM()``. Its target says which class is explained: the row's label
-            by default, the predicted one with ``GradCAM(target=PredictedLogit())``.
-        collator: In place of ``processor``: that of training, which is used as ``for_evaluation()``, or a function from rows
-            to a dict of tensors.
+        attribution: The method or its name, by default ``GradCAM()``. Its target says which class is explained: the row's
+            label, or with ``GradCAM(target=PredictedLogit())`` the predicted one.
+        collator: In place of ``processor``: that of training, or a function from rows to a dict of tensors.
         batch_size: Rows per call of the model.
         num_workers: Processes that read rows, as of DataLoader.
         shard_rows: Rows per file: at most so many are made again after a kill. A folder that was begun keeps its number.
@@ -73,8 +71,6 @@ def extract_maps(
 
     Example:
         >>> maps = extract_maps(model, train, "maps", processor)
-        >>> len(maps) == len(train), maps.shape
-        (True, (7, 7))
     """
     check_counts(batch_size=batch_size, shard_rows=shard_rows, max_rows=max_rows)
     net, collate = plain_model(model), _collator(collator, processor, model)

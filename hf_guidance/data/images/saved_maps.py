@@ -159,7 +159,8 @@ class SavedMaps:
             raise ValueError(
                 f"{len(missing)} of {len(positions)} rows of the data set have no map in {self.folder}, the first is row "
                 f"{missing[0]}: the data set is another, or its images, ids or labels changed since the maps were made. Give "
-                "the data set as it was, or extract the maps again; with_answers(allow_missing=True) leaves them unanswered."
+                "the data set as it was (a list of decoded rows is another than the datasets.Dataset), or extract the "
+                "maps again; with_answers(allow_missing=True) leaves them unanswered."
             )
         left_out = len(self) - len(np.unique(positions[positions >= 0]))
         _logger.warning(
