@@ -17,11 +17,21 @@ class Processes:
     """The processes that were launched together (torchrun, ``accelerate launch``); one where none were.
 
     Accelerate's state is made only where there are several: it would choose the device of a trainer that is made later.
+
+    Raises:
+        ValueError: Several were launched that do not know of each other.
     """
 
     def __init__(self) -> None:
         grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
-        self._state = PartialState() if grouped or int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+        launched = int(os.environ.get("WORLD_SIZE", "1"))
+        several = grouped or launched > 1
+        self._state = PartialState(cpu=not torch.accelerator.is_available()) if several else None
+        if launched > 1 and self.number == 1:  # each would write everything, all into the same files
+            raise ValueError(
+                f"{launched} processes were launched, and Accelerate's state, made before, knows of one; set it up for all "
+                "of them, PartialState(cpu=True) where there is no accelerator, or run in one process."
+            )
 
     @property
     def number(self) -> int:

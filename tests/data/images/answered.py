@@ -12,13 +12,14 @@ from hf_guidance.data.images.row_fingerprint import joined_fingerprint, row_fing
 
 SHARD = 4
 WORDS = ["yes", "no", "maybe", None, "yes", "no", "yes", "yes", "no", "maybe"]
+ROWS = len(WORDS)
 
 
 def photo(number, width=24, height=20):
     return Image.fromarray(np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8))
 
 
-def train_rows(count=len(WORDS), **columns):
+def train_rows(count=ROWS, **columns):
     """Rows of a datasets.Dataset, with one label and one box each."""
     label = datasets.ClassLabel(names=["a", "b"])
     features = datasets.Features(
@@ -34,7 +35,7 @@ def train_rows(count=len(WORDS), **columns):
     return datasets.Dataset.from_dict(rows | columns, features=features)
 
 
-def numbers(count=len(WORDS), shape=(2, 3)):
+def numbers(count=ROWS, shape=(2, 3)):
     """The maps that ``saved`` writes."""
     return np.arange(count * shape[0] * shape[1], dtype=np.float32).reshape(count, *shape)
 

@@ -86,7 +86,7 @@ def test_rows_that_changed_are_refused(tmp_path, rows):
     }
     for name, values in changed.items():
         other = train_rows(**{name: values})
-        with pytest.raises(ValueError, match="of 10 rows of the data set have no map.*the first is row 5"):
+        with pytest.raises(ValueError, match=r"of 10 rows of the data set have no map.*the first is row 5"):
             maps.check(dataset=other)
     found = maps.positions_of(train_rows(image_id=changed["image_id"]), allow_missing=True)
     assert found.tolist() == [0, 1, 2, 3, 4, -1, 6, 7, 8, 9]
