@@ -28,6 +28,16 @@ from hf_guidance.data.images.augmentation import RandomCropAndFlip
 from hf_guidance.data.images.collator import GuidanceCollator
 from hf_guidance.data.images.joint_transform import JointTransform
 from hf_guidance.data.images.object_labels import with_object_labels
+from hf_guidance.data.images.saved_maps import SavedMaps
+from hf_guidance.data.images.yes_no import (
+    AnswerCounts,
+    Answers,
+    answer_counts,
+    read_answers,
+    sampled_answers,
+    with_answers,
+)
+from hf_guidance.data.images.yes_no_collator import YesNoCollator
 from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, normalize_answer, soft_score
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split, id_sizes, prior_groups
@@ -38,7 +48,9 @@ __all__ = [
     "RECORD_ERRORS",
     "AnnotatedImageBuilder",
     "AnnotatedImageConfig",
+    "AnswerCounts",
     "AnswerVocabulary",
+    "Answers",
     "Coverage",
     "ExplainedRowsCollator",
     "GuidanceCollator",
@@ -50,7 +62,10 @@ __all__ = [
     "RegionFeatures",
     "Report",
     "RowCollator",
+    "SavedMaps",
+    "YesNoCollator",
     "annotated_indices",
+    "answer_counts",
     "box_importance_from_iou",
     "box_importance_from_map",
     "boxes_to_mask",
@@ -67,11 +82,14 @@ __all__ = [
     "load_splits",
     "normalize_answer",
     "prior_groups",
+    "read_answers",
     "read_json",
     "read_text",
     "resize_boxes",
+    "sampled_answers",
     "shards",
     "soft_score",
     "with_annotated_fraction",
+    "with_answers",
     "with_object_labels",
 ]

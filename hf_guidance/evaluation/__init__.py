@@ -7,6 +7,7 @@ names from these three modules, not from here: they load scikit-learn or scipy, 
 from hf_guidance.evaluation.analysis.pareto_record import load_front, load_representative
 from hf_guidance.evaluation.explaining import AnswerExplanation, Explanation, Explanations, explain, explain_answer
 from hf_guidance.evaluation.export_metric import export_metric
+from hf_guidance.evaluation.extract_maps import extract_maps
 from hf_guidance.evaluation.grounding import Grounding, default_grounding
 from hf_guidance.evaluation.metric_modules import metric_path
 
@@ -19,6 +20,7 @@ __all__ = [
     "explain",
     "explain_answer",
     "export_metric",
+    "extract_maps",
     "load_front",
     "load_representative",
     "metric_path",

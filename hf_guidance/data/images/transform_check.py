@@ -13,6 +13,7 @@ import torch
 
 from hf_guidance.common.generators import generators_kept
 from hf_guidance.data.annotated import filled_rows
+from hf_guidance.data.columns import ANSWER
 from hf_guidance.data.image_size import image_size
 from hf_guidance.data.images.joint_transform import JointTransform
 
@@ -39,7 +40,8 @@ def refuse_left_behind(rows: Any, sources: Sequence[str]) -> None:
     """
     transform = _transform_of(rows)
     plain = rows.with_format(None) if transform is not None else None
-    columns = [name for name in sources if plain is not None and name in plain.column_names]
+    # An answer has no place that could be left behind.
+    columns = [name for name in sources if plain is not None and name in plain.column_names and name != ANSWER]
     if plain is None or "image" not in plain.column_names or not columns:
         return
     if isinstance(transform, JointTransform) and set(columns) <= set(

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
-
-from torch import nn
 
 from hf_guidance.attributions import Attribution
 from hf_guidance.common.progress import progress_bar
@@ -14,11 +11,11 @@ from hf_guidance.evaluation.explaining.explanations import Explanation, Explanat
 from hf_guidance.evaluation.explaining.given import given_images
 from hf_guidance.evaluation.explaining.job import ImageJob
 from hf_guidance.evaluation.explaining.methods import method_of
-from hf_guidance.evaluation.explaining.models import plain_model, quiet
+from hf_guidance.evaluation.explaining.models import image_family, plain_model, quiet
 from hf_guidance.evaluation.explaining.pixels import given_pixels
 from hf_guidance.evaluation.explaining.sizes import check_counts
 from hf_guidance.evaluation.explaining.targets import label_names, wanted_classes
-from hf_guidance.families import Family, family_of
+from hf_guidance.families import Family
 
 
 def explain(
@@ -74,22 +71,13 @@ def explain(
     wanted = wanted_classes(target, top_k, len(given), single, labels)
     found: list[Explanation] = []
     with quiet(net):
-        known = _family(net, family, model_arguments)
+        known = image_family(net, family, model_arguments)
         job = ImageJob(net, known, method_of(attribution, known), labels, batch_size, max_rows)
         with progress_bar(len(given), "explaining", unit="image") as bar:
             for explanations in job.run(given, wanted, processor):
                 found += explanations
                 bar.update(len({one.index for one in explanations}))
     return Explanations(found)
-
-
-def _family(net: nn.Module, given: Family | None, arguments: Mapping[str, Any] | None) -> Family:
-    family = given or family_of(net)
-    if not family.images:
-        raise ValueError(
-            f"{type(net).__name__} reads {family.features!r} and no images; for questions over boxes use explain_answer."
-        )
-    return replace(family, arguments={**family.arguments, **arguments}) if arguments else family
 
 
 def _given(images: Any, processor: Any) -> tuple[Sequence[Any], bool]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from hf_guidance.common.checkpointing import checkpointing_off
 from hf_guidance.common.eval_mode import evaluating
 from hf_guidance.common.wrappers import unwrapped
+from hf_guidance.families import Family, family_of
 
 _SHARDED = ("FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine")
 _ONE_AT_A_TIME = threading.RLock()  # hooks of one thread would record the calls of another
@@ -48,6 +50,25 @@ def plain_model(model: Any) -> nn.Module:
 def device_of(model: nn.Module) -> torch.device:
     """The device of the first parameter, which takes the inputs."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def image_family(model: nn.Module, given: Family | None, arguments: Mapping[str, Any] | None) -> Family:
+    """The family of a model of images, with further arguments of its calls.
+
+    Args:
+        model: The unwrapped model.
+        given: A family by hand; found when None.
+        arguments: Added to the family's; None adds nothing.
+
+    Raises:
+        ValueError: The model reads no images.
+    """
+    family = given or family_of(model)
+    if not family.images:
+        raise ValueError(
+            f"{type(model).__name__} reads {family.features!r} and no images; for questions over boxes use explain_answer."
+        )
+    return replace(family, arguments={**family.arguments, **arguments}) if arguments else family
 
 
 def _parameters(model: nn.Module) -> list[nn.Parameter]:
