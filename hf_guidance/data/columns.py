@@ -9,8 +9,9 @@ from __future__ import annotations
 from hf_guidance.views.batch import IMPORTANCE
 
 __all__ = [
-    "ANNOTATED", "EXPLAINED_ROW_COLUMNS", "HOST_COLUMNS", "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE", "KNOWN_COLUMNS",
-    "QUESTION_COLUMNS", "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "ROW", "SLOT", "TARGET",
+    "ANNOTATED", "ANSWER", "EXPLAINED_ROW_COLUMNS", "HOST_COLUMNS", "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE",
+    "KNOWN_COLUMNS", "NO", "QUADRANT", "QUESTION_COLUMNS", "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "ROW", "SAVED_MAP", "SLOT",
+    "TARGET", "UNANSWERED", "YES",
 ]  # fmt: skip
 
 RANDOM_IMPORTANCE = "random_importance"
@@ -21,9 +22,17 @@ TARGET = "target"
 """Batch column: the class that an explained row explains."""
 ROW, SLOT = "row", "slot"
 """Batch columns: the index of an explained row's image in the batch, and its number among the image's explained rows."""
+SAVED_MAP = "saved_map"
+"""Batch column: the original model's map of each explained row, (rows, h, w) float32."""
+ANSWER = "answer"
+"""Column: of dataset rows the word "yes", "no", "maybe" or None; of batches YES, NO or UNANSWERED per explained row."""
+YES, NO, UNANSWERED = 1, 0, -1
+QUADRANT = "quadrant"
+"""Column: what people and labels said of the first model at an image, 0 to 3 (see data/images/quadrants.py); of batches
+(images,) int64."""
 
 IMAGE_COLUMNS = (
-    "image", "pixel_values", "image_id", "labels", "label", "objects", "mask", IMPORTANCE, ANNOTATED, "group",
+    "image", "pixel_values", "image_id", "labels", "label", "objects", "mask", IMPORTANCE, ANNOTATED, QUADRANT, "group",
 )  # fmt: skip
 """Columns of rows of annotated images. GuidanceCollator reads all of them but `group`, which metrics need."""
 IMAGE_SOURCES = (IMPORTANCE, "mask", "objects")
