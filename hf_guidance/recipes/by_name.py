@@ -11,11 +11,12 @@ from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance
 
 _OTHERS = {"THRESHOLDS", "RANDOM_IMPORTANCE", "random_supervision", "model_guidance"}  # no recipes for questions
+_OF_IMAGES = {"rrr", "gradmask", "actdiff", "gradia", "bounding_box", "crayon_baseline_arguments"}
 
 
 def recipe_names() -> list[str]:
     """The recipes for questions over boxes, sorted."""
-    return sorted(set(recipes.__all__) - _OTHERS)
+    return sorted(set(recipes.__all__) - _OTHERS - _OF_IMAGES)
 
 
 def recipe_by_name(name: str, model_type: str, options: Mapping[str, Any] | None = None) -> Guidance:

@@ -23,8 +23,11 @@ SETTINGS = {
     "pixels": (smooth_net(), SMOOTH_FAMILY, make_batch(images=2, size=(4, 5), channels=2)),
     "boxes": (ToyVQA(), TOY_FAMILY, region_batch(images=2)),
 }
-# Attention and ComparisonSCR are for boxes only; the toy model has no layer "final", where GradCAM is taken by default.
-CANNOT = [("pixels", "AttentionWeights"), ("pixels", "ComparisonSCR"), ("boxes", "GradCAM")]
+# Attention and ComparisonSCR are for boxes only; the toy model has no layer "final", which others read by default.
+CANNOT = [
+    ("pixels", "AttentionWeights"), ("pixels", "ComparisonSCR"), ("boxes", "GradCAM"), ("boxes", "GRADIA"),
+    ("boxes", "ActDiff"),
+]  # fmt: skip
 RUNS = [(setting, cls) for setting in SETTINGS for cls in EVERY if (setting, cls.__name__) not in CANNOT]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import ClassVar
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from torch.nn.functional import avg_pool2d
 
 from hf_guidance import attributions, objectives
 from hf_guidance.attributions import GradCAM, InputXGradient, IntegratedGradients
+from hf_guidance.forward.maps import onto_places
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import AttributionObjective, Normalization, Objective
 
@@ -86,6 +88,13 @@ def test_odd_maps_and_masks_are_finite(cls, attribution, importance):
     class Given:
         family = SMOOTH_FAMILY
         create_graph = True
+        batch: ClassVar = {"quadrant": torch.zeros(1, dtype=torch.long)}
+
+        def logits(self):
+            return torch.zeros(1, 3)
+
+        def of_rows(self, values):
+            return values
 
         def column(self, name):
             return torch.zeros(1, 3, 8, 6)
@@ -94,7 +103,7 @@ def test_odd_maps_and_masks_are_finite(cls, attribution, importance):
             return maps * 1.0
 
         def importance(self, column, space=None):
-            return masks[importance]
+            return masks[importance] if space is None else onto_places(masks[importance], space)
 
         def seen(self, space):
             return (1.0, 1.0)

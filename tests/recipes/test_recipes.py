@@ -10,6 +10,7 @@ from toy_vqa import region_batch, region_family, region_model
 from hf_guidance import recipes
 from hf_guidance.guidance import Guidance
 from hf_guidance.objectives import Alignment, Sufficiency
+from hf_guidance.recipes.crayon_baselines import METHODS
 from hf_guidance.views import Important
 
 WITH_MODEL = ("visfis", "scr", "simpson2019", "chang2021", "singla2022")
@@ -68,6 +69,8 @@ def test_every_recipe_is_covered():
     functions = {name for name in recipes.__all__ if callable(getattr(recipes, name))} - {
         "random_supervision",
         "model_guidance",
+        "crayon_baseline_arguments",
+        *METHODS,
     }
     assert functions == {name.split("-")[0] for name in RECIPES}
 
