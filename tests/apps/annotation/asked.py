@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -44,12 +46,15 @@ class Page:
     """
 
     def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
-        self.port = port or free_port()
+        self.folder, self.port = folder, port or free_port()
+        words = ["-m", "hf_guidance.apps.cli", "annotate", str(folder), "--port", str(self.port), *options]
+        self._open(words)
+
+    def _open(self, words: list[str], **environment: str) -> None:
         self.address = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, "-m", "hf_guidance.apps.cli", "annotate", str(folder), "--port", str(self.port)]
         self.process = subprocess.Popen(
-            [*command, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-            env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"},
+            [sys.executable, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+            env=os.environ | environment,
         )  # fmt: skip
         limit = time.monotonic() + 90
         while self.status("/") is None:
@@ -77,6 +82,14 @@ class Page:
         return self.process.wait(30)
 
 
+class Space(Page):
+    """app.py of a Space as a process, with what the Hub sets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self._open([str(folder / "app.py")], GRADIO_SERVER_PORT=str(self.port), GRADIO_SERVER_NAME="0.0.0.0")
+
+
 def free_port() -> int:
     """A port that nobody listens at."""
     with socket.socket() as found:
@@ -84,16 +97,53 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def kept(folder: Path) -> tuple[dict[tuple[str, int], str], int]:
-    """Answers of a folder as (annotator, item) to word, and how many entries the log has."""
+def kept(folder: Path, name: str = "%") -> tuple[dict[tuple[str, int], str], int]:
+    """Answers of a folder, or of names that are LIKE one, as (annotator, item) to word; how many entries the log has of them."""
     base = sqlite3.connect(f"file:{folder / 'answers.sqlite'}?mode=ro", uri=True)
     try:
-        answers = {
-            (name, item): word for name, item, word in base.execute("SELECT annotator, item, answer FROM answers")
-        }
-        return answers, base.execute("SELECT count(*) FROM log").fetchone()[0]
+        rows = base.execute("SELECT annotator, item, answer FROM answers WHERE annotator LIKE ?", (name,))
+        answers = {(who, item): word for who, item, word in rows}
+        return answers, base.execute("SELECT count(*) FROM log WHERE annotator LIKE ?", (name,)).fetchone()[0]
     finally:
         base.close()
+
+
+class Client:
+    """Sends what the script of the page sends, as fast as it can.
+
+    Args:
+        page: The page.
+        name: Who answers.
+        cookie: Of somebody who logged in.
+    """
+
+    def __init__(self, page: Page, name: str, cookie: str = "") -> None:
+        self._address, self.name, self._cookie = page.address, name, cookie
+        self.session = self.tab = f"client-{name}"
+        config = json.loads(self._call("/config"))
+        ids = {part["props"].get("elem_id"): part["id"] for part in config["components"]}
+        self._events = {
+            word: event["id"]
+            for event in config["dependencies"]
+            for word in ("start", "answer-yes", "answer-no", "answer-maybe", "answer-back", "figures")
+            if [ids[word], "click"] in [list(target) for target in event["targets"]]
+        }
+
+    def _call(self, path: str, sent: dict | None = None) -> str:
+        data = None if sent is None else json.dumps(sent).encode()
+        headers = {"Content-Type": "application/json", "Cookie": self._cookie}
+        with urllib.request.urlopen(urllib.request.Request(self._address + path, data, headers), timeout=30) as answer:
+            return answer.read().decode()
+
+    def press(self, button: str, item: int | None = None, **more: object) -> tuple[int | None, int, str]:
+        """Press a button; which item is shown afterwards, how many answers the page says were given, and its HTML."""
+        carried = json.dumps({"name": self.name, "tab": self.tab, "item": "" if item is None else str(item), **more})
+        inputs = {"start": [carried], "figures": []}.get(button, [carried, None])
+        sent = {"data": inputs, "fn_index": self._events[button], "session_hash": self.session}
+        found = json.loads(self._call("/gradio_api/run/predict", sent))["data"]
+        html = json.dumps(found)
+        shown = re.search(r'data-item=\\"(\d*)\\".*?data-done=\\"(\d+)\\"', html)
+        return (int(shown[1]) if shown and shown[1] else None, int(shown[2]) if shown else -1, html)
 
 
 class Person:
