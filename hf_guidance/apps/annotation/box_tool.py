@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
@@ -27,11 +28,17 @@ def box_tool() -> Any:
     )  # fmt: skip
 
 
-def tool_value(item: Item) -> dict[str, Any]:
-    """What the component shows for an item: its image, without a box."""
+def tool_value(item: Item, boxes: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """What the component shows for an item: its image, and the boxes that were drawn on it before.
+
+    Args:
+        item: The item.
+        boxes: [left, top, right, bottom] in pixels of its image.
+    """
     scale = SIDE / max(item.image.size)
     size = (max(1, round(item.image.width * scale)), max(1, round(item.image.height * scale)))
-    return {"image": item.image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), "boxes": []}
+    drawn = [{name: side * scale for name, side in zip(_SIDES, box, strict=True)} for box in boxes]
+    return {"image": item.image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), "boxes": drawn}
 
 
 def drawn_boxes(drawn: Any, item: Item) -> list[list[float]]:

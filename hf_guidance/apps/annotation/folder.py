@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -65,8 +66,8 @@ class AnnotationFolder:
         self._asked = question
         self._sizes = [self._checked(place, entry) for place, entry in enumerate(entries)]
         self.ids = [_id_of(entry) for entry in entries]
-        if len(set(self.ids)) < len(self.ids):
-            twice = next(name for name in self.ids if self.ids.count(name) > 1)
+        twice, times = Counter(self.ids).most_common(1)[0]
+        if times > 1:
             raise ValueError(f"{self.folder / ITEMS}: the id {twice!r} is there twice; give every item its own.")
         self.fingerprint = self._fingerprint()
 

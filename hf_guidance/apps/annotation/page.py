@@ -165,7 +165,7 @@ class AnnotationPage:
         if item is not None:
             try:
                 pictures, asked = self._draw(item)
-                tool = tool_value(self._items[item]) if self._boxes else None
+                tool = tool_value(self._items[item], sitting.drawn(item)) if self._boxes else None
             except ValueError as error:  # a picture that is damaged: unsure is an answer, and the others go on
                 told = f"{error} Answer unsure to go on."
         before = None if item is None else sitting.answered(item)

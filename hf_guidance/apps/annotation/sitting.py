@@ -82,6 +82,10 @@ class Sitting:
         """What they said about an item."""
         return self._store.answer_of(item, self.name)
 
+    def drawn(self, item: int) -> list[list[float]]:
+        """The boxes that they drew on an item."""
+        return self._store.drawn_on(item, self.name)
+
     def _first_open(self, start: int) -> int:
         rest = self._answered[start:]
         return start + int(rest.argmin()) if len(rest) and not rest.all() else len(self._order)

@@ -174,6 +174,11 @@ class AnswerStore:
         found = self._rows("SELECT answer FROM answers WHERE item = ? AND annotator = ?", item, annotator)
         return found[0][0] if found else None
 
+    def drawn_on(self, item: int, annotator: str) -> list[list[float]]:
+        """The boxes that one annotator drew on one item."""
+        found = self._rows("SELECT boxes FROM answers WHERE item = ? AND annotator = ?", item, annotator)
+        return json.loads(found[0][0]) if found else []
+
     def boxes_of(self, annotator: str) -> dict[int, list[list[float]]]:
         """Place of an item to what one annotator drew, of the items where anything was drawn."""
         found = self._rows("SELECT item, boxes FROM answers WHERE annotator = ? AND boxes != '[]'", annotator)
