@@ -1,14 +1,15 @@
 """What pruning costs: an epoch of the last layer from features / the released way, and the memory of searching patches.
 
-The released way calls the whole network in every step, with a graph, in training mode, although only the last layer learns. Both
-ways take the same batches and the same optimiser and alternate in one process; medians of the quotients. Computing the features,
-once for all epochs, is in a column of its own. The memory of a search is the peak of live bytes above what was alive before, for two
-numbers of images that are made batch by batch; the resident set of the process is beside it.
+The released way calls the whole network in every step, with a graph, in training mode, although only the last layer learns.
+Both ways take the same batches and the same optimiser and alternate in one process; medians of the quotients. Computing the
+features, once for all epochs, is in a column of its own. The memory of a search is the peak of live bytes above what was alive
+before, for two numbers of images that are made batch by batch; the resident set of the process is beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import resource
 import statistics
@@ -41,6 +42,8 @@ class BothWays:
         self.model: Any = MODELS[name](size).to(device, dtype)
         channels = self.model.config.hidden_sizes[-1] if hasattr(self.model.config, "hidden_sizes") else 192
         prune_channels(self.model, torch.arange(channels) % 2 == 0)
+        # Training mode changes the statistics of its norms, so that the features would be another model's.
+        self.released = copy.deepcopy(self.model)
         self.images = torch.randn(images, 3, size, size, device=device, dtype=dtype)
         self.labels = torch.randint(CLASSES, (images,), device=device)
         self.features: PooledFeatures = pooled_features(self.model, self.batches())
@@ -67,16 +70,15 @@ class BothWays:
 
     def network(self, training: bool = True) -> None:
         """An epoch that calls the network; ``training`` as the released code has it."""
-        self.model.train(training)
-        head = self.model.get_submodule(self.features.head)
+        self.released.train(training)
+        head = self.released.get_submodule(self.features.head)
         optimizer, _ = TRAINING.optimizer_of(head.parameters())
         order = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(0))
         for part in order.split(TRAINING.batch_size):
-            logits = self.model(pixel_values=self.images[part]).logits
+            logits = self.released(pixel_values=self.images[part]).logits
             optimizer.zero_grad()
             F.cross_entropy(logits, self.labels[part], reduction="sum").backward()
             optimizer.step()
-        self.model.eval()
 
 
 class Given(torch.nn.Module):
