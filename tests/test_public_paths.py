@@ -13,7 +13,8 @@ NAMES = {
     "hf_guidance.objectives": "Energy L1 PPCE RightReasons Alignment InvarianceFI RankingHINT InfluenceSCR Sufficiency "
     "RandomSufficiency Uncertainty InvarianceDA GradMask TaskLoss AnswerLoss Identity Positive MaxAbs MinMax UnitNorm",
     "hf_guidance.views": "View FULL IMPORTANT UNIMPORTANT zeros negative_ones gaussian marginal shuffle Keep Needs",
-    "hf_guidance.models": "BcosResNetForImageClassification XDNNResNetForImageClassification UpDnForQuestionAnswering",
+    "hf_guidance.models": "load_pruned with_channel_mask "
+    "BcosResNetForImageClassification XDNNResNetForImageClassification UpDnForQuestionAnswering",
     "hf_guidance.families": "Family RegionFamily family_of ARCHITECTURES",
     "hf_guidance.forward": "Forward Needs",
     "hf_guidance.guidance": "Guidance Term TrainerTask GUIDANCE_FILE smoothed",
@@ -35,6 +36,10 @@ NAMES = {
     "hf_guidance.evaluation.scores": "explanation_scores explanation_metrics top_boxes",
     "hf_guidance.evaluation.classification": "classification_metrics mean_average_precision micro_f1 best_threshold",
     "hf_guidance.evaluation.figures": "attribution_figure Panel panel_figure save_figure",
+    "hf_guidance.evaluation.patches": "Patch PatchTable top_patches",
+    "hf_guidance.training.pruning": "prune_channels pooled_features PooledFeatures fine_tune_head HeadTraining "
+    "pruning_settings neuron_votes sampled_neurons read_neurons write_neurons",
+    "hf_guidance.models.channel_mask": "ChannelMask attach_channel_mask load_pruned with_channel_mask",
     "hf_guidance.forward.maps": "resize_maps",
     "hf_guidance.families.grid": "tokens_to_grid",
 }

@@ -13,6 +13,7 @@ from hf_guidance.apps.pipelines.fetching import fetched
 from hf_guidance.attributions import Attribution
 from hf_guidance.evaluation import Explanations, explain
 from hf_guidance.evaluation.explaining.sizes import check_counts
+from hf_guidance.models import with_channel_mask
 
 TASK = "guided-image-classification"
 _TOP_K = 5
@@ -48,6 +49,10 @@ class GuidedImageClassificationPipeline(Pipeline):  # type: ignore[misc]
     _load_image_processor = True
     _load_feature_extractor = False
     _load_tokenizer = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        with_channel_mask(self.model)  # pipeline() loads models as transformers does, without it
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Classify and explain; see the class. A list gives a list, an empty one too."""

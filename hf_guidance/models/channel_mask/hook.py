@@ -49,9 +49,9 @@ def attach_channel_mask(model: Any, mask: ChannelMask) -> None:
         setattr(model.config, ENTRY, mask.to_dict())
 
 
-def has_channel_mask(model: nn.Module) -> bool:
-    """Whether the output of a module, or of one inside it, is masked."""
-    return any(_masked in module._forward_hooks.values() for module in model.modules())
+def has_channel_mask(model: Any) -> bool:
+    """Whether the output of a module, or of one inside it, is masked; not so for what is no module."""
+    return isinstance(model, nn.Module) and any(_masked in module._forward_hooks.values() for module in model.modules())
 
 
 def _masked(module: nn.Module, args: Any, output: Any) -> Any:

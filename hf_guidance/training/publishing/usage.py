@@ -9,8 +9,10 @@ from typing import Any
 from transformers import AutoModelForImageClassification
 
 from hf_guidance.guidance import Guidance, known_names
+from hf_guidance.models.channel_mask import has_channel_mask
 from hf_guidance.training.checkpoint_adapters import saves_adapters
 
+_AUTO = "AutoModelForImageClassification"
 IMAGES, QUESTIONS = "image-classification", "visual-question-answering"
 
 
@@ -63,6 +65,11 @@ def _loading(model: Any, base: str | None) -> tuple[list[str], list[str]]:
         lines = [f"model = {name}.from_pretrained({source}){hint}", "model = PeftModel.from_pretrained(model, repo)"]
         return ["from peft import PeftModel", *imports], lines
     imports, name = _class_of(model)
+    if has_channel_mask(model):
+        own = "" if name == _AUTO else f", auto={name}"
+        return ["from hf_guidance.models import load_pruned", *(imports if own else [])], [
+            f"model = load_pruned(repo{own})"
+        ]
     if hasattr(model, "from_pretrained"):
         return imports, [f"model = {name}.from_pretrained(repo)"]
     lines = [
@@ -83,7 +90,7 @@ def _class_of(model: Any) -> tuple[list[str], str]:
     known = AutoModelForImageClassification._model_mapping
     mapped = known[type(model.config)] if type(getattr(model, "config", None)) in known else ()
     if type(model) in (mapped if isinstance(mapped, tuple) else (mapped,)):
-        return ["from transformers import AutoModelForImageClassification"], "AutoModelForImageClassification"
+        return [f"from transformers import {_AUTO}"], _AUTO
     if module.startswith("transformers."):
         return [f"from transformers import {name}"], name
     if module.startswith("hf_guidance."):

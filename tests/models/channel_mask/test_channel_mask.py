@@ -108,7 +108,7 @@ def test_a_model_loaded_without_its_mask_is_refused(tmp_path):
     model = masked().float()
     model.save_pretrained(tmp_path)
     plain = type(model).from_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="loaded without its mask.*load_pruned"):
+    with pytest.raises(ValueError, match=r"loaded without its mask.*load_pruned"):
         family_of(plain)
     with pytest.raises(ValueError, match="loaded without its mask"):
         explain(plain, make_batch()["pixel_values"].float(), attribution=GradCAM())
@@ -146,5 +146,5 @@ def test_a_mask_of_another_width_is_refused_in_the_first_call(tmp_path):
     plain = json.loads(file.read_text())
     plain["channel_mask"]["channels"] = 21
     file.write_text(json.dumps(plain))
-    with pytest.raises(ValueError, match="the channel mask has 21 channels, but .* puts out 20"):
+    with pytest.raises(ValueError, match=r"the channel mask has 21 channels, but .* puts out 20"):
         load_pruned(tmp_path).float()(pixel_values=make_batch()["pixel_values"].float())

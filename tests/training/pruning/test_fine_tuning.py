@@ -190,7 +190,7 @@ def test_a_diverged_training_leaves_the_model():
     model = pruned_model()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     features = pooled_features(model, batches())
-    with pytest.raises(ValueError, match="smaller learning_rate.*unchanged"):
+    with pytest.raises(ValueError, match=r"smaller learning_rate.*unchanged"):
         fine_tune_head(model, features, HeadTraining(1e200, "sgd", weight_decay=1.0, epochs=5, batch_size=2))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
@@ -226,8 +226,8 @@ def test_settings_of_the_paper():
 @pytest.mark.parametrize(
     "change",
     [
-        {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"optimizer": "adamw"}, {"weight_decay": -1.0}, {"momentum": 1.0},
-        {"epochs": 0}, {"batch_size": 0}, {"decay_after": 0}, {"decay_factor": 0.0}, {"momentum": 0.9},
+        {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"optimizer": "adamw"}, {"weight_decay": -1.0},
+        {"momentum": 1.0}, {"epochs": 0}, {"batch_size": 0}, {"decay_after": 0}, {"decay_factor": 0.0}, {"momentum": 0.9},
     ],
 )  # fmt: skip
 def test_settings_that_are_refused(change):
