@@ -30,8 +30,8 @@ NAMES = {
     "hf_guidance.data.questions.rows": "question_features question_row QuestionConfig QuestionBuilder",
     "hf_guidance.data.questions.vqa_files": "find_vqa_files VqaRecords vqa_row LAYOUT",
     "hf_guidance.apps.pipelines": "GuidedImageClassificationPipeline TASK",
-    "hf_guidance.evaluation": "extract_maps Grounding metric_path load_front load_representative explain explain_answer Explanation "
-    "Explanations AnswerExplanation",
+    "hf_guidance.evaluation": "Grounding metric_path load_front load_representative explain explain_answer Explanation "
+    "Explanations AnswerExplanation extract_maps",
     "hf_guidance.evaluation.analysis": "ParetoFront merged representative bootstrap_mean predict_ood top_box_iou",
     "hf_guidance.evaluation.scores": "explanation_scores explanation_metrics top_boxes",
     "hf_guidance.evaluation.classification": "classification_metrics mean_average_precision micro_f1 best_threshold",
