@@ -88,6 +88,7 @@ bench: $(VENV)/.installed
 	$(RUN) tests/bench/explain.py
 	$(RUN) tests/bench/crayon_step.py
 	$(RUN) tests/bench/pruning.py
+	$(RUN) tests/bench/extract_maps.py
 
 # Real photographs; DATA is a folder with cards_voc, bccd_voc and nuts_on_places.
 study: $(VENV)/.installed

@@ -23,6 +23,7 @@ NAMES = {
     "hf_guidance.data": "boxes_to_mask box_importance_from_map box_importance_from_iou dilate_boxes resize_boxes "
     "AnswerVocabulary normalize_answer soft_score RegionFeatures changing_prior_split RandomCropAndFlip GuidanceCollator "
     "ExplainedRowsCollator JointTransform "
+    "SavedMaps YesNoCollator Answers AnswerCounts read_answers answer_counts sampled_answers with_answers "
     "QuestionCollator RowCollator dataset_builder known_datasets export_dataset annotated_indices with_annotated_fraction "
     "AnnotatedImageBuilder AnnotatedImageConfig InvalidAnnotation Report read_text read_json shards",
     "hf_guidance.data.images.rows": "annotated_image_features check_box class_mask verify_image ANY_CLASS",
@@ -31,7 +32,7 @@ NAMES = {
     "hf_guidance.data.questions.vqa_files": "find_vqa_files VqaRecords vqa_row LAYOUT",
     "hf_guidance.apps.pipelines": "GuidedImageClassificationPipeline TASK",
     "hf_guidance.evaluation": "Grounding metric_path load_front load_representative explain explain_answer Explanation "
-    "Explanations AnswerExplanation",
+    "Explanations AnswerExplanation extract_maps",
     "hf_guidance.evaluation.analysis": "ParetoFront merged representative bootstrap_mean predict_ood top_box_iou",
     "hf_guidance.evaluation.scores": "explanation_scores explanation_metrics top_boxes",
     "hf_guidance.evaluation.classification": "classification_metrics mean_average_precision micro_f1 best_threshold",

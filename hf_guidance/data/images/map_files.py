@@ -21,6 +21,7 @@ from hf_guidance.data.columns import SAVED_MAP
 
 FINISHED, UNFINISHED = "maps.json", "unfinished.json"
 FORMAT = 1
+_MOST_NUMBERS = 2**27  # of a chunk: Arrow counts those of a list in 32 bit
 ROW_FINGERPRINT = "row_fingerprint"
 """Column of a shard: the fingerprint of the row that a map belongs to."""
 _AGAIN = "Run extract_maps with the same arguments: it makes only what is missing."
@@ -39,11 +40,9 @@ def write_shard(file: Path, maps: npt.NDArray[np.float32], fingerprints: Sequenc
         maps: (rows, height, width) float32.
         fingerprints: Of the rows.
     """
-    features = datasets.Features(
-        {SAVED_MAP: datasets.Array2D(maps.shape[1:], "float32"), ROW_FINGERPRINT: datasets.Value("string")}
-    )
-    columns = {SAVED_MAP: maps, ROW_FINGERPRINT: list(fingerprints)}
-    table = datasets.Dataset.from_dict(columns, features=features).data.table
+    features = _features(maps) | {ROW_FINGERPRINT: datasets.Value("string")}
+    columns = [_column(maps), pa.array(fingerprints, pa.string())]
+    table = pa.Table.from_arrays(columns, schema=datasets.Features(features).arrow_schema)
     with whole_file(file) as draft, pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as out:
         out.write_table(table)
 
@@ -63,6 +62,23 @@ def read_shard(file: Path) -> datasets.Dataset:
     if not isinstance(shard.features.get(SAVED_MAP), datasets.Array2D) or ROW_FINGERPRINT not in shard.features:
         raise ValueError(f"{file} is no shard of maps; it has the columns {shard.column_names}. Delete it. {_AGAIN}")
     return shard
+
+
+def in_memory(maps: npt.NDArray[np.float32]) -> datasets.Dataset:
+    """A data set of one column, ``saved_map``.
+
+    Args:
+        maps: (rows, height, width) float32.
+    """
+    table = pa.Table.from_arrays([_column(maps)], schema=datasets.Features(_features(maps)).arrow_schema)
+    return datasets.Dataset(datasets.table.InMemoryTable(table))
+
+
+def views_of(rows: datasets.Dataset) -> list[npt.NDArray[np.float32]]:
+    """The maps of shards as arrays (rows, height, width), one after the other, without a copy."""
+    shape = shape_of(rows)
+    chunks = [chunk.storage.flatten().flatten() for chunk in rows.data.column(SAVED_MAP).chunks]
+    return [chunk.to_numpy(zero_copy_only=True).reshape(-1, *shape) for chunk in chunks]
 
 
 def shape_of(shard: datasets.Dataset) -> tuple[int, int]:
@@ -94,6 +110,25 @@ def read_facts(file: Path) -> dict[str, Any] | None:
             "maps again into another folder."
         )
     return facts
+
+
+def _features(maps: npt.NDArray[np.float32]) -> dict[str, Any]:
+    return {SAVED_MAP: datasets.Array2D(maps.shape[1:], "float32")}
+
+
+def _column(maps: npt.NDArray[np.float32]) -> Any:
+    """A column of maps for Arrow. Lists of lists made by datasets would go through Python, number by number."""
+    kind = datasets.Features(_features(maps)).arrow_schema.field(SAVED_MAP).type
+    step = max(1, _MOST_NUMBERS // max(1, maps[0].size if len(maps) else 1))
+    parts = [maps[start : start + step] for start in range(0, len(maps), step)]
+    return pa.chunked_array([pa.ExtensionArray.from_storage(kind, _lists(part)) for part in parts], kind)
+
+
+def _lists(maps: npt.NDArray[np.float32]) -> Any:
+    count, height, width = maps.shape
+    lines = np.arange(0, count * height * width + 1, width, dtype=np.int32)
+    tops = np.arange(0, count * height + 1, height, dtype=np.int32)
+    return pa.ListArray.from_arrays(tops, pa.ListArray.from_arrays(lines, pa.array(maps.reshape(-1), pa.float32())))
 
 
 def files_of(folder: Path) -> list[Path]:

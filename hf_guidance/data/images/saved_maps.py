@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,15 @@ import numpy.typing as npt
 from torch import nn
 
 from hf_guidance.common.weights_digest import weights_digest
-from hf_guidance.data.columns import SAVED_MAP
-from hf_guidance.data.images.map_files import FINISHED, ROW_FINGERPRINT, UNFINISHED, read_facts, read_shard, shape_of
+from hf_guidance.data.images.map_files import (
+    FINISHED,
+    ROW_FINGERPRINT,
+    UNFINISHED,
+    read_facts,
+    read_shard,
+    shape_of,
+    views_of,
+)
 from hf_guidance.data.images.row_fingerprint import row_fingerprints
 
 _logger = logging.getLogger(__name__)
@@ -80,16 +90,28 @@ class SavedMaps:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
-        """The map of a row, (height, width) float32."""
+        """The map of a row, (height, width) float32: a view of the file, which cannot be written to."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"there is no map {index}; there are {len(self)}, numbered from 0.")
-        found: npt.NDArray[np.float32] = self.taken([index % len(self)])[0]
+        index %= len(self)
+        shard = bisect_right(self._starts, index) - 1
+        found: npt.NDArray[np.float32] = self._views[shard][index - self._starts[shard]]
         return found
 
     def taken(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
         """Some of the maps, (n, height, width) float32."""
-        chosen = self.rows.select_columns([SAVED_MAP]).with_format("numpy")[list(indices)][SAVED_MAP]
-        return np.asarray(chosen, np.float32).reshape(-1, *self.shape)
+        return np.stack([self[index] for index in indices]) if len(indices) else np.zeros((0, *self.shape), np.float32)
+
+    @cached_property
+    def _views(self) -> list[npt.NDArray[np.float32]]:
+        return views_of(self.rows)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *itertools.accumulate(map(len, self._views[:-1]))]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SavedMaps.from_folder, (self.folder,)  # by the files: a worker that is started maps them, too
 
     @property
     def shape(self) -> tuple[int, int]:

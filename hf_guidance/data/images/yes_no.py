@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from hf_guidance.common.text_files import read_json
 from hf_guidance.data.columns import ANSWER, SAVED_MAP
+from hf_guidance.data.images.map_files import in_memory
 from hf_guidance.data.images.saved_maps import SavedMaps
 
 __all__ = ["WORDS", "AnswerCounts", "Answers", "answer_counts", "read_answers", "sampled_answers", "with_answers"]
@@ -219,8 +220,7 @@ def _columns(maps: SavedMaps, positions: npt.NDArray[np.int64], told: list[str |
     else:
         copied = np.zeros((len(positions), *maps.shape), np.float32)
         copied[positions >= 0] = maps.taken(positions[positions >= 0].tolist())
-        features = datasets.Features({SAVED_MAP: maps.rows.features[SAVED_MAP]})
-        part = datasets.Dataset.from_dict({SAVED_MAP: copied}, features=features)
+        part = in_memory(copied)
     return part.add_column(ANSWER, told, feature=datasets.Value("string"))
 
 
