@@ -15,7 +15,14 @@ from hf_guidance.attributions.integrated_gradients import IntegratedGradients
 from hf_guidance.attributions.keep_one_in import KeepOneIn
 from hf_guidance.attributions.kernel_shap import KernelSHAP
 from hf_guidance.attributions.leave_one_out import LeaveOneOut
-from hf_guidance.attributions.targets import ContrastLogits, LabelLogit, PredictedLogit, SoftLabelLogits, Target
+from hf_guidance.attributions.targets import (
+    ContrastLogits,
+    LabelLogit,
+    LogProbabilities,
+    PredictedLogit,
+    SoftLabelLogits,
+    Target,
+)
 
 __all__ = [
     "AttentionWeights",
@@ -32,6 +39,7 @@ __all__ = [
     "KernelSHAP",
     "LabelLogit",
     "LeaveOneOut",
+    "LogProbabilities",
     "PredictedLogit",
     "SoftLabelLogits",
     "Target",

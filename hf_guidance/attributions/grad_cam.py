@@ -20,6 +20,8 @@ class GradCAM(Attribution):
         layer: A layer with places; usually "final", the last one.
         target: Which score is explained.
         relu: Whether negative values are set to 0, as the paper does.
+        fixed_weights: Whether the weights of the channels count as constants when losses on the map are differentiated: the
+            first-order form of code that takes them by a separate ``backward()``, as GRADIA's. The map is the same.
 
     Raises:
         ValueError: On use, when the layer puts out vectors, without places.
@@ -51,6 +53,7 @@ class GradCAM(Attribution):
 
     layer: str = FINAL
     relu: bool = True
+    fixed_weights: bool = False
 
     def __call__(self, forward: Forward) -> Tensor:
         """Compute the map; it holds no negative values unless ``relu`` is off."""
@@ -62,6 +65,7 @@ class GradCAM(Attribution):
             )
         gradient = forward.gradient(self.layer, self.target)
         weights = gradient.flatten(2).mean(2)
+        weights = weights.detach() if self.fixed_weights else weights
         cam = torch.einsum("rc,rcn->rn", weights, activation.flatten(2)).unflatten(1, activation.shape[2:])
         maps: Tensor = cam.clamp_min(0) if self.relu else cam
         return maps

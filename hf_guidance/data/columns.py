@@ -10,8 +10,8 @@ from hf_guidance.views.batch import IMPORTANCE
 
 __all__ = [
     "ANNOTATED", "ANSWER", "EXPLAINED_ROW_COLUMNS", "HOST_COLUMNS", "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE",
-    "KNOWN_COLUMNS", "NO", "QUESTION_COLUMNS", "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "ROW", "SAVED_MAP", "SLOT", "TARGET",
-    "UNANSWERED", "YES",
+    "KNOWN_COLUMNS", "NO", "QUADRANT", "QUESTION_COLUMNS", "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "ROW", "SAVED_MAP", "SLOT",
+    "TARGET", "UNANSWERED", "YES",
 ]  # fmt: skip
 
 RANDOM_IMPORTANCE = "random_importance"
@@ -28,9 +28,12 @@ UNANSWERED per explained row in batches."""
 YES, NO, UNANSWERED = 1, 0, -1
 ROW, SLOT = "row", "slot"
 """Batch columns: the index of an explained row's image in the batch, and its number among the image's explained rows."""
+QUADRANT = "quadrant"
+"""Column: what people and labels said of the first model at an image, 0 to 3 (see data/images/quadrants.py); of batches
+(images,) int64."""
 
 IMAGE_COLUMNS = (
-    "image", "pixel_values", "image_id", "labels", "label", "objects", "mask", IMPORTANCE, ANNOTATED, "group",
+    "image", "pixel_values", "image_id", "labels", "label", "objects", "mask", IMPORTANCE, ANNOTATED, QUADRANT, "group",
 )  # fmt: skip
 """Columns of rows of annotated images. GuidanceCollator reads all of them but `group`, which metrics need."""
 IMAGE_SOURCES = (IMPORTANCE, "mask", "objects")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,24 +18,11 @@ from hf_guidance.forward.columns import BatchColumns
 from hf_guidance.forward.gradients import cam_gradient, slotwise_gradient
 from hf_guidance.forward.groups import by_row_count, inverse_permutation
 from hf_guidance.forward.maps import full_precision
+from hf_guidance.forward.protocols import AttributionMethod, ExplainedScore
 from hf_guidance.forward.shortcuts import reduced, takes_backward
 from hf_guidance.views import FULL, Needs, View
 from hf_guidance.views.layers import is_attention, is_input
 from hf_guidance.views.order import layers_by_view
-
-
-class ExplainedScore(Protocol):
-    """The interface of a target: called with the logits of the explained rows, it returns class weights."""
-
-    def __call__(self, logits: Tensor, forward: Forward, /) -> Tensor:
-        """Class weights (rows, classes)."""
-
-
-class AttributionMethod(Protocol):
-    """The interface of an attribution: called with a Forward, it returns one map per explained row."""
-
-    def __call__(self, forward: Forward, /) -> Tensor:
-        """Maps (rows, *space)."""
 
 
 class Forward(BatchColumns):
@@ -101,8 +88,9 @@ class Forward(BatchColumns):
         return logits[0] if view == FULL else logits
 
     def weights(self, target: ExplainedScore) -> Tensor:
-        """Class weights (rows, classes) of a target; for every view they come from the logits of the full input."""
-        return self._once(("weights", target), lambda: target(self.of_rows(self.logits()), self).detach())
+        """Class weights (rows, classes) of a target at the logits of the full input; constants where it is linear."""
+        weights = self._once(("weights", target), lambda: target(self.of_rows(self.logits()), self))
+        return weights.detach() if target.linear else weights
 
     def scores(self, target: ExplainedScore, view: View = FULL) -> Tensor:
         """Explained scores: (rows,) for FULL, (copies, rows) for other views."""
@@ -110,13 +98,20 @@ class Forward(BatchColumns):
 
     def _scores(self, target: ExplainedScore, logits: Tensor) -> Tensor:
         chosen = logits if self._row is None else logits.index_select(-2, self._row)
-        return (self.weights(target) * chosen).sum(-1)
+        return target.score(chosen, self)
 
-    def activation(self, layer: str) -> Tensor:
-        """Activation of the full input at a layer, by explained rows: (rows, channels, *space) or (rows, features)."""
-        if layer not in self._call(FULL).layers:
+    def activation(self, layer: str, view: View = FULL) -> Tensor:
+        """Activation at a layer, by explained rows: (rows, channels, *space) or (rows, features).
+
+        Of other views than FULL the copies come first: (copies, rows, channels, *space).
+        """
+        if layer not in self._call(view).layers:
             raise ValueError(f"layer {layer!r} was not among the needs of this Forward; declare it in needs().")
-        return full_precision(self.of_rows(self._to_space(layer, self._of_images(self._call(FULL).layers[layer]))))
+        raw = self._call(view).layers[layer]
+        if view == FULL:
+            return full_precision(self.of_rows(self._to_space(layer, self._of_images(raw))))
+        copies = self._to_space(layer, torch.cat(raw)).unflatten(0, (-1, self.images))
+        return full_precision(copies if self._row is None else copies.index_select(1, self._row))
 
     def fill(self, view: View) -> Tensor:
         """What a view other than FULL replaces by, as drawn in this step; broadcasts against the layer's activation."""

@@ -3,11 +3,13 @@
 To add an objective: a file here, a line below and a test.
 """
 
+from hf_guidance.objectives.act_diff import ActDiff
 from hf_guidance.objectives.alignment import Alignment
 from hf_guidance.objectives.answer_loss import AnswerLoss
 from hf_guidance.objectives.comparison_scr import ComparisonSCR
 from hf_guidance.objectives.energy import Energy
 from hf_guidance.objectives.grad_mask import GradMask
+from hf_guidance.objectives.gradia import GRADIA
 from hf_guidance.objectives.influence_scr import InfluenceSCR
 from hf_guidance.objectives.invariance_da import InvarianceDA
 from hf_guidance.objectives.invariance_fi import InvarianceFI
@@ -24,6 +26,7 @@ from hf_guidance.objectives.normalizations import (
 )
 from hf_guidance.objectives.objective import AttributionObjective, Objective
 from hf_guidance.objectives.ppce import PPCE
+from hf_guidance.objectives.quadrant_task_loss import QuadrantTaskLoss
 from hf_guidance.objectives.random_sufficiency import RandomSufficiency
 from hf_guidance.objectives.ranking_hint import RankingHINT
 from hf_guidance.objectives.relevant_crayon import RelevantCRAYON
@@ -35,8 +38,10 @@ from hf_guidance.objectives.task_loss import TaskLoss
 from hf_guidance.objectives.uncertainty import Uncertainty
 
 __all__ = [
+    "GRADIA",
     "L1",
     "PPCE",
+    "ActDiff",
     "Alignment",
     "AnswerLoss",
     "AttributionObjective",
@@ -54,6 +59,7 @@ __all__ = [
     "Objective",
     "OffsetMax",
     "Positive",
+    "QuadrantTaskLoss",
     "RandomSufficiency",
     "RankingHINT",
     "RelevantCRAYON",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from hf_guidance.common.checks import check_choice
+from hf_guidance.objectives.checks import VARIANTS
 from hf_guidance.objectives.normalizations import MaxAbs, Normalization
 from hf_guidance.objectives.objective import AttributionObjective
 
@@ -16,7 +18,20 @@ class RightReasons(AttributionObjective):
     """``L = sum((1 - M) * Â²)``, Â = A / max |A|: RRR* (arXiv 2303.11932, eq. 5; RRR: arXiv 1703.03717).
 
     The loss is a sum over pixels, so the right weight of its term depends on the size of the importance map. RRR itself
-    penalises input gradients without normalisation: ``RightReasons(Gradient(channels="keep"), Identity())``.
+    penalises the input gradient of ``sum_k log p_k`` without normalisation (arXiv 1703.03717, eq. 1):
+    ``RightReasons(Gradient(target=LogProbabilities(), channels="keep"), Identity())``, as `recipes.rrr` builds it.
+
+    Note:
+        Both classes of RRR's authors sum the cross-entropy and the penalty over a batch, and add ``|θ|²`` over all parameters,
+        biases included. Their defaults differ: with autograd the two penalties have the weights 1e-4 and 1e-4 (a later version
+        can divide by the sum of 1 - M and by the batch), in TensorFlow 1000 and 1e-3, each with the factor 1/2.
+
+    Args:
+        variant: "paper" weighs the squares by 1 - M. "official" squares (1 - M) A, as RRR's eq. 1 and the authors' class
+            with autograd do; the same where M is 0 or 1. "tensorflow" is half of it, as in their class in TensorFlow.
+
+    Raises:
+        ValueError: Unknown variant.
 
     Columns:
         importance: (rows, height, width) or (rows, objects) in [0, 1], any real dtype; compared with the attribution.
@@ -43,6 +58,18 @@ class RightReasons(AttributionObjective):
     """
 
     normalization: Normalization = field(default_factory=MaxAbs)
+    variant: str = "paper"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("variant", self.variant, (*VARIANTS, "tensorflow"), self)
+
+    def formula(self, attribution: Tensor, importance: Tensor) -> Tensor:
+        """The sum of squares in the form that ``variant`` names."""
+        if self.variant == "paper":
+            return self.loss(attribution, importance)
+        squares = ((1 - importance) * attribution).square().sum(1)
+        return squares / 2 if self.variant == "tensorflow" else squares
 
     @staticmethod
     def loss(attribution: Tensor, importance: Tensor) -> Tensor:

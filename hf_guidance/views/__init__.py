@@ -17,6 +17,7 @@ from hf_guidance.views.replace import (
     negative_ones,
     sees_places,
     shuffle,
+    shuffle_places,
     zeros,
 )
 from hf_guidance.views.view import FULL, Keep, Needs, View
@@ -46,5 +47,6 @@ __all__ = [
     "negative_ones",
     "sees_places",
     "shuffle",
+    "shuffle_places",
     "zeros",
 ]

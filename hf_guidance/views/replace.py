@@ -128,10 +128,21 @@ def shuffle(
         also those that are kept.
     """
     flat = features.flatten(2)
-    among = torch.ones_like(flat[:, 0], dtype=torch.bool)
-    for mask in (real, replaced):
-        among = among if mask is None else among & mask.flatten(1)
-    return _shuffled(flat, among).reshape(features.shape)
+    return _shuffled(flat, _among(flat, real, replaced)).reshape(features.shape)
+
+
+@sees_places
+def shuffle_places(
+    features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
+) -> Tensor:
+    """Fill with the image's own replaced places in another order, each with its channels as they were (arXiv 1910.00199).
+
+    Per image the replaced places are permuted among themselves, so that the values of the background stay and its shapes go.
+    Padding keeps its own features. In a view of several copies, and where the keep is soft, all places take part.
+    """
+    flat = features.flatten(2)
+    order = _permutation(_among(flat, real, replaced))
+    return flat.gather(2, order[:, None].expand_as(flat)).reshape(features.shape)
 
 
 @dataclass(frozen=True)
@@ -174,6 +185,14 @@ def _moments(fixed: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
     mean = torch.where(inside, values, 0).sum() / count.clamp_min(1)
     squares = torch.where(inside, values - mean, 0).square().sum()
     return mean.to(fixed.dtype), (squares / (count - 1).clamp_min(1)).sqrt().to(fixed.dtype)
+
+
+def _among(flat: Tensor, *masks: Tensor | None) -> Tensor:
+    # (images, places) bool: the places of flat (images, channels, places) that are True in every mask that is given.
+    among = torch.ones_like(flat[:, 0], dtype=torch.bool)
+    for mask in masks:
+        among = among if mask is None else among & mask.flatten(1)
+    return among
 
 
 def _shuffled(flat: Tensor, among: Tensor) -> Tensor:

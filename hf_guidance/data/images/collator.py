@@ -13,11 +13,12 @@ from torch import Tensor
 
 from hf_guidance.common.checks import check_choice
 from hf_guidance.data.collator import RowCollator
-from hf_guidance.data.columns import ANNOTATED, IMAGE_COLUMNS, IMAGE_SOURCES, IMPORTANCE, ROW, SLOT, TARGET
+from hf_guidance.data.columns import ANNOTATED, IMAGE_COLUMNS, IMAGE_SOURCES, IMPORTANCE, QUADRANT, ROW, SLOT, TARGET
 from hf_guidance.data.images.hard_masks import is_hard, sharpened
 from hf_guidance.data.images.importance import ImportanceReader
 from hf_guidance.data.images.labels import PROBLEM_TYPES, no_labels, row_labels
 from hf_guidance.data.images.photo import photo, row_name
+from hf_guidance.data.images.quadrants import row_quadrants
 
 
 @dataclass
@@ -57,7 +58,7 @@ class GuidanceCollator(RowCollator):
     Returns:
         On call: ``pixel_values`` (images, channels, height, width) float32; ``labels`` (images,) int64 or (images,
         classes) float32. With one entry per explained row: lists ``row``, ``slot`` and ``annotated``; ``target`` (rows,)
-        int64; ``importance`` (rows, height, width) float32 in [0, 1].
+        int64; ``importance`` (rows, height, width) float32 in [0, 1]. Where rows have it, ``quadrant`` (images,) int64.
 
     Raises:
         ValueError: On construction for unknown options; on call for a row that cannot be used, which the message names.
@@ -114,6 +115,8 @@ class GuidanceCollator(RowCollator):
         batch[ANNOTATED] = importance.flatten(1).any(1).tolist()
         batch[TARGET] = torch.tensor([target for _, _, target in pairs], dtype=torch.long)
         batch[IMPORTANCE] = importance
+        if any(QUADRANT in row for row in rows):
+            batch[QUADRANT] = torch.tensor(row_quadrants(rows), dtype=torch.long)
         return batch
 
     def for_evaluation(self) -> Self:
