@@ -132,6 +132,7 @@ def make_batch(images: int = 3, size: tuple[int, int] = SIZE, channels: int = 3,
         "pixel_values": torch.randn(images, channels, *size, generator=generator, dtype=torch.float64),
         "labels": labels,
         "target": labels,
+        "quadrant": torch.arange(images) % 3,
         "importance": (torch.rand(images, *size, generator=generator) > 0.6).float(),
     }
 

@@ -98,6 +98,7 @@ def region_batch(images: int = 3, objects: int = OBJECTS, seed: int = 0, padding
         "question": torch.randn(images, 3, generator=generator, dtype=torch.float64),
         "labels": labels,
         "target": labels.argmax(1),
+        "quadrant": torch.arange(images) % 3,
         "importance": torch.rand(images, objects, generator=generator),
     }
     if padding:

@@ -31,7 +31,7 @@ class ActDiff(Objective):
     Args:
         layers: Layers whose outputs are compared: "mid1", "mid2", "mid3", "final", module paths, or "logits". The paper takes
             all convolutions before their activation: give their paths, or those of the norms that follow.
-        replace: What the pixels outside are replaced by.
+        replace: What the pixels outside are replaced by; over boxes, whose order a model may not see, ``negative_ones``.
         threshold: Inside is ``importance > threshold``.
         importance: Column with human importance.
         variant: "paper" has one distance a layer and image, over all its entries. "official" has one for every line of the
@@ -107,7 +107,7 @@ class ActDiff(Objective):
         """Activations of each layer, (rows, ...) of x and of x̃, to (rows,) >= 0; no slope where they are equal."""
         pairs = list(zip(plain, masked, strict=True))
         if variant == "official":
-            lines = [_norm(one - other + _EPSILON).reshape(len(one), -1) for one, other in pairs]
+            lines = [_norm(other - one + _EPSILON).reshape(len(one), -1) for one, other in pairs]
             return torch.cat(lines, 1).mean(1)
         return torch.stack([_norm((one - other).flatten(1)) for one, other in pairs]).mean(0)
 

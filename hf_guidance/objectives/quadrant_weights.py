@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hf_guidance.data.columns import QUADRANT
 from hf_guidance.forward import Forward
+from hf_guidance.forward.maps import full_precision
 
 COUNT = 4
 
@@ -35,7 +37,7 @@ def check_quadrant_weights(name: str, weights: Any, owner: object) -> tuple[floa
 
 
 def quadrant_weights(forward: Forward, weights: tuple[float, ...], owner: object) -> Tensor:
-    """The weight of every image of a batch, (images,) in the dtype of the logits.
+    """The weight of every image of a batch, (images,) float32 or more.
 
     Args:
         forward: The step.
@@ -50,5 +52,5 @@ def quadrant_weights(forward: Forward, weights: tuple[float, ...], owner: object
             f"the batch has no column {QUADRANT!r}, by which {type(owner).__name__} weighs images: add it to every data set, "
             "also that of evaluation, with hf_guidance.data.images.quadrants.with_quadrants."
         )
-    quadrants: Tensor = forward.batch[QUADRANT].long()
-    return forward.logits().new_tensor(weights).to(quadrants.device)[quadrants]
+    numbers = full_precision(forward.logits()).new_tensor(weights)
+    return numbers[torch.as_tensor(forward.batch[QUADRANT], device=numbers.device).long()]

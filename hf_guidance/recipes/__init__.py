@@ -8,6 +8,14 @@ for UpDn or LXMERT, converted to the formulas in use.
 from hf_guidance.data.columns import RANDOM_IMPORTANCE
 from hf_guidance.recipes.baselines import chang2021, saliency_guided, simpson2019, singla2022
 from hf_guidance.recipes.crayon import CRAYON_SETTINGS, CrayonSettings, crayon
+from hf_guidance.recipes.crayon_baselines import (
+    actdiff,
+    bounding_box,
+    crayon_baseline_arguments,
+    gradia,
+    gradmask,
+    rrr,
+)
 from hf_guidance.recipes.hint import attention_align, hint
 from hf_guidance.recipes.model_guidance import model_guidance
 from hf_guidance.recipes.random_supervision import random_supervision
@@ -25,8 +33,8 @@ from hf_guidance.recipes.visfis import (
 )
 
 __all__ = [
-    "CRAYON_SETTINGS", "RANDOM_IMPORTANCE", "THRESHOLDS", "CrayonSettings", "alignment", "attention_align", "chang2021",
-    "crayon", "hint", "invariance_da", "invariance_fi",
-    "model_guidance", "random_sufficiency", "random_supervision", "saliency_guided", "scr", "simpson2019", "singla2022",
-    "sufficiency", "task_only", "uncertainty", "visfis",
+    "CRAYON_SETTINGS", "RANDOM_IMPORTANCE", "THRESHOLDS", "CrayonSettings", "actdiff", "alignment", "attention_align",
+    "bounding_box", "chang2021", "crayon", "crayon_baseline_arguments", "gradia", "gradmask", "hint", "invariance_da",
+    "invariance_fi", "model_guidance", "random_sufficiency", "random_supervision", "rrr", "saliency_guided", "scr",
+    "simpson2019", "singla2022", "sufficiency", "task_only", "uncertainty", "visfis",
 ]  # fmt: skip

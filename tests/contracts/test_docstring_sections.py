@@ -26,14 +26,11 @@ SETTINGS = {
     "boxes": (ToyVQA(), TOY_FAMILY, region_batch(images=2)),
 }
 ANSWERED = {ANSWER: [1, 0], SAVED_MAP: torch.rand(2, 3, 4)}
-# Attention and ComparisonSCR are for boxes only; the toy model has no layer "final", where GradCAM is
-# taken by default, also by the objectives on saved maps.
+# Attention and ComparisonSCR are for boxes only; the toy model has no layer "final", which others read by default.
 CANNOT = [
     ("pixels", "AttentionWeights"),
     ("pixels", "ComparisonSCR"),
-    ("boxes", "GradCAM"),
-    ("boxes", "RelevantCRAYON"),
-    ("boxes", "IrrelevantCRAYON"),
+    *(("boxes", name) for name in ("GradCAM", "GRADIA", "ActDiff", "RelevantCRAYON", "IrrelevantCRAYON")),
 ]
 RUNS = [(setting, cls) for setting in SETTINGS for cls in EVERY if (setting, cls.__name__) not in CANNOT]
 

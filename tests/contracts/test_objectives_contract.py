@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import ClassVar
 
 import pytest
 import torch
@@ -108,6 +109,13 @@ def test_odd_maps_and_masks_are_finite(cls, attribution, importance):
     class Given:
         family = SMOOTH_FAMILY
         create_graph = True
+        batch: ClassVar = {"quadrant": torch.zeros(1, dtype=torch.long)}
+
+        def logits(self):
+            return torch.zeros(1, 3)
+
+        def of_rows(self, values):
+            return values
 
         def column(self, name):
             return torch.zeros(1, 3, 8, 6)

@@ -13,13 +13,14 @@ from hf_guidance.attributions import Gradient
 from hf_guidance.data.columns import ANSWER, SAVED_MAP, YES
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import AttributionObjective, Objective, SavedMapObjective
-from hf_guidance.views import ImportantOrRandom, RandomKeep
+from hf_guidance.views import ImportantOrRandom, RandomKeep, negative_ones
 
 BASES = (Objective, AttributionObjective, SavedMapObjective)
 ALL = [
     cls
     for cls in (getattr(objectives, name) for name in objectives.__all__)
-    if issubclass(cls, Objective) and cls not in (*BASES, objectives.TaskLoss)
+    if issubclass(cls, Objective) and cls not in BASES
+    if not issubclass(cls, objectives.TaskLoss)  # of classes, not of answers
 ]
 GUIDED = [cls for cls in ALL if cls is not objectives.AnswerLoss]
 WITH_VARIANTS = [cls for cls in ALL if any(f.name == "variant" for f in fields(cls))]
@@ -37,6 +38,9 @@ def region_batch(images, **options):
 
 
 def built(cls, **options):
+    if cls is objectives.ActDiff:
+        # The toy model names no layers, and models that pool boxes do not see their order.
+        return cls(layers=("logits",), replace=negative_ones, **options)
     keeps_channels = cls is objectives.GradMask
     return cls(**options) if keeps_channels or not issubclass(cls, AttributionObjective) else cls(Gradient(), **options)
 

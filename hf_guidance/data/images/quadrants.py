@@ -112,7 +112,9 @@ def _quadrants(dataset: datasets.Dataset, predictions: Sequence[int]) -> list[in
         raise ValueError(f"{len(predictions)} predictions for {len(dataset)} rows; give one class index per row.")
     columns = [name for name in ("labels", "label", ANSWER) if name in dataset.column_names]
     found = []
-    for index, (row, prediction) in enumerate(zip(dataset.select_columns(columns), predictions, strict=True)):
+    for index, (row, prediction) in enumerate(
+        zip(dataset.with_format(None).select_columns(columns), predictions, strict=True)
+    ):
         (label,) = row_labels(row, f"row {index}", "single_label_classification", None)
         try:
             right = operator.index(prediction) == label
