@@ -14,7 +14,7 @@ from tiny import (
 )
 from torch import nn
 
-from hf_guidance.attributions import GradCAM, Gradient, InputXGradient
+from hf_guidance.attributions import GradCAM, Gradient, InputXGradient, LogProbabilities
 from hf_guidance.families import Family
 
 POOLED = [name for name in BUILDERS if name in ("resnet", "swin", "timm_resnet", "timm_swin", "xdnn_resnet")]
@@ -25,8 +25,14 @@ def test_families_with_a_closed_form():
 
 
 @pytest.mark.parametrize(
-    "method", [GradCAM(), GradCAM(relu=False), InputXGradient("final"), Gradient("final")], ids=repr
-)
+    "method",
+    [
+        GradCAM(), GradCAM(relu=False), InputXGradient("final"), Gradient("final"),
+        GradCAM(relu=False, fixed_weights=True), GradCAM(target=LogProbabilities(), relu=False),
+        Gradient("final", target=LogProbabilities(epsilon=1e-3)),
+    ],
+    ids=repr,
+)  # fmt: skip
 @pytest.mark.parametrize("name", POOLED)
 def test_closed_form_equals_autograd(name, method):
     """Values, and the parameter gradients of a function of the map."""
@@ -87,3 +93,20 @@ def test_layers_without_places_are_refused():
     assert forward.attribution(InputXGradient("final")).shape == (3, 5)
     with pytest.raises(ValueError, match=r"GradCAM\(layer='final'\).*vectors \(3, 5\) without places"):
         forward.attribution(GradCAM())
+
+
+@pytest.mark.parametrize("name", ["resnet", "convnext", "vit"])
+def test_fixed_weights_give_the_same_map_and_the_slope_of_the_activation_alone(name):
+    model, family, batch = tiny_model(name), tiny_family(name), make_batch()
+    free, fixed = GradCAM(relu=False), GradCAM(relu=False, fixed_weights=True)
+    forward = explain(model, family, batch, free)
+    maps = forward.attribution(fixed)
+    assert torch.equal(maps, forward.attribution(free))
+    activation = forward.activation("final")
+    weights = forward.gradient("final", free.target).flatten(2).mean(2).detach()
+    expected = (weights[:, :, None, None] * activation).sum()
+    ours, theirs = (parameter_gradients(value, model) for value in (maps.sum(), expected))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-9)
+    second = parameter_gradients(forward.attribution(free).sum(), model)
+    assert any(not torch.allclose(one, other) for one, other in zip(ours, second, strict=True))

@@ -15,6 +15,7 @@ from hf_guidance.views import (
     marginal,
     negative_ones,
     shuffle,
+    shuffle_places,
     zeros,
 )
 
@@ -113,3 +114,51 @@ def test_importance_of_rows_goes_to_their_images():
 
 def test_path_points_are_made_on_the_host():
     assert Path(4)(None, (2, 3)).device.type == "cpu"
+
+
+def test_shuffle_places_permutes_whole_pixels_outside_the_mask():
+    """The values outside stay a set of pixels, each with its channels; the inside and other images have no part in it."""
+    torch.manual_seed(1)
+    batch = make_batch(size=(6, 8), channels=2)
+    view = View(Important(), shuffle_places)
+    forward = Forward(smooth_net(), SMOOTH_FAMILY, batch, frozenset({(FULL, "logits"), (view, "logits")}))
+    inside = batch["importance"] > 0.5
+    edited = torch.where(inside[:, None], batch["pixel_values"], forward.fill(view))
+    for image in range(3):
+        before, after = (pixels[image][:, ~inside[image]].T for pixels in (batch["pixel_values"], edited))
+        assert not torch.equal(before, after)
+        assert sorted(map(tuple, before.tolist())) == sorted(map(tuple, after.tolist()))
+    assert torch.equal(forward.fill(view).where(inside[:, None], 0), batch["pixel_values"].where(inside[:, None], 0))
+    logits = smooth_net()(pixel_values=edited)["logits"]
+    assert torch.allclose(forward.logits(view)[0], logits)
+
+
+def test_shuffle_places_leaves_padding_and_draws_by_the_seed():
+    given = torch.arange(24.0).reshape(2, 2, 6)
+    real = torch.tensor([[True] * 6, [True] * 3 + [False] * 3])
+    torch.manual_seed(3)
+    fill = shuffle_places(given, None, real=real)
+    torch.manual_seed(3)
+    assert torch.equal(shuffle_places(given, None, real=real), fill)
+    assert torch.equal(fill[1, :, 3:], given[1, :, 3:])
+    assert torch.equal(fill[1, :, :3].sort(1).values, given[1, :, :3])
+    assert torch.equal(fill[:, 1] - fill[:, 0], given[:, 1] - given[:, 0])  # the channels of a place stay together
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit", "timm_swin"])
+@pytest.mark.parametrize("layer", ["mid1", "final"])
+@pytest.mark.parametrize("grad", [True, False])
+def test_activations_of_a_view_are_those_of_the_edited_image(name, layer, grad):
+    model, family, batch = tiny_model(name), tiny_family(name), make_batch()
+    batch |= {"row": [2, 0, 2], "slot": [0, 0, 1]}
+    needs = frozenset({(FULL, layer), (IMPORTANT, layer)})
+    with torch.set_grad_enabled(grad):
+        forward = Forward(model, family, batch, needs)
+        found = forward.activation(layer, IMPORTANT)
+        keep = forward.keep(IMPORTANT)[0][:, None]
+        edited = torch.where(keep, batch["pixel_values"], -1.0)
+        plain = Forward(model, family, {"pixel_values": edited}, frozenset({(FULL, layer)})).activation(layer)
+    assert torch.allclose(found[0], plain[[2, 0, 2]])
+    assert found.requires_grad == grad
+    with pytest.raises(ValueError, match="was not among the needs"):
+        forward.activation("mid2", IMPORTANT)
