@@ -28,6 +28,7 @@ from hf_guidance.data.images.augmentation import RandomCropAndFlip
 from hf_guidance.data.images.collator import GuidanceCollator
 from hf_guidance.data.images.joint_transform import JointTransform
 from hf_guidance.data.images.object_labels import with_object_labels
+from hf_guidance.data.images.quadrants import with_quadrants
 from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, normalize_answer, soft_score
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split, id_sizes, prior_groups
@@ -74,4 +75,5 @@ __all__ = [
     "soft_score",
     "with_annotated_fraction",
     "with_object_labels",
+    "with_quadrants",
 ]
