@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Self
 
 from torch import Tensor
 
@@ -36,6 +37,10 @@ class Attribution:
     def needs(self) -> Needs:
         """The (view, layer) pairs that the method reads; by default logits and layer of the full input."""
         return Needs([(FULL, LOGITS), (FULL, self.layer)])
+
+    def by_place(self) -> Self:
+        """The method as it is shown and measured, with one number per place; itself unless its map keeps channels."""
+        return self
 
     def __call__(self, forward: Forward) -> Tensor:
         """Compute the signed map: (rows, *space), or (rows, features) at a layer that puts out vectors."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from torch import Tensor
 
@@ -61,6 +62,10 @@ class Gradient(Attribution):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("channels", self.channels, _CHANNELS, self)
+
+    def by_place(self) -> Self:
+        """With the magnitudes summed over channels where the map keeps them."""
+        return replace(self, channels="abs") if self.channels == "keep" else self
 
     def __call__(self, forward: Forward) -> Tensor:
         """Compute the map."""

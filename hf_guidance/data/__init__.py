@@ -38,6 +38,7 @@ from hf_guidance.data.images.yes_no import (
     with_answers,
 )
 from hf_guidance.data.images.yes_no_collator import YesNoCollator
+from hf_guidance.data.images.quadrants import with_quadrants
 from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, normalize_answer, soft_score
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split, id_sizes, prior_groups
@@ -92,4 +93,5 @@ __all__ = [
     "with_annotated_fraction",
     "with_answers",
     "with_object_labels",
+    "with_quadrants",
 ]

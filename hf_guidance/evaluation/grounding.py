@@ -165,5 +165,6 @@ def default_grounding(guidance: Guidance, family: Callable[[], Family]) -> Groun
         told = getattr(term.objective, "importance", IMPORTANCE)
         # A control is trained with random importance, but measured by the human one.
         column = IMPORTANCE if told == RANDOM_IMPORTANCE else told
-        return Grounding(term.objective.attribution, (family().metric,), column)  # type: ignore[attr-defined]
+        method: Attribution = term.objective.attribution  # type: ignore[attr-defined]
+        return Grounding(method.by_place(), (family().metric,), column)
     return None

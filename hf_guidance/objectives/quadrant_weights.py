@@ -51,6 +51,7 @@ def quadrant_weights(forward: Forward, weights: tuple[float, ...], owner: object
         raise ValueError(
             f"the batch has no column {QUADRANT!r}, by which {type(owner).__name__} weighs images: add it to every data set, "
             "also that of evaluation, with hf_guidance.data.images.quadrants.with_quadrants."
+            "also that of evaluation, with hf_guidance.data.with_quadrants."
         )
     numbers = full_precision(forward.logits()).new_tensor(weights)
     return numbers[torch.as_tensor(forward.batch[QUADRANT], device=numbers.device).long()]

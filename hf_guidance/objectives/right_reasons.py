@@ -20,6 +20,8 @@ class RightReasons(AttributionObjective):
     The loss is a sum over pixels, so the right weight of its term depends on the size of the importance map. RRR itself
     penalises the input gradient of ``sum_k log p_k`` without normalisation (arXiv 1703.03717, eq. 1):
     ``RightReasons(Gradient(target=LogProbabilities(), channels="keep"), Identity())``, as `recipes.rrr` builds it.
+    penalises the input gradient of ``sum_k log p_k`` without normalisation (arXiv 1703.03717, eq. 1). That is
+    ``RightReasons(Gradient(target=LogProbabilities(), channels="keep"), Identity())``, as ``recipes.rrr`` builds it.
 
     Note:
         Both classes of RRR's authors sum the cross-entropy and the penalty over a batch, and add ``|θ|²`` over all parameters,

@@ -100,6 +100,7 @@ def gradia(dataset: str = "waterbirds", weight: float = 1.0, fixed_weights: bool
     """Task and attention, both weighted by the quadrants of the images, GRADIA (arXiv 2202.02838).
 
     Data need the column ``quadrant``; see ``hf_guidance.data.images.quadrants.with_quadrants``.
+    Data need the column ``quadrant``; see ``hf_guidance.data.with_quadrants``.
 
     Args:
         dataset: As for ``rrr``; the terms do not depend on it.

@@ -140,7 +140,7 @@ class AttributionPanel(AttachedCallback):
         if self.attribution is not None:
             return self.attribution
         for term in self.trainer.guidance.on_attributions.values():
-            return term.objective.attribution  # type: ignore[no-any-return]
+            return term.objective.attribution.by_place()  # type: ignore[no-any-return]
         if self.trainer.grounding is not None:
             return self.trainer.grounding.attribution  # type: ignore[no-any-return]
         raise ValueError("the guidance has no term on attributions; give one: AttributionPanel(attribution=GradCAM()).")

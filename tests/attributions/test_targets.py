@@ -99,6 +99,7 @@ def test_epsilons_that_are_refused(epsilon):
 
 
 @pytest.mark.parametrize("name", ["resnet", "convnext", "vit"])
+@pytest.mark.parametrize("name", ["resnet", "convnext", "timm_vit"])
 @pytest.mark.parametrize("layer", ["input", "mid2", "final"])
 def test_gradient_of_log_probabilities_and_its_second_derivative(name, layer):
     """By the chain rule, from the gradient of every logit. At "final" some heads have a closed form."""
@@ -132,3 +133,10 @@ def test_log_probabilities_in_a_guidance_file():
     method = Gradient(target=LogProbabilities(epsilon=1e-11), channels="keep")
     guidance = Guidance(rrr=RightReasons(method, Identity(), variant="tensorflow"))
     assert Guidance.from_dict(guidance.to_dict()) == guidance
+
+
+def test_a_method_is_shown_with_one_number_per_place():
+    kept = Gradient("mid1", target=LogProbabilities(), channels="keep")
+    assert kept.by_place() == Gradient("mid1", target=LogProbabilities(), channels="abs")
+    assert Gradient("mid1").by_place() == Gradient("mid1")
+    assert LeaveOneOut().by_place() == LeaveOneOut()

@@ -31,6 +31,10 @@ CANNOT = [
     ("pixels", "AttentionWeights"), ("pixels", "ComparisonSCR"), ("boxes", "GradCAM"), ("boxes", "GRADIA"),
     ("boxes", "ActDiff"), ("boxes", "RelevantCRAYON"), ("boxes", "IrrelevantCRAYON"),
 ]  # fmt: skip
+    ("pixels", "AttentionWeights"),
+    ("pixels", "ComparisonSCR"),
+    *(("boxes", name) for name in ("GradCAM", "GRADIA", "ActDiff", "RelevantCRAYON", "IrrelevantCRAYON")),
+]
 RUNS = [(setting, cls) for setting in SETTINGS for cls in EVERY if (setting, cls.__name__) not in CANNOT]
 
 

@@ -95,7 +95,7 @@ class Checkpoint:
             return attribution_by_name(check_known(name, attribution_names(), "--attribution"), layer)
         guidance = self.guidance()
         for term in guidance.on_attributions.values() if guidance else ():
-            own: Attribution = term.objective.attribution  # type: ignore[attr-defined]
+            own: Attribution = term.objective.attribution.by_place()  # type: ignore[attr-defined]
             return replace(own, layer=layer) if layer else own
         if layer is not None:
             refuse(

@@ -39,7 +39,7 @@ def code_to_load(model: Any, guidance: Guidance, repo: str, base: str | None, ta
     if explained:
         lines += [
             "",
-            f"attribution = guidance[{json.dumps(explained)}].objective.attribution",
+            f"attribution = guidance[{json.dumps(explained)}].objective.attribution.by_place()",
             "images = [...]  # of PIL",
             "found = explain(model, images, processor, attribution=attribution)",
             'found.save("maps.png")',
