@@ -74,23 +74,28 @@ class BiasedCelebAConfig(AnnotatedImageConfig):
             return [self.option_file(option) for option in LISTS.values()]
         return [self.option_file(option) for option in ("attributes_file", "partition_file") if getattr(self, option)]
 
-    def image_path(self, image: str) -> str:
-        """The path of an image; the ending is .png in img_align_celeba_png, but the lists say .jpg for it too."""
-        path = os.path.join(self.folder("image_dir"), with_slashes(image))
-        png = f"{os.path.splitext(path)[0]}.png"
-        return png if os.path.isfile(png) and not os.path.isfile(path) else path
-
-    def mask_path(self, image: str) -> str:
-        """The path of the mask of an image."""
-        return os.path.join(self.folder("mask_dir"), f"{os.path.splitext(with_slashes(image))[0]}.png")
-
     def raw_files(self) -> tuple[list[str], list[str]]:
         files = self.list_files()
         lists = files if self.train_file is not None else files[:1]
         used = {line.image for path in lists for line in read_attributes(path) if line.group is not None}
-        images = [self.image_path(image) for image in used]
-        masks = [] if self.mask_dir is None else [self.mask_path(image) for image in used]
-        return files, [path for path in (*images, *masks) if os.path.isfile(path)]
+        folder = self.folder("image_dir")
+        paths = [image_path(folder, image) for image in used]
+        if self.mask_dir is not None:
+            masks = self.folder("mask_dir")
+            paths += [mask_path(masks, image) for image in used]
+        return files, [path for path in paths if os.path.isfile(path)]
+
+
+def image_path(folder: str, image: str) -> str:
+    """The path of an image; the ending is .png in img_align_celeba_png, but the lists say .jpg for it too."""
+    path = os.path.join(folder, with_slashes(image))
+    png = mask_path(folder, image)
+    return png if not os.path.isfile(path) and os.path.isfile(png) else path
+
+
+def mask_path(folder: str, image: str) -> str:
+    """The path of the mask of an image."""
+    return f"{os.path.splitext(os.path.join(folder, with_slashes(image)))[0]}.png"
 
 
 class BiasedCelebA(AnnotatedImageBuilder):
@@ -194,13 +199,15 @@ class BiasedCelebA(AnnotatedImageBuilder):
         return {"image_id": line.image, "label": int(line.smiling), "group": line.group, "item": item}
 
     def _generate_examples(self, records: list[tuple[Any, ...]]) -> Iterator[tuple[str, dict[str, Any]]]:
+        folder = self.config.folder("image_dir")
+        masks = None if self.config.mask_dir is None else self.config.folder("mask_dir")
         for record in (record for shard in records for record in shard):
-            row = self.read(record["item"], self._row, record)
+            row = self.read(record["item"], lambda record: self._row(record, folder, masks), record)
             if row is not None:
                 yield record["image_id"], row
 
-    def _row(self, record: dict[str, Any]) -> dict[str, Any]:
-        image, label = self.config.image_path(record["image_id"]), record["label"]
+    def _row(self, record: dict[str, Any], folder: str, masks: str | None) -> dict[str, Any]:
+        image, label = image_path(folder, record["image_id"]), record["label"]
         if not os.path.isfile(image):
             raise InvalidAnnotation("line without image", record["item"], f"there is no image {image}.")
         size = verify_image(image)
@@ -211,11 +218,11 @@ class BiasedCelebA(AnnotatedImageBuilder):
             "objects": [],
             "group": record["group"],
         }
-        if self.config.mask_dir is None:
+        if masks is None:
             return row
         row["mask"] = None
         try:
-            mask = read_mask(self.config.mask_path(record["image_id"]), size, record["item"])
+            mask = read_mask(mask_path(masks, record["image_id"]), size, record["item"])
         except InvalidAnnotation as error:
             self.problem(error)  # with "skip" the row stays, without annotation
             return row

@@ -53,7 +53,9 @@ def read_attributes(path: str) -> list[Line]:
     first: dict[str, int] = {}  # 0 or -1 -> the first line that has it
     lines = []
     for number, text in rows:
-        fields = [field.strip() for field in text.split(separator)]
+        fields = text.split(separator)
+        if separator is not None:
+            fields = [field.strip() for field in fields]
         lines.append(_line(number, fields, len(columns), places))
         if lines[-1].fault is None:
             for place in places:

@@ -25,6 +25,7 @@ from hf_guidance.data.default_collator import default_collator
 from hf_guidance.data.explained_rows_collator import ExplainedRowsCollator
 from hf_guidance.data.export import export_dataset
 from hf_guidance.data.images.augmentation import RandomCropAndFlip
+from hf_guidance.data.images.class_map import mapped_classes, read_class_map
 from hf_guidance.data.images.collator import GuidanceCollator
 from hf_guidance.data.images.joint_transform import JointTransform
 from hf_guidance.data.images.object_labels import with_object_labels
@@ -81,9 +82,11 @@ __all__ = [
     "id_text",
     "known_datasets",
     "load_splits",
+    "mapped_classes",
     "normalize_answer",
     "prior_groups",
     "read_answers",
+    "read_class_map",
     "read_json",
     "read_text",
     "resize_boxes",

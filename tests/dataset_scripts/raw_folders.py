@@ -101,3 +101,23 @@ def make_celeba(root: Path, lines: list[str] | None = None) -> Path:
         Image.fromarray(mask).save(root / "mouths" / f"{Path(name).stem}.png")
     (root / "list_attr_celeba.txt").write_text("\n".join([str(len(lines)), CELEBA_HEADER, *lines]) + "\n")
     return root
+
+
+IN9_FOLDERS = [
+    "00_dog", "01_bird", "02_wheeled vehicle", "03_reptile", "04_carnivore", "05_insect", "06_musical instrument",
+    "07_primate", "08_fish",
+]  # fmt: skip
+
+
+def make_imagenet9(root: Path, count: int = 2) -> Path:
+    """Images of 40 x 30 of every class and variant, and in only_fg what is left of them: a white square at (8, 5, 20, 15)."""
+    for variant in ("original", "mixed_same", "mixed_rand", "only_fg"):
+        for split in ("train", "val") if variant in ("original", "only_fg") else ("val",):
+            for name in (f"{folder}/{split}{index}.JPEG" for folder in IN9_FOLDERS for index in range(count)):
+                path = root / variant / split / name
+                write_image(path)
+                if variant == "only_fg":
+                    pixels = np.zeros((30, 40, 3), dtype=np.uint8)
+                    pixels[5:15, 8:20] = 255
+                    Image.fromarray(pixels).save(path, "PNG")
+    return root

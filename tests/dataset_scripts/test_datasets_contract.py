@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 import pytest
 from huggingface_hub import DatasetCard
-from raw_folders import CELEBA_SIZES, make_celeba, make_coco, make_voc, make_waterbirds
+from raw_folders import CELEBA_SIZES, make_celeba, make_coco, make_imagenet9, make_voc, make_waterbirds
 from test_question_datasets import RAW as QUESTIONS
 
 from hf_guidance.data import export_dataset
@@ -22,6 +22,7 @@ RAW = {
     "biased_celeba": lambda folder: {"data_dir": str(make_celeba(folder)), "mask_dir": "mouths", **CELEBA_SIZES},
     "coco_objects": lambda folder: {"data_dir": str(make_coco(folder))},
     "digits_on_photos": lambda folder: {"train_size": 20, "validation_size": 8, "test_size": 8},
+    "imagenet9": lambda folder: {"data_dir": str(make_imagenet9(folder)), "mask_dir": "only_fg"},
     "pascal_voc": lambda folder: {"data_dir": str(make_voc(folder))},
     "shapes_vqa": lambda folder: {"train_size": 20, "dev_size": 8, "test_id_size": 8, "test_ood_size": 8},
     "waterbirds": lambda folder: {"data_dir": str(make_waterbirds(folder))},
