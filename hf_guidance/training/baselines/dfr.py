@@ -48,7 +48,7 @@ class DFR(Method):
 
     Reference:
         Kirichenko, Izmailov and Wilson, "Last Layer Re-Training is Sufficient for Robustness to Spurious Correlations", ICLR
-        2023, arXiv 2204.02937, section 6; PolinaKirichenko/deep_feature_reweighting@46666e6, the form "DFR on validation".
+        2023, arXiv 2204.02937; PolinaKirichenko/deep_feature_reweighting@46666e6, the form "DFR on validation".
 
     Example:
         >>> from hf_guidance.training.baselines import DFR

@@ -9,8 +9,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils.data import Sampler
 
 from hf_guidance.training.baselines.method import Method, MethodRun, Step
+from hf_guidance.training.baselines.rows import WeightedSampler
 from hf_guidance.training.baselines.setting import Setting
 
 _COLUMN = "group"
@@ -22,7 +24,10 @@ class _Run(MethodRun):
         self._method, counts = method, torch.bincount(groups)
         self._groups, self._weights = groups.to(device), weights.to(device)
         self._adjustment = method.adjustment / counts.sqrt().to(device)
-        self.row_weights = 1.0 / counts[groups] if method.reweight else None
+        self._row_weights = 1.0 / counts[groups] if method.reweight else None
+
+    def sampler(self, batch_size: int, seed: int) -> Sampler[int] | None:
+        return None if self._row_weights is None else WeightedSampler(self._row_weights, seed)
 
     def loss(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         losses, groups = step.cross_entropy(), self._groups[step.index]
@@ -59,8 +64,8 @@ class GroupDRO(Method):
         nets that fit all rows.
 
     Reference:
-        Sagawa et al., "Distributionally Robust Neural Networks for Group Shifts", ICLR 2020, arXiv 1911.08731, algorithm 1 and
-        eq. 5; kohpangwei/group_DRO@cbbc1c5.
+        Sagawa et al., "Distributionally Robust Neural Networks for Group Shifts", ICLR 2020, arXiv 1911.08731, algorithm 1;
+        kohpangwei/group_DRO@cbbc1c5.
 
     Example:
         >>> from hf_guidance.training.baselines import GroupDRO

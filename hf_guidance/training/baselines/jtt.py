@@ -33,7 +33,7 @@ class JtT(Method):
 
     ``E = {n : argmax_c g(x_n)_c != y_n}`` of the identification model g, in eval mode and without augmentation, before the
     first step. An epoch draws every row once and every row of E ``copies`` times more: the official code's concatenated set,
-    in which a row of E weighs ``1 + copies``. The paper (eq. 3) says weight lambda, which is ``copies = lambda - 1``.
+    in which a row of E weighs ``1 + copies``. The paper says weight lambda, which is ``copies = lambda - 1``.
 
     Args:
         copies: Further copies of each row of E, at least 1. The official code has no value of its own; the comparison of

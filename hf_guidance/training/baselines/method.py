@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import Sampler
 
 from hf_guidance.forward import full_precision
 from hf_guidance.training.baselines.classifier import Classifier
@@ -24,13 +25,13 @@ class Step:
         main: The trained model, in training mode.
         batch: The columns of the batch, on the device.
         index: (images,) int64, the row of the training set that each image is of; on the device.
-        progress: The share of the training that is done, in [0, 1).
+        epoch: Number of epochs that are done, as 1.5 in the middle of the second.
     """
 
     main: Classifier
     batch: Mapping[str, Any]
     index: Tensor
-    progress: float
+    epoch: float
 
     def scored(self, model: nn.Module | None = None) -> tuple[Tensor, Tensor]:
         """Logits (images, classes), at least float32, and the labels (images,) int64 of the batch.
@@ -56,17 +57,24 @@ class MethodRun:
 
     Attributes:
         order: (draws,) int64, the row of the training set behind each draw of an epoch; None for every row once.
-        row_weights: (draws,) floats, how often each is drawn, with replacement; None for each once, shuffled.
         models: Further models that are trained, by name; their parameters are updated as the trained model's are.
         rate: Learning rate of those models as a share of the trained model's.
     """
 
     order: Tensor | None = None
-    row_weights: Tensor | None = None
     rate: float = 1.0
 
     def __init__(self) -> None:
         self.models: dict[str, nn.Module] = {}
+
+    def sampler(self, batch_size: int, seed: int) -> Sampler[int] | None:
+        """What draws the rows of an epoch, in the order of ``order``; None for every one once, shuffled.
+
+        Args:
+            batch_size: Rows of a batch, which are drawn one after another.
+            seed: Of the training.
+        """
+        return None
 
     def loss(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch and what is logged of it, by name, as ``loss/<name>``."""

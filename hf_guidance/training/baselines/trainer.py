@@ -23,7 +23,7 @@ from hf_guidance.training.arguments import StepOptions
 from hf_guidance.training.baselines.classifier import Classifier
 from hf_guidance.training.baselines.further_models import FurtherModels
 from hf_guidance.training.baselines.method import Method, MethodRun, Step
-from hf_guidance.training.baselines.rows import INDEX, IndexedRows, WeightedSampler, WithIndex
+from hf_guidance.training.baselines.rows import INDEX, IndexedRows, WithIndex
 from hf_guidance.training.baselines.setting import Setting
 from hf_guidance.training.baselines.state_file import load_state, save_state
 from hf_guidance.training.trainer import GuidedTrainer
@@ -134,11 +134,9 @@ class BaselineTrainer(GuidedTrainer):
         return loader
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Any:
-        weights = self._begun().row_weights
-        if weights is None:
-            return super()._get_train_sampler(train_dataset)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return WeightedSampler(weights, seed)
+        own = self._begun().sampler(self._train_batch_size, seed)
+        return super()._get_train_sampler(train_dataset) if own is None else own
 
     def _read_rows(self) -> Any:
         _refuse_stream(self.train_dataset)
@@ -202,9 +200,10 @@ class BaselineTrainer(GuidedTrainer):
         self._loss_watch.computed = True
         if StepOptions.of(self.args).frozen_batch_norm:
             freeze(model)
-        progress = self.state.global_step / max(1, self.state.max_steps)
         batch = {name: value for name, value in inputs.items() if name != INDEX}
-        loss, logs = self._begun().loss(Step(Classifier(model, self.family), batch, inputs[INDEX], progress))
+        loss, logs = self._begun().loss(
+            Step(Classifier(model, self.family), batch, inputs[INDEX], self.state.epoch or 0.0)
+        )
         self._logged |= dict.fromkeys(logs)
         self._train_log.add({f"loss/{name}": value for name, value in logs.items()})
         return (loss, ImageClassifierOutput(loss=loss)) if return_outputs else loss

@@ -141,7 +141,7 @@ def test_what_no_method_trains_with_is_refused(baseline, placed):
         baseline(Method())
     with pytest.raises(ValueError, match="guidance= beside method=ERM"):
         baseline(ERM(), trainer={"guidance": Guidance()})
-    with pytest.raises(ValueError, match="for one class per image.*'multi_label_classification'"):
+    with pytest.raises(ValueError, match=r"for one class per image.*'multi_label_classification'"):
         baseline(ERM(), small_model(problem_type="multi_label_classification"))
     with pytest.raises(ValueError, match="streaming training set"):
         baseline(ERM(), trainer={"train_dataset": placed.to_iterable_dataset()}, max_steps=1)

@@ -71,7 +71,7 @@ def test_what_cannot_be_fitted_is_refused(baseline):
     single = rows.select(range(6)).remove_columns("group").add_column("group", [0, 0, 0, 0, 0, 1])
     with pytest.raises(ValueError, match="takes two of each"):
         baseline(DFR(), trainer={"train_dataset": single}).train()
-    with pytest.raises(ValueError, match="head='nowhere' is no Linear layer of ResNet.*'classifier.1'"):
+    with pytest.raises(ValueError, match=r"head='nowhere' is no Linear layer of ResNet.*'classifier.1'"):
         baseline(DFR(head="nowhere")).train()
     one = rows.filter(lambda row: row["label"] == 0)
     one = one.remove_columns("group").add_column("group", [index % 2 for index in range(len(one))])
