@@ -86,6 +86,7 @@ bench: $(VENV)/.installed
 	$(RUN) tests/bench/model_guidance.py
 	$(RUN) tests/bench/bcos_layer.py
 	$(RUN) tests/bench/explain.py
+	$(RUN) tests/bench/annotation_page.py
 
 # Real photographs; DATA is a folder with cards_voc, bccd_voc and nuts_on_places.
 study: $(VENV)/.installed
