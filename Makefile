@@ -89,6 +89,7 @@ bench: $(VENV)/.installed
 	$(RUN) tests/bench/crayon_step.py
 	$(RUN) tests/bench/pruning.py
 	$(RUN) tests/bench/extract_maps.py
+	$(RUN) tests/bench/annotation_page.py
 
 # Real photographs; DATA is a folder with cards_voc, bccd_voc and nuts_on_places.
 study: $(VENV)/.installed

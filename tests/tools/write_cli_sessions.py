@@ -51,6 +51,7 @@ SECTIONS = {
     "training ran with, and can be given again. With `--task question-answering` options are those of questions over boxes.",
     "evaluate": "The metrics of the task and of the maps, by default of the attribution that the checkpoint was guided by.",
     "explain": "A picture for every image, and `explanations.json`. A run that was stopped goes on with `--resume`.",
+    "annotate": "A page that asks people yes or no about maps, or about patches of neurons ([annotating](annotating.md)).",
     "publish": "What is sent, what is not, and the card; without `--dry-run` it is sent, as one commit.",
     "models": "What is supported; with a name a model is built, with random weights, and tried.",
     "metrics": "The metrics that come with the library; with a name the card of one.",
@@ -62,6 +63,13 @@ MORE = {
         "hf-guidance evaluate runs/digits --dataset digits_on_photos --attribution GradCM",
     ],
     "explain": ["hf-guidance explain runs/digits photos --output maps --device cpu", "ls maps"],
+    "annotate": [
+        "cat answers.json",
+        "hf-guidance annotate to_answer --import answers.json --imported-as anna",
+        "hf-guidance annotate to_answer --export answers",
+        "hf-guidance annotate to_answer --space my_space",
+        "ls my_space",
+    ],
     "publish": ["hf-guidance publish runs/digits me/digits --dry-run"],
     "models": ["hf-guidance models", "hf-guidance models runs/digits", "hf-guidance models vitt"],
     "metrics": ["hf-guidance metrics"],
@@ -103,7 +111,10 @@ def _workplace() -> Iterator[None]:
 
 
 def _prepare(folder: Path) -> None:
+    import numpy as np
+
     from hf_guidance import dataset_builder
+    from hf_guidance.apps.annotation import write_annotation_folder
 
     (folder / "digits.yaml").write_text(CONFIG)
     (folder / "photos").mkdir()
@@ -112,6 +123,9 @@ def _prepare(folder: Path) -> None:
     for row, name in zip(builder.as_dataset("test"), ("first.png", "second.png"), strict=False):
         row["image"].save(folder / "photos" / name)
     (folder / "photos" / "third.png").write_bytes(b"cut off")
+    (folder / "answers.json").write_text('["yes", "no", "maybe", null]\n')
+    rows = builder.as_dataset("test").select(range(4))
+    write_annotation_folder(rows, np.ones((4, 7, 7), np.float32), folder / "to_answer")
 
 
 def _session(lines: list[str], longest: int = LONGEST) -> str:

@@ -98,7 +98,7 @@ def free_port() -> int:
 
 
 def kept(folder: Path, name: str = "%") -> tuple[dict[tuple[str, int], str], int]:
-    """Answers of a folder, or of names that are LIKE one, as (annotator, item) to word; how many entries the log has of them."""
+    """Answers of a folder, or of names that are LIKE one, as (annotator, item) to word; and the entries of the log."""
     base = sqlite3.connect(f"file:{folder / 'answers.sqlite'}?mode=ro", uri=True)
     try:
         rows = base.execute("SELECT annotator, item, answer FROM answers WHERE annotator LIKE ?", (name,))
