@@ -12,24 +12,20 @@ NAMES = {
     "KernelSHAP AverageEffect AttentionWeights BcosContribution LabelLogit PredictedLogit SoftLabelLogits ContrastLogits "
     "LogProbabilities",
     "hf_guidance.objectives": "Energy L1 PPCE RightReasons Alignment InvarianceFI RankingHINT InfluenceSCR Sufficiency "
-    "RandomSufficiency Uncertainty InvarianceDA GradMask TaskLoss AnswerLoss Identity Positive MaxAbs MinMax UnitNorm",
-    "hf_guidance.views": "View FULL IMPORTANT UNIMPORTANT zeros negative_ones gaussian marginal shuffle Keep Needs",
-    "hf_guidance.models": "load_pruned with_channel_mask "
-    "BcosResNetForImageClassification XDNNResNetForImageClassification UpDnForQuestionAnswering",
-    "RandomSufficiency Uncertainty InvarianceDA GradMask ActDiff GRADIA QuadrantTaskLoss TaskLoss AnswerLoss "
+    "RandomSufficiency Uncertainty InvarianceDA GradMask ActDiff GRADIA QuadrantTaskLoss RelevantCRAYON IrrelevantCRAYON OffsetMax TaskLoss AnswerLoss "
     "Identity Positive MaxAbs MinMax UnitNorm",
     "hf_guidance.views": "View FULL IMPORTANT UNIMPORTANT zeros negative_ones gaussian marginal shuffle shuffle_places "
     "Keep Needs",
-    "hf_guidance.models": "BcosResNetForImageClassification XDNNResNetForImageClassification UpDnForQuestionAnswering",
+    "hf_guidance.models": "load_pruned with_channel_mask "
+    "BcosResNetForImageClassification XDNNResNetForImageClassification UpDnForQuestionAnswering",
     "hf_guidance.families": "Family RegionFamily family_of ARCHITECTURES",
     "hf_guidance.forward": "Forward Needs",
     "hf_guidance.guidance": "Guidance Term TrainerTask GUIDANCE_FILE smoothed",
     "hf_guidance.recipes": "hint visfis scr model_guidance random_supervision task_only rrr gradmask actdiff gradia "
-    "bounding_box THRESHOLDS",
+    "bounding_box crayon THRESHOLDS",
     "hf_guidance.second_order": "fast_double_backward first_derivative fixed_dynamic_weights",
     "hf_guidance.data": "boxes_to_mask box_importance_from_map box_importance_from_iou dilate_boxes resize_boxes "
     "AnswerVocabulary normalize_answer soft_score RegionFeatures changing_prior_split RandomCropAndFlip GuidanceCollator "
-    "ExplainedRowsCollator JointTransform "
     "SavedMaps YesNoCollator Answers AnswerCounts read_answers answer_counts sampled_answers with_answers "
     "ExplainedRowsCollator JointTransform with_quadrants "
     "QuestionCollator RowCollator dataset_builder known_datasets export_dataset annotated_indices with_annotated_fraction "

@@ -29,6 +29,7 @@ from hf_guidance.data.images.class_map import mapped_classes, read_class_map
 from hf_guidance.data.images.collator import GuidanceCollator
 from hf_guidance.data.images.joint_transform import JointTransform
 from hf_guidance.data.images.object_labels import with_object_labels
+from hf_guidance.data.images.quadrants import with_quadrants
 from hf_guidance.data.images.saved_maps import SavedMaps
 from hf_guidance.data.images.yes_no import (
     AnswerCounts,
@@ -39,7 +40,6 @@ from hf_guidance.data.images.yes_no import (
     with_answers,
 )
 from hf_guidance.data.images.yes_no_collator import YesNoCollator
-from hf_guidance.data.images.quadrants import with_quadrants
 from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, normalize_answer, soft_score
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split, id_sizes, prior_groups

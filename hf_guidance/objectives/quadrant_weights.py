@@ -50,7 +50,6 @@ def quadrant_weights(forward: Forward, weights: tuple[float, ...], owner: object
     if QUADRANT not in forward.batch:
         raise ValueError(
             f"the batch has no column {QUADRANT!r}, by which {type(owner).__name__} weighs images: add it to every data set, "
-            "also that of evaluation, with hf_guidance.data.images.quadrants.with_quadrants."
             "also that of evaluation, with hf_guidance.data.with_quadrants."
         )
     numbers = full_precision(forward.logits()).new_tensor(weights)

@@ -18,8 +18,6 @@ class RightReasons(AttributionObjective):
     """``L = sum((1 - M) * Â²)``, Â = A / max |A|: RRR* (arXiv 2303.11932, eq. 5; RRR: arXiv 1703.03717).
 
     The loss is a sum over pixels, so the right weight of its term depends on the size of the importance map. RRR itself
-    penalises the input gradient of ``sum_k log p_k`` without normalisation (arXiv 1703.03717, eq. 1):
-    ``RightReasons(Gradient(target=LogProbabilities(), channels="keep"), Identity())``, as `recipes.rrr` builds it.
     penalises the input gradient of ``sum_k log p_k`` without normalisation (arXiv 1703.03717, eq. 1). That is
     ``RightReasons(Gradient(target=LogProbabilities(), channels="keep"), Identity())``, as ``recipes.rrr`` builds it.
 

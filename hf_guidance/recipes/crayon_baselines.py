@@ -99,7 +99,6 @@ def actdiff(
 def gradia(dataset: str = "waterbirds", weight: float = 1.0, fixed_weights: bool = True) -> Guidance:
     """Task and attention, both weighted by the quadrants of the images, GRADIA (arXiv 2202.02838).
 
-    Data need the column ``quadrant``; see ``hf_guidance.data.images.quadrants.with_quadrants``.
     Data need the column ``quadrant``; see ``hf_guidance.data.with_quadrants``.
 
     Args:

@@ -98,7 +98,6 @@ def test_epsilons_that_are_refused(epsilon):
         LogProbabilities(epsilon)
 
 
-@pytest.mark.parametrize("name", ["resnet", "convnext", "vit"])
 @pytest.mark.parametrize("name", ["resnet", "convnext", "timm_vit"])
 @pytest.mark.parametrize("layer", ["input", "mid2", "final"])
 def test_gradient_of_log_probabilities_and_its_second_derivative(name, layer):

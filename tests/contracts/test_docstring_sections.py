@@ -28,9 +28,6 @@ SETTINGS = {
 ANSWERED = {ANSWER: [1, 0], SAVED_MAP: torch.rand(2, 3, 4)}
 # Attention and ComparisonSCR are for boxes only; the toy model has no layer "final", which others read by default.
 CANNOT = [
-    ("pixels", "AttentionWeights"), ("pixels", "ComparisonSCR"), ("boxes", "GradCAM"), ("boxes", "GRADIA"),
-    ("boxes", "ActDiff"), ("boxes", "RelevantCRAYON"), ("boxes", "IrrelevantCRAYON"),
-]  # fmt: skip
     ("pixels", "AttentionWeights"),
     ("pixels", "ComparisonSCR"),
     *(("boxes", name) for name in ("GradCAM", "GRADIA", "ActDiff", "RelevantCRAYON", "IrrelevantCRAYON")),
