@@ -98,10 +98,10 @@ def measure(trainer: GuidedTrainer, test: Any) -> tuple[dict[str, float], np.nda
     return {name: output.metrics[f"test_{name}"] for name in METRICS}, right
 
 
-def learn_digits(processor: Any, seed: int, epochs: int) -> dict[str, torch.Tensor]:
+def learn_digits(processor: Any, seed: int, epochs: int, build: Any = build_model) -> dict[str, torch.Tensor]:
     """Weights, without the head, of a model that tells all ten digits apart, on backgrounds that tell nothing."""
     digits = load(classes=tuple((d,) for d in range(10)), train_size=4000, seed=seed)
-    model = build_model(digits)
+    model = build(digits)
     collator = GuidanceCollator(processor, num_labels=10, source="boxes")
     plain = with_annotated_fraction(digits["train"], 0.0, seed)
     trainer = train(model, plain, Guidance(), collator, seed=seed, learning_rate=2e-3, num_train_epochs=epochs,
@@ -151,14 +151,15 @@ def save(results: dict[str, Any], folder: Path) -> None:
     guided.save_model(str(folder))
 
 
-def draw(results: dict[str, Any], path: Path, count: int = 6) -> None:
-    """Images that the unguided model gets wrong and the guided one right: what both say, and their maps of the true class."""
-    wrong_to_right = np.flatnonzero(~results["unguided"][2] & results["guided"][2])[:count]
+def draw(results: dict[str, Any], path: Path, arms: tuple[str, str] = ("unguided", "guided"), count: int = 6) -> None:
+    """Images that the first arm gets wrong and the second one right: what both say, and their maps of the true class."""
+    before, after = arms
+    wrong_to_right = np.flatnonzero(~results[before][2] & results[after][2])[:count]
     chosen = wrong_to_right if len(wrong_to_right) else np.arange(count)
     rows = [results["test"][int(index)] for index in chosen]
     names, labels = results["test"].features["labels"].feature.names, [row["labels"][0] for row in rows]
     lines = [[panel(row, names[label]) for row, label in zip(rows, labels, strict=True)]]
-    for arm in ("unguided", "guided"):
+    for arm in arms:
         trainer, _, right = results[arm]
         said = [names[label if right[index] else 1 - label] for index, label in zip(chosen, labels, strict=True)]
         maps = zip(rows, said, maps_of(trainer, rows), strict=True)

@@ -22,18 +22,17 @@ from workers import draw_no_bars, follow, map_seeds, say
 # isort: split
 import numpy as np
 import torch
-from demo import SIDE, build_model, learn_digits, load, panel
+from demo import SIDE, build_model, draw, learn_digits, load
 from simulated_annotator import answers_about_maps, answers_about_patches
 from torch.utils.data import DataLoader
 from transformers import ConvNextConfig, ConvNextForImageClassification, HfArgumentParser, ViTImageProcessor, set_seed
 
 from hf_guidance import Grounding, Guidance, GuidanceArguments, GuidanceCollator, GuidedTrainer, Term, recipes
 from hf_guidance.attributions import GradCAM
-from hf_guidance.data import SavedMaps, YesNoCollator, answer_counts, sampled_answers, with_answers
+from hf_guidance.data import YesNoCollator, answer_counts, sampled_answers, with_answers
 from hf_guidance.data.images.quadrants import with_quadrants
 from hf_guidance.evaluation import extract_maps
 from hf_guidance.evaluation.classification import classification_metrics
-from hf_guidance.evaluation.figures import panel_figure, save_figure
 from hf_guidance.evaluation.patches import top_patches
 from hf_guidance.objectives import Energy
 from hf_guidance.training.baselines import DFR, ERM, BaselineTrainer, JtT
@@ -71,18 +70,28 @@ class Seed:
         model.load_state_dict(self.start, strict=False)
         return model
 
+    def convnext_start(self) -> Any:
+        """As ``digits_model``, of the other architecture."""
+        model = convnext(self.data)
+        start = learn_digits(self.processor, self.seed, self.options.pretrain_epochs, convnext)
+        model.load_state_dict(start, strict=False)
+        return model
+
     def copy(self) -> Any:
         """The original model, to be changed."""
         model = build_model(self.data)
         model.load_state_dict(self.original.model.state_dict())
         return model
 
-    def fit(self, kind: type, model: Any, rows: Any, collator: Any = None, rate: float = 1e-4, **given: Any) -> Any:
+    def fit(
+        self, kind: type, model: Any, rows: Any, collator: Any = None, epochs: int | None = None, **given: Any
+    ) -> Any:
         """Train a model; the trainer also measures it."""
         set_seed(self.seed)
         args = GuidanceArguments(
             output_dir=os.path.join(tempfile.gettempdir(), "hf_guidance_demo_crayon"), seed=self.seed,
-            num_train_epochs=self.options.epochs, learning_rate=rate, lr_scheduler_type="constant",
+            num_train_epochs=self.options.epochs if epochs is None else epochs,
+            learning_rate=1e-4, lr_scheduler_type="constant",
             per_device_train_batch_size=64, per_device_eval_batch_size=100, save_strategy="no", report_to="none",
             logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=torch.cuda.is_available(),
         )  # fmt: skip
@@ -131,40 +140,88 @@ class Seed:
         return model
 
 
+def convnext(data: Any) -> Any:
+    """A small ConvNeXt with other maps (4 x 4), for the transfer of answers."""
+    names = data["train"].features["labels"].feature.names
+    config = ConvNextConfig(hidden_sizes=[32, 64, 128], depths=[1, 1, 1], num_stages=3, num_labels=len(names))
+    return ConvNextForImageClassification(config)
+
+
 def trained_arms(shared: Seed) -> dict[str, Any]:
     """Arm to the trainer of its model, in the order of the table."""
     train, options = shared.data["train"], shared.options
     arms = {"original": shared.original, "attention": shared.attention(shared.copy(), shared.answers)}
     model = shared.pruned()
     features = pooled_features(model, shared.batches(train))
-    fine_tune_head(model, features, HeadTraining(1e-4, "adam", epochs=options.epochs, batch_size=64, seed=shared.seed))
-    arms["pruning"] = untrained(shared, model)
+    fine_tune_head(model, features, HeadTraining(1e-3, "adam", epochs=options.epochs, batch_size=64, seed=shared.seed))
+    arms["pruning"] = shared.fit(BaselineTrainer, model, train, method=ERM(), epochs=0)  # only measures
     arms["both"] = shared.attention(shared.pruned(), shared.answers)
     arms["erm"] = shared.fit(BaselineTrainer, shared.copy(), train, method=ERM())
     arms["jtt"] = shared.fit(BaselineTrainer, shared.copy(), train, method=JtT(copies=20))
     arms["dfr"] = shared.fit(BaselineTrainer, shared.copy(), shared.held_out, method=DFR())
     answered = with_answers(train, shared.maps, shared.answers)
-    said = shared.original.predict(train).predictions.argmax(1)
-    arms["gradia"] = shared.fit(
-        GuidedTrainer, shared.copy(), with_quadrants(answered, said).remove_columns(["saved_map", "answer"]),
-        guidance=recipes.gradia(),
-    )  # fmt: skip
+    judged = with_quadrants(answered, shared.original.predict(train).predictions.argmax(1))
+    judged = judged.remove_columns(["saved_map", "answer"])
+    arms["gradia"] = shared.fit(GuidedTrainer, shared.copy(), judged, guidance=recipes.gradia())
     boxes = Guidance(energy=Term(Energy(GradCAM()), 2.0, reduction="rows"))
     arms["box_energy"] = shared.fit(GuidedTrainer, shared.copy(), train, guidance=boxes)
     dealt = [shared.answers[index] for index in shared.random.permutation(len(shared.answers))]
     arms["random_answers"] = shared.attention(shared.copy(), dealt)
     few = sampled_answers(shared.answers, len(shared.answers) // 10, shared.seed)
     arms["attention_10_percent"] = shared.attention(shared.copy(), few)
-    other = shared.fit(GuidedTrainer, convnext(shared.data), train, rate=1e-3, guidance=Guidance())
-    arms["convnext"] = other
-    arms["convnext_transfer"] = shared.attention(copy_of(other.model), shared.answers)
+    arms["convnext"] = shared.fit(GuidedTrainer, shared.convnext_start(), train, guidance=Guidance())
+    transferred = convnext(shared.data)
+    transferred.load_state_dict(arms["convnext"].model.state_dict())
+    arms["convnext_transfer"] = shared.attention(transferred, shared.answers)
     return arms
 
 
-def untrained(shared: Seed, model: Any) -> Any:
-    """A trainer that only measures."""
-    epochs, shared.options.epochs = shared.options.epochs, 0
-    try:
-        return shared.fit(GuidedTrainer, model, shared.data["train"], guidance=Guidance())
-    finally:
-        shared.options.epochs = epochs
+def one_seed(seed: int, options: CrayonDemoArguments) -> dict[str, dict[str, float]]:
+    """All arms of one seed, by arm the measures; the first seed also leaves the picture and the corrected model."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // min(options.seeds, os.cpu_count() or 1)))
+    draw_no_bars()
+    shared = Seed(seed, options)
+    with tempfile.TemporaryDirectory() as folder:
+        shared.ask(folder)
+        arms = trained_arms(shared)
+        results = {}
+        for arm, trainer in arms.items():
+            results[arm] = shared.measured(trainer)
+            say(f"seed {seed} {arm:21s} { {name: round(value, 3) for name, value in results[arm].items()} }")
+        if seed == 0:
+            picture = {"test": shared.data["test"]}
+            for arm in ("original", "attention"):
+                picture[arm] = (arms[arm], results[arm], right(arms[arm], shared.data["test"]))
+            draw(picture, Path(options.output_dir) / "attributions.png", ("original", "attention"))
+            arms["attention"].save_model(str(Path(options.output_dir) / "attention"))
+    return results
+
+
+def right(trainer: Any, rows: Any) -> np.ndarray:
+    output = trainer.predict(rows)
+    return output.predictions.argmax(-1) == output.label_ids
+
+
+def main() -> None:
+    (options,) = HfArgumentParser(CrayonDemoArguments).parse_args_into_dataclasses()
+    started, folder = time.time(), Path(options.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    workers = min(options.seeds, os.cpu_count() or 1)
+    runs_of_seeds = map_seeds(one_seed, range(options.seeds), options, runs=13, workers=workers)
+    table = {arm: statistics([runs[arm] for runs in runs_of_seeds]) for arm in runs_of_seeds[0]}
+    partial = folder / "results.json.partial"
+    partial.write_text(json.dumps(table, indent=2) + "\n")
+    os.replace(partial, folder / "results.json")
+    print(f"\n{'':21s}" + "".join(f"{name:>22s}" for name in METRICS))
+    for arm, row in table.items():
+        print(f"{arm:21s}" + "".join(f"{row[n]['mean']:>14.3f} ± {row[n]['std']:.3f}" for n in METRICS))
+    print(f"{options.seeds} seeds, {time.time() - started:.0f} s; written to {folder}", file=sys.stderr)
+
+
+def statistics(runs: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    values = {name: [run[name] for run in runs] for name in METRICS}
+    return {name: {"mean": float(np.mean(each)), "std": float(np.std(each))} for name, each in values.items()}
+
+
+if __name__ == "__main__":
+    main()
