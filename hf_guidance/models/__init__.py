@@ -9,6 +9,7 @@ from hf_guidance.models.bcos_resnet.linear import BcosLinear
 from hf_guidance.models.bcos_resnet.modeling import BcosResNetForImageClassification
 from hf_guidance.models.bcos_resnet.official import load_official_bcos
 from hf_guidance.models.bcos_resnet.uncentered_batch_norm import UncenteredBatchNorm2d
+from hf_guidance.models.shared.efficientnet_lite0 import pretrained_efficientnet_lite0
 from hf_guidance.models.shared.registration import register
 from hf_guidance.models.updn.configuration import UpDnConfig
 from hf_guidance.models.updn.glove import load_glove
@@ -37,6 +38,7 @@ __all__ = [
     "load_official_bcos",
     "load_official_weights",
     "load_official_xdnn",
+    "pretrained_efficientnet_lite0",
     "word_tokenizer",
 ]
 
