@@ -10,6 +10,7 @@ from hf_guidance.models.bcos_resnet.modeling import BcosResNetForImageClassifica
 from hf_guidance.models.bcos_resnet.official import load_official_bcos
 from hf_guidance.models.bcos_resnet.uncentered_batch_norm import UncenteredBatchNorm2d
 from hf_guidance.models.channel_mask.loading import load_pruned, with_channel_mask
+from hf_guidance.models.shared.efficientnet_lite0 import pretrained_efficientnet_lite0
 from hf_guidance.models.shared.registration import register
 from hf_guidance.models.updn.configuration import UpDnConfig
 from hf_guidance.models.updn.glove import load_glove
@@ -40,6 +41,7 @@ __all__ = [
     "load_official_xdnn",
     "load_pruned",
     "with_channel_mask",
+    "pretrained_efficientnet_lite0",
     "word_tokenizer",
 ]
 
