@@ -22,6 +22,7 @@ from transformers import (
 import hf_guidance.apps.pipelines  # noqa: F401 registers it
 from hf_guidance import explain
 from hf_guidance.attributions import InputXGradient
+from hf_guidance.models.channel_mask import ChannelMask, attach_channel_mask, has_channel_mask
 
 TASK = "guided-image-classification"
 NAMES = ["cat", "dog", "bird"]
@@ -41,6 +42,16 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def classify(folder):
     return pipeline(TASK, model=str(folder), device="cpu")
+
+
+def test_a_pruned_model_has_its_mask(folder, tmp_path, pictures):
+    model = ResNetForImageClassification.from_pretrained(folder)
+    attach_channel_mask(model, ChannelMask("resnet.encoder.stages.3", 20, (0, 1)))
+    model.save_pretrained(tmp_path)
+    ViTImageProcessor.from_pretrained(folder).save_pretrained(tmp_path)
+    pruned = pipeline(TASK, model=str(tmp_path), device="cpu")
+    assert has_channel_mask(pruned.model)
+    assert len(pruned(pictures[0], top_k=1)) == 1
 
 
 @pytest.fixture(scope="module")

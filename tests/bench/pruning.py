@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/bench/pruning.json"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    images, size, rounds = (64, 64, 1) if args.quick else (256, 112, args.rounds)
+    images, size, rounds = (64, 64, 1) if args.quick else (128, 112, args.rounds)
     clock = time.process_time if args.clock == "cpu" else time.perf_counter
     alternate = Alternation(rounds, args.device, clock, args.limit)
     rows = []

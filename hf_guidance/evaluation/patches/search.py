@@ -60,20 +60,11 @@ def top_patches(
     module = plain_model(model)
     family = family or family_of(module)
     path = family.path(layer, module)
-    found, size = RunningTop(top), None
+    found, size = RunningTop(top), (0, 0)
     for _, inputs in inputs_in_order(module, family, batches, "patches of channels"):
-        with quiet(module), captured(module, {path: None}) as recorded, inputs_cast(module):
-            module(**inputs)
-        shape = inputs[family.features].shape
-        size = (int(shape[-2]), int(shape[-1]))
-        places = family.of_layer(path, module).spatial(recorded[path], size)
-        if places.dim() != 4:
-            raise ValueError(
-                f"layer {path!r} puts out {tuple(recorded[path].shape)}, without places; choose a layer before the pooling."
-            )
-        found.update(full_precision(places))
+        places, size = _places(module, family, path, inputs)
+        found.update(places)
     value, image, row, column = (part.numpy() for part in found.result())
-    assert size is not None
     assert found.grid is not None
     patch = family.layout(path, module).patch
     return PatchTable(
@@ -88,6 +79,20 @@ def top_patches(
         value=value,
         model=model_fingerprint(module),
     )
+
+
+def _places(model: nn.Module, family: Family, path: str, inputs: Mapping[str, Any]) -> tuple[Tensor, tuple[int, int]]:
+    """The activation of a layer, (images, channels, height, width), and (height, width) of the images."""
+    with quiet(model), captured(model, {path: None}) as recorded, inputs_cast(model):
+        model(**inputs)
+    shape = inputs[family.features].shape
+    size = (int(shape[-2]), int(shape[-1]))
+    places = family.of_layer(path, model).spatial(recorded[path], size)
+    if places.dim() != 4:
+        raise ValueError(
+            f"layer {path!r} puts out {tuple(recorded[path].shape)}, without places; choose a layer before the pooling."
+        )
+    return full_precision(places), size
 
 
 def inputs_in_order(
