@@ -43,7 +43,7 @@ def test_a_class_without_errors_is_drawn_without_contrast():
     guessed[10] = 0  # else class 0 has no negatives
     drawn = torch.tensor(list(ContrastSampler(LABELS, guessed, 8, seed=0)))
     assert 0.3 < (LABELS[drawn] == 1).float().mean() < 0.7
-    with pytest.raises(ValueError, match="it is wrong on 0 of 20 rows. Give a model that was trained less"):
+    with pytest.raises(ValueError, match=r"it is wrong on 0 of 20 rows. Give a model that was trained less"):
         ContrastSampler(LABELS, LABELS, 8, seed=0)
     with pytest.raises(ValueError, match="a batch of 3 rows"):
         ContrastSampler(LABELS, GUESSED, 3, seed=0)
