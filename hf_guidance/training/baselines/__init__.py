@@ -1,6 +1,7 @@
 """The compared methods that read no maps: each a frozen value, trained by BaselineTrainer."""
 
 from hf_guidance.training.baselines.cnc import CnC
+from hf_guidance.training.baselines.comparison import ComparedSettings, compared_settings
 from hf_guidance.training.baselines.dfr import DFR
 from hf_guidance.training.baselines.erm import ERM
 from hf_guidance.training.baselines.flac import FLAC
@@ -21,6 +22,7 @@ __all__ = [
     "LC",
     "BaselineTrainer",
     "CnC",
+    "ComparedSettings",
     "GroupDRO",
     "JtT",
     "LfF",
@@ -30,4 +32,5 @@ __all__ = [
     "Setting",
     "SoftCon",
     "Step",
+    "compared_settings",
 ]

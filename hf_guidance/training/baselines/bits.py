@@ -10,7 +10,8 @@ from torch import Tensor
 def packed(flags: Tensor) -> Tensor:
     """(rows, n) bool as (rows, ceil(n / 8)) uint8, the first in the lowest bit."""
     padded = F.pad(flags.to(torch.uint8), (0, -flags.shape[1] % 8)).unflatten(1, (-1, 8))
-    return (padded << torch.arange(8, device=flags.device, dtype=torch.uint8)).sum(-1).to(torch.uint8)
+    places = torch.arange(8, device=flags.device, dtype=torch.uint8)
+    return torch.sum(padded << places, -1).to(torch.uint8)
 
 
 def unpacked(packed: Tensor, count: int) -> Tensor:

@@ -17,14 +17,23 @@ class FurtherModels(TrainerCallback):  # type: ignore[misc]
     trainer's model, and the learning rate follows its schedule.
 
     Args:
-        trainer: The trainer, whose arguments say which optimizer.
+        trainer: The trainer, whose arguments, or ``optimizer_cls_and_kwargs``, say which optimizer.
         models: The models, by name.
         rate: Their learning rate as a share of the trainer's.
+
+    Raises:
+        ValueError: An optimizer that updates the parameters of one model only.
     """
 
     def __init__(self, trainer: Trainer, models: Mapping[str, nn.Module], rate: float) -> None:
         self._models, self._rate, self._most = dict(models), rate, trainer.args.max_grad_norm
-        kind, options = Trainer.get_optimizer_cls_and_kwargs(trainer.args)
+        given = trainer.optimizer_cls_and_kwargs or Trainer.get_optimizer_cls_and_kwargs(trainer.args)
+        kind, options = given[0], dict(given[1])
+        if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)) or "params" in options:
+            raise ValueError(
+                f"optim={str(trainer.args.optim)!r} is made for one model; train a method with a second model by an optimizer "
+                "of torch, such as optim='adamw_torch' or 'sgd'."
+            )
         groups: list[dict[str, Any]] = []
         for model in self._models.values():
             decaying = set(trainer.get_decay_parameter_names(model))

@@ -25,8 +25,7 @@ class _Run(MethodRun):
         self._state = {name: value.to(device) for name, value in saved.items()}
 
     def loss(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        biased = self.models[_BIASED].train()
-        of_biased, labels = step.scored(biased)
+        of_biased, labels = step.scored(self.models[_BIASED])
         losses = F.cross_entropy(of_biased.detach(), labels, reduction="none"), step.cross_entropy()
         weight = self._weights(step.index, labels, losses[0], losses[1].detach())
         generalised = generalised_cross_entropy(of_biased, labels, self._method.q).mean()

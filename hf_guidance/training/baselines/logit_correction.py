@@ -29,7 +29,7 @@ class _Run(MethodRun):
 
     def loss(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         method, name = self._method, step.main.family.features
-        of_biased, labels = step.scored(self.models[_BIASED].train())
+        of_biased, labels = step.scored(self.models[_BIASED])
         shares = (of_biased.detach() / method.temperature).softmax(1)
         guesses = shares.argmax(1)
         prior = self._prior(shares, labels, guesses)
@@ -156,8 +156,8 @@ def batch_means(cell: Tensor, values: Tensor, classes: int) -> Tensor:
     zeros = values.new_zeros(classes**2)
     counts = zeros.index_add(0, cell, torch.ones_like(values))
     # The official code adds 1e-4 to the counts, which makes the means of rare cells lower by up to 1e-4 of themselves.
-    means = zeros.index_add(0, cell, values) / (counts + 1e-4)
-    return means.unflatten(0, (classes, classes))
+    means: Tensor = zeros.index_add(0, cell, values) / (counts + 1e-4)
+    return means.reshape(classes, classes)
 
 
 def running_means(table: Tensor, seen: Tensor, cell: Tensor, values: Tensor, decay: float) -> tuple[Tensor, Tensor]:
@@ -192,7 +192,8 @@ def joint_prior(table: Tensor, guesses: Tensor) -> Tensor:
         guesses: (images,) int64.
     """
     shares = table / table.sum(0, keepdim=True).clamp_min(torch.finfo(table.dtype).tiny)
-    return shares[:, guesses].T
+    columns: Tensor = shares[:, guesses]
+    return columns.T
 
 
 def minority_partners(labels: Tensor, guesses: Tensor) -> Tensor:

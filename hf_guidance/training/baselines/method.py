@@ -57,7 +57,8 @@ class MethodRun:
 
     Attributes:
         order: (draws,) int64, the row of the training set behind each draw of an epoch; None for every row once.
-        models: Further models that are trained, by name; their parameters are updated as the trained model's are.
+        models: Further models that are trained, by name; their parameters are updated as the trained
+            model's are, and the trainer sets their mode.
         rate: Learning rate of those models as a share of the trained model's.
     """
 

@@ -71,6 +71,7 @@ class BaselineTrainer(GuidedTrainer):
         self._method_checkpoint: str | None = None
         self._logged: dict[str, None] = {}
         super().__init__(*args, guidance=Guidance(), **kwargs)
+        self._own_optimizer = self.optimizer is not None
         self._refuse_settings()
 
     def _refuse_settings(self) -> None:
@@ -179,6 +180,11 @@ class BaselineTrainer(GuidedTrainer):
             run.to(self.args.device)
             if self._further is not None:
                 self.remove_callback(self._further)
+            if run.models and self._own_optimizer:
+                raise ValueError(
+                    f"{type(self.method).__name__} trains a second model, which optimizers= does not update; give the kind of "
+                    "optimizer for both: optimizer_cls_and_kwargs=(torch.optim.Adam, {'lr': 1e-4}), or optim= of the arguments."
+                )
             self._further = FurtherModels(self, run.models, run.rate) if run.models else None
             if self._further is not None:
                 self.add_callback(self._further)
@@ -198,12 +204,13 @@ class BaselineTrainer(GuidedTrainer):
         if not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         self._loss_watch.computed = True
-        if StepOptions.of(self.args).frozen_batch_norm:
-            freeze(model)
+        run = self._begun()
+        for each in run.models.values():
+            each.train()
+        for each in (model, *run.models.values()) if StepOptions.of(self.args).frozen_batch_norm else ():
+            freeze(each)
         batch = {name: value for name, value in inputs.items() if name != INDEX}
-        loss, logs = self._begun().loss(
-            Step(Classifier(model, self.family), batch, inputs[INDEX], self.state.epoch or 0.0)
-        )
+        loss, logs = run.loss(Step(Classifier(model, self.family), batch, inputs[INDEX], self.state.epoch or 0.0))
         self._logged |= dict.fromkeys(logs)
         self._train_log.add({f"loss/{name}": value for name, value in logs.items()})
         return (loss, ImageClassifierOutput(loss=loss)) if return_outputs else loss

@@ -14,7 +14,8 @@ from hf_guidance.training.baselines.state_file import STATE_FILE
 
 METHODS = {
     "erm": ERM(), "jtt": JtT(copies=1), "group_dro": GroupDRO(step_size=0.5), "lff": LfF(), "mask_tune": MaskTune(),
-    "cnc": CnC(identifier=unsure_model()), "soft_con": SoftCon(small_model(3)), "flac": FLAC(small_model(3)), "lc": LC(ramp_epochs=2),
+    "cnc": CnC(identifier=unsure_model()), "soft_con": SoftCon(small_model(3)), "flac": FLAC(small_model(3)),
+    "lc": LC(ramp_epochs=2),
     "lc_running": LC(average="running", decay=0.5),
 }  # fmt: skip
 

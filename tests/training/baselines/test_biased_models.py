@@ -43,6 +43,9 @@ def test_the_biased_model_follows_the_schedule_and_accumulates(baseline):
     )  # fmt: skip
     for trainer in (big, small):
         trainer.train()
+    ours, theirs = (weights_of(trainer._run.models["biased"]) for trainer in (small, big))
+    start = weights_of(small_model())
+    assert (ours - theirs).norm() < 1e-4 * (theirs - start).norm()
     rates = [group["lr"] for group in big._further._optimizer.param_groups]
     assert rates == [big.args.learning_rate] * 2
     assert all((value.grad is None or not value.grad.any()) for value in big._run.models["biased"].parameters())
@@ -138,3 +141,17 @@ def test_what_is_outside_its_range_is_refused(baseline):
     for method in (CnC(head="nowhere"), FLAC(model, head="nowhere"), SoftCon(model, head="nowhere")):
         with pytest.raises(ValueError, match="head='nowhere' is no Linear layer"):
             baseline(method, trainer={"train_dataset": place_rows(8)}).train()
+
+
+def test_the_biased_model_has_the_optimizer_of_the_trainer(baseline):
+    kind = (torch.optim.Adam, {"lr": 1e-2})
+    trainer = baseline(LC(), trainer={"optimizer_cls_and_kwargs": kind}, max_steps=1)
+    trainer.train()
+    assert type(trainer._further._optimizer) is torch.optim.Adam
+    assert trainer._further._optimizer.param_groups[0]["lr"] == pytest.approx(1e-3)
+    model = small_model()
+    own = (torch.optim.SGD(model.parameters(), lr=1e-2), None)
+    with pytest.raises(ValueError, match="trains a second model, which optimizers= does not update"):
+        baseline(LfF(), model, {"optimizers": own}).train()
+    with pytest.raises(ValueError, match="with fp16, DeepSpeed or FSDP"):
+        baseline(LfF(), fp16=True, use_cpu=False)
