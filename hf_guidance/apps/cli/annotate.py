@@ -62,7 +62,8 @@ def annotate(
         from hf_guidance.apps.annotation import space as spaces
 
         if space is not None:
-            done: dict[str, object] = {"folder": str(spaces.write_space(folder, space, question=question, boxes=boxes))}
+            done: dict[str, object] = {"folder": str(space)}
+            spaces.write_space(folder, space, question=question, boxes=boxes)
         elif export is not None:
             done = _exported(folder, answers, export)
         elif take_in is not None:
@@ -74,7 +75,11 @@ def annotate(
                 folder, question=question, answers=answers, annotators=names, seed=seed, boxes=boxes, password=password,
                 host=host, port=port, at=lambda address: say(f"open {address}, end by Ctrl-C"),
             )  # fmt: skip
-    give(done if as_json else "\n".join(f"{name}: {value}" for name, value in done.items()))
+    give(
+        done
+        if as_json
+        else "\n".join(f"{name}: {'not defined' if value is None else value}" for name, value in done.items())
+    )
 
 
 def _exported(folder: Path, answers: Path | None, target: Path) -> dict[str, object]:
@@ -83,12 +88,12 @@ def _exported(folder: Path, answers: Path | None, target: Path) -> dict[str, obj
     from hf_guidance.apps.annotation.serving import opened
 
     with opened(folder, answers, read_only=True) as (items, store):
-        written = export_answers(items.ids, store, target)
+        export_answers(items.ids, store, target)
         agreed = answer_table(items.ids, store)["answer"][:]
         figures = agreement(store.columns())
     counts = {word: agreed.count(word) for word in ("yes", "no", "maybe")} | {"unanswered": agreed.count(None)}
     kappa = {f"kappa of {first} and {second}": value for (first, second), value in figures.kappa.items()}
-    return {"folder": str(written), **counts, **kappa, "alpha": figures.alpha}
+    return {"folder": str(target), **counts, **kappa, "alpha": figures.alpha}
 
 
 def _imported(folder: Path, answers: Path | None, file: Path, name: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""``hf-guidance annotate`` where it ends by itself: exports, imports, Spaces, and what is refused. The page: tests/apps/annotation."""
+"""``hf-guidance annotate`` where it ends by itself: exports, imports, Spaces, refusals. The page has tests of its own."""
 
 import json
 import sys

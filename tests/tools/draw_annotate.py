@@ -1,0 +1,66 @@
+"""docs/annotate.png: the page of `hf-guidance annotate` in Chromium, on digits on photographs.
+
+    python tests/tools/draw_annotate.py
+
+The maps are drawn: the place of the digit, blurred, or for every second image the corner opposite to it.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+from playwright.sync_api import sync_playwright
+
+from hf_guidance import dataset_builder
+from hf_guidance.apps.annotation import write_annotation_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "apps" / "annotation"))
+from asked import CHROMIUM, NO_BROWSER, Page, Person  # noqa: E402
+
+
+def drawn_map(mask: Image.Image, right: bool) -> np.ndarray:
+    """A map of 14 x 14 cells."""
+    blurred = np.asarray(mask.convert("L").filter(ImageFilter.GaussianBlur(8)).resize((14, 14)), np.float32)
+    return blurred if right else blurred[::-1, ::-1]
+
+
+def main() -> None:
+    if CHROMIUM is None:
+        raise SystemExit(NO_BROWSER)
+    builder = dataset_builder("digits_on_photos", image_size=128, train_size=12, validation_size=0, test_size=2)
+    builder.download_and_prepare()
+    rows = builder.as_dataset("train")
+    maps = np.stack([drawn_map(row["mask"], number % 2 == 0) for number, row in enumerate(rows)])
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as driver:
+        page = Page(
+            write_annotation_folder(rows, maps, Path(place) / "asked", question="Does the model look at the digit?")
+        )
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            for name, keys in (("ben", "ynynyyuy"), ("anna", "ynyny")):
+                person = Person(browser, page.address, name)
+                for key in keys:
+                    person.press(key)
+            person.window.click("text=Agreement")
+            person.window.click("#figures")
+            person.window.wait_for_selector("#agreement table")
+            person.window.mouse.move(5, 5)
+            person.window.wait_for_timeout(800)
+            file = ROOT / "docs" / "annotate.png"
+            person.window.screenshot(path=file, full_page=True)
+        finally:
+            browser.close()
+            page.kill()
+    image = Image.open(file).convert("RGB")
+    used = np.argwhere((np.asarray(image) != np.asarray(image)[-1, -1]).any(-1)).max(0)
+    image.crop((0, 0, image.width, min(image.height, int(used[0]) + 30))).quantize(200).save(file, optimize=True)
+    print(file)
+
+
+if __name__ == "__main__":
+    main()
