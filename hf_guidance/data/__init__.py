@@ -38,6 +38,7 @@ from hf_guidance.data.images.yes_no import (
     read_answers,
     sampled_answers,
     with_answers,
+    write_answers,
 )
 from hf_guidance.data.images.yes_no_collator import YesNoCollator
 from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, normalize_answer, soft_score
@@ -97,4 +98,5 @@ __all__ = [
     "with_answers",
     "with_object_labels",
     "with_quadrants",
+    "write_answers",
 ]

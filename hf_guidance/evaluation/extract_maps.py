@@ -16,6 +16,7 @@ from hf_guidance.common.processes import forks_end_with_this_process
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import IMAGE_SOURCES
 from hf_guidance.data.default_collator import default_collator
+from hf_guidance.data.images.collator import GuidanceCollator
 from hf_guidance.data.images.row_fingerprint import changes_when_read
 from hf_guidance.data.images.saved_maps import SavedMaps
 from hf_guidance.evaluation.explaining.methods import method_of
@@ -97,7 +98,12 @@ def _collator(given: Any, processor: Any, model: nn.Module) -> Any:
             f"collator is a {type(given).__name__} and processor a {type(processor).__name__}; give one of the two: a "
             "collator, as GuidanceCollator(processor, num_labels=2), has its own processor."
         )
-    return given.for_evaluation() if isinstance(given, RowCollator) else given
+    if not isinstance(given, RowCollator):
+        return given
+    found = given.for_evaluation()
+    if isinstance(found, GuidanceCollator):
+        found.source = "auto"  # boxes and masks are left out of the rows
+    return found
 
 
 def _check_rows(dataset: Any) -> None:

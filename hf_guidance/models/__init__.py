@@ -40,8 +40,8 @@ __all__ = [
     "load_official_weights",
     "load_official_xdnn",
     "load_pruned",
-    "with_channel_mask",
     "pretrained_efficientnet_lite0",
+    "with_channel_mask",
     "word_tokenizer",
 ]
 

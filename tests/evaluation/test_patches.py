@@ -9,7 +9,7 @@ from tiny import BUILDERS, make_batch, tiny_family, tiny_model
 from torch import nn
 from torch.utils.data import DataLoader
 
-from hf_guidance.common.model_fingerprint import model_fingerprint
+from hf_guidance.common.weights_digest import weights_digest
 from hf_guidance.evaluation.patches import Patch, PatchTable, top_patches
 from hf_guidance.evaluation.patches.table import cell_size
 from hf_guidance.families import Family
@@ -55,7 +55,7 @@ def test_every_family(name):
     """In one pass, as in a table of all images; the model stays as it was."""
     model, family = tiny_model(name), tiny_family(name)
     batches = [make_batch(3, seed=seed) for seed in range(3)]
-    state, mode = model_fingerprint(model), model.training
+    state, mode = weights_digest(model), model.training
     table = top_patches(model, batches, top=4)
     needs = Needs([(FULL, "final")])
     columns = [{"pixel_values": batch["pixel_values"]} for batch in batches]
@@ -67,7 +67,7 @@ def test_every_family(name):
     picked = every[torch.from_numpy(table.image), torch.arange(len(table.image))[:, None], table.row, table.column]
     assert torch.allclose(picked, torch.from_numpy(table.value))
     assert table.grid == tuple(every.shape[2:])
-    assert (model_fingerprint(model), model.training) == (state, mode)
+    assert (weights_digest(model), model.training) == (state, mode)
 
 
 def test_of_equal_values_the_earlier_image_and_place_come_first():
@@ -123,7 +123,7 @@ def test_file(tmp_path):
     assert again.to_items() == table.to_items()
     again.check(table.model)
     with pytest.raises(ValueError, match="were found for a model with fingerprint"):
-        again.check(model_fingerprint(Given()))
+        again.check(weights_digest(Given()))
 
 
 def damaged(change):

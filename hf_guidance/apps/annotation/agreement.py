@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hf_guidance.data.images.votes import ANSWERS
+from hf_guidance.data.images.yes_no import WORDS
 
 __all__ = ["Agreement", "agreement"]
 
@@ -46,7 +46,7 @@ def agreement(answers: Mapping[str, Sequence[str | None]]) -> Agreement:
     """
     from sklearn.metrics import cohen_kappa_score
 
-    codes = {answer: code for code, answer in enumerate(ANSWERS)}
+    codes = {answer: code for code, answer in enumerate(WORDS)}
     table = {
         name: np.asarray([math.nan if word is None else codes[word] for word in given])
         for name, given in answers.items()

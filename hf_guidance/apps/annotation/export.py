@@ -9,11 +9,12 @@ from typing import Any
 
 from hf_guidance.apps.annotation.store import AnswerStore
 from hf_guidance.common.whole_file import whole_folder
-from hf_guidance.data.images.votes import AgreementRule, read_paper_json, write_paper_json
+from hf_guidance.data.images.votes import AgreementRule
+from hf_guidance.data.images.yes_no import Answers, read_answers, write_answers
 
 __all__ = ["answer_table", "export_answers", "import_answers"]
 
-TABLE, PAPER = "answers.parquet", "answers.json"
+TABLE, PAPER, OF_MAPS = "answers.parquet", "answers.json", "answers-of-maps.json"
 
 
 def answer_table(ids: Sequence[str], store: AnswerStore, rule: AgreementRule | None = None) -> Any:
@@ -48,17 +49,23 @@ def answer_table(ids: Sequence[str], store: AnswerStore, rule: AgreementRule | N
 
 
 def export_answers(
-    ids: Sequence[str], store: AnswerStore, folder: str | os.PathLike[str], rule: AgreementRule | None = None
+    ids: Sequence[str],
+    store: AnswerStore,
+    folder: str | os.PathLike[str],
+    rule: AgreementRule | None = None,
+    maps: str | None = None,
 ) -> Path:
     """Write ``answers.parquet``, which ``datasets.load_dataset`` reads, and ``answers.json``, the paper's list.
 
-    In the paper's list images without an answer are null.
+    In the paper's list images without an answer are null. Where the maps are known, ``answers-of-maps.json`` is the same list with
+    their fingerprint, so that `hf_guidance.data.with_answers` refuses it for other maps.
 
     Args:
         ids: Names of the items.
         store: The answers.
         folder: Where to write: whole or absent.
         rule: What several answers stand for; None for the paper's rule.
+        maps: ``SavedMaps.fingerprint`` of the maps that people saw, where that is known.
 
     Returns:
         The folder.
@@ -72,7 +79,9 @@ def export_answers(
     table = answer_table(ids, store, rule)
     with whole_folder(target) as draft:
         table.to_parquet(str(draft / TABLE))
-        write_paper_json(draft / PAPER, table["answer"][:])
+        write_answers(draft / PAPER, table["answer"][:])
+        if maps is not None:
+            write_answers(draft / OF_MAPS, Answers(table["answer"][:], maps))
     return target
 
 
@@ -91,5 +100,9 @@ def import_answers(path: str | os.PathLike[str], store: AnswerStore, count: int,
     Raises:
         ValueError: The file is damaged, has an unknown word, or not one answer an item.
     """
-    found = read_paper_json(path, count)
+    found = read_answers(path)
+    if len(found) != count:
+        raise ValueError(
+            f"{path} has {len(found)} answers for {count} images; give the list of the same images, one answer each."
+        )
     return store.put_all([(place, word) for place, word in enumerate(found) if word is not None], annotator)

@@ -85,6 +85,12 @@ class AnnotationFolder:
         """The channels that a patch stands for; none of a map."""
         return list(self._entries[place].get("channels", ()))
 
+    @property
+    def maps_fingerprint(self) -> str | None:
+        """``SavedMaps.fingerprint`` of the maps; None of patches, and of maps that have none."""
+        found = self._about.get("maps")
+        return found if isinstance(found, str) else None
+
     def files(self) -> list[str]:
         """All files that belong to the folder, by their paths in it."""
         return [ITEMS, *([MAPS] if self._maps is not None else ()), *dict.fromkeys(e["image"] for e in self._entries)]

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hf_guidance.common.checks import check_choice
-from hf_guidance.data.images.votes import ANSWERS
+from hf_guidance.data.images.yes_no import WORDS
 
 __all__ = ["AnswerStore"]
 
@@ -141,7 +141,7 @@ class AnswerStore:
             ValueError: As of ``put``.
         """
         for item, answer in answers:
-            check_choice("answer", answer, ANSWERS)
+            check_choice("answer", answer, WORDS)
             if not 0 <= item < self._count:
                 raise ValueError(f"item {item} is none of the {self._count} items.")
         drawn, now, changed = json.dumps([list(map(float, box)) for box in boxes]), time.time(), 0

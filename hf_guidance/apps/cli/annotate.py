@@ -88,7 +88,7 @@ def _exported(folder: Path, answers: Path | None, target: Path) -> dict[str, obj
     from hf_guidance.apps.annotation.serving import opened
 
     with opened(folder, answers, read_only=True) as (items, store):
-        export_answers(items.ids, store, target)
+        export_answers(items.ids, store, target, maps=items.maps_fingerprint)
         agreed = answer_table(items.ids, store)["answer"][:]
         figures = agreement(store.columns())
     counts = {word: agreed.count(word) for word in ("yes", "no", "maybe")} | {"unanswered": agreed.count(None)}

@@ -1,22 +1,16 @@
-"""Answers of several people about one image: what they agree on, and the paper's file of the result."""
+"""Answers of several people about one image: what they agree on."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hf_guidance.common.checks import check_choice
-from hf_guidance.common.text_files import read_json
-from hf_guidance.common.whole_file import whole_file
+from hf_guidance.data.images.yes_no import WORDS
 
-__all__ = ["ANSWERS", "AgreementRule", "read_paper_json", "write_paper_json"]
+__all__ = ["AgreementRule"]
 
-ANSWERS = ("yes", "no", "maybe")
-"""The words of an answer; "maybe" is that of somebody who is unsure, and of people who do not agree."""
 _SHARES = {"yes": 1.0, "no": 0.0}
 
 
@@ -61,7 +55,7 @@ class AgreementRule:
             raise ValueError(
                 f"AgreementRule(least={self.least}, above={self.above}): give a least that is not above `above`."
             )
-        check_choice("unanswered", self.unanswered, ANSWERS, self)
+        check_choice("unanswered", self.unanswered, WORDS, self)
 
     def __call__(self, answers: Sequence[str | None]) -> str:
         """The answer that several stand for.
@@ -77,57 +71,9 @@ class AgreementRule:
         """
         given = [answer for answer in answers if answer is not None]
         for answer in given:
-            check_choice("answer", answer, ANSWERS)
+            check_choice("answer", answer, WORDS)
         shares = [share for answer in given if (share := _SHARES.get(answer, self.unsure)) is not None]
         if not shares:
             return self.unanswered
         mean = math.fsum(shares) / len(shares)
         return "yes" if mean > self.above else "no" if mean < self.least else "maybe"
-
-
-def write_paper_json(path: str | os.PathLike[str], answers: Sequence[str | None]) -> None:
-    """Write answers as the paper's released files have them: a JSON list of words in the order of the training set.
-
-    Args:
-        path: The file; it is whole or absent.
-        answers: One word an image; None, written as null, of an image without an answer.
-
-    Raises:
-        ValueError: Another word.
-    """
-    for place, answer in enumerate(answers):
-        _check(answer, place, "answers")
-    with whole_file(os.fspath(path)) as draft:
-        draft.write_text(json.dumps(list(answers)) + "\n", encoding="utf-8")
-
-
-def read_paper_json(path: str | os.PathLike[str], count: int | None = None) -> list[str | None]:
-    """Read the paper's list of answers.
-
-    Args:
-        path: A JSON list of "yes", "no", "maybe" and null.
-        count: How many images there are, if that is known.
-
-    Returns:
-        One word an image, None where there is no answer.
-
-    Raises:
-        ValueError: It is cut short or no JSON, no list, has another word, or not ``count`` answers.
-    """
-    found = read_json(path)
-    if not isinstance(found, list):
-        raise ValueError(f'{path} holds {type(found).__name__}; give a JSON list such as ["yes", "no", "maybe", null].')
-    for place, answer in enumerate(found):
-        _check(answer, place, str(path))
-    if count is not None and len(found) != count:
-        raise ValueError(
-            f"{path} has {len(found)} answers for {count} images; give the list of the same images, one answer each."
-        )
-    return found
-
-
-def _check(answer: Any, place: int, where: str) -> None:
-    if answer is not None and answer not in ANSWERS:
-        raise ValueError(
-            f"{where}: answer {place} is {answer!r}; allowed are {', '.join(map(repr, ANSWERS))} and null."
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -13,11 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_guidance.common.text_files import read_json
+from hf_guidance.common.whole_file import whole_file
 from hf_guidance.data.columns import ANSWER, SAVED_MAP
 from hf_guidance.data.images.map_files import in_memory
 from hf_guidance.data.images.saved_maps import SavedMaps
 
-__all__ = ["WORDS", "AnswerCounts", "Answers", "answer_counts", "read_answers", "sampled_answers", "with_answers"]
+__all__ = [
+    "WORDS",
+    "AnswerCounts",
+    "Answers",
+    "answer_counts",
+    "read_answers",
+    "sampled_answers",
+    "with_answers",
+    "write_answers",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -107,6 +118,25 @@ def read_answers(path: str | os.PathLike[str]) -> Answers:
         return Answers(words, maps)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def write_answers(path: str | os.PathLike[str], answers: Iterable[str | None]) -> None:
+    """Write answers as a JSON file that `read_answers` reads; it is whole or absent.
+
+    Args:
+        path: The file.
+        answers: One per map, None where nobody answered. `Answers` that know their maps are written with the fingerprint, others
+            as the paper's list.
+
+    Raises:
+        ValueError: An unknown word; the message names its place.
+    """
+    maps = getattr(answers, "maps", None)
+    words = list(Answers(answers))
+    with whole_file(os.fspath(path)) as draft:
+        draft.write_text(
+            json.dumps(words if maps is None else {"maps": maps, "answers": words}) + "\n", encoding="utf-8"
+        )
 
 
 def answer_counts(answers: Iterable[str | None]) -> AnswerCounts:

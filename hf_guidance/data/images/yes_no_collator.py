@@ -25,6 +25,7 @@ from hf_guidance.data.columns import (
     YES,
 )
 from hf_guidance.data.images.collator import GuidanceCollator
+from hf_guidance.data.images.importance import ImportanceReader
 from hf_guidance.data.images.photo import row_name
 from hf_guidance.data.images.row_fingerprint import changes_when_read
 
@@ -112,6 +113,10 @@ class YesNoCollator(GuidanceCollator):
                 f"the transform of {name} is random: where it moves pixels (crops, flips, rotates), saved maps do not follow "
                 "and mark other places. A change of colours alone is no fault."
             )
+
+    def _reader(self) -> ImportanceReader:
+        # In training rows come without boxes and masks, whatever the source.
+        return super()._reader() if self.evaluates else ImportanceReader("auto", self.num_labels)
 
     def for_evaluation(self) -> Self:
         """The same collator, with boxes and masks of the rows as importance, and rows annotated by them."""

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 
-from hf_guidance.common.model_fingerprint import model_fingerprint
 from hf_guidance.common.progress import progress
+from hf_guidance.common.weights_digest import weights_digest
 from hf_guidance.evaluation.explaining.models import device_of, plain_model, quiet
 from hf_guidance.evaluation.patches.running_top import RunningTop
 from hf_guidance.evaluation.patches.table import PatchTable, cell_size
@@ -77,7 +77,7 @@ def top_patches(
         row=row,
         column=column,
         value=value,
-        model=model_fingerprint(module),
+        model=weights_digest(module),
     )
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hf_guidance.common.model_fingerprint import model_fingerprint
 from hf_guidance.common.text_files import read_json
+from hf_guidance.common.weights_digest import weights_digest
 from hf_guidance.common.whole_file import whole_folder
 from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.evaluation.explaining.models import plain_model, quiet
@@ -194,4 +194,4 @@ def _nothing() -> ValueError:
 
 def _fingerprint(model: nn.Module, head: str) -> str:
     module = unwrapped(model)
-    return model_fingerprint(module, head_tensors(module, head))
+    return weights_digest(module, head_tensors(module, head))

@@ -6,6 +6,7 @@ import datasets
 import pytest
 
 from hf_guidance.apps.annotation import AnswerStore, answer_table, export_answers, import_answers
+from hf_guidance.data import read_answers
 from hf_guidance.data.images.votes import AgreementRule
 
 IDS = ["a", "b", "c", "d"]
@@ -35,8 +36,15 @@ def test_the_folder(store, tmp_path):
     read = datasets.load_dataset("parquet", data_files=str(folder / "answers.parquet"), cache_dir=str(tmp_path / "c"))
     assert read["train"]["image_id"][:] == IDS
     assert read["train"]["answer"][:] == ["yes", "maybe", "no", None]
+    assert not (folder / "answers-of-maps.json").exists()
     with pytest.raises(ValueError, match="not empty"):
         export_answers(IDS, store, tmp_path / "out")
+
+
+def test_answers_that_know_their_maps(store, tmp_path):
+    folder = export_answers(IDS, store, tmp_path / "out", maps="abc")
+    read = read_answers(folder / "answers-of-maps.json")
+    assert (read, read.maps) == (["yes", "maybe", "no", None], "abc")
 
 
 def test_nobody_answered(tmp_path):

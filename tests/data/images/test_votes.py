@@ -1,10 +1,8 @@
 """What several answers stand for, and the paper's file."""
 
-import json
-
 import pytest
 
-from hf_guidance.data.images.votes import AgreementRule, read_paper_json, write_paper_json
+from hf_guidance.data.images.votes import AgreementRule
 
 
 @pytest.mark.parametrize(
@@ -52,32 +50,3 @@ def test_rules_that_are_none(fields):
 def test_an_unknown_word_is_refused():
     with pytest.raises(ValueError, match=r"'Yes'.*\('yes', 'no', 'maybe'\)|'Yes' is unknown"):
         AgreementRule()(["Yes"])
-
-
-def test_the_papers_file_there_and_back(tmp_path):
-    answers = ["yes", "no", "maybe", None]
-    write_paper_json(tmp_path / "answers.json", answers)
-    assert json.loads((tmp_path / "answers.json").read_text()) == answers
-    assert read_paper_json(tmp_path / "answers.json", 4) == answers
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('["yes", "no"', "not well-formed JSON"),
-        ('{"0": "yes"}', "holds dict"),
-        ('["yes", "ja"]', "answer 1 is 'ja'; allowed"),
-        ('["yes", [1]]', "answer 1 is"),
-        ('["yes"]', "1 answers for 2 images"),
-    ],
-)
-def test_files_that_are_wrong(tmp_path, text, message):
-    (tmp_path / "answers.json").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        read_paper_json(tmp_path / "answers.json", 2)
-
-
-def test_a_wrong_word_is_not_written(tmp_path):
-    with pytest.raises(ValueError, match="answer 1"):
-        write_paper_json(tmp_path / "answers.json", ["yes", "ja"])
-    assert not list(tmp_path.iterdir())

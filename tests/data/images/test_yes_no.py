@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from answered import SHARD, WORDS, numbers, saved, train_rows
 
-from hf_guidance.data import AnswerCounts, Answers, answer_counts, read_answers, sampled_answers, with_answers
+from hf_guidance.data import (
+    AnswerCounts,
+    Answers,
+    answer_counts,
+    read_answers,
+    sampled_answers,
+    with_answers,
+    write_answers,
+)
 
 
 @pytest.fixture
@@ -53,6 +61,16 @@ def test_bad_files_are_refused_by_name(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as found:
         read_answers(file_of(tmp_path, content))
     assert "answers.json" in str(found.value)
+
+
+@pytest.mark.parametrize("maps", [None, "abc"])
+def test_what_is_written_is_read(tmp_path, maps):
+    write_answers(tmp_path / "answers.json", Answers(WORDS, maps))
+    found = read_answers(tmp_path / "answers.json")
+    assert (found, found.maps) == (WORDS, maps)
+    with pytest.raises(ValueError, match="answer 1 is 'ja'"):
+        write_answers(tmp_path / "other.json", ["yes", "ja"])
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.json"]
 
 
 def test_counts():
