@@ -57,8 +57,8 @@ def export_answers(
 ) -> Path:
     """Write ``answers.parquet``, which ``datasets.load_dataset`` reads, and ``answers.json``, the paper's list.
 
-    In the paper's list images without an answer are null. Where the maps are known, ``answers-of-maps.json`` is the same list with
-    their fingerprint, so that `hf_guidance.data.with_answers` refuses it for other maps.
+    In the paper's list images without an answer are null. Where the maps are known, ``answers-of-maps.json`` is the same list
+    with their fingerprint, so that `hf_guidance.data.with_answers` refuses it for other maps.
 
     Args:
         ids: Names of the items.
