@@ -7,10 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def products(features: Tensor) -> Tensor:
+    """Dot product of every pair of images, in the precision of the features, under autocast, too: (images, images)."""
+    with torch.autocast(features.device.type, enabled=False):
+        found: Tensor = features @ features.T
+    return found
+
+
 def cosines(features: Tensor) -> Tensor:
     """Cosine of every pair of images: (images, features) to (images, images)."""
-    unit = F.normalize(features, dim=1)
-    return unit @ unit.T
+    return products(F.normalize(features, dim=1))
 
 
 def contrast(similarities: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hf_guidance.forward import full_precision
 from hf_guidance.training.baselines.bias_features import cached_bias_features
+from hf_guidance.training.baselines.contrast import products
 from hf_guidance.training.baselines.labels import class_labels
 from hf_guidance.training.baselines.method import Method, MethodRun, Step
 from hf_guidance.training.baselines.setting import Setting
@@ -115,7 +116,7 @@ def independence(bias_features: Tensor, features: Tensor, labels: Tensor, expone
 def similarities(features: Tensor, exponent: float) -> Tensor:
     """``1 / (1 + d^exponent)`` of every pair of images: (images, features) to (images, images)."""
     squares = (features**2).sum(1)
-    distances = (squares[:, None] + squares[None] - 2 * features @ features.T).clamp_min(0)
+    distances = (squares[:, None] + squares[None] - 2 * products(features)).clamp_min(0)
     return 1 / (1 + (distances + _NEAR).sqrt() ** exponent)
 
 

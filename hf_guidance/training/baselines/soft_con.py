@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hf_guidance.forward import full_precision
 from hf_guidance.training.baselines.bias_features import cached_bias_features
-from hf_guidance.training.baselines.contrast import cosines
+from hf_guidance.training.baselines.contrast import cosines, products
 from hf_guidance.training.baselines.method import Method, MethodRun, Step
 from hf_guidance.training.baselines.setting import Setting
 
@@ -107,7 +107,7 @@ def soft_contrast(features: Tensor, bias_features: Tensor, labels: Tensor, tempe
     """
     images, views = features.shape[:2]
     flat = features.transpose(0, 1).flatten(0, 1)
-    scaled = flat @ flat.T / temperature
+    scaled = products(flat) / temperature
     scaled = scaled - scaled.detach().amax(1, keepdim=True)
     weights = (labels[:, None] == labels[None]) * (1 - cosines(bias_features))
     others = ~torch.eye(images * views, dtype=torch.bool, device=flat.device)
