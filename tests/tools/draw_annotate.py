@@ -42,10 +42,10 @@ def main() -> None:
         )
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
-            for name, keys in (("ben", "ynynyyuy"), ("anna", "ynyny")):
+            for name, count in (("ben", 12), ("anna", 7)):
                 person = Person(browser, page.address, name)
-                for key in keys:
-                    person.press(key)
+                for number in range(count):
+                    person.press("u" if name == "ben" and number == 3 else "yn"[person.item % 2])
             person.window.click("text=Agreement")
             person.window.click("#figures")
             person.window.wait_for_selector("#agreement table")
@@ -58,7 +58,7 @@ def main() -> None:
             page.kill()
     image = Image.open(file).convert("RGB")
     used = np.argwhere((np.asarray(image) != np.asarray(image)[-1, -1]).any(-1)).max(0)
-    image.crop((0, 0, image.width, min(image.height, int(used[0]) + 30))).quantize(200).save(file, optimize=True)
+    image.crop((0, 0, image.width, min(image.height, int(used[0]) + 30))).save(file, optimize=True)
     print(file)
 
 

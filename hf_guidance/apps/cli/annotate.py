@@ -14,7 +14,8 @@ EPILOG = """
 \b
 Examples:
   hf-guidance annotate to_answer --question "Does the model look at the bird?"
-  hf-guidance annotate to_answer --annotators anna,ben --password swordfish --host 0.0.0.0
+  hf-guidance annotate to_answer --annotators anna,ben --host 0.0.0.0 \\
+      --password swordfish
   hf-guidance annotate to_answer --export answers
   hf-guidance annotate to_answer --space my_space
 
