@@ -12,7 +12,9 @@ NAMES = {
     "KernelSHAP AverageEffect AttentionWeights BcosContribution LabelLogit PredictedLogit SoftLabelLogits ContrastLogits "
     "LogProbabilities",
     "hf_guidance.objectives": "Energy L1 PPCE RightReasons Alignment InvarianceFI RankingHINT InfluenceSCR Sufficiency "
-    "RandomSufficiency Uncertainty InvarianceDA GradMask ActDiff GRADIA QuadrantTaskLoss RelevantCRAYON IrrelevantCRAYON OffsetMax TaskLoss AnswerLoss "
+    "RandomSufficiency Uncertainty InvarianceDA GradMask ActDiff GRADIA QuadrantTaskLoss "
+    "RelevantCRAYON IrrelevantCRAYON OffsetMax "
+    "TaskLoss AnswerLoss "
     "Identity Positive MaxAbs MinMax UnitNorm",
     "hf_guidance.views": "View FULL IMPORTANT UNIMPORTANT zeros negative_ones gaussian marginal shuffle shuffle_places "
     "Keep Needs",

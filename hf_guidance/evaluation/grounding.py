@@ -10,7 +10,7 @@ import numpy as np
 
 from hf_guidance.attributions import Attribution
 from hf_guidance.common.checks import check_choice
-from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, RANDOM_IMPORTANCE, ROW
+from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, RANDOM_IMPORTANCE, ROW, SAVED_MAP
 from hf_guidance.evaluation.metric_modules import load_metric
 from hf_guidance.families import Family
 from hf_guidance.forward import Forward
@@ -163,8 +163,8 @@ def default_grounding(guidance: Guidance, family: Callable[[], Family]) -> Groun
     """
     for term in guidance.on_attributions.values():
         told = getattr(term.objective, "importance", IMPORTANCE)
-        # A control is trained with random importance, but measured by the human one.
-        column = IMPORTANCE if told == RANDOM_IMPORTANCE else told
+        # A control is trained with random importance, CRAYON with maps of a model; both are measured by the human one.
+        column = IMPORTANCE if told in (RANDOM_IMPORTANCE, SAVED_MAP) else told
         method: Attribution = term.objective.attribution  # type: ignore[attr-defined]
         return Grounding(method.by_place(), (family().metric,), column)
     return None

@@ -125,8 +125,8 @@ def write_answers(path: str | os.PathLike[str], answers: Iterable[str | None]) -
 
     Args:
         path: The file.
-        answers: One per map, None where nobody answered. `Answers` that know their maps are written with the fingerprint, others
-            as the paper's list.
+        answers: One per map, None where nobody answered. `Answers` that know their maps are written with the fingerprint,
+            others as the paper's list.
 
     Raises:
         ValueError: An unknown word; the message names its place.
