@@ -141,10 +141,14 @@ class ContrastSampler(Sampler[int]):
             instead = (own, own, ~own)
             self._parts[of] = tuple(a if a.any() else b for a, b in zip(wanted, instead, strict=True))
             usable = usable or all(bool(mask.any()) for mask in wanted)
+            if (
+                two_sided and wanted[0].any()
+            ):  # rows of it that are wrong have the class that they are taken for as negatives
+                usable = usable or bool((right & torch.isin(labels, predicted[wanted[1]])).any())
         if not usable:
             raise ValueError(
-                "CnC: no class has rows that the first model gets right, rows of it that it gets wrong, and rows that it "
-                f"takes for the class; it is wrong on {int((~right).sum())} of {len(labels)} rows. Give a model that was "
+                "CnC: no class has rows that the first model gets right, rows of it that it gets wrong, and negatives of "
+                f"either; it is wrong on {int((~right).sum())} of {len(labels)} rows. Give a model that was "
                 "trained less: CnC(identifier=...)."
             )
         self._size = batch_size // (4 if two_sided else 3)

@@ -43,6 +43,10 @@ def test_a_class_without_errors_is_drawn_without_contrast():
     guessed[10] = 0  # else class 0 has no negatives
     drawn = torch.tensor(list(ContrastSampler(LABELS, guessed, 8, seed=0)))
     assert 0.3 < (LABELS[drawn] == 1).float().mean() < 0.7
+    guessed[10] = 1  # the errors of class 0 have negatives, its other rows have none
+    assert len(list(ContrastSampler(LABELS, guessed, 8, seed=0))) == 20
+    with pytest.raises(ValueError, match="it is wrong on 2 of 20"):
+        ContrastSampler(LABELS, guessed, 8, seed=0, two_sided=False)
     with pytest.raises(ValueError, match=r"it is wrong on 0 of 20 rows. Give a model that was trained less"):
         ContrastSampler(LABELS, LABELS, 8, seed=0)
     with pytest.raises(ValueError, match="a batch of 3 rows"):
