@@ -13,7 +13,7 @@ from hf_guidance.objectives.saved_map import SavedMapObjective
 
 @dataclass(frozen=True)
 class IrrelevantCRAYON(SavedMapObjective):
-    """``L = sum(M' * M)`` where the answer about the original model's map M is "no" (CRAYON, eq. 2).
+    """``L = sum(M' * M)`` where the answer about the original model's map M is "no" (arXiv 2410.22312, eq. 2).
 
     M' is the map of the model in training; both are ``t(A) = (A⁺ + 1e-10) / max(A⁺ + 1e-10)``. With ``normalize="mass"``
     ``L = sum(M' * M) / sum(M)``, 0 where the divisor is 0. The map leaves the places where the original one was high.
@@ -28,8 +28,8 @@ class IrrelevantCRAYON(SavedMapObjective):
         task loss and RelevantCRAYON beside it. Where masks of the objects are to be had, Energy and L1 say more.
 
     Reference:
-        Lee, Payani and Chau, "Effective Guidance for Model Attention with Simple Yes-no Annotations", IEEE BigData 2024,
-        eq. 2 and 4; "mass" is the form of its released code for Waterbirds.
+        Lee, Payani and Chau, "Effective Guidance for Model Attention with Simple Yes-no Annotations" (CRAYON), IEEE BigData
+        2024, arXiv 2410.22312, eq. 2 and 4. The form by mass is that of its released code for Waterbirds.
 
     Example:
         >>> import torch

@@ -71,7 +71,7 @@ class UnitNorm(Normalization):
 
 @dataclass(frozen=True)
 class OffsetMax(Normalization):
-    """(A⁺ + 1e-10) / max(A⁺ + 1e-10) with A⁺ = max(A, 0), in (0, 1] (CRAYON, IEEE BigData 2024, section III).
+    """(A⁺ + 1e-10) / max(A⁺ + 1e-10) with A⁺ = max(A, 0), in (0, 1] (arXiv 2410.22312, section III-B).
 
     A row without positive entry becomes one everywhere. Gradients flow through the maximum, to the first of equal entries.
     """

@@ -13,7 +13,7 @@ from hf_guidance.objectives.saved_map import SavedMapObjective
 
 @dataclass(frozen=True)
 class RelevantCRAYON(SavedMapObjective):
-    """``L = sum(M' * (1 - M))`` where the answer about the original model's map M is "yes" (CRAYON, eq. 1).
+    """``L = sum(M' * (1 - M))`` where the answer about the original model's map M is "yes" (arXiv 2410.22312, eq. 1).
 
     M' is the map of the model in training; both are ``t(A) = (A⁺ + 1e-10) / max(A⁺ + 1e-10)``. With ``normalize="mass"``
     ``L = sum(M' * (1 - M)) / sum(1 - M)``, 0 where the divisor is 0. The map stays where the original one was high.
@@ -29,8 +29,8 @@ class RelevantCRAYON(SavedMapObjective):
         say more.
 
     Reference:
-        Lee, Payani and Chau, "Effective Guidance for Model Attention with Simple Yes-no Annotations", IEEE BigData 2024,
-        eq. 1 and 4; "mass" is the form of its released code for Waterbirds.
+        Lee, Payani and Chau, "Effective Guidance for Model Attention with Simple Yes-no Annotations" (CRAYON), IEEE BigData
+        2024, arXiv 2410.22312, eq. 1 and 4. The form by mass is that of its released code for Waterbirds.
 
     Example:
         >>> import torch

@@ -9,7 +9,7 @@ from hf_guidance.attributions import Attribution
 from hf_guidance.objectives import AttributionObjective, Energy, Objective
 from hf_guidance.training.publishing.references import reference_of, sources_in, summary_of
 
-BASES = (Attribution, Objective, AttributionObjective)
+BASES = (Attribution, Objective, AttributionObjective, objectives.SavedMapObjective)
 NAMED = [getattr(module, name) for module in (objectives, attributions) for name in module.__all__]
 METHODS = [cls for cls in NAMED if issubclass(cls, Attribution | Objective) and cls not in BASES]
 
