@@ -62,7 +62,7 @@ def crayon(
     normalize: str | None = None,
     attribution: Attribution | None = None,
 ) -> Guidance:
-    """``L_task + α/|R| sum_R L_rel + β/|I| sum_I L_irrel`` (arXiv 2410.22312, eq. 4), the sums over the answered maps of a batch.
+    """``L_task + α/|R| sum_R L_rel + β/|I| sum_I L_irrel`` (arXiv 2410.22312, eq. 4), summed over the answered maps of a batch.
 
     The task is a mean over the batch, so the terms are, too: all of eq. 4, divided by the batch size. R are the rows whose
     saved map was answered "yes", I those with "no". A term with weight 0 or without an answer is left out.
