@@ -150,6 +150,11 @@ class Arms:
         rows = with_quadrants(answered, said).remove_columns(["saved_map", "answer"])
         return self.guided(self.copy(), recipes.gradia(), rows)
 
+    def box_energy(self) -> GuidedTrainer:
+        """Energy of Grad-CAM in the boxes of all rows."""
+        energy = Term(Energy(GradCAM()), self.options.box_weight, reduction="rows")
+        return self.guided(self.copy(), Guidance(energy=energy))
+
     def dealt(self) -> list[str]:
         """The same answers, each to another map: the control."""
         return [self.answers[index] for index in self.random.permutation(len(self.answers))]
@@ -157,7 +162,6 @@ class Arms:
     def trained(self) -> dict[str, Any]:
         """Arm to the trainer of its model, in the order of tables."""
         keep = self.keep()
-        boxes = Guidance(energy=Term(Energy(GradCAM()), self.options.box_weight, reduction="rows"))
         return {
             "original": self.original,
             "attention": self.attention(self.copy(), self.answers),
@@ -167,7 +171,7 @@ class Arms:
             "jtt": self.method(JtT(copies=20)),
             "dfr": self.method(DFR(), self.data["held_out"]),
             "gradia": self.gradia(),
-            "box_energy": self.guided(self.copy(), boxes),
+            "box_energy": self.box_energy(),
             "random_answers": self.attention(self.copy(), self.dealt()),
         }
 
