@@ -55,12 +55,17 @@ def command(tmp_path):
     return lambda mode: [sys.executable, str(tmp_path / "program.py"), str(ROOT / "examples"), mode]
 
 
+def hears_hang_up():
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and that is inherited
+
+
 @pytest.mark.parametrize(
     ("mode", "name"),
     [("loop", "SIGTERM"), ("loop", "SIGINT"), ("loop", "SIGHUP"), ("loop", "SIGKILL"), ("load", "SIGKILL")],
 )
 def test_workers_end_with_the_program(command, mode, name):
-    with subprocess.Popen(command(mode), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command(mode), preexec_fn=hears_hang_up, **pipes) as program:
         try:
             assert all(program.stdout.readline().startswith("at work") for _ in range(2))
             children = descendants(program.pid)
@@ -82,7 +87,7 @@ def test_results_come_in_order_and_an_error_at_once(command):
     assert failed.stderr.endswith("KeyError: 'of seed 1'\n")
 
 
-@pytest.mark.parametrize("target", ["demo", "demo-vqa", "bench", "study", "test"])
+@pytest.mark.parametrize("target", ["demo", "demo-vqa", "demo-crayon", "bench", "study", "test"])
 @pytest.mark.skipif(not (shutil.which("make") and shutil.which("setpriv")), reason="needs make and Linux's setpriv")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_what_make_runs_ends_with_make(target, number, tmp_path):
