@@ -5,8 +5,9 @@
     python examples/run_crayon.py --step maps --model_name_or_path runs/original --asked runs/asked \
         --dataset waterbirds --data_dir waterbird_complete95_forest2water2 --output_dir runs/maps
 
-2. Ask people (docs/annotating.md), or take the answers that somebody published: a JSON list of "yes", "no" and "maybe" for
-   maps, of true and false for channels.
+2. Ask people (docs/annotating.md) by the two commands that it prints, or take answers that somebody published: a JSON list of
+   "yes", "no" and "maybe" for maps (--answers), of true and false for channels (--neurons). Answers about patches are
+   counted with --patch_answers.
 
 3. Correct the model by answers about maps, about channels, or both:
 
@@ -27,8 +28,10 @@ import torch
 from transformers import AutoImageProcessor, HfArgumentParser, set_seed
 
 from hf_guidance import Grounding, Guidance, GuidanceArguments, GuidanceCollator, GuidedTrainer, recipes
+from hf_guidance.apps.annotation import write_annotation_folder, write_patch_folder
 from hf_guidance.apps.cli.tasks.data import splits_named
 from hf_guidance.attributions import GradCAM, PredictedLogit
+from hf_guidance.common.weights_digest import weights_digest
 from hf_guidance.data import (
     SavedMaps,
     YesNoCollator,
@@ -40,13 +43,14 @@ from hf_guidance.data import (
 from hf_guidance.data.images.class_names import class_names
 from hf_guidance.evaluation import extract_maps
 from hf_guidance.evaluation.classification import classification_metrics
-from hf_guidance.evaluation.patches import top_patches
+from hf_guidance.evaluation.patches import PatchTable, top_patches
 from hf_guidance.models import load_pruned
 from hf_guidance.models.shared.image_classifier import image_classifier
 from hf_guidance.recipes import CRAYON_SETTINGS
 from hf_guidance.training.pruning import (
     HeadTraining,
     fine_tune_head,
+    neuron_votes,
     pooled_features,
     prune_channels,
     pruning_settings,
@@ -63,6 +67,7 @@ class CrayonArguments:
     asked: str = field(metadata={"help": "Folder of the maps and patches.json; the first step makes it."})
     answers: str | None = field(default=None, metadata={"help": "JSON list of answers about the maps."})
     neurons: str | None = field(default=None, metadata={"help": "JSON list: true for channels that stay."})
+    patch_answers: str | None = field(default=None, metadata={"help": "In place of --neurons: answers about patches."})
     settings: str | None = field(
         default=None, metadata={"help": f"Values of the paper for one of {', '.join(CRAYON_SETTINGS)}."}
     )
@@ -96,8 +101,12 @@ class Run:
         """Write maps and patches."""
         folder = Path(self.options.asked)
         maps = extract_maps(self.model, self.train, folder, self.processor, attribution=self.method)
-        top_patches(self.model, self._batches()).save(folder / "patches.json")
-        print(f"{len(maps)} maps of {maps.shape} and patches.json in {folder}; now ask: hf-guidance annotate --help")
+        table = top_patches(self.model, self._batches())
+        table.save(folder / "patches.json")
+        write_annotation_folder(self.train, maps, folder / "ask_maps", processor=self.processor)
+        write_patch_folder(self.train, table.to_items(), folder / "ask_patches", processor=self.processor)
+        print(f"{len(maps)} maps of {maps.shape}, {len(table.unique())} patches; now ask people:")
+        print(f"hf-guidance annotate {folder / 'ask_maps'}\nhf-guidance annotate {folder / 'ask_patches'}")
 
     def attention(self) -> GuidedTrainer:
         """Train with the answered maps."""
@@ -120,7 +129,7 @@ class Run:
     def prune(self, fine_tune: bool) -> None:
         """Prune what people called irrelevant; alone, also train the last layer."""
         options = self.options
-        keep = read_neurons(_given(options.neurons, "neurons", options.step))
+        keep = self._kept()
         prune_channels(self.model, keep)
         print(f"{int((~keep).sum())} of {len(keep)} channels pruned")
         if fine_tune:
@@ -131,6 +140,13 @@ class Run:
             how = pruning_settings(options.settings) if options.settings else own
             for row in fine_tune_head(self.model, pooled_features(self.model, self._batches()), how):
                 print(json.dumps(row))
+
+    def _kept(self) -> torch.Tensor:
+        if self.options.patch_answers is None:
+            return read_neurons(_given(self.options.neurons, "neurons", self.options.step))
+        table = PatchTable.load(Path(self.options.asked) / "patches.json")
+        table.check(weights_digest(self.model))
+        return neuron_votes(table, zip(table.unique(), read_answers(self.options.patch_answers), strict=True))
 
     def __call__(self) -> None:
         """Do what --step says, measure, and save."""

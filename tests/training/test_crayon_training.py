@@ -9,6 +9,7 @@ from tiny_rows import photo_rows
 from transformers import ConvNextConfig, ConvNextForImageClassification, ViTImageProcessor
 
 from hf_guidance import GuidanceArguments, GuidedTrainer, recipes
+from hf_guidance.apps.annotation import AnnotationFolder, write_annotation_folder
 from hf_guidance.data import SavedMaps, YesNoCollator, answer_counts, with_answers
 from hf_guidance.evaluation import extract_maps
 from hf_guidance.models.shared.image_classifier import image_classifier
@@ -68,6 +69,14 @@ def test_one_forward_a_step(model, answered, processor, tmp_path):
     model.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
     trainer.train()
     assert sum(calls) == 4, calls  # of four steps; the released code has two each
+
+
+def test_the_page_knows_which_maps_it_asks_about(answered, processor, tmp_path):
+    maps = SavedMaps.from_folder(tmp_path / "maps")
+    rows = answered.remove_columns(["saved_map", "answer"])
+    folder = AnnotationFolder(write_annotation_folder(rows, maps, tmp_path / "ask", processor=processor))
+    assert folder.maps_fingerprint == maps.fingerprint
+    assert np.array_equal(folder[3].map, maps[3])
 
 
 def test_maps_of_one_architecture_train_another(answered, processor, tmp_path):

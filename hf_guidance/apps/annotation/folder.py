@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hf_guidance.apps.annotation.as_seen import AsSeen
 from hf_guidance.apps.annotation.items import MAP_QUESTION, PATCH_QUESTION, Box, Item
 from hf_guidance.common.progress import progress
 from hf_guidance.common.text_files import read_json
@@ -134,6 +135,7 @@ def write_annotation_folder(
     maps: Sequence[Any],
     folder: str | os.PathLike[str],
     *,
+    processor: Any = None,
     question: str | None = None,
 ) -> Path:
     """Write images and maps as a folder that the page asks about.
@@ -142,6 +144,8 @@ def write_annotation_folder(
         dataset: Rows with an "image" (PIL), and an "image_id" or not, in the order of the maps.
         maps: One (h, w) array an image, all of one size: an array (n, h, w), or ``SavedMaps``, whose fingerprint is kept.
         folder: Where to write; whole or absent.
+        processor: The model's image processor: where it crops, people are shown the part that the model sees. None where the
+            model sees whole pictures.
         question: What is asked.
 
     Returns:
@@ -154,6 +158,7 @@ def write_annotation_folder(
     _refuse_full(target)
     with whole_folder(target) as draft:
         (draft / "images").mkdir()
+        seen = AsSeen(processor)
         shape = np.shape(maps[0])
         array = np.lib.format.open_memmap(draft / MAPS, "w+", np.float32, (len(maps), *shape))
         entries = []
@@ -168,7 +173,7 @@ def write_annotation_folder(
                 )
             array[place] = maps[place]
             name = f"images/{place}.png"
-            rgb(row["image"], f"row {place}").save(draft / name)
+            seen.picture(rgb(row["image"], f"row {place}")).save(draft / name)
             entries.append({"id": str(row.get("image_id", place)), "image": name})
         if len(entries) != len(maps):
             raise ValueError(
@@ -184,6 +189,7 @@ def write_patch_folder(
     patches: Sequence[Mapping[str, Any]],
     folder: str | os.PathLike[str],
     *,
+    processor: Any = None,
     question: str | None = None,
 ) -> Path:
     """Write the patches of neurons as a folder that the page asks about; of the images only those that have one.
@@ -191,8 +197,11 @@ def write_patch_folder(
     Args:
         dataset: Rows with an "image" (PIL).
         patches: Objects with "image" (its row in the data set), "row" and "col" (the cell), "box" (left, top, right, bottom in
-            pixels) and "channels" (those that the patch stands for); each (image, row, col) once.
+            pixels as the model is given them) and "channels" (those that the patch stands for); each (image, row, col) once. So
+            `PatchTable.to_items` gives them.
         folder: Where to write; whole or absent.
+        processor: The model's image processor: where it crops, people are shown the part that the model sees. None where the
+            model sees whole pictures.
         question: What is asked.
 
     Returns:
@@ -205,13 +214,16 @@ def write_patch_folder(
     _refuse_full(target)
     with whole_folder(target) as draft:
         (draft / "images").mkdir()
-        entries = []
+        entries, as_seen = [], AsSeen(processor)
         for patch in progress(patches, "patches to ask about"):
             place = int(patch["image"])
-            file = draft / "images" / f"{place}.png"
-            if not file.exists():
-                rgb(dataset[place]["image"], f"row {place}").save(file)
-            cell = {"row": int(patch["row"]), "col": int(patch["col"]), "box": [float(side) for side in patch["box"]]}
+            picture = rgb(dataset[place]["image"], f"row {place}")
+            seen = as_seen.picture(picture)
+            if not (file := draft / "images" / f"{place}.png").exists():
+                seen.save(file)
+            left, top, right, bottom = map(float, patch["box"])
+            box = as_seen.box((left, top, right, bottom), picture, seen)
+            cell = {"row": int(patch["row"]), "col": int(patch["col"]), "box": list(box)}
             entries.append(
                 {"image": f"images/{place}.png", **cell, "channels": [int(one) for one in patch["channels"]]}
             )
