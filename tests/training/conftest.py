@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import (
-    ConvNextConfig,
-    ConvNextForImageClassification,
-    ResNetConfig,
-    ResNetForImageClassification,
-    ViTConfig,
-    ViTForImageClassification,
-    ViTImageProcessor,
-)
+from digit_models import build
+from transformers import ViTImageProcessor
 
 from hf_guidance import GuidanceArguments, GuidedTrainer, dataset_builder
 
@@ -32,23 +25,6 @@ def digits(tmp_path_factory):
 @pytest.fixture(scope="session")
 def processor():
     return ViTImageProcessor(size={"height": 32, "width": 32})
-
-
-def build(kind: str = "resnet", **fields):
-    torch.manual_seed(0)
-    labels = {"num_labels": 2} | fields
-    if kind == "resnet":
-        return ResNetForImageClassification(
-            ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", **labels)
-        )
-    if kind == "convnext":
-        return ConvNextForImageClassification(
-            ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2, **labels)
-        )
-    return ViTForImageClassification(
-        ViTConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32,
-                  patch_size=8, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **labels)
-    )  # fmt: skip
 
 
 @pytest.fixture

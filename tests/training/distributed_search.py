@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from conftest import build
+from digit_models import build
 from transformers import ViTImageProcessor
 
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, Term, dataset_builder

@@ -15,7 +15,7 @@ from typing import Any
 
 import datasets
 import torch
-from conftest import build
+from digit_models import build
 from peft import LoraConfig, get_peft_model
 
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, Term

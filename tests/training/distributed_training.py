@@ -9,7 +9,7 @@ import os
 import sys
 
 import torch
-from conftest import build
+from digit_models import build
 from transformers import ViTImageProcessor
 
 from hf_guidance import (
