@@ -34,10 +34,10 @@ METRICS = ("accuracy", "worst_group_accuracy", "mean_group_accuracy", "epg")
 @dataclass
 class ArmOptions:
     seeds: int = field(default=3, metadata={"help": "Number of seeds; each draws data, weights and answers anew."})
-    alpha: float = field(default=1000.0, metadata={"help": "Weight of maps answered yes, over their number."})
-    beta: float = field(default=3000.0, metadata={"help": "Weight of maps answered no, over their number."})
+    alpha: float = field(default=400.0, metadata={"help": "Weight of maps answered yes, over their number."})
+    beta: float = field(default=400.0, metadata={"help": "Weight of maps answered no, over their number."})
     box_weight: float = field(default=2.0, metadata={"help": "Weight of Energy, a mean over a batch."})
-    epochs: int = field(default=5, metadata={"help": "Epochs of the original model and of every arm."})
+    epochs: int = field(default=4, metadata={"help": "Epochs of the original model and of every arm."})
     learning_rate: float = field(default=1e-4, metadata={"help": "Of Adam with decoupled decay, constant."})
     head_rate: float = field(default=1e-3, metadata={"help": "Learning rate of the last layer of pruned models."})
     annotators: int = field(default=2, metadata={"help": "Simulated annotators that are asked about each map."})
@@ -155,8 +155,12 @@ class Arms:
         energy = Term(Energy(GradCAM()), self.options.box_weight, reduction="rows")
         return self.guided(self.copy(), Guidance(energy=energy))
 
-    def dealt(self) -> list[str]:
-        """The same answers, each to another map: the control."""
+    def by_coin(self) -> list[str]:
+        """Yes or no for each map by a coin: the control."""
+        return [("no", "yes")[side] for side in self.random.integers(0, 2, len(self.answers))]
+
+    def shuffled(self) -> list[str]:
+        """The same answers, each to another map; where nearly all are no, most are right all the same."""
         return [self.answers[index] for index in self.random.permutation(len(self.answers))]
 
     def trained(self) -> dict[str, Any]:
@@ -172,7 +176,8 @@ class Arms:
             "dfr": self.method(DFR(), self.data["held_out"]),
             "gradia": self.gradia(),
             "box_energy": self.box_energy(),
-            "random_answers": self.attention(self.copy(), self.dealt()),
+            "random_answers": self.attention(self.copy(), self.by_coin()),
+            "shuffled_answers": self.attention(self.copy(), self.shuffled()),
         }
 
     def measured(self, trainer: Any) -> dict[str, float]:

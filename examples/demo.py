@@ -98,9 +98,11 @@ def measure(trainer: GuidedTrainer, test: Any) -> tuple[dict[str, float], np.nda
     return {name: output.metrics[f"test_{name}"] for name in METRICS}, right
 
 
-def learn_digits(processor: Any, seed: int, epochs: int, build: Any = build_model) -> dict[str, torch.Tensor]:
+def learn_digits(
+    processor: Any, seed: int, epochs: int, build: Any = build_model, size: int = 4000
+) -> dict[str, torch.Tensor]:
     """Weights, without the head, of a model that tells all ten digits apart, on backgrounds that tell nothing."""
-    digits = load(classes=tuple((d,) for d in range(10)), train_size=4000, seed=seed)
+    digits = load(classes=tuple((d,) for d in range(10)), train_size=size, seed=seed)
     model = build(digits)
     collator = GuidanceCollator(processor, num_labels=10, source="boxes")
     plain = with_annotated_fraction(digits["train"], 0.0, seed)

@@ -51,7 +51,7 @@ def one_seed(seed: int, options: ArmOptions, data: dict[str, Any]) -> dict[str, 
             "original": shared.original, "erm": shared.method(ERM()),
             "attention": shared.attention(shared.copy(), shared.answers), "pruning": shared.pruning(keep),
             "both": shared.attention(shared.pruned(keep), shared.answers), "box_energy": shared.box_energy(),
-            "random_answers": shared.attention(shared.copy(), shared.dealt()),
+            "random_answers": shared.attention(shared.copy(), shared.by_coin()),
             "attention_10_percent": shared.attention(shared.copy(), few),
         }  # fmt: skip
         return {arm: shared.measured(trainer) for arm, trainer in arms.items()}
