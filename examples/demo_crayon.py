@@ -3,12 +3,13 @@
 A small ResNet learns ten digits on backgrounds that tell nothing. Then {0, 6, 8} against {1, 4, 7} is learned, where in
 training the background tells the answer for 99.5 % of 1,200 images: this is the original model. Two simulated annotators, who
 are wrong in one of ten cases, say of its maps and patches whether they lie on the digit (simulated_annotator.py). Every other
-arm starts from the original model and is trained as long (crayon_arms.py). A ConvNeXt that learned the same is corrected by
+arm starts from the original model and is trained as long (crayon_arms.py). A RegNet that learned the same is corrected by
 the answers about the ResNet's maps.
 
 Writes runs/demo-crayon/results.json, attributions.png (before and after) and attention/ (the model), and prints the table.
 """
 
+import copy
 import json
 import os
 import sys
@@ -25,7 +26,7 @@ import numpy as np
 import torch
 from crayon_arms import ArmOptions, Arms, means, print_table
 from demo import SIDE, build_model, draw, learn_digits, load
-from transformers import ConvNextConfig, ConvNextForImageClassification, HfArgumentParser, ViTImageProcessor, set_seed
+from transformers import HfArgumentParser, RegNetConfig, RegNetForImageClassification, ViTImageProcessor, set_seed
 
 from hf_guidance import Guidance
 from hf_guidance.data import sampled_answers
@@ -39,11 +40,11 @@ class DemoArguments(ArmOptions):
     pretrain_epochs: int = field(default=6, metadata={"help": "Epochs on ten digits on unbiased backgrounds."})
 
 
-def convnext(data: Any) -> ConvNextForImageClassification:
-    """A small ConvNeXt with other maps (4 x 4), for the transfer of answers."""
+def regnet(data: Any) -> RegNetForImageClassification:
+    """A small RegNet, for the transfer of answers; a ConvNeXt from scratch would not learn the digits in this time."""
     names = data["train"].features["labels"].feature.names
-    config = ConvNextConfig(hidden_sizes=[32, 64, 128], depths=[1, 1, 1], num_stages=3, num_labels=len(names))
-    return ConvNextForImageClassification(config)
+    shape = {"embedding_size": 16, "hidden_sizes": [32, 64, 128], "depths": [1, 1, 1], "groups_width": 16}
+    return RegNetForImageClassification(RegNetConfig(**shape, num_labels=len(names)))
 
 
 def started(data: Any, build: Any, processor: Any, seed: int, epochs: int) -> Any:
@@ -68,11 +69,9 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
         arms = shared.trained()
         few = sampled_answers(shared.answers, len(shared.answers) // 10, seed)
         arms["attention_10_percent"] = shared.attention(shared.copy(), few)
-        other = started(data, convnext, processor, seed, options.pretrain_epochs)
-        arms["convnext"] = shared.guided(other, Guidance())
-        transferred = convnext(data)
-        transferred.load_state_dict(other.state_dict())
-        arms["convnext_transfer"] = shared.attention(transferred, shared.answers)
+        other = started(data, regnet, processor, seed, 2 * options.pretrain_epochs)
+        arms["regnet"] = shared.guided(other, Guidance())
+        arms["regnet_transfer"] = shared.attention(copy.deepcopy(other), shared.answers)
         results = {arm: shared.measured(trainer) for arm, trainer in arms.items()}
         for arm, found in results.items():
             say(f"seed {seed} {arm:21s} { {name: round(value, 3) for name, value in found.items()} }")
