@@ -27,7 +27,7 @@ from hf_guidance.data import sampled_answers
 from hf_guidance.models import pretrained_efficientnet_lite0
 from hf_guidance.training.baselines import ERM
 
-SIDE = 160
+SIDE = 128
 NAMES = ("hazelnut", "date")
 
 
