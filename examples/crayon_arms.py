@@ -103,12 +103,10 @@ class Arms:
             GuidedTrainer, model, self.data["train"] if rows is None else rows, self.boxes(), guidance=guidance
         )
 
-    def method(self, method: Any, rows: Any = None, **given: Any) -> BaselineTrainer:
-        """Train a copy of the original model by a compared method."""
-        rows = self.data["train"] if rows is None else rows
-        return self.fit(
-            BaselineTrainer, given.pop("model", None) or self.copy(), rows, self.boxes(), method=method, **given
-        )
+    def method(self, method: Any, rows: Any = None, model: Any = None, epochs: int | None = None) -> BaselineTrainer:
+        """Train a model by a compared method; a copy of the original one if none is given."""
+        rows, model = self.data["train"] if rows is None else rows, self.copy() if model is None else model
+        return self.fit(BaselineTrainer, model, rows, self.boxes(), epochs, method=method)
 
     def attention(self, model: Any, answers: Any) -> GuidedTrainer:
         """CRAYON-Attention: train a model with the maps and some answers."""

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoImageProcessor, HfArgumentParser, set_seed
+from transformers import HfArgumentParser, set_seed
 
 from hf_guidance import Grounding, Guidance, GuidanceArguments, GuidanceCollator, GuidedTrainer, recipes
 from hf_guidance.apps.annotation import write_annotation_folder, write_patch_folder
@@ -44,7 +44,6 @@ from hf_guidance.data.images.class_names import class_names
 from hf_guidance.evaluation import extract_maps
 from hf_guidance.evaluation.classification import classification_metrics
 from hf_guidance.evaluation.patches import PatchTable, top_patches
-from hf_guidance.models import load_pruned
 from hf_guidance.models.shared.image_classifier import image_classifier
 from hf_guidance.recipes import CRAYON_SETTINGS
 from hf_guidance.training.pruning import (
@@ -92,7 +91,9 @@ class Run:
         splits = splits_named(options.dataset, names, options.data_dir, options.builder_config)
         self.train, self.test = splits[options.train_split], splits[options.eval_split]
         classes = class_names(self.train, options.train_split)
-        self.model, self.processor = _loaded(options.model_name_or_path, classes)
+        self.model, self.processor = image_classifier(
+            options.model_name_or_path, classes, "single_label_classification"
+        )  # with its channel mask, where it has one
         self.classes = len(classes)
         settings = CRAYON_SETTINGS.get(options.settings or "")
         self.method = GradCAM(target=PredictedLogit()) if settings and settings.predicted else GradCAM()
@@ -188,13 +189,6 @@ class Run:
     def _batches(self) -> Any:
         size = self.args.per_device_eval_batch_size
         return torch.utils.data.DataLoader(self.train, size, collate_fn=self._plain().for_evaluation())
-
-
-def _loaded(path: str, classes: list[str]) -> tuple[Any, Any]:
-    folder = Path(path)
-    if folder.is_dir() and "channel_mask" in json.loads((folder / "config.json").read_text()):
-        return load_pruned(path), AutoImageProcessor.from_pretrained(path)
-    return image_classifier(path, classes, "single_label_classification")
 
 
 def _given(value: str | None, name: str, step: str) -> str:

@@ -1,4 +1,4 @@
-"""An extraction for test_extract_maps.py, by torchrun with two processes."""
+"""An extraction for test_map_folders.py, by torchrun with two processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
-from test_extract_maps import PROCESSOR, rows_of
+from extracting import PROCESSOR, rows_of
 from tiny import BUILDERS
 
 from hf_guidance.evaluation import extract_maps

@@ -25,7 +25,6 @@ from hf_guidance.data.columns import (
     YES,
 )
 from hf_guidance.data.images.collator import GuidanceCollator
-from hf_guidance.data.images.importance import ImportanceReader
 from hf_guidance.data.images.photo import row_name
 from hf_guidance.data.images.row_fingerprint import changes_when_read
 
@@ -114,10 +113,6 @@ class YesNoCollator(GuidanceCollator):
                 "and mark other places. A change of colours alone is no fault."
             )
 
-    def _reader(self) -> ImportanceReader:
-        # In training rows come without boxes and masks, whatever the source.
-        return super()._reader() if self.evaluates else ImportanceReader("auto", self.num_labels)
-
     def for_evaluation(self) -> Self:
         """The same collator, with boxes and masks of the rows as importance, and rows annotated by them."""
         found = replace(self)
@@ -127,7 +122,8 @@ class YesNoCollator(GuidanceCollator):
 
 
 def _without_sources(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: value for name, value in row.items() if name not in IMAGE_SOURCES}
+    # Of a row that is not annotated no importance is read, whatever the source.
+    return {name: value for name, value in row.items() if name not in IMAGE_SOURCES} | {ANNOTATED: False}
 
 
 def _answer(row: Mapping[str, Any], name: str) -> int:
