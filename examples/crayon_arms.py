@@ -14,7 +14,7 @@ from workers import follow, say
 # isort: split
 import numpy as np
 import torch
-from simulated_annotator import answers_about_maps, answers_about_patches
+from simulated_annotator import JUDGES, answers_about_maps, answers_about_patches
 from torch.utils.data import DataLoader
 from transformers import set_seed
 
@@ -42,6 +42,10 @@ class ArmOptions:
     head_rate: float = field(default=1e-3, metadata={"help": "Learning rate of the last layer of pruned models."})
     annotators: int = field(default=2, metadata={"help": "Simulated annotators that are asked about each map."})
     noise: float = field(default=0.1, metadata={"help": "Share of the answers that are wrong, of each annotator."})
+    judge: str = field(
+        default="energy", metadata={"help": "What of a map must lie on the object for a yes.", "choices": JUDGES}
+    )
+    batch_size: int = field(default=64, metadata={"help": "Images a step."})
 
 
 class Arms:
@@ -67,7 +71,9 @@ class Arms:
         train = self.data["train"]
         self.maps = extract_maps(self.original.model, train, folder, self.processor, batch_size=100)
         stored, options = self.maps.taken(range(len(self.maps))), self.options
-        self.answers = answers_about_maps(stored, train, self.side, options.annotators, options.noise, self.random)
+        self.answers = answers_about_maps(
+            stored, train, self.side, options.annotators, options.noise, self.random, options.judge
+        )
         say(f"seed {self.seed} {answer_counts(self.answers)}")
 
     def copy(self) -> Any:
@@ -81,8 +87,9 @@ class Arms:
             output_dir=os.path.join(tempfile.gettempdir(), "hf_guidance_crayon"), seed=self.seed,
             num_train_epochs=self.options.epochs if epochs is None else epochs,
             learning_rate=self.options.learning_rate, lr_scheduler_type="constant",
-            per_device_train_batch_size=64, per_device_eval_batch_size=100, save_strategy="no", report_to="none",
-            logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=torch.cuda.is_available(),
+            per_device_train_batch_size=self.options.batch_size, per_device_eval_batch_size=100,
+            save_strategy="no", report_to="none", logging_strategy="no", disable_tqdm=True,
+            dataloader_pin_memory=torch.cuda.is_available(),
         )  # fmt: skip
         trainer = kind(
             model=model, args=args, train_dataset=rows, processing_class=self.processor, data_collator=collator,
@@ -137,8 +144,8 @@ class Arms:
         """CRAYON-Pruning: prune, and train the last layer from features computed once."""
         model = self.pruned(keep)
         features = pooled_features(model, self.batches(self.data["train"]))
-        rate, epochs = self.options.head_rate, self.options.epochs
-        fine_tune_head(model, features, HeadTraining(rate, "adam", epochs=epochs, batch_size=64, seed=self.seed))
+        rate, epochs, size = self.options.head_rate, self.options.epochs, self.options.batch_size
+        fine_tune_head(model, features, HeadTraining(rate, "adam", epochs=epochs, batch_size=size, seed=self.seed))
         return self.method(ERM(), model=model, epochs=0)  # only measures
 
     def gradia(self) -> GuidedTrainer:

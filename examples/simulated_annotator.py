@@ -1,10 +1,11 @@
 """People who are not people: answers to "does the model look at the right thing?" by where the object is.
 
-A simulated annotator says yes to a map if more than half of its energy lies in the object's box, and to a patch if more than
-half of it does. Each gives the wrong answer in a share of the cases; the agreement rule of CRAYON settles what two say.
+A simulated annotator says yes to a map if more than half of its energy lies in the object's box ("energy"), or if its highest
+point does ("peak"), and to a patch if more than half of it does. Each gives the wrong answer in a share of the cases; the
+agreement rule of CRAYON settles what two say.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hf_guidance.evaluation.patches import Patch, PatchTable
 from hf_guidance.forward.maps import resize_maps
 
 Box = tuple[float, float, float, float]
+JUDGES = ("energy", "peak")
 
 
 def boxes_of(rows: Any) -> list[Box]:
@@ -25,12 +27,25 @@ def boxes_of(rows: Any) -> list[Box]:
 def energy_inside(maps: Sequence[np.ndarray], boxes: Sequence[Box], side: int) -> np.ndarray:
     """Share of each map's positive energy inside its box, on the pixels; 0 for a map without energy."""
     shares = []
-    for values, (left, top, right, bottom) in zip(maps, boxes, strict=True):
-        large = resize_maps(torch.as_tensor(values)[None].clamp_min(0), (side, side))[0]
+    for large, (left, top, right, bottom) in zip(_on_pixels(maps, side), boxes, strict=True):
         total = float(large.sum())
         inside = float(large[int(top) : round(bottom), int(left) : round(right)].sum())
         shares.append(inside / total if total else 0.0)
     return np.array(shares)
+
+
+def peak_inside(maps: Sequence[np.ndarray], boxes: Sequence[Box], side: int) -> np.ndarray:
+    """Whether the highest point of each map lies inside its box, as the pointing game asks; no for a map without energy."""
+    inside = []
+    for large, (left, top, right, bottom) in zip(_on_pixels(maps, side), boxes, strict=True):
+        row, column = divmod(int(large.argmax()), side)
+        inside.append(bool(large.any()) and top <= row < bottom and left <= column < right)
+    return np.array(inside)
+
+
+def _on_pixels(maps: Sequence[np.ndarray], side: int) -> Iterator[torch.Tensor]:
+    for values in maps:
+        yield resize_maps(torch.as_tensor(values)[None].clamp_min(0), (side, side))[0]
 
 
 def inside(patch: Box, box: Box) -> float:
@@ -49,10 +64,13 @@ def asked(truth: Iterable[bool], annotators: int, noise: float, generator: np.ra
 
 
 def answers_about_maps(
-    maps: Sequence[np.ndarray], rows: Any, side: int, annotators: int, noise: float, generator: np.random.Generator
-) -> list[str]:
-    """Answers about the map of every row."""
-    return asked(energy_inside(maps, boxes_of(rows), side) > 0.5, annotators, noise, generator)
+    maps: Sequence[np.ndarray], rows: Any, side: int, annotators: int, noise: float, generator: np.random.Generator,
+    judge: str = "energy",
+) -> list[str]:  # fmt: skip
+    """Answers about the map of every row, judged by its energy or by its peak."""
+    boxes = boxes_of(rows)
+    truth = peak_inside(maps, boxes, side) if judge == "peak" else energy_inside(maps, boxes, side) > 0.5
+    return asked(truth, annotators, noise, generator)
 
 
 def answers_about_patches(
