@@ -30,7 +30,7 @@ class Blur:
 
     Reference:
         Fong and Vedaldi, "Interpretable Explanations of Black Boxes by Meaningful Perturbation", ICCV 2017,
-        arXiv 1704.03296, which blurs a 224 pixel image with sigma 10.
+        arXiv 1704.03296, with sigma 10.
 
     Example:
         >>> view = View(Important(), Blur(sigma=10.0))
