@@ -10,8 +10,10 @@ from hf_guidance.evaluation.export_metric import export_metric
 from hf_guidance.evaluation.extract_maps import extract_maps
 from hf_guidance.evaluation.grounding import Grounding, default_grounding
 from hf_guidance.evaluation.metric_modules import metric_path
+from hf_guidance.evaluation.right_reasons import RRR
 
 __all__ = [
+    "RRR",
     "AnswerExplanation",
     "Explanation",
     "Explanations",

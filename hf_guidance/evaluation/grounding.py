@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ from hf_guidance.attributions import Attribution
 from hf_guidance.common.checks import check_choice
 from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, RANDOM_IMPORTANCE, ROW, SAVED_MAP
 from hf_guidance.evaluation.metric_modules import load_metric
+from hf_guidance.evaluation.right_reasons import METRIC, RRR
 from hf_guidance.families import Family
 from hf_guidance.forward import Forward
 from hf_guidance.forward.maps import onto_image
@@ -30,17 +31,19 @@ class Grounding:
         attribution: The attribution to measure; unguided models are measured the same way.
         metrics: Names of this library's metrics; ids of metric Spaces on the Hub, as "org/epg", or paths of folders that hold
             a metric, whose code is run; or loaded evaluate modules. They take maps as ``predictions`` and masks as
-            ``references``.
+            ``references``. "rrr" takes predictions on edited images instead, as ``rrr`` says.
         importance: Batch column that the maps are compared with.
         unannotated: What to do with pairs whose importance is empty or not given. "drop" leaves them out. "zero" counts
             them as maps entirely outside the importance, with EPG and IoU 0. This is the mean over all positives that
             arXiv 2303.11932 reports: there an image keeps its class when the boxes vanish at 224 pixels.
+        rrr: How the metric "rrr" edits images; by default unimportant or important places become zeros.
 
     Raises:
-        ValueError: Unknown ``unannotated``, an ``attribution`` that is none, a metric that is not found, or two of one name.
+        ValueError: Unknown ``unannotated``, an ``attribution`` that is none, a metric that is not found, two of one name, or
+            ``rrr`` without the metric "rrr".
 
     Example:
-        >>> trainer = GuidedTrainer(..., grounding=Grounding(GradCAM(), metrics=("epg", "attribution_iou")))
+        >>> trainer = GuidedTrainer(..., grounding=Grounding(GradCAM(), metrics=("epg", "attribution_iou", "rrr")))
         >>> trainer = GuidedTrainer(..., grounding=Grounding(GradCAM(), metrics=("org/on_object_epg",)))
     """
 
@@ -50,6 +53,7 @@ class Grounding:
         metrics: Sequence[str | Any] = ("epg",),
         importance: str = IMPORTANCE,
         unannotated: str = "drop",
+        rrr: RRR | None = None,
     ) -> None:
         if not hasattr(attribution, "needs"):
             raise ValueError(
@@ -66,15 +70,19 @@ class Grounding:
             raise ValueError(
                 f"metrics={list(metrics)!r}: two have the same name, {sorted(names)}; their values would mix."
             )
-        self._pairs = 0
+        if rrr is not None and METRIC not in names:
+            raise ValueError(f"rrr={rrr!r}, but metrics={names}; add {METRIC!r} to the metrics, or leave rrr out.")
+        self.rrr = rrr or (RRR() if METRIC in names else None)
+        self._added = dict.fromkeys(names, 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By the names of the metrics: a process that has not loaded their files cannot unpickle what they define.
-        return type(self), (self.attribution, self._given, self.importance, self.unannotated)
+        return type(self), (self.attribution, self._given, self.importance, self.unannotated, self.rrr)
 
     def needs(self) -> Needs:
-        """What the attribution needs of a Forward."""
-        return self.attribution.needs()
+        """What the attribution and the edited images need of a Forward."""
+        needs = self.attribution.needs()
+        return needs if self.rrr is None else needs | self.rrr.needs(self.importance)
 
     def add(
         self,
@@ -96,11 +104,15 @@ class Grounding:
         if forward is not None:
             for image, attribution, mask in self.pairs_of(forward):
                 by_image[image].append((attribution, mask))
+            for image, answers in (self.rrr.measure(forward, self.importance) if self.rrr is not None else {}).items():
+                by_image[image].append(answers)
         if self.unannotated == "zero":
             for image in _unannotated(batch):
                 nothing = np.zeros(tuple(batch[self.importance].shape[1:]), np.float32)
                 by_image[image].append((nothing + 1, nothing))
-        self.add_pairs([pair for pairs in (gather(by_image) if gather else by_image) for pair in pairs])
+        found = [item for items in (gather(by_image) if gather else by_image) for item in items]
+        self.add_pairs([item for item in found if isinstance(item, tuple)])
+        self._add_answers([item for item in found if isinstance(item, dict)])
 
     def pairs_of(self, forward: Forward) -> list[tuple[int, Any, Any]]:
         """The pairs that are measured: number of the image, map, and importance of the same size; boxes without padding.
@@ -120,31 +132,38 @@ class Grounding:
 
     def add_pairs(self, pairs: Sequence[tuple[Any, Any]]) -> None:
         """Add (map, mask) pairs of equal size."""
-        self._pairs += len(pairs)
-        for metric in self._metrics if pairs else []:
-            metric.add_batch(predictions=[p[0] for p in pairs], references=[p[1] for p in pairs])
+        maps = {"predictions": [pair[0] for pair in pairs], "references": [pair[1] for pair in pairs]}
+        self._add(maps, len(pairs), (metric for metric in self._metrics if metric.name != METRIC))
+
+    def _add_answers(self, answers: Sequence[Mapping[str, float]]) -> None:
+        columns = {name: [of_image[name] for of_image in answers] for name in (answers[0] if answers else ())}
+        self._add(columns, len(answers), (metric for metric in self._metrics if metric.name == METRIC))
+
+    def _add(self, columns: Mapping[str, list[Any]], count: int, metrics: Iterable[Any]) -> None:
+        for metric in metrics if count else ():
+            self._added[metric.name] += count
+            metric.add_batch(**columns)
 
     def reset(self) -> None:
-        """Forget the pairs added so far; an evaluation that failed leaves some behind."""
-        if self._pairs:
-            for metric in self._metrics:
+        """Forget what was added so far; an evaluation that failed leaves some behind."""
+        for metric in self._metrics:
+            if self._added[metric.name]:
                 with suppress(Exception):  # a module forgets its pairs only in compute(), which may fail on them
                     metric.compute()
-        self._pairs = 0
+            self._added[metric.name] = 0
 
     def compute(self) -> dict[str, float]:
-        """Compute the metrics of the pairs added, and forget the pairs; empty without pairs.
+        """Compute the metrics of what was added, and forget it; empty where nothing was.
 
         The main value of a metric has the metric's name, which prefixes its other values: "epg", "epg_undefined_share".
         """
-        if not self._pairs:
-            return {}
-        self._pairs = 0
         results: dict[str, float] = {}
         for metric in self._metrics:
-            for key, value in (metric.compute() or {}).items():
+            added, self._added[metric.name] = self._added[metric.name], 0
+            for key, value in ((metric.compute() if added else None) or {}).items():
                 if isinstance(value, int | float):
-                    results[key if key == metric.name else f"{metric.name}_{key}"] = float(value)
+                    own = key == metric.name or key.startswith(f"{metric.name}_")
+                    results[key if own else f"{metric.name}_{key}"] = float(value)
         return results
 
 

@@ -15,6 +15,7 @@ from hf_guidance.families.structure.places import settle
 from hf_guidance.forward.batch_norm import couples_images
 from hf_guidance.forward.calls import Edit, ViewCall, call_edits, call_full, each_call
 from hf_guidance.forward.columns import BatchColumns
+from hf_guidance.forward.edited_images import edit_of, images_with_rows, keep_others, of_images, spread
 from hf_guidance.forward.gradients import cam_gradient, slotwise_gradient
 from hf_guidance.forward.groups import by_row_count, inverse_permutation
 from hf_guidance.forward.maps import full_precision
@@ -57,6 +58,7 @@ class Forward(BatchColumns):
         self._module: nn.Module = unwrapped(model)
         family.check_call(self._module)
         self._max_rows = max_rows
+        self._edited = images_with_rows(batch, self.row, self.images) if family.images and not family.shared else None
         self._families: dict[str, Family] = {}
         layers = layers_by_view(reduced(Needs(needs), family))
         settle(self._module)  # a step needs the memory
@@ -83,7 +85,11 @@ class Forward(BatchColumns):
     # Outputs
 
     def logits(self, view: View = FULL) -> Tensor:
-        """(images, classes) for FULL, (copies, images, classes) for other views."""
+        """(images, classes) for FULL, (copies, images, classes) for other views.
+
+        Views of images are not called for images without annotated explained row, where the batch has a column "annotated" and
+        no BatchNorm in train mode: their logits are 0.
+        """
         logits = self._call(view).logits
         return logits[0] if view == FULL else logits
 
@@ -209,14 +215,21 @@ class Forward(BatchColumns):
     def _call_together(
         self, views: Sequence[View], names: list[str], edits: Mapping[View, tuple[Edit, Tensor, Tensor]]
     ) -> None:
-        ready = [edits[view][0] for view in views]
+        ready, inputs = [edits[view][0] for view in views], self._inputs()
         rows, twice = self._max_rows, self.create_graph
+        some = self._edited if self._calls_some(views, names) else None
+        if some is not None:
+            ready, inputs = [edit_of(edit, some) for edit in ready], of_images(inputs, some, self.images)
         with torch.set_grad_enabled(self.create_graph or self._takes_backward(views, names)):
-            found = call_edits(
-                self._module, self.family, self._inputs(), ready, self._full, names, max_rows=rows, twice=twice
-            )
+            found = call_edits(self._module, self.family, inputs, ready, self._full, names, max_rows=rows, twice=twice)
         for view, (logits, raw) in zip(views, found, strict=True):
-            self._calls[view] = ViewCall(logits, raw, *edits[view][1:])
+            spread_out = logits if some is None else spread(logits, some, self.images)
+            self._calls[view] = ViewCall(spread_out, raw, *edits[view][1:])
+
+    def _calls_some(self, views: Sequence[View], names: Sequence[str]) -> bool:
+        # BatchNorm in train mode needs the other images for its statistics; layers are read of all images.
+        at_input = all(is_input(view.layer) for view in views)
+        return at_input and not names and not couples_images(self._module)
 
     def _edit(self, view: View) -> tuple[Edit, Tensor, Tensor]:
         # The view ready for a call; its fill (images, channels, *space) or a scalar; its mask as the keep returned it.
@@ -229,6 +242,8 @@ class Forward(BatchColumns):
             matches = column in self.batch and len(self.batch[column]) == len(self.row)
             human = self.of_images(self.importance(column, space)) if matches else None
             drawn = torch.ones(1, 1, dtype=torch.bool) if view.keep is None else view.keep(self, space)
+            if self._edited is not None and couples_images(self._module):
+                drawn = keep_others(drawn, self._edited)
             fill = view.fill(features, human, drawn, self.real_places(space))
             raw = self._from_space(view.layer, fill, original) if fill.dim() else fill
         # First to the dtype of the blend, then to the device: some devices have no float64.

@@ -20,7 +20,8 @@ from hf_guidance.views.layers import LOGITS
 class Sufficiency(Objective):
     """``L = CrossEnt(f(x_e), y)``: the answer from the important boxes alone (arXiv 2206.11212, eq. 1).
 
-    Explained rows without important box do not count (appendix E).
+    Explained rows without important box do not count (appendix E). Of images the boxes are pixels: those whose importance is
+    above the threshold stay (``hf_guidance.views`` has replacements for the others).
 
     Args:
         threshold: Important is ``importance > threshold``.

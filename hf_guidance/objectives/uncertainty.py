@@ -24,7 +24,8 @@ _DISTANCES = ("kl", "l2")
 class Uncertainty(Objective):
     """``L = KL(Unif(Y), f(x_u))``: no answer from the unimportant boxes alone (arXiv 2206.11212, eq. 3).
 
-    Explained rows without important box do not count (appendix E): their x_u is the whole input.
+    Explained rows without important box do not count (appendix E): their x_u is the whole input. Of images the
+    boxes are pixels.
 
     Args:
         threshold: Unimportant is ``importance <= threshold``.

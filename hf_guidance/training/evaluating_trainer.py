@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging
 
+from hf_guidance.common.generators import generators_kept
 from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, TARGET
 from hf_guidance.evaluation.grounding import Grounding
 from hf_guidance.evaluation.term_scores import TermScores
@@ -63,6 +64,7 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         self._found_family: Family | None = None
         self._scores, self._metric_columns = TermScores(), MetricColumns()
         self._evaluating = False
+        self._batches = 0  # of this evaluation so far
         self._labelled: bool | None = None  # whether the batches of this evaluation so far have labels
         self._unlabelled: list[str] = []  # the columns of one that has none
         self._measured: set[str] = set()  # names of the metrics that the guidance adds to those of Trainer
@@ -105,6 +107,7 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         if self.grounding is not None:
             self.grounding.reset()
         self._evaluating, self._labelled, self._unlabelled = True, None, []
+        self._batches = 0
         try:
             with self._columns_for_metrics():
                 output = super().evaluation_loop(*args, **kwargs)
@@ -214,7 +217,8 @@ class EvaluatingTrainer(EvaluationDataTrainer):
             needs = needs | self.grounding.needs()
         if found:
             refuse_unexplained(inputs, self.guidance, self.grounding)
-        forward = self._forward(model, batch, needs)
+        with self._drawing_alike():
+            forward = self._forward(model, batch, needs)
         if self._evaluating:
             loss = self._scores.measure(self.guidance, forward, found, self._real_images(forward.images))
         else:
@@ -223,6 +227,13 @@ class EvaluatingTrainer(EvaluationDataTrainer):
             gather = self._gather_items if self.args.world_size > 1 else None
             self.grounding.add(forward if found else None, inputs, forward.images, gather)
         return (loss, ImageClassifierOutput(loss=loss, logits=forward.logits())) if return_outputs else loss
+
+    def _drawing_alike(self) -> Any:
+        # Edited images of metrics are drawn alike in every evaluation, and training goes on as if nothing had been drawn.
+        if self.grounding is None or self.grounding.rrr is None:
+            return nullcontext()
+        self._batches += 1
+        return generators_kept(self.args.device, seed=self._batches)
 
     def _real_images(self, images: int) -> int:
         """How many of this process's images do not merely fill up the last batch; they are the first ones."""

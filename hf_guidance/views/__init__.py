@@ -20,6 +20,7 @@ from hf_guidance.views.replace import (
     shuffle_places,
     zeros,
 )
+from hf_guidance.views.replace_pixels import Blur, OtherImages
 from hf_guidance.views.view import FULL, Keep, Needs, View
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "IMPORTANT",
     "UNIMPORTANT",
     "Batch",
+    "Blur",
     "Coalitions",
     "Flip",
     "Important",
@@ -36,6 +38,7 @@ __all__ = [
     "Needs",
     "Nothing",
     "OneBox",
+    "OtherImages",
     "Path",
     "RandomKeep",
     "Replace",

@@ -69,7 +69,11 @@ def check_replace(replace: Any) -> None:
 
 
 def zeros(features: Tensor, importance: Tensor | None) -> Tensor:
-    """Fill with zeros, which is the mean image where inputs are normalised."""
+    """Fill with zeros: grey, the mean image, where an image processor subtracts the mean of each channel.
+
+    Without that (``do_normalize=False``) 0 is black; B-cos nets read six channels, x and 1 - x, for which all zeros are no
+    image: take `Blur` or `OtherImages` there.
+    """
     return features.new_zeros(())
 
 
@@ -105,7 +109,8 @@ def marginal(
 ) -> Tensor:
     """Fill every place with the features of a random place of the batch (one permutation of all places).
 
-    Padding takes no part and keeps its own features.
+    Padding takes no part and keeps its own features. Of images it permutes single pixels: colours of the batch without
+    shapes. `OtherImages` fills with the pixels of one other image.
     """
     places = features.movedim(1, -1)
     flat = places.reshape(-1, places.shape[-1])

@@ -94,7 +94,7 @@ def evaluate(reduction: str, batch: int, folder: str) -> dict:
     }
     trainer = GuidedTrainer(
         model=build("resnet"), args=args, train_dataset=rows_for_evaluation(), eval_dataset=rows_for_evaluation(),
-        guidance=Guidance(terms), grounding=Grounding(attribution), compute_metrics=compute,
+        guidance=Guidance(terms), grounding=Grounding(attribution, ("epg", "rrr")), compute_metrics=compute,
     )  # fmt: skip
     measured = trainer.evaluate()
     predicted = trainer.predict(rows_for_evaluation())

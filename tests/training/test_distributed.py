@@ -69,7 +69,8 @@ def test_a_panel_of_two_processes_is_drawn_once(kind, runs):
 
 
 NAMES = ("loss", "loss/task", "loss/energy", "loss/rrr", "undefined_share/energy", "undefined_share/rrr", "epg",
-         "accuracy", "worst_group_accuracy", "mean_group_accuracy")  # fmt: skip
+         "rrr_suff", "rrr_unc", "rrr_inv", "rrr_excluded_share", "accuracy", "worst_group_accuracy",
+         "mean_group_accuracy")  # fmt: skip
 
 
 @pytest.mark.parametrize("reduction", ["batch", "rows", "sum"])

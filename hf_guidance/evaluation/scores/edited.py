@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from hf_guidance.attributions import Attribution
 from hf_guidance.common.eval_mode import evaluating
 from hf_guidance.data.columns import IMPORTANCE
+from hf_guidance.evaluation.right_reasons import RRR, answer_score, right_reasons
 from hf_guidance.evaluation.top_boxes import top_boxes
 from hf_guidance.families import Family
 from hf_guidance.forward import Forward
 from hf_guidance.forward.maps import full_precision
-from hf_guidance.views import Important, ImportantOrRandom, Needs, Replace, View
+from hf_guidance.views import Important, Needs, Replace, View
 from hf_guidance.views.layers import LOGITS
 
 
@@ -49,9 +50,9 @@ class EditedInputs:
             return first | self._of_model(batch, first)
 
     def _of_people(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        important = View(Important(self.threshold), self.replace)
-        rest = View(Important(self.threshold, invert=True), self.replace)
-        parts = [self._random_part(batch, draw) for draw in range(self.inv_draws)]
+        reasons = RRR(self.threshold, self.replace, self.inv_draws)
+        important, rest = reasons.important(), reasons.rest()
+        parts = [self._given_part(batch, draw) or part for draw, part in enumerate(reasons.compared())]
         needs = self.attribution.needs() | [(view, LOGITS) for view in (important, rest, *parts)]
         forward = Forward(self.model, self.family, batch, needs, max_rows=self.max_rows)
         maps, importance = forward.attribution(self.attribution), forward.importance(IMPORTANCE)
@@ -63,13 +64,12 @@ class EditedInputs:
         real = forward.real_places(tuple(maps.shape[1:]))
         real = torch.ones_like(importance, dtype=torch.bool) if real is None else real
         is_important = (importance > self.threshold) & real
-        answers = forward.logits(important)[0].argmax(1)
-        same = torch.stack([forward.logits(part)[0].argmax(1) == answers for part in parts])
+        found = right_reasons(forward, important, rest, parts)
         return {
-            "accuracy": _answer_score(forward, forward.logits().argmax(1)),
-            "rrr_suff": _answer_score(forward, answers),
-            "rrr_unc": full_precision(forward.logits(rest)[0]).softmax(1).amax(1),
-            "same_answers": same.sum(0),
+            "accuracy": answer_score(forward, forward.logits().argmax(1)),
+            "rrr_suff": found["rrr_suff"],
+            "rrr_unc": found["rrr_unc"],
+            "same_answers": found["same"].sum(0),
             "attribution": maps,
             "importance": importance,
             "real": real,
@@ -77,11 +77,9 @@ class EditedInputs:
             "has_importance": is_important.any(1) & (forward.annotated > 0),
         }
 
-    def _random_part(self, batch: dict[str, Any], draw: int) -> View:
+    def _given_part(self, batch: dict[str, Any], draw: int) -> View | None:
         column = f"invariance_{draw}"
-        if column in batch:
-            return View(Important(0.5, column=column), self.replace)
-        return View(ImportantOrRandom(self.threshold), self.replace, draw=draw)
+        return View(Important(0.5, column=column), self.replace) if column in batch else None
 
     def _of_model(self, batch: dict[str, Any], first: dict[str, Tensor]) -> dict[str, Tensor]:
         top = torch.stack([top_boxes(first["attribution"], level, first["real"]) for level in self.levels])
@@ -99,9 +97,3 @@ class EditedInputs:
             "removed_probabilities": probabilities[:, len(top) + 1 :],
             "top": top.movedim(0, 1),
         }
-
-
-def _answer_score(forward: Forward, predicted: Tensor) -> Tensor:
-    labels: Tensor = forward.column("labels")
-    # Soft scores (rows, classes), or class indices (rows,).
-    return labels.gather(1, predicted[:, None])[:, 0] if labels.dim() == 2 else labels == predicted

@@ -104,7 +104,7 @@ class DrawingTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         device = self.args.device
         with evaluating(model), torch.no_grad(), generators_kept(device), self.compute_loss_context_manager():
             batch = self._prepare_inputs(sample.batch)
-            return self.grounding.pairs_of(self._forward(model, batch, self.grounding.needs()))
+            return self.grounding.pairs_of(self._forward(model, batch, self.grounding.attribution.needs()))
 
     def _draw(self, folder: Path) -> str | None:
         """Write the picture; its caption, or None where there is nothing to draw."""
