@@ -12,15 +12,24 @@ from pooled_nets import SIDE, TIMM, TRANSFORMERS, Between, Pooled, mean_of, pool
 from tiny import explain, make_batch, parameter_gradients, relative_error, timm_model
 from torch import nn
 
-from hf_guidance.attributions import GradCAM, InputXGradient
+from hf_guidance.attributions import ContrastLogits, GradCAM, InputXGradient
 from hf_guidance.families import Family, family_of
 from hf_guidance.families.structure import places
 from hf_guidance.families.structure.probe import Probe
 from hf_guidance.objectives import Energy
+from hf_guidance.training.baselines.classifier import Classifier
+from hf_guidance.training.pruning import prune_channels
 
 
 def images(count=3, size=(SIDE, SIDE)):
     return make_batch(count, size)
+
+
+def every_class():
+    """Two images, each explained for all classes; contrasts are above 0, and so are parts of their maps."""
+    batch = images(6)
+    rows = {"row": [0, 0, 0, 1, 1, 1], "slot": [0, 1, 2] * 2}
+    return batch | rows | {"pixel_values": batch["pixel_values"][:2], "labels": batch["labels"][:2]}
 
 
 def by_autograd(family):
@@ -31,9 +40,10 @@ def by_autograd(family):
 def test_final_and_head_are_found_and_equal_autograd(name, monkeypatch):
     """Maps, the loss of Energy and its gradients in all parameters, in float64."""
     model, final, linear = pooled_net(name)
-    family, batch = family_of(model), images()
+    family, batch = family_of(model), every_class()
     assert (family.layers["final"], family.pooled_linear) == (final, linear)
-    methods = GradCAM("final"), InputXGradient("final"), Energy(InputXGradient("final"))
+    contrast = InputXGradient("final", target=ContrastLogits())
+    methods = GradCAM("final"), InputXGradient("final"), Energy(contrast)
     ours, theirs = (explain(model, each, batch, *methods) for each in (family, by_autograd(family)))
     with monkeypatch.context() as patch:
         patch.setattr(torch.autograd, "grad", None)  # the closed form takes none
@@ -264,3 +274,29 @@ def test_gradients_may_be_off_and_autocast_on():
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert family_of(model).pooled_linear == "head"
         assert family_of(other).pooled_linear is None
+
+
+def test_pruning_sets_columns_of_a_head_that_is_found():
+    """So that the weights alone, without the mask, give the same logits."""
+    model, final, linear = pooled_net("efficientnet")
+    pixels, keep = images()["pixel_values"], torch.ones(model.get_submodule(linear).in_features, dtype=torch.bool)
+    keep[::3] = False
+    other = pooled_net("efficientnet")[0]
+    assert prune_channels(model, keep).layer == final
+    assert not model.get_submodule(linear).weight[:, ~keep].any()
+    other.get_submodule(linear).load_state_dict(model.get_submodule(linear).state_dict())
+    assert torch.allclose(model(pixel_values=pixels).logits, other(pixel_values=pixels).logits, atol=1e-12)
+    method = GradCAM("final", relu=False)
+    assert family_of(model).pooled_linear == linear
+    found, expected = (
+        explain(model, each, images(), method).attribution(method)
+        for each in (family_of(model), by_autograd(family_of(model)))
+    )
+    assert relative_error(found, expected) < 1e-10
+
+
+def test_baselines_find_the_last_layer():
+    model, _, linear = pooled_net("mobilenetv2")
+    logits, features = Classifier.of(model).with_features(images())
+    assert Classifier.of(model).head()[0] == linear
+    assert torch.allclose(model.get_submodule(linear)(features), logits)
