@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hf_guidance.families.found_head import PooledLinear, head_of_layers
 from hf_guidance.families.grid import tokens_to_grid
 from hf_guidance.families.layout import Layout
 from hf_guidance.families.structure.places import FoundLayers, places_of
 from hf_guidance.families.structure.probe import Calling
 from hf_guidance.families.structure.signature import inner, refuse_unknown_features
-from hf_guidance.views.layers import choices, is_class_map
+from hf_guidance.views.layers import choices, is_class_map, is_final
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class Family:
             input (``location.py``), or refused.
         arguments: Further arguments of every call of the model, such as ``{"interpolate_pos_encoding": True}``.
         pooled_linear: Path of the head, if it is a Linear layer on the plain spatial mean of the layer "final". The gradient
-            there is then a row of the head's weight matrix (CAM, arXiv 1512.04150). None for other heads.
+            there is then a row of the head's weight matrix (CAM, arXiv 1512.04150). None for other heads. A str or None; of
+            a net whose layers are found it is found when it is read, by calls of the model, and again when the head has
+            changed.
         places: Batch column (images, *space) that is zero where a place is padding; None if no place is padding.
         shared: Paths of modules whose output on the full input ``call`` re-uses.
         class_map: Path of the module whose output is one map per class, (images, classes, height, width). The mean of a map
@@ -68,7 +71,7 @@ class Family:
     patch: tuple[int, int] | None = None
     layouts: Mapping[str, Layout] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    pooled_linear: str | None = None
+    pooled_linear: PooledLinear = field(default=PooledLinear(), repr=False)  # repr would look for it
     places: str | None = None
     shared: tuple[str, ...] = ()
     class_map: str | None = None
@@ -78,6 +81,7 @@ class Family:
     def __post_init__(self) -> None:
         if isinstance(self.layers, FoundLayers):  # they are looked for by calls like those of the training
             object.__setattr__(self, "layers", self.layers.called(self._calling))
+        object.__setattr__(self, "pooled_linear", head_of_layers(PooledLinear.given(self), self.layers))
 
     @property
     def _calling(self) -> Calling:
@@ -87,6 +91,20 @@ class Family:
     def images(self) -> bool:
         """Whether the features are images, which a collator of images can provide."""
         return self.features == "pixel_values"
+
+    def with_arguments(self, arguments: Mapping[str, Any]) -> Family:
+        """This family with further arguments of every call of the model."""
+        # A head that is yet to be found stays so; by ``replace`` alone it would be read.
+        return replace(self, arguments={**self.arguments, **arguments}, pooled_linear=PooledLinear.given(self))
+
+    def head_at(self, layer: str) -> str | None:
+        """Path of the Linear layer of which the logits are the mean over a layer's places; None if it is not known to be one.
+
+        Where layers are found, only the name "final" asks: the path of a module asks for no other layer.
+        """
+        if isinstance(self.layers, FoundLayers):
+            return self.pooled_linear if is_final(layer) else None
+        return self.pooled_linear if is_final(layer, self.layers) else None
 
     def path(self, layer: str, model: nn.Module) -> str:
         """Resolve a symbolic layer or check a dotted module path.
@@ -142,7 +160,12 @@ class Family:
         """
         found = self.layout(path, model)
         return replace(
-            self, channel_axis=found.channel_axis, prefix_tokens=found.prefix_tokens, patch=found.patch, layouts=None
+            self,
+            channel_axis=found.channel_axis,
+            prefix_tokens=found.prefix_tokens,
+            patch=found.patch,
+            layouts=None,
+            pooled_linear=PooledLinear.given(self),  # unread
         )
 
     def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullCall) -> Any:

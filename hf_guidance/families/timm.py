@@ -18,8 +18,8 @@ MODEL_TYPES = ("timm_wrapper",)
 def build(model: Any) -> Family:
     """The layers that the kind of net suggests, if they have places, else those that are found (``structure/``).
 
-    Kinds are transformers by blocks, window transformers by stages, and CNNs by ``feature_info``. Only for ResNet and Swin
-    themselves is it known that the head is a Linear layer on the mean.
+    Kinds are transformers by blocks, window transformers by stages, and CNNs by ``feature_info``. What the head is, is known of
+    ResNet and Swin themselves, and found of the others.
     """
     net = model.timm_model
     if _has(net, "blocks") and hasattr(net, "num_prefix_tokens"):

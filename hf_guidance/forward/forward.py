@@ -61,8 +61,8 @@ class Forward(BatchColumns):
         self._edited = images_with_rows(batch, self.row, self.images) if family.images and not family.shared else None
         self._families: dict[str, Family] = {}
         layers = layers_by_view(reduced(Needs(needs), family))
-        settle(self._module)  # a step needs the memory
         backward = any(takes_backward(family, FULL, layer) for layer in layers[FULL])
+        settle(self._module)  # a step needs the memory
         # Without second derivatives, images need not take part in the backwards of images with more explained rows.
         apart = backward and not self.create_graph and any(self.slot) and len(layers) == 1 and not couples_images(model)
         self._groups = by_row_count(self.row, self.images) if apart else None
@@ -256,7 +256,7 @@ class Forward(BatchColumns):
 
     def _gradient(self, layer: str, target: ExplainedScore, view: View, fixed_weights: bool) -> Tensor:
         if not takes_backward(self.family, view, layer):
-            head = self._module.get_submodule(self.family.pooled_linear or "")
+            head = self._module.get_submodule(self.family.head_at(layer) or "")
             return cam_gradient(self.weights(target), head, self.activation(layer))
         if view in self._later and layer in self._later[view][0]:
             return self._gradient_by_calls(layer, target, view, fixed_weights)

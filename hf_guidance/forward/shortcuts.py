@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from hf_guidance.families import Family
 from hf_guidance.views import FULL, Needs, Path, View, zeros
-from hf_guidance.views.layers import FINAL, LOGITS, is_a_whole_cut, is_class_map, is_differentiated, is_final
+from hf_guidance.views.layers import FINAL, LOGITS, is_a_whole_cut, is_class_map, is_differentiated
 
 
 def takes_backward(family: Family, view: View, layer: str) -> bool:
     """Whether gradients at a layer need autograd: not at the logits, nor at "final" below a (mean, Linear) head (CAM)."""
-    cam = family.pooled_linear is not None and is_final(layer, family.layers)
-    return is_differentiated(layer) and not (view == FULL and cam)
+    return is_differentiated(layer) and not (view == FULL and family.head_at(layer) is not None)
 
 
 def is_straight(view: View, family: Family) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -87,7 +86,7 @@ class EvaluatingTrainer(EvaluationDataTrainer):
 
     def _with_arguments(self, family: Family) -> Family:
         given = self._model_arguments
-        return replace(family, arguments={**family.arguments, **given}) if given else family
+        return family.with_arguments(given) if given else family
 
     @property
     def _rows(self) -> ExplainedRows:

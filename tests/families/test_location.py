@@ -152,7 +152,7 @@ def test_a_rest_behind_pools_is_no_crop():
 
 @pytest.mark.parametrize(
     ("name", "arguments", "layer", "path"),
-    [("efficientnet_b0", {}, "final", "blocks.6"), ("pit_ti_224", {"img_size": 96}, "mid1", "transformers.0.blocks.0")],
+    [("efficientnet_b0", {}, "final", "bn2"), ("pit_ti_224", {"img_size": 96}, "mid1", "transformers.0.blocks.0")],
 )
 def test_corners_that_fade_on_a_long_way_are_no_crop(name, arguments, layer, path):
     model = timm_model(name, **arguments)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -68,7 +67,7 @@ def image_family(model: nn.Module, given: Family | None, arguments: Mapping[str,
         raise ValueError(
             f"{type(model).__name__} reads {family.features!r} and no images; for questions over boxes use explain_answer."
         )
-    return replace(family, arguments={**family.arguments, **arguments}) if arguments else family
+    return family.with_arguments(arguments) if arguments else family
 
 
 def _parameters(model: nn.Module) -> list[nn.Parameter]:

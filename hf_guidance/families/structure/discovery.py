@@ -22,7 +22,9 @@ from hf_guidance.families.structure.location import (
     readings,
     silent_corners,
 )
+from hf_guidance.families.structure.pooled_head import linear_on_mean
 from hf_guidance.families.structure.probe import Probe, Recorded
+from hf_guidance.views.layers import FINAL
 
 _CANCELS = 1e-4
 _NUMBERED = re.compile(r"\.\d+$")  # an entry of a list of modules: a block or a stage
@@ -100,7 +102,9 @@ def discover(probe: Probe, proposed: Sequence[str] = ()) -> tuple[dict[str, str]
 
     Args:
         probe: Of the model.
-        proposed: Paths of stages in order, which are taken instead if they all qualify.
+        proposed: Paths of stages in order, which are taken instead if they all qualify. The layer just before the pool is
+            "final" also then, if the head is a Linear layer on the mean: nets of convolutions often have one more behind
+            the last stage.
 
     Returns:
         Symbolic layer -> path, and path -> place of these layers.
@@ -112,9 +116,13 @@ def discover(probe: Probe, proposed: Sequence[str] = ()) -> tuple[dict[str, str]
     candidates = qualified(logits, recorded, probe)
     lineage = Lineage(logits, [c.tensor for c in candidates])
     if layers := _accepted(probe, proposed, recorded, candidates, lineage):
-        found, reasons = located(probe, list(layers.values()))
-        if not reasons:
-            return layers, found
+        pooled = _pooled(layers[FINAL], recorded, candidates, lineage)
+        found, reasons = located(probe, [*layers.values(), *pooled])
+        if not reasons.keys() & layers.values():
+            for path in pooled:
+                if path in found and linear_on_mean(probe, path, found[path].layout)[0] is not None:
+                    layers[FINAL] = path
+            return layers, {path: found[path] for path in layers.values()}
     found, reasons = _by_quarters(probe, [c.path for c in candidates])
     final = _last(probe, candidates, lineage, found, reasons)
     earlier = candidates[: [c.path for c in candidates].index(final)]
@@ -139,6 +147,13 @@ def _accepted(
     ]
     whole = bool(numbers) and numbers[-1] is not None and lineage.beside(numbers[-1]) is None
     return layers if whole and None not in numbers else {}
+
+
+def _pooled(final: str, recorded: Sequence[Recorded], candidates: Sequence[Recorded], lineage: Lineage) -> list[str]:
+    """The last candidate, if it lies behind the last stage and all that reaches the logits passes through it; else none."""
+    last = len(candidates) - 1
+    own = next(r.tensor for r in recorded if r.path == final)
+    return [] if candidates[last].tensor is own or lineage.beside(last) is not None else [candidates[last].path]
 
 
 def _last(

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from hf_guidance.families.layout import Layout
 from hf_guidance.families.structure.discovery import check_whole, discover, located
+from hf_guidance.families.structure.pooled_head import PooledHead, pooled_head
 from hf_guidance.families.structure.probe import Calling, Probe
 from hf_guidance.families.structure.signature import inner
 from hf_guidance.families.structure.weights import random_weights
-from hf_guidance.views.layers import is_symbolic
+from hf_guidance.views.layers import FINAL, is_symbolic
 
 WAY_OUT = "GuidedTrainer(family=Family(layers={'final': '<module path>'}, channel_axis=...))"
+_HEADS = 8  # a head that changes more often is a module that counts its calls, say, and no step shall pay for that
 
 
 @dataclass
@@ -26,6 +28,8 @@ class _Known:
     calling: Calling
     layouts: dict[str, Layout] = field(default_factory=dict)
     layers: dict[str, str] | None = None
+    head: PooledHead | None = None
+    heads: int = 0  # how often it was looked for
 
 
 class Places:
@@ -87,6 +91,23 @@ class Places:
             known.layouts |= {path: place.layout for path, place in found.items()}
         return known.layers
 
+    def pooled_linear(self, calling: Calling) -> str | None:
+        """Path of the Linear layer that makes the logits of the mean of "final" (``pooled_head``); None if there is none.
+
+        It is looked for again when what lies behind the layer has changed.
+        """
+        known, model = self._of(calling), self._model()
+        if known.head is None or (model is not None and not known.head.still_holds(model)):
+            if model is None or known.heads == _HEADS:
+                return None
+            try:
+                final = self.find(calling)[FINAL]
+                layout = self.layout(final, calling)
+            except ValueError:  # whoever reads the layer is told why
+                return None
+            known.head, known.heads = pooled_head(self._probe(calling), final, layout), known.heads + 1
+        return known.head.linear
+
     def settle(self) -> None:
         """Free the random weights, which are kept from one question to the next; what was found stays."""
         self._weights = None
@@ -122,6 +143,10 @@ class FoundLayers(Mapping[str, str]):
     def called(self, calling: Calling) -> FoundLayers:
         """Those of the same model, called in another way."""
         return FoundLayers(self._places, calling)
+
+    def pooled_linear(self) -> str | None:
+        """Path of the Linear layer on the mean of "final"; None if there is none, or no such layer."""
+        return self._places.pooled_linear(self._calling)
 
     def __getitem__(self, layer: str) -> str:
         if not is_symbolic(layer):

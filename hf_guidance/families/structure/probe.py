@@ -141,12 +141,41 @@ class Probe:
         (gradient,) = torch.autograd.grad(total, image, allow_unused=True)
         return gradient is not None and bool(gradient[..., *part].any())
 
+    def fed(
+        self,
+        path: str,
+        feed: Callable[[nn.Module, Any, Any], Any],
+        use: Callable[[str, nn.Module], None],
+        *,
+        training: bool = False,
+    ) -> Tensor:
+        """Logits of two images, with their graph, where a module puts out something else.
+
+        Args:
+            path: Module path.
+            feed: A forward hook of that module, whose result replaces the output.
+            use: Called with the path of each module when it has returned, and the module, which has the probe's parameters.
+            training: Whether the model is in training mode.
+
+        Raises:
+            ValueError: The model cannot be called.
+        """
+        modules = {name: module for name, module in self.model.named_modules() if name}
+        handle = modules[path].register_forward_hook(feed)
+        images = torch.stack([self.base, self.other])
+        try:
+            with torch.enable_grad():
+                outputs = self._call(images, modules, lambda r: use(r.path, modules[r.path]), training)
+                return logits_of(outputs, self._calling.logits)
+        finally:
+            handle.remove()
+
     def _leaf(self) -> Tensor:
         first = next(self.model.parameters(), torch.zeros(()))
         leaf: Tensor = self.base[None].to(first.device, first.dtype, copy=True)
         return leaf.requires_grad_()
 
-    def _call(self, images: Tensor, modules: Mapping[str, nn.Module], keep: Any) -> Any:
+    def _call(self, images: Tensor, modules: Mapping[str, nn.Module], keep: Any, training: bool = False) -> Any:
         def hook_of(path: str) -> Any:
             def hook(module: nn.Module, args: Any, output: Any) -> None:
                 if tensors := tensors_of(output):
@@ -162,7 +191,10 @@ class Probe:
         try:
             with evaluating(self.model), torch.random.fork_rng(devices=_devices(first)):
                 torch.manual_seed(0)
-                return functional_call(self.model, self._state, kwargs=self._arguments(images))
+                if training:
+                    self.model.train()
+                state = self._state | self._buffers() if training else self._state
+                return functional_call(self.model, state, kwargs=self._arguments(images))
         except Exception as error:  # whatever a model of unknown kind raises, its layers stay unknown for that reason
             raise ValueError(
                 f"{type(self.model).__name__} cannot be called on images {tuple(images.shape)} alone: {type(error).__name__}: "
@@ -172,6 +204,10 @@ class Probe:
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _buffers(self) -> dict[str, Tensor]:
+        # Copies, for in training mode modules write to them.
+        return {name: self._state.get(name, buffer).clone() for name, buffer in self.model.named_buffers()}
 
     def _arguments(self, images: Tensor) -> dict[str, Any]:
         labels = torch.zeros(len(images), dtype=torch.long, device=images.device)

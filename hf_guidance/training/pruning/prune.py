@@ -25,9 +25,10 @@ def prune_channels(
     The mask is part of the model from then on: it works in training and inference, stands in ``model.config.channel_mask``, is
     saved, published and, by ``load_pruned``, loaded with it. Where the architecture allows, the weights say the same, so that
     a plain ``from_pretrained`` without this library computes the same logits: below a head that is a Linear layer on the
-    mean (ResNet, Swin, X-DNN, timm's ResNet and Swin) the columns of the pruned channels become 0; in a layer that is a
-    LayerNorm (ViT, DeiT) their scale and shift do. There is no such form where a LayerNorm comes after the mean
-    (ConvNeXt): such a model needs ``load_pruned``. Gradients of these weights are 0, so they stay 0 in training.
+    mean (ResNet, Swin, X-DNN, timm's ResNet and Swin, and nets of which it is found, such as EfficientNet without dropout)
+    the columns of the pruned channels become 0; in a layer that is a LayerNorm (ViT, DeiT) their scale and shift do. There
+    is no such form where a LayerNorm comes after the mean (ConvNeXt): such a model needs ``load_pruned``. Gradients of
+    these weights are 0, so they stay 0 in training.
 
     Args:
         model: An image classifier; changed in place, for good. Keep the original if you want to go back.
