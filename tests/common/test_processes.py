@@ -65,7 +65,8 @@ def killed_at_work(program, signal_number, processes, folder):
     started, limit = Fork(script(folder / "program.py", folder)), time.monotonic() + 60
     try:
         while started.out != processes * "at work\n":
-            assert started.poll() is None and time.monotonic() < limit, started.err
+            assert started.poll() is None, started.err
+            assert time.monotonic() < limit, started.out
             time.sleep(0.01)
         children = descendants(started.pid)
         assert len(children) >= 2
