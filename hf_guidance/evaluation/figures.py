@@ -73,6 +73,8 @@ def panel_figure(lines: Sequence[Sequence[Panel]], title: str = "", side: float 
     for line, drawn in zip(axes, lines, strict=True):
         for axis in line:
             axis.set_axis_off()
+            axis.xaxis.set_visible(False)  # or else ticks that nobody sees are placed, for longer than all else takes
+            axis.yaxis.set_visible(False)
         for axis, panel in zip(line, drawn, strict=False):
             _draw(axis, panel, signed)
     if title:

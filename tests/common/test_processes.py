@@ -3,8 +3,10 @@
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
+from forks import Fork, script
 from kills import descendants, left_after
 
 FORKS = """
@@ -59,17 +61,19 @@ PREPARE, EXPORT = (
 
 def killed_at_work(program, signal_number, processes, folder):
     """Start a program, send it a signal when so many processes are at work, and return which are left of all."""
-    command = [sys.executable, "-c", program, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as started:
-        try:
-            for _ in range(processes):
-                assert started.stdout.readline() == "at work\n"
-            children = descendants(started.pid)
-            assert len(children) >= 2
-        finally:
-            started.send_signal(signal_number)
-        started.wait(15)
-        return left_after(children)
+    (folder / "program.py").write_text(program)
+    started, limit = Fork(script(folder / "program.py", folder)), time.monotonic() + 60
+    try:
+        while started.out != processes * "at work\n":
+            assert started.poll() is None, started.err
+            assert time.monotonic() < limit, started.out
+            time.sleep(0.01)
+        children = descendants(started.pid)
+        assert len(children) >= 2
+    finally:
+        started.send_signal(signal_number)
+    started.wait(15)
+    return left_after(children)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+from forks import Fork, script
 from tiny_grid import grid_file, rows_of
 from transformers import AutoModelForImageClassification
 
@@ -15,8 +14,8 @@ SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "run_model_guidance.
 
 
 def test_a_killed_grid_goes_on_and_runs_nothing_twice(tmp_path):
-    command = [sys.executable, str(SCRIPT), grid_file(tmp_path, weights={"energy": [0.01], "l1": [0.01]})]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = script(SCRIPT, grid_file(tmp_path, weights={"energy": [0.01], "l1": [0.01]}))
+    first = Fork(command)
     limit = time.time() + 150
     while not (tmp_path / "out" / "grid.csv").is_file() and time.time() < limit and first.poll() is None:
         time.sleep(0.05)
@@ -24,12 +23,12 @@ def test_a_killed_grid_goes_on_and_runs_nothing_twice(tmp_path):
     assert first.wait() == -signal.SIGKILL
     before = rows_of(tmp_path)
     assert before
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = Fork(command)
+    assert done.wait(300) == 0, done.err[-3000:]
     after = rows_of(tmp_path)
     assert all(old.items() <= new.items() for old, new in zip(before, after, strict=False))
     assert len({row["run"] for row in after}) == len(after) == 8
-    *lines, last = done.stdout.splitlines()
+    *lines, last = done.out.splitlines()
     assert len(lines) == 8 - len(before)
     assert last == "8 rows in grid.csv, fronts-*.png beside it"
     for row in after:

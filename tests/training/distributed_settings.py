@@ -1,4 +1,4 @@
-"""Runs for test_accelerate_settings.py: one small training for each setting, by torchrun with two processes or with one.
+"""Runs for test_accelerate_settings.py: one small training for each setting, with two processes or with one.
 
     python distributed_settings.py FOLDER NAME...
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from distributed_settings import SETTINGS, trained
+from forks import Fork, module, ranks, script
 from test_distributed import free_port
 
 from hf_guidance import Guidance
@@ -21,19 +19,11 @@ ENERGY = Guidance(energy=Energy(InputXGradient("input")))
 SAME = ("plain", "accumulation", "checkpointing", "unused", "workers", "split_batches", "uneven")
 
 
-def environment() -> dict[str, str]:
-    path = os.pathsep.join(map(str, (HERE, HERE.parent, HERE.parents[1])))  # this checkout, whatever is installed
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-
-
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory):
     """By setting, how far two processes moved the weights, or their error."""
     folder = tmp_path_factory.mktemp("two")
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
-    command = [sys.executable, *launcher, str(HERE / "distributed_settings.py"), str(folder), *SETTINGS]
-    run = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=240)
-    assert run.returncode == 0, run.stderr[-3000:]
+    ranks(2, script(HERE / "distributed_settings.py", folder, *SETTINGS))
     return {name: torch.load(folder / f"{name}.pt", weights_only=True) for name in SETTINGS}
 
 
@@ -123,20 +113,19 @@ def test_a_batch_that_does_not_fit_is_halved(trainer_of, model_of, monkeypatch):
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory):
     """The number of processes that each command line starts, by its options."""
-    script = tmp_path_factory.mktemp("launched") / "count.py"
-    script.write_text("import os\nprint('processes', os.environ.get('WORLD_SIZE', '1'))\n")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"]
+    count = tmp_path_factory.mktemp("launched") / "count.py"
+    count.write_text("import os\nprint('processes', os.environ.get('WORLD_SIZE', '1'))\n")
     commands = {
         "--cpu": ([], {}),
         "--multi_gpu": (["--main_process_port", str(free_port())], {"ACCELERATE_USE_CPU": "true"}),
     }
-    runs = {
-        option: subprocess.Popen(
-            [*launch, option, *more, str(script)], env=environment() | extra, stdout=subprocess.PIPE, text=True
-        )
-        for option, (more, extra) in commands.items()
-    }
-    return {option: run.communicate(timeout=120)[0].splitlines() for option, run in runs.items()}
+    found = {}
+    for option, (more, extra) in commands.items():
+        words = ("--num_processes", "2", option, *more, count)
+        launch = Fork(module("accelerate.commands.launch", *words), **extra)
+        launch.wait(120)
+        found[option] = launch.out.splitlines()
+    return found
 
 
 def test_accelerate_launch_on_cpu_starts_one_process(launched):

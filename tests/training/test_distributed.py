@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forks import ranks, script
 
 from hf_guidance import Guidance, Term
 from hf_guidance.attributions import InputXGradient
@@ -32,13 +33,12 @@ def runs(tmp_path_factory):
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     path = os.pathsep.join(map(str, (HERE, HERE.parents[1])))  # this checkout, whatever is installed
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    script = str(HERE / "distributed_training.py")
+    program = str(HERE / "distributed_training.py")
+    ranks(1, script(program, 8, one, *KINDS))
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
-    for command in ([script, "8", str(one)], [*launcher, script, "4", str(two)]):
-        run = subprocess.run(
-            [sys.executable, *command, *KINDS], env=environment, capture_output=True, text=True, timeout=240
-        )
-        assert run.returncode == 0, run.stderr[-3000:]
+    command = [sys.executable, *launcher, program, "4", str(two), *KINDS]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stderr[-3000:]
     return one, two
 
 

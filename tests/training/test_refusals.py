@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 import torch
+from forks import Fork, script
 from transformers import ViTConfig, ViTForImageClassification
 
 import hf_guidance.training.trainer as trainer_module
@@ -150,8 +149,8 @@ def test_guidance_travels_with_the_checkpoint(trainer_of, model_of, tmp_path):
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_and_no_half_one(tmp_path):
-    script = tmp_path / "run.py"
-    script.write_text(
+    file = tmp_path / "run.py"
+    file.write_text(
         textwrap.dedent(
             """
             import resource, signal, sys
@@ -181,10 +180,10 @@ def test_a_full_disk_leaves_the_previous_checkpoint_and_no_half_one(tmp_path):
             """
         )
     )
-    run = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=300)
-    assert run.returncode != 0, run.stdout
+    run = Fork(script(file, tmp_path))
+    assert run.wait(300) != 0, run.out
     checkpoints = sorted(folder.name for folder in Path(tmp_path / "out").glob("checkpoint-*"))
-    assert checkpoints == ["checkpoint-1"], (checkpoints, run.stderr[-2000:])
+    assert checkpoints == ["checkpoint-1"], (checkpoints, run.err[-2000:])
     assert (tmp_path / "out" / "checkpoint-1" / "optimizer.pt").stat().st_size > 20_000
 
 

@@ -84,6 +84,8 @@ def _images(axes: Any, drawn: Drawn) -> None:
     plain, over = axes
     for axis in axes:
         axis.set_axis_off()
+        axis.xaxis.set_visible(False)  # or else ticks that nobody sees are placed, for longer than all else takes
+        axis.yaxis.set_visible(False)
     grey = np.asarray(drawn.picture) @ np.array([0.299, 0.587, 0.114])
     plain.imshow(drawn.picture, interpolation="nearest")
     over.imshow(grey, cmap="gray", vmin=0, vmax=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+from forks import Fork, module
 from PIL import Image
 
 from hf_guidance.apps.annotation import write_annotation_folder
@@ -47,20 +47,17 @@ class Page:
 
     def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
         self.folder, self.port = folder, port or free_port()
-        words = ["-m", "hf_guidance.apps.cli", "annotate", str(folder), "--port", str(self.port), *options]
-        self._open(words)
+        import hf_guidance.apps.annotation.page  # noqa: F401  # Gradio takes eight seconds, in every copy otherwise
 
-    def _open(self, words: list[str], **environment: str) -> None:
-        self.address = f"http://127.0.0.1:{self.port}"
-        self.process = subprocess.Popen(
-            [sys.executable, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-            env=os.environ | environment,
-        )  # fmt: skip
+        self._open(Fork(module("hf_guidance.apps.cli", "annotate", folder, "--port", self.port, *options)))
+
+    def _open(self, process: Fork | subprocess.Popen) -> None:
+        self.address, self.process = f"http://127.0.0.1:{self.port}", process
         limit = time.monotonic() + 90
         while self.status("/") is None:
             if self.process.poll() is not None or time.monotonic() > limit:
                 self.kill()
-                raise AssertionError(f"the page did not open: {self.process.stderr.read()}")
+                raise AssertionError(f"the page did not open: {getattr(process, 'err', process)}")
             time.sleep(0.1)
 
     def status(self, path: str, data: bytes | None = None, **headers: str) -> int | None:
@@ -77,17 +74,17 @@ class Page:
 
     def kill(self, number: int = signal.SIGKILL) -> int:
         """End the process by a signal, by default the one that it cannot see."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
+        self.process.send_signal(number)
         return self.process.wait(30)
 
 
 class Space(Page):
-    """app.py of a Space as a process, with what the Hub sets."""
+    """app.py of a Space as a process, with what the Hub sets, which Gradio reads when it is imported."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
-        self._open([str(folder / "app.py")], GRADIO_SERVER_PORT=str(self.port), GRADIO_SERVER_NAME="0.0.0.0")
+        hub = {"GRADIO_SERVER_PORT": str(self.port), "GRADIO_SERVER_NAME": "0.0.0.0"}
+        self._open(subprocess.Popen([sys.executable, folder / "app.py"], env=os.environ | hub))
 
 
 def free_port() -> int:

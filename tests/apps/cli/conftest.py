@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from forks import Fork, module
 from PIL import Image
 from tiny_cli import QUESTIONS, TRAINING, Ended
 
@@ -37,6 +38,17 @@ def process():
             command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=200
         )
         return Ended(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def copied():
+    """Run ``hf-guidance`` with some words as a process of its own, a copy of this one, which has imported already."""
+
+    def call(*words):
+        done = Fork(module("hf_guidance.apps.cli", *words))
+        return Ended(done.wait(200), done.out, done.err)
 
     return call
 

@@ -14,9 +14,9 @@ DIGITS = ["--dataset", "digits_on_photos", "--builder-config", json.dumps(SMALL)
 QUESTIONED = ["--dataset", "shapes_vqa", "--builder_config", json.dumps(QUESTIONS), "--device", "cpu"]
 
 
-def test_the_figures_are_those_at_the_end_of_the_training_as_a_process(process, checkpoint, tmp_path):
+def test_the_figures_are_those_at_the_end_of_the_training_as_a_process(copied, checkpoint, tmp_path):
     file = tmp_path / "out" / "results.json"
-    ended = process("evaluate", checkpoint, *DIGITS, "--batch-size", "3", "--json", "--output", file)
+    ended = copied("evaluate", checkpoint, *DIGITS, "--batch-size", "3", "--json", "--output", file)
     assert ended.code == 0, ended.err
     results = json.loads(ended.out)
     assert json.loads(file.read_text()) == results

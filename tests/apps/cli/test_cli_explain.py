@@ -33,8 +33,8 @@ def approximately(values):
     }
 
 
-def test_a_folder_of_images_as_a_process(process, checkpoint, photos, tmp_path):
-    ended = process("explain", checkpoint, photos, "--output", tmp_path / "maps", "--maps", "npy", "--device", "cpu")
+def test_a_folder_of_images_as_a_process(copied, checkpoint, photos, tmp_path):
+    ended = copied("explain", checkpoint, photos, "--output", tmp_path / "maps", "--maps", "npy", "--device", "cpu")
     assert ended.code == 0, ended.err
     assert "\x1b" not in ended.err
     names = ["more/three", "one", "two"]

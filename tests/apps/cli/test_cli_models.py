@@ -11,8 +11,8 @@ from hf_guidance.common.shipped_folders import shipped_folders
 from hf_guidance.families import ARCHITECTURES
 
 
-def test_a_checkpoint_is_tried_as_a_process(process, checkpoint):
-    ended = process("models", checkpoint)
+def test_a_checkpoint_is_tried_as_a_process(copied, checkpoint):
+    ended = copied("models", checkpoint)
     assert ended.code == 0, ended.err
     head, columns, *lines = ended.out.splitlines()
     assert head.endswith("(ResNetForImageClassification, tried on 224 x 224 pixels): works")

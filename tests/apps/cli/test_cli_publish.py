@@ -42,8 +42,8 @@ LEFT = {"optimizer.pt", "rng_state.pth", "scheduler.pt", "trainer_state.json", "
         "checkpoint-3/", "runs/"}  # fmt: skip
 
 
-def test_a_dry_run_shows_files_and_card_and_sends_nothing_as_a_process(process, folder):
-    ended = process("publish", folder, "me/digits", "--dry-run")
+def test_a_dry_run_shows_files_and_card_and_sends_nothing_as_a_process(copied, folder):
+    ended = copied("publish", folder, "me/digits", "--dry-run")
     assert ended.code == 0, ended.err
     sent, _, left = ended.out.partition("left out:")
     assert all(f"  {name}\n" in sent for name in SENT - {"README.md"})

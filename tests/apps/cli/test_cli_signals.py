@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
+from forks import Fork, module
 from tiny_cli import config
 
 
 def test_sigterm_leaves_whole_checkpoints_and_the_training_goes_on(cli, tmp_path):
     file = config(tmp_path, save_strategy="steps", save_steps=1, num_train_epochs=2000, save_total_limit=2)
-    command = [sys.executable, "-m", "hf_guidance.apps.cli", "train", "--config", str(file)]
-    training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    training = Fork(module("hf_guidance.apps.cli", "train", "--config", file))
     limit = time.time() + 120
     while not (tmp_path / "run" / "checkpoint-2" / "trainer_state.json").exists() and time.time() < limit:
-        assert training.poll() is None, training.stderr.read()
+        assert training.poll() is None, training.err
         time.sleep(0.05)
     training.send_signal(signal.SIGTERM)
-    out, err = training.communicate(timeout=60)
-    assert training.returncode == 128 + signal.SIGTERM, err
-    assert out == ""
-    assert "Traceback" not in err
+    assert training.wait(60) == 128 + signal.SIGTERM, training.err
+    assert training.out == ""
+    assert "Traceback" not in training.err
     found = list((tmp_path / "run").glob("checkpoint-*"))
     assert found
     for folder in found:

@@ -1,4 +1,4 @@
-"""One training with JtT, by torchrun with two processes or plainly with one; a method that is refused on two."""
+"""One training with JtT, with two processes or with one; a method that is refused on two."""
 
 from __future__ import annotations
 
