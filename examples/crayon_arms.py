@@ -56,7 +56,7 @@ class Arms:
         options: Weights and lengths.
         processor: The image processor of the models.
         data: "train" and "test" rows with one object each, and "held_out" rows with groups, for DFR.
-        side: Height and width of the processed images, which boxes are given in.
+        side: Height and width of the processed images.
     """
 
     def __init__(self, seed: int, options: ArmOptions, processor: Any, data: dict[str, Any], side: int) -> None:
@@ -130,7 +130,9 @@ class Arms:
         """Which channels stay, by answers about the patches of the original model."""
         table = top_patches(self.original.model, self.batches(self.data["train"]))
         options, rows = self.options, self.data["train"]
-        keep = neuron_votes(table, answers_about_patches(table, rows, options.annotators, options.noise, self.random))
+        keep = neuron_votes(
+            table, answers_about_patches(table, rows, self.side, options.annotators, options.noise, self.random)
+        )
         say(f"seed {self.seed} {int((~keep).sum())} of {len(keep)} channels pruned")
         return keep
 

@@ -19,9 +19,14 @@ Box = tuple[float, float, float, float]
 JUDGES = ("energy", "peak")
 
 
-def boxes_of(rows: Any) -> list[Box]:
-    """The box of the one object of every row, xyxy in pixels."""
-    return [tuple(objects[0]["bbox"]) for objects in rows["objects"]]
+def boxes_of(rows: Any, side: int) -> list[Box]:
+    """The box of the one object of every row, xyxy in pixels of its image after it was resized to side x side."""
+    boxes = []
+    for row in rows.select_columns(["image", "objects"]):
+        width, height = row["image"].size
+        left, top, right, bottom = row["objects"][0]["bbox"]
+        boxes.append((left * side / width, top * side / height, right * side / width, bottom * side / height))
+    return boxes
 
 
 def energy_inside(maps: Sequence[np.ndarray], boxes: Sequence[Box], side: int) -> np.ndarray:
@@ -29,7 +34,7 @@ def energy_inside(maps: Sequence[np.ndarray], boxes: Sequence[Box], side: int) -
     shares = []
     for large, (left, top, right, bottom) in zip(_on_pixels(maps, side), boxes, strict=True):
         total = float(large.sum())
-        inside = float(large[int(top) : round(bottom), int(left) : round(right)].sum())
+        inside = float(large[round(top) : round(bottom), round(left) : round(right)].sum())
         shares.append(inside / total if total else 0.0)
     return np.array(shares)
 
@@ -68,15 +73,15 @@ def answers_about_maps(
     judge: str = "energy",
 ) -> list[str]:  # fmt: skip
     """Answers about the map of every row, judged by its energy or by its peak."""
-    boxes = boxes_of(rows)
+    boxes = boxes_of(rows, side)
     truth = peak_inside(maps, boxes, side) if judge == "peak" else energy_inside(maps, boxes, side) > 0.5
     return asked(truth, annotators, noise, generator)
 
 
 def answers_about_patches(
-    table: PatchTable, rows: Any, annotators: int, noise: float, generator: np.random.Generator
+    table: PatchTable, rows: Any, side: int, annotators: int, noise: float, generator: np.random.Generator
 ) -> dict[Patch, str]:
     """Answers about the patches of all channels; each patch is asked for once."""
-    patches, boxes = list(table.unique()), boxes_of(rows)
+    patches, boxes = list(table.unique()), boxes_of(rows, side)
     truth = [inside(table.box(patch), boxes[patch.image]) > 0.5 for patch in patches]
     return dict(zip(patches, asked(truth, annotators, noise, generator), strict=True))

@@ -48,6 +48,7 @@ def one_seed(seed: int, options: ArmOptions, data: dict[str, Any]) -> dict[str, 
     net = model.timm_model
     for early in (net.conv_stem, net.bn1, *net.blocks[:3]):
         early.requires_grad_(False)
+    model.to(memory_format=torch.channels_last)  # twice as fast on a CPU
     shared = Arms(seed, options, processor, data, SIDE)
     with tempfile.TemporaryDirectory() as folder:
         shared.begin(model, folder)
