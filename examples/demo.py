@@ -62,10 +62,14 @@ class DemoArguments:
     epochs: int = field(default=5, metadata={"help": "Epochs of fine-tuning on the biased task."})
 
 
-def load(**options: Any) -> Any:
-    builder = dataset_builder("digits_on_photos", image_size=SIDE, boxes="square", validation_size=0, **options)
+def load(side: int = SIDE, **options: Any) -> Any:
+    builder = dataset_builder("digits_on_photos", image_size=side, boxes="square", validation_size=0, **options)
     builder.download_and_prepare()
     return builder.as_dataset().remove_columns("mask")
+
+
+def image_processor(side: int = SIDE) -> ViTImageProcessor:
+    return ViTImageProcessor(size={"height": side, "width": side})
 
 
 def build_model(splits: Any) -> ResNetForImageClassification:
@@ -99,17 +103,24 @@ def measure(trainer: GuidedTrainer, test: Any) -> tuple[dict[str, float], np.nda
 
 
 def learn_digits(
-    processor: Any, seed: int, epochs: int, build: Any = build_model, size: int = 4000
+    seed: int, epochs: int, build: Any = build_model, size: int = 4000, sides: tuple[int, ...] = (SIDE,)
 ) -> dict[str, torch.Tensor]:
-    """Weights, without the head, of a model that tells all ten digits apart, on backgrounds that tell nothing."""
-    digits = load(classes=tuple((d,) for d in range(10)), train_size=size, seed=seed)
-    model = build(digits)
-    collator = GuidanceCollator(processor, num_labels=10, source="boxes")
-    plain = with_annotated_fraction(digits["train"], 0.0, seed)
-    trainer = train(model, plain, Guidance(), collator, seed=seed, learning_rate=2e-3, num_train_epochs=epochs,
-                    lr_scheduler_type="linear")  # fmt: skip
+    """Weights, without the head, of a model that tells all ten digits apart, on backgrounds that tell nothing.
+
+    With several sides of images it learns one after the other; a digit always has 26 pixels.
+    """
+    model = None
+    for side in sides:
+        digits = load(side, classes=tuple((d,) for d in range(10)), train_size=size, seed=seed)
+        model = build(digits) if model is None else model
+        collator = GuidanceCollator(image_processor(side), num_labels=10, source="boxes")
+        plain = with_annotated_fraction(digits["train"], 0.0, seed)
+        trainer = train(model, plain, Guidance(), collator, seed=seed, learning_rate=2e-3, num_train_epochs=epochs,
+                        lr_scheduler_type="linear")  # fmt: skip
     say(f"seed {seed} ten digits, unbiased: accuracy {accuracy(trainer, digits['test']):.3f}")
-    return {name: value.clone() for name, value in model.state_dict().items() if not name.startswith("classifier")}
+    return {
+        name: value.clone() for name, value in trainer.model.state_dict().items() if not name.startswith("classifier")
+    }
 
 
 def accuracy(trainer: GuidedTrainer, dataset: Any) -> float:
@@ -122,11 +133,10 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // min(options.seeds, os.cpu_count() or 1)))
     draw_no_bars()
     set_seed(seed)
-    processor = ViTImageProcessor(size={"height": SIDE, "width": SIDE})
-    start = learn_digits(processor, seed, options.pretrain_epochs)
+    start = learn_digits(seed, options.pretrain_epochs)
     biased = load(correlation=1.0, seed=seed)
     some = with_annotated_fraction(biased["train"], options.fraction, seed)
-    collator = GuidanceCollator(processor, num_labels=2, source="boxes")
+    collator = GuidanceCollator(image_processor(), num_labels=2, source="boxes")
     guided = Guidance(energy=Term(Energy(GradCAM(layer="final")), options.weight, reduction="rows"))
     results: dict[str, Any] = {"test": biased["test"]}
     for arm in ARMS:

@@ -3,7 +3,7 @@
 A small ResNet learns ten digits on backgrounds that tell nothing. Then {0, 6, 8} against {1, 4, 7} is learned, where in
 training the background tells the answer for 99.5 % of 1,200 images: this is the original model. Two simulated annotators, who
 are wrong in one of ten cases, say of its maps and patches whether they lie on the digit (simulated_annotator.py). Every other
-arm starts from the original model and is trained as long (crayon_arms.py). A RegNet that learned the same is corrected by
+arm starts from the original model and is trained as long (crayon_arms.py). A ConvNeXt that learned the same is corrected by
 the answers about the ResNet's maps.
 
 Writes runs/demo-crayon/results.json, attributions.png (before and after) and attention/ (the model), and prints the table.
@@ -25,31 +25,35 @@ from workers import draw_no_bars, map_seeds, say
 import numpy as np
 import torch
 from crayon_arms import ArmOptions, Arms, means, print_table
-from demo import SIDE, build_model, draw, learn_digits, load
-from transformers import HfArgumentParser, RegNetConfig, RegNetForImageClassification, ViTImageProcessor, set_seed
+from demo import SIDE, build_model, draw, image_processor, learn_digits, load
+from transformers import ConvNextConfig, ConvNextForImageClassification, HfArgumentParser, set_seed
 
 from hf_guidance import Guidance
 from hf_guidance.data import sampled_answers
 
-TRAININGS = 14  # of one seed, for the bar
+TRAININGS = 18  # of one seed, for the bar
+# A ConvNeXt stays at chance while a digit is an eighth of the image, and learns where it is most of it. What it learned lasts
+# if images then grow in small steps.
+GROWING_SIDES = (32, 40, 48, 56, SIDE)
 
 
 @dataclass
 class DemoArguments(ArmOptions):
     output_dir: str = field(default="runs/demo-crayon", metadata={"help": "Where results, picture and model go."})
     pretrain_epochs: int = field(default=6, metadata={"help": "Epochs on ten digits on unbiased backgrounds."})
+    growing_epochs: int = field(default=3, metadata={"help": "The same of the ConvNeXt, for each size of the images."})
 
 
-def regnet(data: Any) -> RegNetForImageClassification:
-    """A small RegNet, for the transfer of answers; a ConvNeXt from scratch would not learn the digits in this time."""
+def convnext(data: Any) -> ConvNextForImageClassification:
+    """A small ConvNeXt, for the transfer of answers; a fine stem and three stages make maps of 6x6."""
     names = data["train"].features["labels"].feature.names
-    shape = {"embedding_size": 16, "hidden_sizes": [32, 64, 128], "depths": [1, 1, 1], "groups_width": 16}
-    return RegNetForImageClassification(RegNetConfig(**shape, num_labels=len(names)))
+    shape = {"hidden_sizes": [32, 64, 128], "depths": [1, 1, 1], "num_stages": 3, "patch_size": 3}
+    # Blocks scaled by 1e-6, the default, would hardly take part in so short a training.
+    return ConvNextForImageClassification(ConvNextConfig(**shape, layer_scale_init_value=1.0, num_labels=len(names)))
 
 
-def started(data: Any, build: Any, processor: Any, seed: int, epochs: int) -> Any:
+def started(data: Any, build: Any, start: dict[str, torch.Tensor]) -> Any:
     """A model for the biased task that knows digits."""
-    start = learn_digits(processor, seed, epochs, build, size=2000)
     model = build(data)
     model.load_state_dict(start, strict=False)
     return model
@@ -60,18 +64,20 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // min(options.seeds, os.cpu_count() or 1)))
     draw_no_bars()
     set_seed(seed)
-    processor = ViTImageProcessor(size={"height": SIDE, "width": SIDE})
+    processor = image_processor()
     data = load(correlation=0.995, train_size=1200, seed=seed)
     held_out = load(train_size=400, seed=seed)["train"]  # as many rows of every group, for DFR alone
     shared = Arms(seed, options, processor, {**data, "held_out": held_out}, SIDE)
     with tempfile.TemporaryDirectory() as folder:
-        shared.begin(started(data, build_model, processor, seed, options.pretrain_epochs), folder)
+        start = learn_digits(seed, options.pretrain_epochs, size=2000)
+        shared.begin(started(data, build_model, start), folder)
         arms = shared.trained()
         few = sampled_answers(shared.answers, len(shared.answers) // 10, seed)
         arms["attention_10_percent"] = shared.attention(shared.copy(), few)
-        other = started(data, regnet, processor, seed, 2 * options.pretrain_epochs)
-        arms["regnet"] = shared.guided(other, Guidance())
-        arms["regnet_transfer"] = shared.attention(copy.deepcopy(other), shared.answers)
+        start = learn_digits(seed, options.growing_epochs, convnext, size=2000, sides=GROWING_SIDES)
+        other = started(data, convnext, start)
+        arms["convnext"] = shared.guided(other, Guidance())
+        arms["convnext_transfer"] = shared.attention(copy.deepcopy(other), shared.answers)
         results = {arm: shared.measured(trainer) for arm, trainer in arms.items()}
         for arm, found in results.items():
             say(f"seed {seed} {arm:21s} { {name: round(value, 3) for name, value in found.items()} }")
