@@ -30,8 +30,9 @@ from transformers import ConvNextConfig, ConvNextForImageClassification, HfArgum
 
 from hf_guidance import Guidance
 from hf_guidance.data import sampled_answers
+from hf_guidance.training.baselines import ERM
 
-TRAININGS = 18  # of one seed, for the bar
+TRAININGS = 19  # of one seed, for the bar
 # A ConvNeXt stays at chance while a digit is an eighth of the image, and learns where it is most of it. What it learned lasts
 # if images then grow in small steps.
 GROWING_SIDES = (32, 40, 48, 56, SIDE)
@@ -77,6 +78,7 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
         start = learn_digits(seed, options.growing_epochs, convnext, size=2000, sides=GROWING_SIDES)
         other = started(data, convnext, start)
         arms["convnext"] = shared.guided(other, Guidance())
+        arms["convnext_erm"] = shared.method(ERM(), model=copy.deepcopy(other))
         arms["convnext_transfer"] = shared.attention(copy.deepcopy(other), shared.answers)
         results = {arm: shared.measured(trainer) for arm, trainer in arms.items()}
         for arm, found in results.items():
