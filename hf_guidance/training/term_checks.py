@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
-from hf_guidance.attributions import Attribution, Gradient, InputXGradient
+from hf_guidance.attributions import Attribution, Gradient, InputXGradient, LabelLogit
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance
 from hf_guidance.objectives import AttributionObjective
@@ -107,6 +107,7 @@ def _unjudged(
         if not term.weight:
             continue
         attribution = term.objective.attribution
+        _hint_at_contrast(name, attribution, forward)
         at_layer = not is_attention(attribution.layer) and (FULL, attribution.layer) in attribution.needs()
         if at_layer and waits and not bool(forward.gradient(attribution.layer, attribution.target).any()):
             reason: str | None = _ZERO_HEAD
@@ -118,6 +119,20 @@ def _unjudged(
             logger.warning_once(f"term {name!r}: {reason}.")
             found[name] = reason
     return found
+
+
+def _hint_at_contrast(name: str, attribution: Attribution, forward: Forward) -> None:
+    """Tell who explains one logit of two, and has dead maps by it, that the difference of the two has none."""
+    if forward.logits().shape[-1] != 2 or getattr(attribution, "target", None) != LabelLogit():
+        return
+    maps = forward.attribution(attribution).detach()
+    dead = int((maps <= 0).flatten(1).all(1).sum())
+    if dead:
+        logger.warning_once(
+            f"term {name!r}: {dead} of {len(maps)} maps of a batch have no positive entry, so that the term cannot move them. "
+            "With two classes only the difference of the logits is learned, and one logit may be negative everywhere: explain "
+            f"the difference, {type(attribution).__name__}(target=ContrastLogits())."
+        )
 
 
 def _still(name: str, objective: AttributionObjective, forward: Forward, trainable: list[Tensor]) -> str | None:

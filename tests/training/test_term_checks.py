@@ -1,10 +1,13 @@
 import pytest
 import torch
 from tiny import SMOOTH_FAMILY, explain, fresh_model, make_batch, smooth_net, tiny_family, tiny_model
+from transformers import ResNetConfig, ResNetForImageClassification
 
-from hf_guidance.attributions import GradCAM, Gradient, InputXGradient, IntegratedGradients
+from hf_guidance.attributions import ContrastLogits, GradCAM, Gradient, InputXGradient, IntegratedGradients
+from hf_guidance.families import family_of
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import L1, PPCE, Energy, Identity, RightReasons
+from hf_guidance.training import term_checks
 from hf_guidance.training.term_checks import TermChecks, check_terms
 
 
@@ -153,6 +156,27 @@ def test_maps_without_a_positive_entry_are_judged_later():
     with torch.no_grad():
         model.classifier[1].weight.copy_(-model.classifier[1].weight.abs())
     assert check(model, tiny_family("resnet"), Guidance(guided=Energy(GradCAM()))) is False
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_dead_maps_of_one_logit_of_two_are_told_of(classes, monkeypatch):
+    """Of two logits the one that is learned against may be negative everywhere; the maps of the difference are not."""
+    said = []
+    monkeypatch.setattr(term_checks.logger, "warning_once", said.append)
+    torch.manual_seed(0)
+    shape = {"embedding_size": 8, "hidden_sizes": [8, 12], "depths": [1, 1], "num_labels": classes}
+    model = ResNetForImageClassification(ResNetConfig(**shape)).double().eval()
+    with torch.no_grad():
+        weight = model.classifier[1].weight
+        weight.copy_(-weight.abs())
+        weight[0] -= 0.5
+    labelled, contrast = InputXGradient("final"), InputXGradient("final", target=ContrastLogits())
+    batch = make_batch(2)
+    for method in (labelled, contrast):
+        check(model, family_of(model), Guidance(guided=L1(method)), batch)
+    hints = [text for text in said if "ContrastLogits" in text]
+    assert len(hints) == (classes == 2)
+    assert all("2 of 2 maps" in text and "term 'guided'" in text for text in hints)
 
 
 def positive_outside_only():
