@@ -108,17 +108,16 @@ class Run:
         """Train; the trainer also measures."""
         options, method, train = self.options, self.method, self.splits["train"]
         some = with_annotated_fraction(train, options.boxes if method.told == "boxes" else 0.0, options.seed)
-        if method.second:
-            self.fit(GuidedTrainer, some, self.collator(), guidance=Guidance())
+        first = self.fit(GuidedTrainer, some, self.collator(), guidance=Guidance()) if method.second else None
         if method.told == "answers":
-            return self.answered()
+            return self.answered(first)
         if method.baseline is not None or method.told == "nothing":
             return self.fit(BaselineTrainer, some, self.collator(), method=method.baseline or ERM())
         moved = options.seed if options.random_boxes else None
         return self.fit(GuidedTrainer, some, self.collator(moved), guidance=guidance_of(method, options.weight))
 
-    def answered(self) -> GuidedTrainer:
-        """Correct the model by answers about its maps, of as many rows as would have boxes."""
+    def answered(self, first: Any) -> GuidedTrainer:
+        """Correct the trained model by answers about its maps, of as many rows as would have boxes."""
         options, train = self.options, self.splits["train"]
         self.folder = tempfile.TemporaryDirectory()  # training reads the maps from it
         maps = extract_maps(self.model, train, self.folder.name, self.processor, attribution=GradCAM())
@@ -128,10 +127,10 @@ class Run:
         print(f"answers: {answer_counts(answers)}")
         rows = with_answers(train, maps, answers)
         if options.method == "gradia":
-            predicted = self.trainer(GuidedTrainer, train, self.collator()).predict(rows).predictions.argmax(1)
+            predicted = first.predict(train).predictions.argmax(1)
             told = with_annotated_fraction(with_quadrants(rows, predicted), options.boxes, options.seed)
             return self.fit(
-                GuidedTrainer, told.remove_columns(["saved_map", "answer"]), self.collator(), recipes.gradia()
+                GuidedTrainer, told.remove_columns(["saved_map", "answer"]), self.collator(), guidance=recipes.gradia()
             )
         counts, weight = answer_counts(answers), options.weight or self.method.weight
         guidance = recipes.crayon(counts.relevant, counts.irrelevant, alpha=weight, beta=weight)
@@ -205,7 +204,8 @@ def read_rows(options: WaterbirdsArguments) -> dict[str, Any]:
         held = splits["validation"]
         order = np.argsort([int(name) for name in held["image_id"]])  # halves by id, whatever the order of the file
         splits["validation"] = held.select(sorted(order[HALVES.index(options.half) - 1 :: 2].tolist()))
-    return splits
+    # GRADIA weighs images by quadrants, those that are measured, too.
+    return {name: rows if name == "train" else with_quadrants(rows) for name, rows in splits.items()}
 
 
 def main() -> None:

@@ -126,12 +126,11 @@ def _hint_at_contrast(name: str, attribution: Attribution, forward: Forward) -> 
     if forward.logits().shape[-1] != 2 or getattr(attribution, "target", None) != LabelLogit():
         return
     maps = forward.attribution(attribution).detach()
-    dead = int((maps <= 0).flatten(1).all(1).sum())
-    if dead:
+    if bool((maps <= 0).flatten(1).all(1).any()):
         logger.warning_once(
-            f"term {name!r}: {dead} of {len(maps)} maps of a batch have no positive entry, so that the term cannot move them. "
-            "With two classes only the difference of the logits is learned, and one logit may be negative everywhere: explain "
-            f"the difference, {type(attribution).__name__}(target=ContrastLogits())."
+            f"term {name!r}: there are maps without a positive entry, which the term cannot move. With two classes only the "
+            "difference of the logits is learned, and one of them may be negative everywhere: explain the difference, "
+            f"{type(attribution).__name__}(target=ContrastLogits())."
         )
 
 

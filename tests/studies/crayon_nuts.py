@@ -20,7 +20,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
-import datasets
+from workers import draw_no_bars, map_seeds
+
+# isort: split
 import torch
 from crayon_arms import ArmOptions, Arms, means, print_table
 from transformers import set_seed
@@ -32,24 +34,30 @@ from hf_guidance.training.baselines import ERM
 
 SIDE = 224
 NAMES = ("hazelnut", "date")
+TRAININGS = 9  # of one seed, for the bar
 
 
 def nuts(folder: Path, on: str) -> dict[str, Any]:
-    datasets.disable_progress_bars()
     builder = dataset_builder("waterbirds", data_dir=str(folder), names=NAMES, places=("plants", "clothes"))
     builder.download_and_prepare()
     splits = builder.as_dataset()
     return {"train": splits["train"], "test": splits[on]}
 
 
-def one_seed(seed: int, options: ArmOptions, data: dict[str, Any]) -> dict[str, dict[str, float]]:
+def one_seed(seed: int, args: Any) -> dict[str, dict[str, float]]:
+    draw_no_bars()
+    torch.set_num_threads(1)
     set_seed(seed)
     model, processor = pretrained_efficientnet_lite0(names=NAMES, image_size=SIDE)
     net = model.timm_model
     for early in (net.conv_stem, net.bn1, *net.blocks[:3]):
         early.requires_grad_(False)
     model.to(memory_format=torch.channels_last)  # twice as fast on a CPU
-    shared = Arms(seed, options, processor, data, SIDE)
+    options = ArmOptions(
+        alpha=args.alpha, beta=args.beta, box_weight=args.box_weight, epochs=args.epochs,
+        learning_rate=args.learning_rate, judge="peak", batch_size=32,
+    )  # fmt: skip
+    shared = Arms(seed, options, processor, nuts(args.data / "nuts_on_places", args.on), SIDE)
     with tempfile.TemporaryDirectory() as folder:
         shared.begin(model, folder)
         keep = shared.keep()
@@ -59,6 +67,7 @@ def one_seed(seed: int, options: ArmOptions, data: dict[str, Any]) -> dict[str, 
             "attention": shared.attention(shared.copy(), shared.answers), "pruning": shared.pruning(keep),
             "both": shared.attention(shared.pruned(keep), shared.answers), "box_energy": shared.box_energy(),
             "random_answers": shared.attention(shared.copy(), shared.by_coin()),
+            "shuffled_answers": shared.attention(shared.copy(), shared.shuffled()),
             "attention_10_percent": shared.attention(shared.copy(), few),
         }  # fmt: skip
         return {arm: shared.measured(trainer) for arm, trainer in arms.items()}
@@ -68,7 +77,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with nuts_on_places")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--on", choices=("test", "validation"), default="test")
     parser.add_argument("--alpha", type=float, default=10.0)
     parser.add_argument("--beta", type=float, default=10.0)
@@ -77,19 +85,10 @@ def main() -> None:
     parser.add_argument("--box_weight", type=float, default=1.0)
     parser.add_argument("--out", type=Path, default=Path("runs/study/crayon_nuts.json"))
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    options = ArmOptions(
-        seeds=args.seeds, alpha=args.alpha, beta=args.beta, box_weight=args.box_weight, epochs=args.epochs,
-        learning_rate=args.learning_rate, judge="peak", batch_size=32,
-    )  # fmt: skip
-    began, data, runs = time.time(), nuts(args.data / "nuts_on_places", args.on), []
-    for seed in range(args.seeds):
-        runs.append(one_seed(seed, options, data))
-        print(
-            f"seed {seed}",
-            {arm: round(found["worst_group_accuracy"], 3) for arm, found in runs[-1].items()},
-            flush=True,
-        )
+    began, seeds = time.time(), range(args.seeds)
+    runs = map_seeds(one_seed, seeds, args, runs=TRAININGS, workers=args.seeds)
+    for seed, run in zip(seeds, runs, strict=True):
+        print(f"seed {seed}", {arm: round(found["worst_group_accuracy"], 3) for arm, found in run.items()})
     table = {arm: means([run[arm] for run in runs]) for arm in runs[0]}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(table, indent=2) + "\n")

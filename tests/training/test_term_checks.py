@@ -176,7 +176,7 @@ def test_dead_maps_of_one_logit_of_two_are_told_of(classes, monkeypatch):
         check(model, family_of(model), Guidance(guided=L1(method)), batch)
     hints = [text for text in said if "ContrastLogits" in text]
     assert len(hints) == (classes == 2)
-    assert all("2 of 2 maps" in text and "term 'guided'" in text for text in hints)
+    assert all("term 'guided'" in text for text in hints)
 
 
 def positive_outside_only():

@@ -1,0 +1,102 @@
+"""One training on a folder in the layout of Waterbirds, by every method, and what it writes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hf_guidance.models.shared.image_classifier import image_classifier
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+ROWS = 24  # of each split
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Noise with a bright box; y, place and split take every value."""
+    root = tmp_path_factory.mktemp("waterbirds")
+    (root / "images").mkdir()
+    lines, boxes = ["img_id,img_filename,y,split,place"], []
+    pixels = np.random.default_rng(0)
+    for index in range(3 * ROWS):
+        picture = pixels.integers(0, 128, (32, 40, 3)).astype(np.uint8)
+        picture[8:20, 10:26] += np.uint8(100)
+        Image.fromarray(picture).save(root / "images" / f"{index}.png")
+        lines.append(f"{index + 1},images/{index}.png,{index % 2},{index // ROWS},{index // 2 % 2}")
+        boxes.append(f"{index + 1} 10.0 8.0 16.0 12.0")
+    (root / "metadata.csv").write_text("\n".join(lines) + "\n")
+    (root / "bounding_boxes.txt").write_text("\n".join(boxes) + "\n")
+    fields = {"embedding_size": 8, "hidden_sizes": [8, 12, 16, 20], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+    model, processor = image_classifier(None, ["a", "b"], "single_label_classification", fields=fields, image_size=64)
+    model.save_pretrained(root / "backbone")
+    processor.save_pretrained(root / "backbone")
+    return root
+
+
+@pytest.fixture
+def run(folder, monkeypatch, tmp_path):
+    """Calls the script, and returns its results."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+    def call(method, *options):
+        command = [
+            "run_waterbirds.py", "--data_dir", str(folder), "--method", method, "--output_dir", str(tmp_path / method),
+            "--backbone", str(folder / "backbone"), "--epochs", "1", "--batch_size", "8", "--boxes", "0.5", *options,
+        ]  # fmt: skip
+        monkeypatch.setattr(sys, "argv", command)
+        importlib.import_module("run_waterbirds").main()
+        return json.loads((tmp_path / method / "results.json").read_text())
+
+    return call
+
+
+METHODS = (
+    "erm", "erm_as_long", "energy", "energy_label", "energy_middle", "energy_input", "energy_layers", "l1", "rrr",
+    "sufficiency", "uncertainty", "views", "energy_views", "crayon", "gradia", "jtt",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_and_is_measured(run, method):
+    results = run(method, "--judge", "peak")
+    assert results["method"] == method
+    assert results["seed"] == 0
+    for split in ("validation", "test"):
+        measured = results[split]
+        assert measured["rows"] == ROWS
+        each = list(measured["groups"].values())
+        assert len(each) == 4
+        assert measured["worst_group_accuracy"] == pytest.approx(min(each))
+        assert measured["mean_group_accuracy"] == pytest.approx(np.mean(each))
+        shares = ("adjusted_accuracy", "epg_undefined_share", "rrr_suff", "rrr_unc", "rrr_inv")
+        assert all(0 <= measured[name] <= 1 for name in shares)
+
+
+def test_all_methods_are_tried(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    assert tuple(importlib.import_module("waterbirds_methods").METHODS) == METHODS
+
+
+def test_halves_are_drawn_by_id_and_have_no_row_in_common(run):
+    halves = [run("erm", "--half", half)["validation"] for half in ("first", "second")]
+    assert [half["rows"] for half in halves] == [ROWS // 2] * 2
+
+
+def test_random_boxes_and_the_reversed_task_are_other_trainings(run):
+    one = run("sufficiency", "--weight", "5")
+    moved = run("sufficiency", "--weight", "5", "--random_boxes", "true")
+    assert one["validation"] != moved["validation"]
+    reverse = run("energy", "--task", "reversed")
+    assert set(reverse["validation"]["groups"]) == set(one["validation"]["groups"])
+
+
+def test_an_unknown_folder_ends_with_a_message(run, folder, tmp_path):
+    with pytest.raises(SystemExit, match=r"error: .*metadata\.csv"):
+        run("erm", "--data_dir", str(tmp_path / "nowhere"))
