@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from simulated_annotator import JUDGES, answers_about_maps
 from transformers import HfArgumentParser, set_seed
-from waterbirds_methods import FINAL, METHODS, guidance_of
+from waterbirds_methods import FINAL, METHODS, WEIGHTED, Method, guidance_of
 
 from hf_guidance import (
     Grounding,
@@ -80,15 +80,35 @@ class WaterbirdsArguments:
     save_model: bool = field(default=False, metadata={"help": "Whether the model is kept."})
 
 
+def refuse_unused(options: WaterbirdsArguments, method: Method) -> None:
+    """Raise a ValueError for what the method cannot do with the options, before anything is trained."""
+    reads = method.told
+    wrong = {
+        "random_boxes": options.random_boxes and reads != "boxes",
+        "weight": options.weight is not None and options.method not in WEIGHTED,
+        "task": options.task == "reversed" and reads == "answers",  # the annotators judge by the bird
+        "frozen": options.frozen != list(EARLY) and options.backbone != LITE,
+    }
+    for name, refused in wrong.items():
+        if refused:
+            raise ValueError(
+                f"--{name} {getattr(options, name)} has no meaning with --method {options.method} --task {options.task} "
+                f"--backbone {options.backbone}; leave it out."
+            )
+
+
 class Run:
     """One training with its measures."""
 
     def __init__(self, options: WaterbirdsArguments) -> None:
         set_seed(options.seed)
         self.options, self.method = options, METHODS[options.method]
+        refuse_unused(options, self.method)
         self.splits = read_rows(options)
         self.names = self.splits["train"].features["labels"].feature.names
         self.model, self.processor = self.backbone()
+        if self.method.told == "answers":
+            self.side()  # refuses before anything is trained
         groups, counts = np.unique(self.splits["train"]["group"], return_counts=True)
         known = {str(group): 0 for group in range(4)}
         self.counts = known | {str(group): int(count) for group, count in zip(groups, counts, strict=True)}
@@ -121,22 +141,32 @@ class Run:
         options, train = self.options, self.splits["train"]
         self.folder = tempfile.TemporaryDirectory()  # training reads the maps from it
         maps = extract_maps(self.model, train, self.folder.name, self.processor, attribution=GradCAM())
-        random, side = np.random.default_rng(options.seed), self.processor.size["height"]
-        said = answers_about_maps(maps.taken(range(len(maps))), train, side, 2, 0.1, random, options.judge)
+        random = np.random.default_rng(options.seed)
+        said = answers_about_maps(maps.taken(range(len(maps))), train, self.side(), 2, 0.1, random, options.judge)
         answers = sampled_answers(said, round(options.boxes * len(train)), options.seed)
         print(f"answers: {answer_counts(answers)}")
         rows = with_answers(train, maps, answers)
         if options.method == "gradia":
             predicted = first.predict(train).predictions.argmax(1)
-            told = with_annotated_fraction(with_quadrants(rows, predicted), options.boxes, options.seed)
+            told = with_quadrants(rows, predicted).add_column("annotated", [word is not None for word in answers])
             return self.fit(
                 GuidedTrainer, told.remove_columns(["saved_map", "answer"]), self.collator(), guidance=recipes.gradia()
             )
-        counts, weight = answer_counts(answers), options.weight or self.method.weight
+        counts, weight = answer_counts(answers), self.method.weight if options.weight is None else options.weight
         guidance = recipes.crayon(counts.relevant, counts.irrelevant, alpha=weight, beta=weight)
         return self.fit(
             GuidedTrainer, rows, YesNoCollator(self.processor, num_labels=2, source="boxes"), guidance=guidance
         )
+
+    def side(self) -> int:
+        """Height and width of the processed images, in which simulated annotators see maps and boxes."""
+        size = dict(self.processor.size)
+        if size.get("height") != size.get("width") or getattr(self.processor, "do_center_crop", False):
+            raise ValueError(
+                f"--method {self.options.method} asks simulated annotators, who need images resized to one square without a "
+                f"crop; the image processor of {self.options.backbone} has size {size}: choose another method or backbone."
+            )
+        return int(size["height"])
 
     def collator(self, moved: int | None = None) -> GuidanceCollator:
         """The collator of boxes, or of the place around them where the place is the task."""

@@ -1,6 +1,6 @@
 """What run_waterbirds.py can train by: name to how a model is guided, from which model it starts, and what it is told.
 
-Two-class maps explain the difference of the two logits (`ContrastLogits`): it is what decides, and has no dead maps.
+Two-class maps explain the difference of the two logits (`ContrastLogits`), which is what decides.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Method:
 
     Attributes:
         terms: The terms beside the task, from a weight.
-        weight: The weight that is taken if none is given.
+        weight: The weight that is taken if none is given; of "crayon" alpha and beta, which are divided by numbers of answers.
         told: What of the training rows is read: "nothing", "boxes" of a share of them, or simulated "answers" about maps.
         second: Whether it corrects a model that was trained by ERM for as long.
         baseline: A compared method that is no guidance.
@@ -74,10 +74,14 @@ METHODS: dict[str, Method] = {
     "uncertainty": Method(_uncertainty),
     "views": Method(_views),
     "energy_views": Method(lambda weight: _energy(FINAL)(weight) | _views(weight)),
-    "crayon": Method(told="answers", second=True),
+    "crayon": Method(told="answers", weight=100.0, second=True),
     "gradia": Method(told="answers", second=True),
     "jtt": Method(told="nothing", second=True, baseline=JtT()),
 }
+
+
+WEIGHTED = tuple(name for name, method in METHODS.items() if method.told == "boxes" or name == "crayon")
+"""The methods that take another weight."""
 
 
 def guidance_of(method: Method, weight: float | None) -> Guidance:

@@ -36,7 +36,11 @@ class Fork:
         self._ended = threading.Lock()
         self.pid = os.fork()
         if self.pid == 0:
-            os._exit(self._status_of(work, cwd, environment))
+            status = 1
+            try:
+                status = self._status_of(work, cwd, environment)
+            finally:  # never back into the tests of which this is a copy
+                os._exit(status)
 
     def _status_of(self, work: Callable[[], object], cwd: Path | None, environment: dict[str, str]) -> int:
         status = 1
@@ -53,6 +57,8 @@ class Fork:
             work()
             status = 0
         except SystemExit as end:
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
         except BaseException:
             traceback.print_exc()
@@ -130,12 +136,16 @@ def ranks(count: int, work: Callable[[], object]) -> None:
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     own = [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {} for rank in range(count)]
     forks = [Fork(lambda: _as_rank(work), **variables) for variables in own]
-    try:
-        ended = [fork.wait() for fork in forks]
+    limit = time.monotonic() + 240
+    try:  # the first that fails says why; the others would wait for it
+        while None in (ended := [fork.poll() for fork in forks]) and not any(ended) and time.monotonic() < limit:
+            time.sleep(0.01)
     finally:
         for fork in forks:
             fork.send_signal(signal.SIGKILL)
-    assert not any(ended), forks[next(rank for rank, status in enumerate(ended) if status)].err[-3000:]
+    failed = [fork.err[-3000:] for fork, status in zip(forks, ended, strict=True) if status]
+    assert not failed, failed[0]
+    assert None not in ended, f"after 240 seconds these were still at work: {ended}"
 
 
 def _as_rank(work: Callable[[], object]) -> None:

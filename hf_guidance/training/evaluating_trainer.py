@@ -228,8 +228,8 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         return (loss, ImageClassifierOutput(loss=loss, logits=forward.logits())) if return_outputs else loss
 
     def _drawing_alike(self) -> Any:
-        # Edited images of metrics are drawn alike in every evaluation, and training goes on as if nothing had been drawn.
-        if self.grounding is None or self.grounding.rrr is None:
+        # Edited images are drawn alike in every evaluation, and training goes on as if nothing had been drawn.
+        if not self._evaluating:
             return nullcontext()
         self._batches += 1
         return generators_kept(self.args.device, seed=self._batches)

@@ -13,6 +13,7 @@ from hf_guidance.attributions import Attribution, Gradient, InputXGradient, Labe
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance
 from hf_guidance.objectives import AttributionObjective
+from hf_guidance.objectives.saved_map import SavedMapObjective
 from hf_guidance.views import FULL
 from hf_guidance.views.layers import choices, is_attention
 
@@ -107,7 +108,6 @@ def _unjudged(
         if not term.weight:
             continue
         attribution = term.objective.attribution
-        _hint_at_contrast(name, attribution, forward)
         at_layer = not is_attention(attribution.layer) and (FULL, attribution.layer) in attribution.needs()
         if at_layer and waits and not bool(forward.gradient(attribution.layer, attribution.target).any()):
             reason: str | None = _ZERO_HEAD
@@ -121,19 +121,6 @@ def _unjudged(
     return found
 
 
-def _hint_at_contrast(name: str, attribution: Attribution, forward: Forward) -> None:
-    """Tell who explains one logit of two, and has dead maps by it, that the difference of the two has none."""
-    if forward.logits().shape[-1] != 2 or getattr(attribution, "target", None) != LabelLogit():
-        return
-    maps = forward.attribution(attribution).detach()
-    if bool((maps <= 0).flatten(1).all(1).any()):
-        logger.warning_once(
-            f"term {name!r}: there are maps without a positive entry, which the term cannot move. With two classes only the "
-            "difference of the logits is learned, and one of them may be negative everywhere: explain the difference, "
-            f"{type(attribution).__name__}(target=ContrastLogits())."
-        )
-
-
 def _still(name: str, objective: AttributionObjective, forward: Forward, trainable: list[Tensor]) -> str | None:
     """None where a term moves a parameter, the reason where it may do so later; raises where it never can."""
     values = torch.where(objective.rows(forward) > 0, objective(forward), 0)
@@ -144,9 +131,10 @@ def _still(name: str, objective: AttributionObjective, forward: Forward, trainab
         return None
     if reached and not largest and not bool(values.any()):
         return _ZERO_LOSS
+    slope = _slope(values, maps) if reached else torch.zeros_like(maps)
+    _hint_at_contrast(name, objective, forward, maps, slope)
     if reached and not largest and not bool((maps > 0).any()):
         return _NO_POSITIVE
-    slope = _slope(values, maps) if reached else torch.zeros_like(maps)
     unit = _ROUNDING * torch.finfo(maps.dtype).eps
     # Of a map of one place a normalisation leaves its sign: the loss is the same whatever the place holds.
     one_place = getattr(objective.attribution, "explains_one_place", False)
@@ -161,6 +149,22 @@ def _still(name: str, objective: AttributionObjective, forward: Forward, trainab
         "the attribution is detached from the model, or the loss does not depend on the map (a normalised map of one "
         "sampled box is always 1). Unfreeze a module above the layer, choose an earlier layer, or sample more boxes."
     )
+
+
+def _hint_at_contrast(
+    name: str, objective: AttributionObjective, forward: Forward, maps: Tensor, slope: Tensor
+) -> None:
+    """Tell who explains one logit of two, and so has dead maps, of the difference of the two."""
+    attribution = objective.attribution
+    if forward.logits().shape[-1] != 2 or getattr(attribution, "target", None) != LabelLogit():
+        return
+    dead = ((maps <= 0) & (slope == 0)).flatten(1).all(1)
+    if bool(dead.any()) and not isinstance(objective, SavedMapObjective):  # saved maps are of the target that made them
+        logger.warning_once(
+            f"term {name!r}: there are maps without a positive entry, which the term cannot move. With two classes only the "
+            "difference of the logits is learned, and one of them may be negative everywhere: the difference, "
+            f"{type(attribution).__name__}({attribution.layer!r}, target=ContrastLogits()), usually is not."
+        )
 
 
 def _slope(values: Tensor, maps: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
 from hf_guidance.training.unexplained import refuse_unexplained
-from hf_guidance.views import Needs
+from hf_guidance.views import Needs, takes_from_others
 from hf_guidance.views.layers import is_module
 
 logger = logging.get_logger(__name__)
@@ -245,7 +245,8 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
             return None, self._forward(model, batch, self.guidance.needs(annotated=False)), list(range(count))
         needs = self.guidance.needs()
         costly = any(takes_backward(self.family, view, layer) for view, layer in reduced(needs, self.family))
-        if len(images) == count or not costly or couples_images(model):
+        mixes = any(takes_from_others(view.replace) for view, _ in needs)  # fills from images that would not be there
+        if len(images) == count or not costly or mixes or couples_images(model):
             return self._forward(model, explained.annotated_only(batch), needs), None, list(range(count))
         others = sorted(set(range(count)) - set(images))
         annotated = self._forward(model, explained.annotated_only(explained.take_images(batch, images)), needs)

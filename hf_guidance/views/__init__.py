@@ -15,9 +15,11 @@ from hf_guidance.views.replace import (
     gaussian_noise,
     marginal,
     negative_ones,
+    of_each_image,
     sees_places,
     shuffle,
     shuffle_places,
+    takes_from_others,
     zeros,
 )
 from hf_guidance.views.replace_pixels import Blur, OtherImages
@@ -48,8 +50,10 @@ __all__ = [
     "gaussian_noise",
     "marginal",
     "negative_ones",
+    "of_each_image",
     "sees_places",
     "shuffle",
     "shuffle_places",
+    "takes_from_others",
     "zeros",
 ]

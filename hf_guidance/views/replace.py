@@ -44,6 +44,17 @@ def sees_places(replace: _Function) -> _Function:
     return replace
 
 
+def of_each_image(replace: _Function) -> _Function:
+    """Declare that a Replace function fills every image from itself alone, so that images may be called apart from others."""
+    replace.of_each_image = True  # type: ignore[attr-defined]
+    return replace
+
+
+def takes_from_others(replace: Any) -> bool:
+    """Whether the fill of an image may depend on the other images of the batch; yes where `of_each_image` does not deny it."""
+    return not getattr(replace, "of_each_image", False)
+
+
 @lru_cache  # views are made in every step, with the same few functions
 def check_replace(replace: Any) -> None:
     """Refuse an object that cannot be called as Replace functions are.
@@ -68,6 +79,7 @@ def check_replace(replace: Any) -> None:
         )
 
 
+@of_each_image
 def zeros(features: Tensor, importance: Tensor | None) -> Tensor:
     """Fill with zeros: grey, the mean image, where an image processor subtracts the mean of each channel.
 
@@ -77,6 +89,7 @@ def zeros(features: Tensor, importance: Tensor | None) -> Tensor:
     return features.new_zeros(())
 
 
+@of_each_image
 def negative_ones(features: Tensor, importance: Tensor | None) -> Tensor:
     """Fill with -1 (arXiv 2206.11212, the default Replace function)."""
     return features.new_full((), -1.0)
@@ -118,6 +131,7 @@ def marginal(
     return flat[order].reshape(places.shape).movedim(-1, 1)
 
 
+@of_each_image
 @sees_places
 def shuffle(
     features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
@@ -136,6 +150,7 @@ def shuffle(
     return _shuffled(flat, _among(flat, real, replaced)).reshape(features.shape)
 
 
+@of_each_image
 @sees_places
 def shuffle_places(
     features: Tensor, importance: Tensor | None, real: Tensor | None = None, replaced: Tensor | None = None
@@ -150,6 +165,7 @@ def shuffle_places(
     return flat.gather(2, order[:, None].expand_as(flat)).reshape(features.shape)
 
 
+@of_each_image
 @dataclass(frozen=True)
 class ShuffleImportant:
     """The shuffle of the code of arXiv 2206.11212, which edits the important places and leaves the others as they are.

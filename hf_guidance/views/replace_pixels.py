@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from hf_guidance.views.batch import IMPORTANCE
+from hf_guidance.views.replace import of_each_image
 
 _WIDEST = 1000.0  # pixels; a file of a stranger must not ask for a kernel that fills the memory
 _TRUNCATED = 4.0  # standard deviations at which the kernel ends
 
 
+@of_each_image
 @dataclass(frozen=True)
 class Blur:
     """Fill with the image itself, blurred: ``sum_o g(o) x[i + o]`` along each axis, ``g(o) ~ exp(-o^2 / (2 sigma^2))``.

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hf_guidance import Guidance
 from hf_guidance.models.shared.image_classifier import image_classifier
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -40,9 +41,14 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(folder, monkeypatch, tmp_path):
-    """Calls the script, and returns its results."""
+def example(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module
+
+
+@pytest.fixture
+def run(example, folder, monkeypatch, tmp_path):
+    """Calls the script, and returns its results."""
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
 
     def call(method, *options):
@@ -51,7 +57,7 @@ def run(folder, monkeypatch, tmp_path):
             "--backbone", str(folder / "backbone"), "--epochs", "1", "--batch_size", "8", "--boxes", "0.5", *options,
         ]  # fmt: skip
         monkeypatch.setattr(sys, "argv", command)
-        importlib.import_module("run_waterbirds").main()
+        example("run_waterbirds").main()
         return json.loads((tmp_path / method / "results.json").read_text())
 
     return call
@@ -84,9 +90,33 @@ def test_all_methods_are_tried(monkeypatch):
     assert tuple(importlib.import_module("waterbirds_methods").METHODS) == METHODS
 
 
-def test_halves_are_drawn_by_id_and_have_no_row_in_common(run):
-    halves = [run("erm", "--half", half)["validation"] for half in ("first", "second")]
-    assert [half["rows"] for half in halves] == [ROWS // 2] * 2
+def test_halves_are_drawn_by_id_and_have_no_row_in_common(example, folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    script = example("run_waterbirds")
+    options = [script.WaterbirdsArguments(str(folder), "erm", str(tmp_path), half=half) for half in script.HALVES]
+    every, first, second = (set(script.read_rows(each)["validation"]["image_id"]) for each in options)
+    assert first | second == every
+    assert not first & second
+    assert len(first) == len(second) == ROWS // 2
+
+
+def test_answers_and_quadrants_are_of_the_same_rows(run, monkeypatch):
+    """GRADIA's attention term counts rows that are annotated and answered."""
+    seen = []
+    original = Guidance.__call__
+    monkeypatch.setattr(Guidance, "__call__", lambda *args: seen.append(original(*args)) or seen[-1])
+    run("gradia", "--judge", "peak")
+    assert any(float(parts.get("loss/gradia", 0)) > 0 for _, parts in seen)
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [("erm", ("--random_boxes", "true")), ("jtt", ("--weight", "2")), ("crayon", ("--task", "reversed")),
+     ("energy", ("--frozen", "conv1"))],
+)  # fmt: skip
+def test_options_without_a_meaning_are_refused(run, method, option):
+    with pytest.raises(SystemExit, match=rf"error: {option[0]} .* has no meaning with --method {method}"):
+        run(method, *option)
 
 
 def test_random_boxes_and_the_reversed_task_are_other_trainings(run):

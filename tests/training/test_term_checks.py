@@ -158,9 +158,11 @@ def test_maps_without_a_positive_entry_are_judged_later():
     assert check(model, tiny_family("resnet"), Guidance(guided=Energy(GradCAM()))) is False
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-def test_dead_maps_of_one_logit_of_two_are_told_of(classes, monkeypatch):
-    """Of two logits the one that is learned against may be negative everywhere; the maps of the difference are not."""
+@pytest.mark.parametrize(
+    ("classes", "loss", "told"), [(2, Energy, True), (2, PPCE, True), (3, Energy, False), (2, RightReasons, False)]
+)
+def test_dead_maps_of_one_logit_of_two_are_told_of(classes, loss, told, monkeypatch):
+    """Of two logits the one of the label may be negative everywhere; RightReasons moves such a map, too."""
     said = []
     monkeypatch.setattr(term_checks.logger, "warning_once", said.append)
     torch.manual_seed(0)
@@ -170,13 +172,16 @@ def test_dead_maps_of_one_logit_of_two_are_told_of(classes, monkeypatch):
         weight = model.classifier[1].weight
         weight.copy_(-weight.abs())
         weight[0] -= 0.5
-    labelled, contrast = InputXGradient("final"), InputXGradient("final", target=ContrastLogits())
-    batch = make_batch(2)
-    for method in (labelled, contrast):
-        check(model, family_of(model), Guidance(guided=L1(method)), batch)
+    family, batch = family_of(model), make_batch(2) | {"target": torch.ones(2, dtype=torch.long)}
+    label, contrast = InputXGradient("final"), InputXGradient("final", target=ContrastLogits())
+    for method in (label, contrast):
+        check(model, family, Guidance(guided=loss(method)), batch)
     hints = [text for text in said if "ContrastLogits" in text]
-    assert len(hints) == (classes == 2)
-    assert all("term 'guided'" in text for text in hints)
+    assert len(hints) == told
+    assert all("term 'guided'" in text and "InputXGradient('final', target=" in text for text in hints)
+    maps = [explain(model, family, batch, method).attribution(method).flatten(1) for method in (label, contrast)]
+    assert bool((maps[0] <= 0).all())
+    assert bool((maps[1] > 0).any(1).all())
 
 
 def positive_outside_only():

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from tiny import timm_model
 from transformers import Trainer
 
 from hf_guidance import Grounding, Guidance, GuidanceCollator, Term, with_annotated_fraction
 from hf_guidance.attributions import GradCAM, InputXGradient, IntegratedGradients
 from hf_guidance.forward import ExplainedRows, Forward
-from hf_guidance.objectives import AnswerLoss, Energy, Objective, RightReasons, TaskLoss
-from hf_guidance.views import FULL, IMPORTANT
+from hf_guidance.objectives import AnswerLoss, Energy, Objective, RightReasons, Sufficiency, TaskLoss
+from hf_guidance.views import FULL, IMPORTANT, Blur, OtherImages
 
 ENERGY = Guidance(energy=Term(Energy(InputXGradient(layer="input")), weight=2.0))
 
@@ -88,6 +89,18 @@ def test_running_annotated_rows_apart_changes_nothing(trainer_of, model_of, digi
     assert torch.allclose(logits, trainer.model(batch["pixel_values"]).logits, atol=1e-10)
 
 
+@pytest.mark.parametrize(("replace", "apart"), [(OtherImages(), False), (Blur(2.0), True)])
+def test_fills_from_other_images_keep_the_batch_together(trainer_of, model_of, digits, replace, apart):
+    """Apart from the others, annotated images could be filled from each other only."""
+    rows = with_annotated_fraction(digits["train"], 0.3, seed=0)
+    guidance = Guidance(energy=Energy(InputXGradient("input")), sufficiency=Sufficiency(replace=replace))
+    trainer = trainer_of(model_of("vit"), guidance, rows=rows)
+    trainer.model.train()
+    annotated, rest, _ = trainer._training_forwards(trainer.model, trainer.data_collator([rows[i] for i in range(10)]))
+    assert (rest is not None) == apart
+    assert (annotated.images == 10) != apart
+
+
 def test_train_mode_batch_norm_keeps_the_batch_together(trainer_of, model_of, digits):
     rows = with_annotated_fraction(digits["train"], 0.3, seed=0)
     trainer = trainer_of(model_of("resnet"), ENERGY, rows=rows)
@@ -137,6 +150,17 @@ def test_multi_label_resume_draws_the_same_classes(trainer_of, model_of, digits,
         trainer.train(resume_from_checkpoint=resume)
         runs.append(weights(trainer.model))
     assert torch.equal(*runs)
+
+
+def test_bf16_hides_no_head_that_was_found(trainer_of):
+    """Accelerate casts inside the model, whose rounding would hide that the logits are a Linear layer on a mean."""
+    net = timm_model("test_efficientnet")
+    trainer = trainer_of(net, Guidance(energy=Energy(InputXGradient("final"))), bf16=True, max_steps=1)
+    trainer.train()
+    assert hasattr(net, "_original_forward")
+    wrapped = net.forward
+    assert trainer.family.head_at("final") == "timm_model.classifier"
+    assert net.forward is wrapped
 
 
 def test_bf16_is_close_to_float32(trainer_of, model_of):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError
 
 from hf_guidance.common.outputs import activation_of, with_activation
 from hf_guidance.families.layout import Layout
@@ -61,21 +62,23 @@ def pooled_head(probe: Probe, path: str, layout: Layout) -> PooledHead:
     linear, behind = linear_on_mean(probe, path, layout)
     if linear is not None and (
         any(hooked(probe.model.get_submodule(name)) for name in behind)
-        or linear_on_mean(probe, path, layout, training=True)[0] != linear
+        or linear_on_mean(probe, path, layout, training=("", *behind))[0] != linear
     ):
         linear = None
     looked = behind if linear is not None else behind[-_LAST:]
     return PooledHead(linear, {name: _made(probe.model.get_submodule(name)) for name in ("", *looked)})
 
 
-def linear_on_mean(probe: Probe, path: str, layout: Layout, training: bool = False) -> tuple[str | None, list[str]]:
+def linear_on_mean(
+    probe: Probe, path: str, layout: Layout, training: Collection[str] = ()
+) -> tuple[str | None, list[str]]:
     """The Linear layer of ``pooled_head`` in one mode, and the modules that return after the layer.
 
     Args:
         probe: Of the model.
         path: As in ``pooled_head``.
         layout: Of its output.
-        training: Whether the model is in training mode.
+        training: Paths of modules in training mode, each alone: what lies before the layer may wait for other processes there.
     """
     behind: list[str] = []
     device = next(probe.model.parameters(), probe.base).device
@@ -87,7 +90,9 @@ def linear_on_mean(probe: Probe, path: str, layout: Layout, training: bool = Fal
     return None, behind
 
 
-def _found(probe: Probe, path: str, layout: Layout, grown: bool, training: bool, behind: list[str]) -> str | None:
+def _found(
+    probe: Probe, path: str, layout: Layout, grown: bool, training: Collection[str], behind: list[str]
+) -> str | None:
     plain = {name for name, module in probe.model.named_modules() if plain_linear(module)}
     fed: list[Tensor] = []
     linears: dict[str, tuple[Tensor, Tensor | None]] = {}
@@ -111,8 +116,11 @@ def _found(probe: Probe, path: str, layout: Layout, grown: bool, training: bool,
     weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)).to(logits)
     if not logits.requires_grad:
         return None
-    with torch.enable_grad():  # the caller may have gradients off
-        (gradient,) = torch.autograd.grad((logits * weights).sum(), at, allow_unused=True)
+    try:
+        with torch.enable_grad():  # the caller may have gradients off
+            (gradient,) = torch.autograd.grad((logits * weights).sum(), at, allow_unused=True)
+    except CheckpointError:  # blocks behind the layer that are computed anew, by now with the weights of the model
+        return None
     if gradient is None:
         return None
     for name, (weight, bias) in reversed(linears.items()):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,7 +148,7 @@ class Probe:
         feed: Callable[[nn.Module, Any, Any], Any],
         use: Callable[[str, nn.Module], None],
         *,
-        training: bool = False,
+        training: Collection[str] = (),
     ) -> Tensor:
         """Logits of two images, with their graph, where a module puts out something else.
 
@@ -155,7 +156,7 @@ class Probe:
             path: Module path.
             feed: A forward hook of that module, whose result replaces the output.
             use: Called with the path of each module when it has returned, and the module, which has the probe's parameters.
-            training: Whether the model is in training mode.
+            training: Paths of modules that are in training mode, without those inside them; "" is the model.
 
         Raises:
             ValueError: The model cannot be called.
@@ -175,7 +176,7 @@ class Probe:
         leaf: Tensor = self.base[None].to(first.device, first.dtype, copy=True)
         return leaf.requires_grad_()
 
-    def _call(self, images: Tensor, modules: Mapping[str, nn.Module], keep: Any, training: bool = False) -> Any:
+    def _call(self, images: Tensor, modules: Mapping[str, nn.Module], keep: Any, training: Collection[str] = ()) -> Any:
         def hook_of(path: str) -> Any:
             def hook(module: nn.Module, args: Any, output: Any) -> None:
                 if tensors := tensors_of(output):
@@ -189,10 +190,10 @@ class Probe:
         images = images.to(first.device, first.dtype)
         handles = [module.register_forward_hook(hook_of(path)) for path, module in modules.items()]
         try:
-            with evaluating(self.model), torch.random.fork_rng(devices=_devices(first)):
+            with evaluating(self.model), _in_full_precision(self.model), torch.random.fork_rng(devices=_devices(first)):
                 torch.manual_seed(0)
-                if training:
-                    self.model.train()
+                for path in training:
+                    self.model.get_submodule(path).training = True
                 state = self._state | self._buffers() if training else self._state
                 return functional_call(self.model, state, kwargs=self._arguments(images))
         except Exception as error:  # whatever a model of unknown kind raises, its layers stay unknown for that reason
@@ -213,6 +214,20 @@ class Probe:
         labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
         needed = dict.fromkeys(required_labels(self.model), labels)
         return {PIXELS: images, **needed, **self._calling.arguments}
+
+
+@contextmanager
+def _in_full_precision(model: nn.Module) -> Iterator[None]:
+    """Without the autocast that accelerate puts around ``forward`` in training with bf16 or fp16."""
+    own, wrapped = getattr(model, "_original_forward", None), vars(model).get("forward")
+    if own is None or wrapped is None:
+        yield
+        return
+    model.forward = own
+    try:
+        yield
+    finally:
+        model.forward = wrapped
 
 
 def image_shape(model: nn.Module) -> tuple[int, tuple[int, int]]:
