@@ -34,8 +34,8 @@ METRICS = ("accuracy", "worst_group_accuracy", "mean_group_accuracy", "epg")
 @dataclass
 class ArmOptions:
     seeds: int = field(default=3, metadata={"help": "Number of seeds; each draws data, weights and answers anew."})
-    alpha: float = field(default=4.0, metadata={"help": "Weight of maps answered yes, over their number."})
-    beta: float = field(default=1000.0, metadata={"help": "Weight of maps answered no, over their number."})
+    alpha: float = field(default=400.0, metadata={"help": "Weight of maps answered yes, over their number."})
+    beta: float = field(default=400.0, metadata={"help": "Weight of maps answered no, over their number."})
     box_weight: float = field(default=2.0, metadata={"help": "Weight of Energy, a mean over a batch."})
     epochs: int = field(default=4, metadata={"help": "Epochs of the original model and of every arm."})
     learning_rate: float = field(default=1e-4, metadata={"help": "Of Adam with decoupled decay, constant."})
