@@ -13,7 +13,7 @@ NAMES = ["mp_at_1", "ranking_accuracy", "mrr", "wpr"]
 
 @pytest.mark.parametrize("case", range(5))
 @pytest.mark.parametrize("similarity", range(3))
-def test_matches_the_released_code(load, golden, case, similarity):
+def test_matches_the_released_code(load, golden, agree, case, similarity):
     data = golden("sort_ranking_metrics", "crayon_sort")
     of = {name: data[f"c{case}__{name}"] for name in ("image_id", "question_id", "is_sub", "similarity")}
     given = {
@@ -26,7 +26,7 @@ def test_matches_the_released_code(load, golden, case, similarity):
         assert list(result) == NAMES
         names = ("code_mp1", "code_ranking_accuracy", "code_mrr", "code_wpr" if form == "official" else "paper_wpr")
         expected = [data[f"c{case}__{name}"][similarity] for name in names]
-        assert list(result.values()) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        agree("crayon_sort/sort_ranking_metrics", np.array(list(result.values())), expected, tolerance=1e-12)
 
 
 def listed(lists):
@@ -39,7 +39,7 @@ def listed(lists):
     return dict(zip(("predictions", "references", "group"), map(list, zip(*rows, strict=True)), strict=True))
 
 
-def test_the_worked_examples_of_the_paper(load, golden):
+def test_the_worked_examples_of_the_paper(load, golden, agree):
     data = golden("sort_paper_worked_examples", "crayon_sort")
     of = {name.removeprefix("c0__"): data[name] for name in data.files}
     metric = load("question_ranking")
@@ -48,10 +48,13 @@ def test_the_worked_examples_of_the_paper(load, golden):
         ("rank_lists", "ranking_accuracy", "ranking_accuracy"),
         ("mrr_lists", "mrr", "mrr"),
     ):
-        assert metric.compute(**listed(of[lists].tolist()))[name] == pytest.approx(float(of[expected]))
+        agree(
+            "crayon_sort/sort_paper_worked_examples", metric.compute(**listed(of[lists].tolist()))[name], of[expected]
+        )
     given = {"predictions": of["wpr_scores"], "references": of["wpr_is_relevant"], "group": ["query"] * 3}
-    assert metric.compute(**given)["wpr"] == pytest.approx(float(of["wpr_paper"])) == pytest.approx(0.1)
-    assert metric.compute(**given, wpr="official")["wpr"] == pytest.approx(float(of["wpr_code_sum"]))
+    assert float(of["wpr_paper"]) == pytest.approx(0.1)
+    for form, name in (("paper", "wpr_paper"), ("official", "wpr_code_sum")):
+        agree("crayon_sort/sort_paper_worked_examples", np.array(metric.compute(**given, wpr=form)["wpr"]), of[name])
 
 
 def test_the_docstring_is_a_doctest(load):

@@ -11,7 +11,7 @@ FILE = Path(__file__).parents[3].parent / "shared" / "golden" / "crayon_sort" / 
 
 
 @pytest.mark.parametrize("case", range(3))
-def test_soft_scores(case):
+def test_soft_scores(agree, case):
     if not FILE.exists():
         pytest.skip(f"golden data is absent: {FILE.name} lies outside of this repository")
     data = np.load(FILE)
@@ -19,4 +19,4 @@ def test_soft_scores(case):
     vocabulary = AnswerVocabulary(tuple(f"word{index}" for index in range(size)), scoring="soft")
     for indices, expected in zip(data[f"c{case}__answer_index"], data[f"c{case}__soft_targets"], strict=True):
         texts = ["unheard of" if index == unknown else f"word{index}" for index in indices]
-        assert vocabulary.encode(texts) == pytest.approx(expected, rel=1e-7)
+        agree("crayon_sort/sort_vqa_soft_targets (32 bit)", vocabulary.encode(texts), expected, tolerance=1e-7)
