@@ -114,7 +114,7 @@ def _filters(values: dict[str, str], start: int = 0) -> Program:
     return chain + [step(f"filter_{k}", v, (start + i,)) for i, (k, v) in enumerate(values.items())]
 
 
-def _description(index: int, things: list[Thing], rng: np.random.Generator, hidden: str = "") -> dict[str, str] | None:
+def description(index: int, things: list[Thing], rng: np.random.Generator, hidden: str = "") -> dict[str, str] | None:
     """One or two random attributes that only this object has; `hidden` is the attribute that the question asks for."""
     names = [name for name in _DESCRIBING if name != hidden]
     choices = [*itertools.combinations(names, 1), *itertools.combinations(names, 2)]
@@ -129,7 +129,8 @@ def _matching(values: dict[str, str], things: list[Thing]) -> list[int]:
     return [i for i, thing in enumerate(things) if all(getattr(thing, k) == v for k, v in values.items())]
 
 
-def _ask(attribute: str, values: dict[str, str]) -> Question:
+def ask(attribute: str, values: dict[str, str]) -> Question:
+    """Ask for an attribute of the object with these values of other attributes."""
     text = f"where is the {_named(values)}?" if attribute == "place" else f"what {attribute} is the {_named(values)}?"
     chain = _filters(values)
     program = [*chain, step("unique", "", (len(chain) - 1,)), step(f"query_{attribute}", "", (len(chain),))]
@@ -138,13 +139,14 @@ def _ask(attribute: str, values: dict[str, str]) -> Question:
 
 def _query(attribute: str, answer: str, things: list[Thing], rng: np.random.Generator) -> Question | None:
     for index in rng.permutation(_matching({attribute: answer}, things)):
-        values = _description(int(index), things, rng, attribute)
+        values = description(int(index), things, rng, attribute)
         if values is not None:
-            return _ask(attribute, values)
+            return ask(attribute, values)
     return None
 
 
-def _exist_question(values: dict[str, str], parts: tuple[Question, ...] = ()) -> Question:
+def exist_question(values: dict[str, str], parts: tuple[Question, ...] = ()) -> Question:
+    """Ask whether there is an object with these values."""
     chain, name = _filters(values), _named(values)
     article = "an" if name[0] in "aeiou" else "a"
     return Question(f"is there {article} {name}?", [*chain, step("exist", "", (len(chain) - 1,))], parts)
@@ -159,7 +161,7 @@ def _exist(answer: str, things: list[Thing], rng: np.random.Generator) -> Questi
         values[second] = ATTRIBUTES[second][int(rng.integers(len(ATTRIBUTES[second])))]
     if bool(_matching(values, things)) != (answer == "yes"):
         return None
-    return _exist_question(values, (_exist_question({first: values[first]}),))
+    return exist_question(values, (exist_question({first: values[first]}),))
 
 
 def _count(answer: str, things: list[Thing], rng: np.random.Generator) -> Question | None:
@@ -170,7 +172,7 @@ def _count(answer: str, things: list[Thing], rng: np.random.Generator) -> Questi
     values = {name: fitting[int(rng.integers(len(fitting)))]}
     chain = _filters(values)
     text = f"how many {_named(values, plural=True)} are there?"
-    return Question(text, [*chain, step("count", "", (len(chain) - 1,))], (_exist_question(values),))
+    return Question(text, [*chain, step("count", "", (len(chain) - 1,))], (exist_question(values),))
 
 
 def _pair(kind: str, answer: str, things: list[Thing], rng: np.random.Generator) -> Question | None:
@@ -179,7 +181,7 @@ def _pair(kind: str, answer: str, things: list[Thing], rng: np.random.Generator)
     one, other = (int(index) for index in rng.permutation(len(things))[:2])
     if _holds(kind, things[one], things[other]) != (answer == "yes"):
         return None
-    descriptions = [_description(index, things, rng, attribute) for index in (one, other)]
+    descriptions = [description(index, things, rng, attribute) for index in (one, other)]
     if descriptions[0] is None or descriptions[1] is None:
         return None
     program: Program = []
@@ -192,4 +194,4 @@ def _pair(kind: str, answer: str, things: list[Thing], rng: np.random.Generator)
         text = f"is the {first} {RELATIONS[kind]} the {second}?"
     else:
         text = f"is the {first} of the same {attribute} as the {second}?"
-    return Question(text, [*program, step(kind, "", ends)], tuple(_ask(attribute, values) for values in descriptions))
+    return Question(text, [*program, step(kind, "", ends)], tuple(ask(attribute, values) for values in descriptions))

@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+from hf_guidance.dataset_scripts.shapes_vqa.irrelevant import irrelevant_questions
 from hf_guidance.dataset_scripts.shapes_vqa.questions import KINDS, Question, execute, make_question
 from hf_guidance.dataset_scripts.shapes_vqa.regions import iou, make_regions
 from hf_guidance.dataset_scripts.shapes_vqa.scenes import CELLS, SIDE, Thing, draw, sample_scene
@@ -21,7 +22,10 @@ DESCRIPTION = (
 )
 SPLITS = ("train", "dev", "test_id", "test_ood")
 SHARES = {"query": 0.7, "exist": 0.1, "same": 0.1, "count": 0.05, "relation": 0.05}
-"""How often each family of kinds is asked; the kinds of a family are asked equally often."""
+"""How often each family of kinds is asked by default; the kinds of a family are asked equally often."""
+REASONING_SHARE = 0.3
+"""That of all families but "query", whose questions rest on no others."""
+_IRRELEVANT = 1  # the draws of irrelevant questions, apart from those of everything else
 _PRIOR_SEED = 2022  # which answers are frequent is part of the task, so it is the same for every seed
 
 
@@ -29,6 +33,12 @@ def family(kind: str) -> str:
     """The family of a kind of question: a key of SHARES."""
     name = kind.split("_")[0]
     return name if name in SHARES else "relation"
+
+
+def family_shares(reasoning_share: float) -> dict[str, float]:
+    """How often each family is asked where reasoning questions have a share in [0, 1]; among them SHARES holds."""
+    scale = reasoning_share / REASONING_SHARE
+    return {name: 1 - reasoning_share if name == "query" else share * scale for name, share in SHARES.items()}
 
 
 @functools.cache
@@ -64,6 +74,7 @@ def shapes_features(config: "ShapesVqaConfig") -> datasets.Features:
         "program": datasets.List(step),
         "scene": datasets.List({**thing, "box": box}),
         "sub_questions": datasets.List(part),
+        "irrelevant_questions": datasets.List(part),
     }
     if config.images:
         columns |= {name: datasets.Image() for name in ("image", "mask", "object_mask")}
@@ -86,6 +97,7 @@ class ShapesVqaConfig(QuestionConfig):
     duplicates: float = 0.5
     importance: str = "iou"
     prior_ratio: float = 3.0
+    reasoning_share: float = REASONING_SHARE
     images: bool = False
     seed: int = 0
 
@@ -101,6 +113,7 @@ class ShapesVqaConfig(QuestionConfig):
         self._check_range("noise", 0, 1000)
         self._check_range("duplicates", 0, 1)
         self._check_range("prior_ratio", 1, 1000)
+        self._check_range("reasoning_share", 0, 1)
         self._check_range("seed", 0, 2**32)
 
     def _check_range(self, option: str, low: float, high: float) -> None:
@@ -135,6 +148,8 @@ class ShapesVqa(QuestionBuilder):
         config = self.config
         regions = make_regions(things, rng, config.num_boxes, config.dims, config.noise, config.duplicates)
         answer, needed = execute(question.program, things)
+        apart = np.random.default_rng([config.seed, SPLITS.index(split), number, _IRRELEVANT])
+        others = irrelevant_questions(question, things, apart)
         entry = {
             "question_id": name,
             "image_id": name,
@@ -149,6 +164,7 @@ class ShapesVqa(QuestionBuilder):
             "program": question.program,
             "scene": [{**dataclasses.asdict(thing), "box": [edge / SIDE for edge in thing.box]} for thing in things],
             "sub_questions": [self._part(part, things, regions) for part in question.parts],
+            "irrelevant_questions": [self._part(part, things, regions) for part in others],
         }
         if config.images:
             image, objects = draw(things, rng)
@@ -159,7 +175,8 @@ class ShapesVqa(QuestionBuilder):
     def _sample(self, split: str, rng: np.random.Generator) -> tuple[str, Question, list[Thing]]:
         """Draw kind and answer first, then scenes until one allows such a question, so that the priors hold exactly."""
         families = {name: [kind for kind in KINDS if family(kind) == name] for name in SHARES}
-        kinds = families[str(rng.choice(list(SHARES), p=list(SHARES.values())))]
+        shares = family_shares(self.config.reasoning_share)
+        kinds = families[str(rng.choice(list(shares), p=list(shares.values())))]
         kind = kinds[int(rng.integers(len(kinds)))]
         prior = answer_prior(kind, self.config.prior_ratio, split == "test_ood")
         answer = KINDS[kind][int(rng.choice(len(prior), p=prior))]

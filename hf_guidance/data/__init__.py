@@ -43,6 +43,8 @@ from hf_guidance.data.images.yes_no import (
 from hf_guidance.data.images.yes_no_collator import YesNoCollator
 from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, normalize_answer, soft_score
 from hf_guidance.data.questions.collator import QuestionCollator
+from hf_guidance.data.questions.mixture import MixedQuestions
+from hf_guidance.data.questions.pairing import QuestionTriples
 from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split, id_sizes, prior_groups
 from hf_guidance.data.questions.regions import RegionFeatures, checked_objects
 from hf_guidance.data.splits import load_splits
@@ -59,8 +61,10 @@ __all__ = [
     "GuidanceCollator",
     "InvalidAnnotation",
     "JointTransform",
+    "MixedQuestions",
     "PriorShift",
     "QuestionCollator",
+    "QuestionTriples",
     "RandomCropAndFlip",
     "RegionFeatures",
     "Report",

@@ -39,6 +39,7 @@ from hf_guidance.training.compatibility import (
 )
 from hf_guidance.training.publishing.card_trainer import CardTrainer
 from hf_guidance.training.publishing.pushing import PushingTrainer
+from hf_guidance.training.rows_of_epoch import RowsOfEpoch
 from hf_guidance.training.run_facts import RunFacts
 from hf_guidance.training.searching_trainer import GuidanceOfTrial, SearchingTrainer
 from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
@@ -117,6 +118,7 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
             self._collate_rows()
         self._check_evaluation_sets()
         self.add_callback(RunFacts)
+        self.add_callback(RowsOfEpoch)
         if isinstance(self.data_collator, RowCollator):
             refuse_dispatched_batches(self.args, self.train_dataset)
         self._use_guidance(self.guidance)

@@ -102,3 +102,25 @@ def make_clevr_xai(root: Path, simple=None, complexes=None) -> Path:
             mask[: 4 + index, : 8 + 4 * (kind == "union")] = True
             np.save(folder / f"{index}.npy", mask)
     return root
+
+
+def introspect_entry(number: int, *responses: dict, **others) -> dict:
+    """A reasoning question of `make_vqa_v2`, with one sub-question where no responses are given."""
+    given = list(responses) or [response(("Is it bright?", "yes"))]
+    fields = {"image_id": number // 2, "reasoning_question": f"what color is thing {number}", "introspect": given}
+    return {**fields, "reasoning_answer_most_common": "red", **others}
+
+
+def response(*pairs: tuple[str, str], kind: str = "reasoning") -> dict:
+    """What one person answered: sub-questions and their answers."""
+    return {"pred_q_type": kind, "sub_qa": [{"sub_question": asked, "sub_answer": answer} for asked, answer in pairs]}
+
+
+def make_vqa_introspect(root: Path, train: dict | None = None, val: dict | None = None) -> Path:
+    """Entries for questions 0 and 2 of train and 4 of val; 1, 3 and 5 are irrelevant to them."""
+    make_vqa_v2(root)
+    train = {str(number): introspect_entry(number) for number in (0, 2)} if train is None else train
+    val = {"4": introspect_entry(4)} if val is None else val
+    write_json(root / "VQAIntrospect_trainv1.0.json", train)
+    write_json(root / "VQAIntrospect_valv1.0.json", val)
+    return root

@@ -11,6 +11,7 @@ from raw_questions import (
     make_gqa,
     make_vqa_cp,
     make_vqa_hat,
+    make_vqa_introspect,
     make_vqa_v2,
     question,
     write_json,
@@ -24,6 +25,7 @@ from hf_guidance.data.questions.rows import question_features
 
 RAW = {
     "clevr_xai": make_clevr_xai, "gqa": make_gqa, "vqa_cp": make_vqa_cp, "vqa_hat": make_vqa_hat, "vqa_v2": make_vqa_v2,
+    "vqa_introspect": make_vqa_introspect,
 }  # fmt: skip
 BASIC = list(question_features())
 each = pytest.mark.parametrize("name", sorted(RAW))
@@ -44,7 +46,7 @@ def test_rows_keep_the_schema(name, prepare, tmp_path):
     splits, builder = prepare(name, data_dir=str(RAW[name](tmp_path / "raw")))
     features = builder.info.features
     optional = [column for column in ("image", "importance", "reference_boxes", "mask") if column in features]
-    own = {"coco_split"} & set(features)
+    own = {"coco_split", "sub_questions", "irrelevant_questions"} & set(features)
     assert {key: value for key, value in features.items() if key not in own} == question_features(*optional)
     for split in splits.values():
         assert len(set(split["question_id"])) == len(split)

@@ -21,11 +21,22 @@ INPUTS = {
         "predictions": [[0.1, 0.5, 0.2], [3.0, 1.0], [1.0, 1.0], [0.3, 0.1, 0.2, 0.0]],
         "references": [[0.0, 0.9, 0.8], [1.0, 0.0], [0.2, 0.3], [0.9, 0.0, 0.0, 0.1]],
     },
+    "question_ranking": {
+        "predictions": [0.9, 0.2, 0.5, -0.1, 0.4, 0.3],
+        "references": [1, 0, 0, 1, 0, 1],
+        "group": ["a", "a", "b", "a", "b", "b"],
+    },
     "rrr": {
         "important_accuracy": [1.0, 0.3, 0.0, 0.6],
         "unimportant_confidence": [0.2, 0.5, 0.9, 0.4],
         "invariance": [[True, False], [True, True], [False, False], [True, False]],
         "has_important": [True, True, False, True],
+    },
+    "vqa_consistency": {
+        "predictions": [2, 0, 1, 1, 0, 2],
+        "references": [[0, 0, 1], [0.3, 1, 0], [0, 1, 0], [0.6, 0.9, 0], [1, 0, 0], [0, 0, 0]],
+        "role": ["reasoning", "sub", "sub", "reasoning", "sub", "irrelevant"],
+        "group": ["a", "a", "a", "b", "b", "b"],
     },
     "vqa_accuracy": {
         "predictions": ["two", "a dog", "red", "yes"],
