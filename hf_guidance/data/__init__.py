@@ -45,6 +45,7 @@ from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, norma
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split, id_sizes, prior_groups
 from hf_guidance.data.questions.regions import RegionFeatures, checked_objects
+from hf_guidance.data.questions.triples import QuestionTripleCollator
 from hf_guidance.data.splits import load_splits
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "JointTransform",
     "PriorShift",
     "QuestionCollator",
+    "QuestionTripleCollator",
     "RandomCropAndFlip",
     "RegionFeatures",
     "Report",
