@@ -106,6 +106,28 @@ def test_the_gradient_is_that_of_one_whole_batch(tmp_path):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("size", [3, 5, 6])
+def test_every_question_of_the_last_batch_is_evaluated(size, tmp_path):
+    """However many rows it has: one row of the data set is up to three of the batch."""
+    data = rows(8, alone=1)
+    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, data, per_device_eval_batch_size=size)
+    whole = trainer_of(recipes.sort(layer=LAYER), tmp_path, data, per_device_eval_batch_size=8)
+    found, expected = trainer.evaluate(), whole.evaluate()
+    assert {name for name in expected if "loss" in name} == {"eval_loss", "eval_loss/task", "eval_loss/sort"}
+    assert all(found[name] == pytest.approx(expected[name], rel=1e-5) for name in expected if "loss" in name)
+    predicted, all_at_once = trainer.predict(data), whole.predict(data)
+    assert predicted.predictions.shape == predicted.label_ids.shape == (7 * 3 + 1, 2)
+    np.testing.assert_allclose(predicted.predictions, all_at_once.predictions, rtol=1e-5, atol=1e-6)
+
+
+def test_evaluation_on_several_processes_is_refused(tmp_path):
+    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(trainer.args), "world_size", 2)
+        with pytest.raises(ValueError, match=r"QuestionTripleCollator makes several rows.*evaluate in one process"):
+            trainer.get_eval_dataloader()
+
+
 def test_a_training_set_without_sub_questions_is_refused(tmp_path):
     plain = [{k: np.asarray(v).tolist() for k, v in row.items()} for row in rows(4, alone=4)]
     with pytest.raises(ValueError, match=r"none of the columns \['sub_question'\], so nothing can guide"):

@@ -31,7 +31,7 @@ _ANSWERS = {REASONING: "answers", SUB_QUESTION: "sub_answers", IRRELEVANT: "irre
 _SUFFIXES = {REASONING: "", SUB_QUESTION: "#sub", IRRELEVANT: "#irrelevant"}
 _UNUSED = {"source": "auto", "seed": 0}
 _SWAPPED = 2  # the draw of the control; the draws of importance are 0 and 1
-Questions = dict[int, tuple[str, Any]]
+Questions = dict[int, tuple[Any, Any]]
 
 
 @dataclass
@@ -79,6 +79,7 @@ class QuestionTripleCollator(QuestionCollator):
     columns: ClassVar[tuple[str, ...]] = TRIPLE_COLUMNS
     sources: ClassVar[tuple[str, ...]] = (_TEXTS[SUB_QUESTION],)
     explained_row_columns: ClassVar[tuple[str, ...]] = (*EXPLAINED_ROW_COLUMNS, ROLE, GROUP)
+    several: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,6 +121,11 @@ class QuestionTripleCollator(QuestionCollator):
             _refuse_equal(texts, f"row {index} of {name}")
 
     def _questions(self, row: Mapping[str, Any], name: str) -> Questions:
+        if row.get("sub_questions") and _TEXTS[SUB_QUESTION] not in row:
+            raise ValueError(
+                f"{name} has a list 'sub_questions' and no 'sub_question'; a row is one triple. Choose one of each list, as "
+                "sub_question, sub_answers, irrelevant_question and irrelevant_answers."
+            )
         found: Questions = {}
         for role, column in _TEXTS.items():
             text, answers = row.get(column), row.get(_ANSWERS[role])

@@ -154,6 +154,15 @@ def test_bad_rows_are_refused_by_name(columns, message):
         collator()([triple(0), triple(7, **columns)])
 
 
+def test_lists_of_questions_are_no_triples():
+    lists = {"sub_questions": [{"question": "is the sky bright", "answers": ["yes"]}]}
+    with pytest.raises(ValueError, match=r"has a list 'sub_questions' and no 'sub_question'; a row is one triple"):
+        collator()([row(0, **lists)])
+    assert collator()([triple(0, **lists), row(1, sub_question=None, **lists), row(2, sub_questions=[])])["group"][
+        3:
+    ] == [-1, -1]
+
+
 def test_an_empty_batch_is_refused():
     with pytest.raises(ValueError, match="the batch is empty"):
         collator()([])
