@@ -139,6 +139,6 @@ def _refuse_stream(args: Any, rows: Any) -> None:
 def _refuse_several(args: Any, collator: Any) -> None:
     if isinstance(collator, RowCollator) and collator.several and args.world_size > 1:
         raise ValueError(
-            f"{type(collator).__name__} makes several rows of a batch from one of the data set, not always as many, and results "
-            "of several processes are joined by rows of the data set: evaluate in one process."
+            f"{type(collator).__name__} makes several rows of a batch from one of the data set, not always as many, and "
+            "results of several processes are joined by rows of the data set: evaluate in one process."
         )
