@@ -17,7 +17,7 @@ def roles_and_groups(forward: Forward) -> list[tuple[int, int]]:
     """Role and group of every explained row.
 
     Raises:
-        ValueError: A column is missing, or has not one entry per explained row.
+        ValueError: A column is missing, or has not one entry per explained row; or a role is none of the three.
     """
     columns = []
     for name in (ROLE, GROUP):
@@ -28,6 +28,10 @@ def roles_and_groups(forward: Forward) -> list[tuple[int, int]]:
                 "as QuestionTripleCollator does."
             )
         columns.append([int(entry) for entry in column])
+    if unknown := set(columns[0]) - set(range(len(_NAMES))):
+        raise ValueError(
+            f"column {ROLE!r} holds {min(unknown)}; allowed: 0 (reasoning question), 1 (sub-question), 2 (irrelevant question)."
+        )
     return list(zip(*columns, strict=True))
 
 

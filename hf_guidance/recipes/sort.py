@@ -119,7 +119,7 @@ def squint(attention: float, sub: float = 1.0, irrelevant: float = 0.0, *, quest
         if not (number and math.isfinite(weight) and weight >= 0):
             raise ValueError(f"squint({name}={weight!r}): give a finite number >= 0.")
     task = RoleAnswerLoss(role_weights=(1.0, sub, irrelevant), alone=1.0)
-    return Guidance(task=Term(task, questions), squint=Term(AttentionSQuINT(), questions * attention))
+    return Guidance(task=Term(task, float(questions)), squint=Term(AttentionSQuINT(), questions * attention))
 
 
 def _guidance(weighting: str, layer: str, times_answers: bool | None, *, irrelevant: bool, questions: int) -> Guidance:
@@ -132,4 +132,4 @@ def _guidance(weighting: str, layer: str, times_answers: bool | None, *, irrelev
         times_answers=weights.times_answers if times_answers is None else times_answers,
     )
     task = RoleAnswerLoss(role_weights=weights.answers)
-    return Guidance(task=Term(task, questions), sort=Term(objective, questions * weights.contrastive))
+    return Guidance(task=Term(task, float(questions)), sort=Term(objective, questions * weights.contrastive))

@@ -11,7 +11,7 @@ from hf_guidance.data.columns import IRRELEVANT, REASONING, SUB_QUESTION
 from hf_guidance.families import RegionFamily
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance, Term
-from hf_guidance.objectives import ContrastiveSOrT, RoleAnswerLoss
+from hf_guidance.objectives import AttentionSQuINT, ContrastiveSOrT, RoleAnswerLoss
 from hf_guidance.objectives.question_groups import cosine
 
 FILE = "crayon_sort/sort_contrastive_gradient"
@@ -117,6 +117,16 @@ def test_losses_on_vectors(golden, agree, case, objective, array, kind):
         agree(f"{FILE} (value)", values[:, 0].mean(), theirs)
     if kind:
         compare_gradients(agree, get, values[:, 0].mean(), model, joint, kind)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_squares_of_vectors(golden, agree, case):
+    """A loss that the released code offers and does not use: AttentionSQuINT on vectors, times the number of answers."""
+    get, model, _, batch = setting(golden, case)
+    objective = AttentionSQuINT(InputXGradient("fusion"))
+    forward = forward_of(model, batch, Guidance(sort=objective))
+    value = objective(forward)[::3].mean() * forward.logits().shape[-1]
+    agree(f"{FILE} (value)", value, get("code_mse"))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -195,6 +195,7 @@ def test_a_guided_step_counts_questions_without_partner_in_the_task_only():
         ({"role": [0, 0, 1], "group": [4, 4, 4]}, r"group 4 of the batch has two reasoning questions"),
         ({"role": [0, 1], "group": [0, 0]}, r"column 'role' has 2 entries, the batch 3 explained rows"),
         ({"role": [0, 1, 2]}, r"no column 'group'"),
+        ({"role": [0, 1, -1], "group": [0, 0, 0]}, r"column 'role' holds -1; allowed: 0 \(reasoning question\), 1"),
     ],
 )
 def test_bad_columns_are_refused(columns, message):
@@ -202,6 +203,9 @@ def test_bad_columns_are_refused(columns, message):
     objective = ContrastiveSOrT(VECTORS)
     with pytest.raises(ValueError, match=message):
         objective(step(objective, batch))
+    if "role" in columns and -1 in columns["role"]:
+        with pytest.raises(ValueError, match=message):
+            RoleAnswerLoss()(step(RoleAnswerLoss(), batch))
 
 
 @pytest.mark.parametrize(

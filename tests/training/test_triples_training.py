@@ -79,6 +79,14 @@ def test_it_trains_and_evaluates(name, tmp_path):
     assert trainer.predict(rows()).predictions.shape == (6 * 3 + 2, 2)
 
 
+def test_in_half_precision(tmp_path):
+    """Under autocast to bfloat16 the vectors are compared in float32."""
+    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, bf16=True)
+    trainer.train()
+    assert all(np.isfinite(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+    assert np.isfinite(trainer.evaluate()["eval_loss"])
+
+
 def test_rows_of_a_data_set(tmp_path):
     """Columns with None, as datasets store what some rows lack, and questions alone among the triples."""
     data = datasets.Dataset.from_list([{k: np.asarray(v).tolist() for k, v in row.items()} for row in rows()])
