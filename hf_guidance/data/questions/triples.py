@@ -29,6 +29,7 @@ from hf_guidance.data.questions.importance import question_generator
 _TEXTS = {REASONING: "question", SUB_QUESTION: "sub_question", IRRELEVANT: "irrelevant_question"}
 _ANSWERS = {REASONING: "answers", SUB_QUESTION: "sub_answers", IRRELEVANT: "irrelevant_answers"}
 _SUFFIXES = {REASONING: "", SUB_QUESTION: "#sub", IRRELEVANT: "#irrelevant"}
+_OF_IMAGE = ("grid_features",)  # beside features and boxes, which are looked up
 _UNUSED = {"source": "auto", "seed": 0}
 _SWAPPED = 2  # the draw of the control; the draws of importance are 0 and 1
 Questions = dict[int, tuple[Any, Any]]
@@ -98,11 +99,14 @@ class QuestionTripleCollator(QuestionCollator):
         for index, row in enumerate(rows):
             name = f"row {index} of the batch (question_id {row.get('question_id')!r})"
             features, boxes = self._objects(row, name)
+            shown = {"features": features, "boxes": boxes} | {key: row[key] for key in _OF_IMAGE if key in row}
             image = index if row.get("features") is not None else id_text(row["image_id"])
             for role, (text, answers) in self._questions(row, name).items():
                 key = row.get("question_id")
-                one = {"question": text, "answers": answers, "features": features, "boxes": boxes, ANNOTATED: False}
-                expanded.append(one | {"question_id": f"{key}{_SUFFIXES[role]}" if role and key is not None else key})
+                one = {"question": text, "answers": answers, ANNOTATED: False}
+                expanded.append(
+                    shown | one | {"question_id": f"{key}{_SUFFIXES[role]}" if role and key is not None else key}
+                )
                 roles.append(role)
                 groups.append(index)
                 images.append(numbers.setdefault(image, len(numbers)))
