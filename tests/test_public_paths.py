@@ -14,7 +14,7 @@ NAMES = {
     "hf_guidance.objectives": "Energy L1 PPCE RightReasons Alignment InvarianceFI RankingHINT InfluenceSCR Sufficiency "
     "RandomSufficiency Uncertainty InvarianceDA GradMask ActDiff GRADIA QuadrantTaskLoss "
     "RelevantCRAYON IrrelevantCRAYON OffsetMax "
-    "TaskLoss AnswerLoss "
+    "TaskLoss AnswerLoss ContrastiveSOrT AttentionSQuINT RoleAnswerLoss "
     "Identity Positive MaxAbs MinMax UnitNorm",
     "hf_guidance.views": "View FULL IMPORTANT UNIMPORTANT zeros negative_ones gaussian marginal shuffle shuffle_places "
     "Keep Needs",
@@ -24,13 +24,14 @@ NAMES = {
     "hf_guidance.forward": "Forward Needs",
     "hf_guidance.guidance": "Guidance Term TrainerTask GUIDANCE_FILE smoothed",
     "hf_guidance.recipes": "hint visfis scr model_guidance random_supervision task_only rrr gradmask actdiff gradia "
-    "bounding_box crayon THRESHOLDS",
+    "bounding_box crayon sort sort_only_sub_questions squint SORT_WEIGHTS THRESHOLDS",
     "hf_guidance.second_order": "fast_double_backward first_derivative fixed_dynamic_weights",
     "hf_guidance.data": "boxes_to_mask box_importance_from_map box_importance_from_iou dilate_boxes resize_boxes "
     "AnswerVocabulary normalize_answer soft_score RegionFeatures changing_prior_split RandomCropAndFlip GuidanceCollator "
     "SavedMaps YesNoCollator Answers AnswerCounts read_answers answer_counts sampled_answers with_answers "
     "ExplainedRowsCollator JointTransform with_quadrants "
-    "QuestionCollator RowCollator dataset_builder known_datasets export_dataset annotated_indices with_annotated_fraction "
+    "QuestionCollator QuestionTripleCollator RowCollator dataset_builder known_datasets export_dataset annotated_indices "
+    "with_annotated_fraction "
     "AnnotatedImageBuilder AnnotatedImageConfig InvalidAnnotation Report read_text read_json shards",
     "hf_guidance.data.images.rows": "annotated_image_features check_box class_mask verify_image ANY_CLASS",
     "hf_guidance.data.images.preparation": "prepared_boxes prepared_row PREPARATIONS",

@@ -47,6 +47,7 @@ from hf_guidance.data.questions.mixture import MixedQuestions
 from hf_guidance.data.questions.pairing import QuestionTriples
 from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split, id_sizes, prior_groups
 from hf_guidance.data.questions.regions import RegionFeatures, checked_objects
+from hf_guidance.data.questions.triples import QuestionTripleCollator
 from hf_guidance.data.splits import load_splits
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "MixedQuestions",
     "PriorShift",
     "QuestionCollator",
+    "QuestionTripleCollator",
     "QuestionTriples",
     "RandomCropAndFlip",
     "RegionFeatures",

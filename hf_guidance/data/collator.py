@@ -18,6 +18,8 @@ class RowCollator:
         sources: Those of ``columns`` that hold importance. A training set where all of them are empty is refused.
         explained_row_columns: Batch columns with one entry per explained row, that is per (image, target) pair. All other batch
             columns have one entry per image.
+        several: Whether a row of the data set may become several rows of the batch, as a question with others that it is
+            compared with. Such rows are evaluated in one process.
 
     Example:
         >>> class CaptionCollator(RowCollator):
@@ -27,6 +29,7 @@ class RowCollator:
     columns: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[tuple[str, ...]] = (IMPORTANCE,)
     explained_row_columns: ClassVar[tuple[str, ...]] = EXPLAINED_ROW_COLUMNS
+    several: ClassVar[bool] = False
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collate rows of a dataset into the batch that a guided step reads."""

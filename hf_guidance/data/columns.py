@@ -9,9 +9,10 @@ from __future__ import annotations
 from hf_guidance.views.batch import IMPORTANCE
 
 __all__ = [
-    "ANNOTATED", "ANSWER", "EXPLAINED_ROW_COLUMNS", "HOST_COLUMNS", "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE",
-    "KNOWN_COLUMNS", "NO", "QUADRANT", "QUESTION_COLUMNS", "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "ROW", "SAVED_MAP", "SLOT",
-    "TARGET", "UNANSWERED", "YES",
+    "ANNOTATED", "ANSWER", "EXPLAINED_ROW_COLUMNS", "GROUP", "HOST_COLUMNS", "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE",
+    "IRRELEVANT", "KNOWN_COLUMNS", "NO", "NO_GROUP", "QUADRANT", "QUESTION_COLUMNS", "QUESTION_SOURCES", "RANDOM_IMPORTANCE",
+    "REASONING", "ROLE", "ROW", "SAME_IMAGE", "SAVED_MAP", "SLOT", "SUB_QUESTION", "TARGET", "TRIPLE_COLUMNS", "UNANSWERED",
+    "YES",
 ]  # fmt: skip
 
 RANDOM_IMPORTANCE = "random_importance"
@@ -32,6 +33,16 @@ QUADRANT = "quadrant"
 """Column: what people and labels said of the first model at an image, 0 to 3 (see data/images/quadrants.py); of batches
 (images,) int64."""
 
+ROLE = "role"
+"""Batch column of triples of questions: what the question of an explained row is in its group, one of the three numbers."""
+REASONING, SUB_QUESTION, IRRELEVANT = 0, 1, 2
+GROUP = "group"
+"""Batch column of triples of questions: the number of an explained row's group, a reasoning question with its sub-question and
+its irrelevant question; NO_GROUP where nothing is compared with the question."""
+NO_GROUP = -1
+SAME_IMAGE = "same_image"
+"""Batch column, a list with a number for each question (each row of the model's inputs): equal ones are about one image."""
+
 IMAGE_COLUMNS = (
     "image", "pixel_values", "image_id", "labels", "label", "objects", "mask", IMPORTANCE, ANNOTATED, QUADRANT, "group",
 )  # fmt: skip
@@ -45,6 +56,8 @@ QUESTION_COLUMNS = (
 """Columns of rows of questions. QuestionCollator reads all of them but the types, which metrics need."""
 QUESTION_SOURCES = (IMPORTANCE, "reference_boxes", "mask")
 """Those of QUESTION_COLUMNS that hold importance."""
+TRIPLE_COLUMNS = (*QUESTION_COLUMNS, "sub_question", "sub_answers", "irrelevant_question", "irrelevant_answers")
+"""Columns of rows of questions, each with a sub-question and an irrelevant question where it has them."""
 KNOWN_COLUMNS = tuple(dict.fromkeys((*IMAGE_COLUMNS, *QUESTION_COLUMNS)))
 """Columns of rows of any kind, which the trainer never drops."""
 

@@ -20,6 +20,7 @@ from hf_guidance.forward.gradients import cam_gradient, slotwise_gradient
 from hf_guidance.forward.groups import by_row_count, inverse_permutation
 from hf_guidance.forward.maps import full_precision
 from hf_guidance.forward.protocols import AttributionMethod, ExplainedScore
+from hf_guidance.forward.same_images import once_per_image
 from hf_guidance.forward.shortcuts import reduced, takes_backward
 from hf_guidance.views import FULL, Needs, View
 from hf_guidance.views.layers import is_attention, is_input
@@ -68,17 +69,12 @@ class Forward(BatchColumns):
         self._groups = by_row_count(self.row, self.images) if apart else None
         self._calls: dict[View, ViewCall] = {}
         self._later: dict[View, tuple[list[str], Edit, Tensor, Tensor]] = {}  # called when a gradient is asked for
-        with torch.set_grad_enabled(self.create_graph or backward):
+        once = once_per_image(self._module, family, batch, layers[FULL])
+        with torch.set_grad_enabled(self.create_graph or backward), once:
             self._calls[FULL], self._full = call_full(
-                model,
-                family,
-                self._inputs(),
-                layers.pop(FULL),
-                differentiate=backward,
-                twice=self.create_graph,
-                share=bool(layers),
-                groups=self._groups,
-            )
+                model, family, self._inputs(), layers.pop(FULL), differentiate=backward, twice=self.create_graph,
+                share=bool(layers), groups=self._groups,
+            )  # fmt: skip
         if layers:
             self._call_views(layers)
 

@@ -6,7 +6,9 @@ To add an objective: a file here, a line below and a test.
 from hf_guidance.objectives.act_diff import ActDiff
 from hf_guidance.objectives.alignment import Alignment
 from hf_guidance.objectives.answer_loss import AnswerLoss
+from hf_guidance.objectives.attention_squint import AttentionSQuINT
 from hf_guidance.objectives.comparison_scr import ComparisonSCR
+from hf_guidance.objectives.contrastive_sort import ContrastiveSOrT
 from hf_guidance.objectives.energy import Energy
 from hf_guidance.objectives.grad_mask import GradMask
 from hf_guidance.objectives.gradia import GRADIA
@@ -31,6 +33,7 @@ from hf_guidance.objectives.random_sufficiency import RandomSufficiency
 from hf_guidance.objectives.ranking_hint import RankingHINT
 from hf_guidance.objectives.relevant_crayon import RelevantCRAYON
 from hf_guidance.objectives.right_reasons import RightReasons
+from hf_guidance.objectives.role_answer_loss import RoleAnswerLoss
 from hf_guidance.objectives.saliency_guided import SaliencyGuided
 from hf_guidance.objectives.saved_map import SavedMapObjective
 from hf_guidance.objectives.sufficiency import Sufficiency
@@ -44,8 +47,10 @@ __all__ = [
     "ActDiff",
     "Alignment",
     "AnswerLoss",
+    "AttentionSQuINT",
     "AttributionObjective",
     "ComparisonSCR",
+    "ContrastiveSOrT",
     "Energy",
     "GradMask",
     "Identity",
@@ -64,6 +69,7 @@ __all__ = [
     "RankingHINT",
     "RelevantCRAYON",
     "RightReasons",
+    "RoleAnswerLoss",
     "SaliencyGuided",
     "SavedMapObjective",
     "Sufficiency",

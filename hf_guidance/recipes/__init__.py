@@ -21,6 +21,7 @@ from hf_guidance.recipes.model_guidance import model_guidance
 from hf_guidance.recipes.random_supervision import random_supervision
 from hf_guidance.recipes.scr import scr
 from hf_guidance.recipes.settings import THRESHOLDS
+from hf_guidance.recipes.sort import SORT_WEIGHTS, SortWeights, sort, sort_only_sub_questions, squint
 from hf_guidance.recipes.visfis import (
     alignment,
     invariance_da,
@@ -33,8 +34,9 @@ from hf_guidance.recipes.visfis import (
 )
 
 __all__ = [
-    "CRAYON_SETTINGS", "RANDOM_IMPORTANCE", "THRESHOLDS", "CrayonSettings", "actdiff", "alignment", "attention_align",
-    "bounding_box", "chang2021", "crayon", "crayon_baseline_arguments", "gradia", "gradmask", "hint", "invariance_da",
-    "invariance_fi", "model_guidance", "random_sufficiency", "random_supervision", "rrr", "saliency_guided", "scr",
-    "simpson2019", "singla2022", "sufficiency", "task_only", "uncertainty", "visfis",
+    "CRAYON_SETTINGS", "RANDOM_IMPORTANCE", "SORT_WEIGHTS", "THRESHOLDS", "CrayonSettings", "SortWeights", "actdiff",
+    "alignment", "attention_align", "bounding_box", "chang2021", "crayon", "crayon_baseline_arguments", "gradia", "gradmask",
+    "hint", "invariance_da", "invariance_fi", "model_guidance", "random_sufficiency", "random_supervision", "rrr",
+    "saliency_guided", "scr", "simpson2019", "singla2022", "sort", "sort_only_sub_questions", "squint", "sufficiency",
+    "task_only", "uncertainty", "visfis",
 ]  # fmt: skip

@@ -46,7 +46,8 @@ class EvaluationDataTrainer(AttachingTrainer):
         """Trainer's dataloader, with the collator for evaluation.
 
         Raises:
-            ValueError: A stream on several processes, or a transform of the rows that leaves boxes behind.
+            ValueError: On several processes a stream, or a collator that makes several rows of one; or a transform of the rows
+                that leaves boxes behind.
         """
         own: Any = self.eval_dataset  # type: ignore[has-type]
         named = own[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
@@ -59,7 +60,8 @@ class EvaluationDataTrainer(AttachingTrainer):
         """Trainer's dataloader, with the collator for evaluation.
 
         Raises:
-            ValueError: A stream on several processes, or a transform of the rows that leaves boxes behind.
+            ValueError: On several processes a stream, or a collator that makes several rows of one; or a transform of the rows
+                that leaves boxes behind.
         """
         self._check_rows(test_dataset)
         with self._collating_for_evaluation():
@@ -104,6 +106,8 @@ class EvaluationDataTrainer(AttachingTrainer):
     def _check_rows(self, rows: Any) -> None:
         _refuse_stream(self.args, rows)
         collator = self.eval_data_collator or self.data_collator  # type: ignore[has-type]
+        if rows is not None:
+            _refuse_several(self.args, collator)
         if isinstance(collator, RowCollator):
             refuse_left_behind(rows, collator.sources)
 
@@ -129,4 +133,12 @@ def _refuse_stream(args: Any, rows: Any) -> None:
             "a streaming dataset cannot be evaluated on several processes: it has no length, so rows that fill up the last "
             "batch cannot be told from the others and would count twice. Give a dataset with a length, for example "
             "datasets.Dataset.from_list(list(stream)), or evaluate in one process."
+        )
+
+
+def _refuse_several(args: Any, collator: Any) -> None:
+    if isinstance(collator, RowCollator) and collator.several and args.world_size > 1:
+        raise ValueError(
+            f"{type(collator).__name__} makes several rows of a batch from one of the data set, not always as many, and "
+            "results of several processes are joined by rows of the data set: evaluate in one process."
         )

@@ -147,6 +147,7 @@ class EvaluatingTrainer(EvaluationDataTrainer):
                 was computed without the guidance.
         """
         self._loss_watch.stepped = True
+        self._cut_nothing()
         columns = popped_columns(inputs)
         if "inputs" in self.args.include_for_metrics and self._main_input not in inputs:
             raise ValueError(
@@ -241,6 +242,13 @@ class EvaluatingTrainer(EvaluationDataTrainer):
             return images
         left = int(state.remainder) - int(self.accelerator.process_index) * images
         return min(images, max(0, left))
+
+    def _cut_nothing(self) -> None:
+        # On one process nothing fills up the last batch, and it may hold several questions for each row of the data set:
+        # gather_for_metrics, which counts rows, would cut some of them.
+        loader = self.accelerator.gradient_state.active_dataloader
+        if self.args.world_size == 1 and loader is not None:
+            loader.remainder = 0
 
     def _gather_items(self, items: list[Any]) -> list[Any]:
         gathered: list[Any] = self.accelerator.gather_for_metrics(items, use_gather_object=True)

@@ -13,7 +13,7 @@ from toy_vqa import TOY_FAMILY, ToyVQA, region_batch
 
 from hf_guidance import attributions, objectives
 from hf_guidance.attributions import Attribution
-from hf_guidance.data.columns import ANSWER, SAVED_MAP
+from hf_guidance.data.columns import ANSWER, GROUP, REASONING, ROLE, SAVED_MAP, SUB_QUESTION
 from hf_guidance.objectives import AttributionObjective, Objective, SavedMapObjective
 
 BASES = (Attribution, Objective, AttributionObjective, SavedMapObjective)
@@ -25,11 +25,14 @@ SETTINGS = {
     "pixels": (smooth_net(), SMOOTH_FAMILY, make_batch(images=2, size=(4, 5), channels=2)),
     "boxes": (ToyVQA(), TOY_FAMILY, region_batch(images=2)),
 }
-ANSWERED = {ANSWER: [1, 0], SAVED_MAP: torch.rand(2, 3, 4)}
-# Attention and ComparisonSCR are for boxes only; the toy model has no layer "final", which others read by default.
+ANSWERED = {
+    ANSWER: [1, 0], SAVED_MAP: torch.rand(2, 3, 4), ROLE: [REASONING, SUB_QUESTION], GROUP: [0, 0],
+}  # fmt: skip
+# Attention and ComparisonSCR are for boxes only; the toy models have no layers "final" and "fusion", which others read by
+# default.
 CANNOT = [
-    ("pixels", "AttentionWeights"),
-    ("pixels", "ComparisonSCR"),
+    *(("pixels", name) for name in ("AttentionWeights", "ComparisonSCR", "AttentionSQuINT", "ContrastiveSOrT")),
+    ("boxes", "ContrastiveSOrT"),
     *(("boxes", name) for name in ("GradCAM", "GRADIA", "ActDiff", "RelevantCRAYON", "IrrelevantCRAYON")),
 ]
 RUNS = [(setting, cls) for setting in SETTINGS for cls in EVERY if (setting, cls.__name__) not in CANNOT]

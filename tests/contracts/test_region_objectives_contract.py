@@ -9,8 +9,8 @@ from toy_vqa import region_batch as questions_batch
 from toy_vqa import region_family, region_model
 
 from hf_guidance import objectives
-from hf_guidance.attributions import Gradient
-from hf_guidance.data.columns import ANSWER, SAVED_MAP, YES
+from hf_guidance.attributions import Gradient, InputXGradient
+from hf_guidance.data.columns import ANSWER, GROUP, ROLE, SAVED_MAP, YES
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import AttributionObjective, Objective, SavedMapObjective
 from hf_guidance.views import ImportantOrRandom, RandomKeep, negative_ones
@@ -22,7 +22,8 @@ ALL = [
     if issubclass(cls, Objective) and cls not in BASES
     if not issubclass(cls, objectives.TaskLoss)  # of classes, not of answers
 ]
-GUIDED = [cls for cls in ALL if cls is not objectives.AnswerLoss]
+GUIDED = [cls for cls in ALL if not issubclass(cls, objectives.AnswerLoss)]
+OF_GROUPS = (objectives.ContrastiveSOrT, objectives.AttentionSQuINT)  # one number for several questions
 WITH_VARIANTS = [cls for cls in ALL if any(f.name == "variant" for f in fields(cls))]
 WITH_THRESHOLD = [cls for cls in ALL if any(f.name == "threshold" for f in fields(cls))]
 
@@ -32,15 +33,19 @@ def variants():
 
 
 def region_batch(images, **options):
-    """With maps saved earlier, as high as human importance, all answered alike."""
+    """With maps saved earlier, as high as human importance, all answered alike; three questions are a group."""
     batch = questions_batch(images=images, **options)
-    return batch | {SAVED_MAP: batch["importance"], ANSWER: torch.full((images,), YES)}
+    number = torch.arange(images)
+    groups = {ROLE: number % 3, GROUP: number // 3}
+    return batch | {SAVED_MAP: batch["importance"], ANSWER: torch.full((images,), YES)} | groups
 
 
 def built(cls, **options):
     if cls is objectives.ActDiff:
         # The toy model names no layers, and models that pool boxes do not see their order.
         return cls(layers=("logits",), replace=negative_ones, **options)
+    if cls is objectives.ContrastiveSOrT:  # the toy model has no layer "fusion"
+        return cls(InputXGradient(), **options)
     keeps_channels = cls is objectives.GradMask
     return cls(**options) if keeps_channels or not issubclass(cls, AttributionObjective) else cls(Gradient(), **options)
 
@@ -138,8 +143,10 @@ def test_rows_may_be_fewer_than_images(cls, options):
     """The trainer drops rows without annotation; what is left has the numbers it had."""
     batch = region_batch(images=3)
     objective = built(cls, **options)
-    if cls is objectives.AnswerLoss or objective == objectives.InfluenceSCR(Gradient(), variant="official"):
-        return  # one number an image; a mean over the batch
+    if issubclass(cls, (objectives.AnswerLoss, *OF_GROUPS)) or objective == objectives.InfluenceSCR(
+        Gradient(), variant="official"
+    ):
+        return  # one number an image; one a group, which is dropped with any of its rows; a mean over the batch
     whole = value_of(objective, "toy", batch)
     rows = [0, 2]
     fewer = batch | {"row": rows, "slot": [0, 0], "annotated": [True, True]}

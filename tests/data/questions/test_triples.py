@@ -1,0 +1,185 @@
+"""QuestionTripleCollator: what comes out, what stands alone, and what every bad row says."""
+
+import datasets
+import numpy as np
+import pytest
+import torch
+
+from hf_guidance.data import QuestionCollator, QuestionTripleCollator
+from hf_guidance.data.questions.answers import AnswerVocabulary
+from hf_guidance.models.updn.tokenization import word_tokenizer
+
+WORDS = ["is", "it", "day", "the", "sky", "bright", "does", "train", "move"]
+VOCABULARY = AnswerVocabulary(("yes", "no"))
+BOXES = np.array([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1], [0.25, 0, 1, 0.75]], np.float32)
+SUB = {"sub_question": "Is the sky bright?", "sub_answers": ["yes"] * 10}
+IRRELEVANT = {"irrelevant_question": "Does the train move?", "irrelevant_answers": ["no"]}
+
+
+def row(number=0, objects=3, **columns):
+    features = np.random.default_rng(number).normal(size=(objects, 4)).astype(np.float32)
+    own = {"question_id": number, "question": "Is it day?", "answers": ["yes"], "image_id": f"i{number}"}
+    return own | {"features": features, "boxes": BOXES[:objects]} | columns
+
+
+def triple(number=0, **columns):
+    return row(number, **(SUB | IRRELEVANT | columns))
+
+
+def collator(**options):
+    tokenizer = word_tokenizer({word: index for index, word in enumerate(WORDS)})
+    return QuestionTripleCollator(**{"tokenizer": tokenizer, "answers": VOCABULARY, **options})
+
+
+def test_the_batch():
+    collate = collator()
+    batch = collate([triple(0), row(1, objects=2), row(2, **SUB)])
+    assert batch["role"] == [0, 1, 2, 0, 0, 1]
+    assert batch["group"] == [0, 0, 0, -1, 2, 2]
+    assert batch["annotated"] == [True, True, True, False, True, True]
+    assert batch["same_image"] == [0, 0, 0, 1, 2, 2]
+    assert batch["target"].tolist() == [0, 0, 1, 0, 0, 0]
+    assert {"importance", "random_importance"}.isdisjoint(batch)
+    assert len(batch["labels"]) == len(batch["input_ids"]) == len(batch["visual_pos"]) == 6
+    features = batch["visual_feats"]
+    assert torch.equal(features[0], features[1])
+    assert torch.equal(features[0], features[2])
+    assert not torch.equal(features[0], features[4])
+    assert batch["visual_attention_mask"][3].tolist() == [1, 1, 0]
+    assert batch["input_ids"][1].tolist()[-4:] == [0, 3, 4, 5]
+
+
+def test_rows_are_those_of_the_collator_of_questions():
+    collate = collator()
+    plain = QuestionCollator(collate.tokenizer, VOCABULARY)
+    batch, alone = collate([row(3)]), plain([row(3)])
+    assert all(torch.equal(batch[name], alone[name]) for name in alone if isinstance(batch.get(name), torch.Tensor))
+
+
+def test_triples_about_one_image_share_it():
+    """Where features are looked up by the id; rows with features of their own may hold others under one id."""
+
+    class Regions(dict):
+        asked = 0
+
+        def __getitem__(self, key):
+            Regions.asked += 1
+            return super().__getitem__(key)
+
+    regions = Regions({f"i{number}": (row(number)["features"], BOXES) for number in range(2)})
+    rows = [triple(number, image_id="i0", features=None, boxes=None) for number in range(2)] + [
+        triple(2, image_id="i1", features=None, boxes=None)
+    ]
+    batch = collator(regions=regions)(rows)
+    assert batch["same_image"] == [0] * 6 + [1] * 3
+    assert Regions.asked == 3  # once for each row, not for each question
+    assert collator()([triple(0), triple(0)])["same_image"] == [0] * 3 + [1] * 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "group"),
+    [
+        ({"sub_answers": None}, [-1, -1, -1]),
+        ({"sub_answers": []}, [-1, -1, -1]),
+        ({"sub_answers": ["purple"]}, [-1, -1, -1]),
+        ({"irrelevant_answers": None}, [0, 0, -1]),
+        ({"answers": ["purple"]}, [-1, -1, -1]),
+    ],
+)
+def test_a_question_without_a_label_has_no_partner(columns, group):
+    collate = collator()
+    batch = collate([triple(**columns)])
+    assert batch["group"] == group
+    assert batch["annotated"] == [number >= 0 for number in group]
+    assert collate.counts["questions without a label"] == 1
+
+
+def test_rows_without_partners():
+    collate = collator()
+    batch = collate([row(0, **IRRELEVANT), row(1, sub_question=None, sub_answers=None)])
+    assert batch["role"] == [0, 2, 0]
+    assert batch["group"] == [-1, -1, -1]
+    assert collate.counts["irrelevant questions without a sub-question"] == 1
+
+
+def test_rows_without_answers_are_only_predicted():
+    rows = [triple(answers=None, sub_answers=None, irrelevant_answers=None)]
+    batch = collator(answers=None)(rows)
+    assert "labels" not in batch
+    assert batch["group"] == [-1] * 3
+    assert batch["annotated"] == [False] * 3
+
+
+def test_the_control_swaps_questions_with_their_answers():
+    """In about half of the triples, alike in every epoch and order; not in evaluation, and nothing else changes."""
+    rows = [triple(number) for number in range(40)]
+    plain, swapped = collator()(rows), collator(control_seed=1)(rows)
+    differ = [not torch.equal(*(batch["input_ids"][3 * n + 1] for batch in (plain, swapped))) for n in range(40)]
+    assert 10 < sum(differ) < 30
+    for number, changed in enumerate(differ):
+        order = [0, 2, 1] if changed else [0, 1, 2]
+        for name in ("input_ids", "labels", "target"):
+            assert torch.equal(swapped[name][3 * number : 3 * number + 3], plain[name][3 * number :][order])
+    assert swapped["role"] == plain["role"]
+    back = collator(control_seed=1)(rows[::-1])["input_ids"].unflatten(0, (40, 3)).flip(0).flatten(0, 1)
+    assert torch.equal(back, swapped["input_ids"])
+    assert torch.equal(collator(control_seed=1).for_evaluation()(rows)["input_ids"], plain["input_ids"])
+    pairs = [row(number, **SUB) for number in range(8)]
+    assert torch.equal(collator(control_seed=1)(pairs)["input_ids"], collator()(pairs)["input_ids"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"sub_question": "is it day"},
+            r"question_id 7\): question and sub_question are both 'Is it day\?'; a question",
+        ),
+        ({"irrelevant_question": "Is it  DAY ?"}, r"question and irrelevant_question are both 'Is it day\?'"),
+        (
+            {"irrelevant_question": "is the sky bright"},
+            r"sub_question and irrelevant_question are both 'Is the sky bright\?'",
+        ),
+        ({"sub_question": None}, r"has 'sub_answers' and no 'sub_question'; add the question, or leave both out"),
+        ({"sub_question": " "}, r"question_id '7#sub'\): the question is ' '; allowed is text"),
+        ({"sub_question": 4}, r"question_id '7#sub'\): the question is 4; allowed is text"),
+        ({"question": None}, r"question_id 7\): the question is None; allowed is text"),
+        ({"sub_answers": "yes"}, r"question_id '7#sub'\): answers is the text 'yes'"),
+        ({"question_id": None}, r"question_id None\) has no question_id"),
+        ({"features": None}, r"has no column 'features' and the collator no regions"),
+    ],
+)
+def test_bad_rows_are_refused_by_name(columns, message):
+    with pytest.raises(ValueError, match=message):
+        collator()([triple(0), triple(7, **columns)])
+
+
+def test_lists_of_questions_are_no_triples():
+    lists = {"sub_questions": [{"question": "is the sky bright", "answers": ["yes"]}]}
+    with pytest.raises(ValueError, match=r"has a list 'sub_questions' and no 'sub_question'; a row is one triple"):
+        collator()([row(0, **lists)])
+    assert collator()([triple(0, **lists), row(1, sub_question=None, **lists), row(2, sub_questions=[])])["group"][
+        3:
+    ] == [-1, -1]
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(ValueError, match="the batch is empty"):
+        collator()([])
+
+
+@pytest.mark.parametrize("options", [{"source": "mask"}, {"seed": 3}])
+def test_options_of_importance_are_refused(options):
+    with pytest.raises(ValueError, match=r"QuestionTripleCollator\(.*importance of boxes is not collated with triples"):
+        collator(**options)
+
+
+@pytest.mark.parametrize("of", [list, datasets.Dataset.from_list])
+def test_equal_questions_are_found_before_training(of):
+    texts = [{name: value for name, value in triple(number).items() if "question" in name} for number in range(3)]
+    texts[1]["sub_question"] = None
+    collator().check_rows(of(texts), "train_dataset")
+    texts[2]["sub_question"] = "is it day?"
+    with pytest.raises(ValueError, match="row 2 of train_dataset: question and sub_question are both"):
+        collator().check_rows(of(texts), "train_dataset")
+    collator().check_rows(of([{"question": "is it day", "question_id": "1"}]), "train_dataset")

@@ -1,0 +1,163 @@
+"""GuidedTrainer on triples of questions: groups, questions that stand alone, accumulation, evaluation."""
+
+import datasets
+import numpy as np
+import pytest
+import torch
+
+from hf_guidance import AnswerVocabulary, Guidance, GuidanceArguments, GuidedTrainer, QuestionCollator, recipes
+from hf_guidance.attributions import InputXGradient
+from hf_guidance.data import QuestionTripleCollator
+from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
+from hf_guidance.objectives import Alignment, AnswerLoss, ContrastiveSOrT, RoleAnswerLoss
+
+QUESTIONS = ["is it day", "is the sky bright", "does the train move"]
+LAYER = "classifier.1"
+
+
+def rows(count=8, alone=2):
+    generator = np.random.default_rng(0)
+    made = []
+    for number in range(count):
+        corners = generator.random((4, 2)).astype(np.float32) / 2
+        row = {
+            "question_id": str(number), "image_id": str(number), "question": QUESTIONS[0], "answers": ["yes"],
+            "features": generator.standard_normal((4, 6), dtype=np.float32),
+            "boxes": np.concatenate([corners, corners + 0.4], 1),
+        }  # fmt: skip
+        others = {"sub_question": QUESTIONS[1], "sub_answers": ["yes" if number % 2 else "no"]}
+        others |= {"irrelevant_question": QUESTIONS[2], "irrelevant_answers": ["no"]}
+        made.append(row | (others if number < count - alone else {}))
+    return made
+
+
+def trainer_of(guidance, folder, data=None, collator=QuestionTripleCollator, **options):
+    tokenizer, answers = word_tokenizer(QUESTIONS), AnswerVocabulary(("yes", "no"))
+    torch.manual_seed(0)
+    config = UpDnConfig(
+        len(tokenizer), word_size=4, hidden_size=16, visual_feat_dim=6, num_labels=2, classifier_dropout=0.0,
+        attention_dropout=0.0,
+    )  # fmt: skip
+    args = GuidanceArguments(
+        str(folder),
+        **{
+            "per_device_train_batch_size": 4, "max_steps": 3, "report_to": "none", "use_cpu": True, "save_strategy": "no",
+            "disable_tqdm": True, "logging_steps": 1, **options,
+        },
+    )  # fmt: skip
+    data = rows() if data is None else data
+    return GuidedTrainer(
+        UpDnForQuestionAnswering(config), args, train_dataset=data, eval_dataset=data,
+        data_collator=collator(tokenizer, answers), guidance=guidance,
+    )  # fmt: skip
+
+
+GUIDANCES = {
+    "sort": lambda: recipes.sort(layer=LAYER),
+    "official": lambda: recipes.sort("official", LAYER),
+    "only sub-questions": lambda: recipes.sort_only_sub_questions(layer=LAYER, questions=3),
+    "squint": lambda: recipes.squint(10.0, questions=3),
+}
+
+
+@pytest.mark.parametrize("name", GUIDANCES)
+def test_it_trains_and_evaluates(name, tmp_path):
+    guidance = GUIDANCES[name]()
+    trainer = trainer_of(guidance, tmp_path)
+    (term,) = guidance.guided
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    trainer.train()
+    assert any(not torch.equal(a, b) for a, b in zip(before, trainer.model.parameters(), strict=True))
+    logged = [entry[f"loss/{term}"] for entry in trainer.state.log_history if f"loss/{term}" in entry]
+    assert len(logged) == 3
+    assert all(np.isfinite(logged))
+    measured = trainer.evaluate()
+    assert np.isfinite(measured["eval_loss"])
+    weights = {name: term.weight for name, term in guidance.items()}
+    expected = sum(weight * measured[f"eval_loss/{name}"] for name, weight in weights.items())
+    assert measured["eval_loss"] == pytest.approx(expected, rel=1e-5)
+    assert trainer.predict(rows()).predictions.shape == (6 * 3 + 2, 2)
+
+
+def test_in_half_precision(tmp_path):
+    """Under autocast to bfloat16 the vectors are compared in float32."""
+    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, bf16=True)
+    trainer.train()
+    assert all(np.isfinite(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+    assert np.isfinite(trainer.evaluate()["eval_loss"])
+
+
+def test_rows_of_a_data_set(tmp_path):
+    """Columns with None, as datasets store what some rows lack, and questions alone among the triples."""
+    data = datasets.Dataset.from_list([{k: np.asarray(v).tolist() for k, v in row.items()} for row in rows()])
+    assert data[7]["sub_question"] is None
+    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, data)
+    trainer.train()
+    assert trainer.state.global_step == 3
+
+
+def test_the_gradient_is_that_of_one_whole_batch(tmp_path):
+    """Questions alone run apart, and reach the task only: as if all ran together, and as if two batches accumulated."""
+    guidance = recipes.sort(layer=LAYER)
+    found = []
+    for options in (
+        {"per_device_train_batch_size": 8},
+        {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4},
+    ):
+        data = rows(8, alone=4)
+        data = [data[n] for n in (0, 4, 1, 5, 2, 6, 3, 7)]  # every two rows have as many questions
+        trainer = trainer_of(guidance, tmp_path, data, max_steps=1, optim="sgd", max_grad_norm=0.0, **options)
+        trainer._get_train_sampler = lambda *args, own=data: torch.utils.data.SequentialSampler(own)
+        trainer.train()
+        found.append([parameter.detach().clone() for parameter in trainer.model.parameters()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [3, 5, 6])
+def test_every_question_of_the_last_batch_is_evaluated(size, tmp_path):
+    """However many rows it has: one row of the data set is up to three of the batch."""
+    data = rows(8, alone=1)
+    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, data, per_device_eval_batch_size=size)
+    whole = trainer_of(recipes.sort(layer=LAYER), tmp_path, data, per_device_eval_batch_size=8)
+    found, expected = trainer.evaluate(), whole.evaluate()
+    assert {name for name in expected if "loss" in name} == {"eval_loss", "eval_loss/task", "eval_loss/sort"}
+    assert all(found[name] == pytest.approx(expected[name], rel=1e-5) for name in expected if "loss" in name)
+    predicted, all_at_once = trainer.predict(data), whole.predict(data)
+    assert predicted.predictions.shape == predicted.label_ids.shape == (7 * 3 + 1, 2)
+    np.testing.assert_allclose(predicted.predictions, all_at_once.predictions, rtol=1e-5, atol=1e-6)
+
+
+def test_evaluation_on_several_processes_is_refused(tmp_path):
+    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(trainer.args), "world_size", 2)
+        with pytest.raises(ValueError, match=r"QuestionTripleCollator makes several rows.*evaluate in one process"):
+            trainer.get_eval_dataloader()
+
+
+def test_a_training_set_without_sub_questions_is_refused(tmp_path):
+    plain = [{k: np.asarray(v).tolist() for k, v in row.items()} for row in rows(4, alone=4)]
+    with pytest.raises(ValueError, match=r"none of the columns \['sub_question'\], so nothing can guide"):
+        trainer_of(recipes.sort(layer=LAYER), tmp_path, datasets.Dataset.from_list(plain))
+
+
+def test_a_collator_of_single_questions_says_what_is_missing(tmp_path):
+    data = [row | {"importance": [1.0, 0.0, 0.0, 0.0]} for row in rows()]
+    with pytest.raises(ValueError, match="no column 'role'"):
+        trainer_of(recipes.sort(layer=LAYER), tmp_path, data, QuestionCollator).train()
+
+
+def test_a_term_on_importance_says_that_triples_bring_none(tmp_path):
+    guidance = Guidance(task=AnswerLoss(), align=Alignment())
+    with pytest.raises(ValueError, match=r"the batch has no \['importance'\], which guidance reads"):
+        trainer_of(guidance, tmp_path).train()
+
+
+def test_batches_without_a_whole_group(tmp_path):
+    """Pairs alone: the contrast counts nothing, and the task goes on."""
+    pairs = [{k: v for k, v in row.items() if not k.startswith("irrelevant")} for row in rows()]
+    guidance = Guidance(task=RoleAnswerLoss(), sort=ContrastiveSOrT(InputXGradient(LAYER)))
+    trainer = trainer_of(guidance, tmp_path, pairs)
+    trainer.train()
+    assert all(entry["loss/sort"] == 0 for entry in trainer.state.log_history if "loss/sort" in entry)
