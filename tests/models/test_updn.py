@@ -6,7 +6,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from transformers import AutoConfig, AutoModelForVisualQuestionAnswering
 
 from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering
-from hf_guidance.models.updn.normed_linear import NormedLinear
+from hf_guidance.models.shared.normed_linear import NormedLinear
 
 
 def by_the_formulas(model, words, boxes):

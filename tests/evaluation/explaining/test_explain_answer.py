@@ -36,7 +36,7 @@ def logits(model, features):
     return outputs["question_answering_score" if "question_answering_score" in outputs else "logits"][0].numpy()
 
 
-@pytest.mark.parametrize("name", ["updn", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
 def test_the_default_is_what_the_logit_loses_without_a_box(name):
     found, model = asked(name), fresh_region_model(name)
     whole = logits(model, FEATURES)
