@@ -155,10 +155,10 @@ class PythiaForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
             box_projection: Likewise.
             keep: (rows, objects) bool.
             fill: What the other boxes hold: a number, or what broadcasts against ``visual_feats`` or (rows, objects, dims).
-            return_dict: False gives a tuple.
+            return_dict: False gives a tuple of what is not None.
 
         Returns:
-            PythiaOutput.
+            PythiaOutput, or a tuple.
 
         Raises:
             ValueError: Question, boxes or grid missing, a grid for a model without one, or shapes that do not fit.
@@ -174,8 +174,7 @@ class PythiaForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         seen = attended(attention, encoded, keep, other)
         grid, grid_attention = self._grid(grid_feats, attended_grid, features, question)
         image = seen if grid is None else torch.cat([seen, repeat_rows(grid, rows)], -1)
-        joint = self.fusion(image, question)
-        logits = self.text_branch(joint) + self.image_branch(joint)
+        logits = self._answers(self.fusion(image, question))
         loss = None if labels is None else self._loss(logits, labels)
         output = PythiaOutput(loss, logits, attention, grid_attention, question, grid, encoded, projected)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
@@ -183,6 +182,10 @@ class PythiaForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
     def _question(self, input_ids: Tensor | None, mask: Tensor | None) -> Tensor:
         encoded: Tensor = self.text_attention(word_vectors(self.words, input_ids, "PythiaConfig"), mask)
         return encoded
+
+    def _answers(self, joint: Tensor) -> Tensor:
+        logits: Tensor = self.text_branch(joint) + self.image_branch(joint)
+        return logits
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return soft_answer_loss(logits, repeat_rows(labels, len(logits)), self.config.answer_loss)
@@ -206,7 +209,7 @@ class PythiaForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
     def _grid(
         self, grid: Tensor | None, known: Tensor | None, features: Tensor, question: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
-        """What the question sees of the grid, (questions, dims), and its attention, (questions, cells), where it is not known."""
+        """What the question sees of the grid, (questions, dims), and its attention, (questions, cells)."""
         if known is not None:
             return known, None
         if self.grid_attention is None:
