@@ -19,7 +19,8 @@ NAMES = {
     "hf_guidance.views": "View FULL IMPORTANT UNIMPORTANT zeros negative_ones gaussian marginal shuffle shuffle_places "
     "Keep Needs",
     "hf_guidance.models": "load_pruned with_channel_mask "
-    "BcosResNetForImageClassification XDNNResNetForImageClassification UpDnForQuestionAnswering",
+    "BcosResNetForImageClassification XDNNResNetForImageClassification UpDnForQuestionAnswering "
+    "PythiaForQuestionAnswering PythiaConfig",
     "hf_guidance.families": "Family RegionFamily family_of ARCHITECTURES",
     "hf_guidance.forward": "Forward Needs",
     "hf_guidance.guidance": "Guidance Term TrainerTask GUIDANCE_FILE smoothed",

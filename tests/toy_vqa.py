@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from transformers import LxmertConfig, LxmertForQuestionAnswering
 
 from hf_guidance.families import Family, RegionFamily, family_of
-from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering
+from hf_guidance.models import PythiaConfig, PythiaForQuestionAnswering, UpDnConfig, UpDnForQuestionAnswering
 
-OBJECTS, DIMS, ANSWERS = 5, 4, 6
+OBJECTS, DIMS, ANSWERS, GRID = 5, 4, 6, 3
 
 
 class ToyVQA(nn.Module):
@@ -53,6 +53,15 @@ def updn() -> nn.Module:
     )
 
 
+def pythia(grid: int | None = None) -> nn.Module:
+    return PythiaForQuestionAnswering(
+        PythiaConfig(
+            vocab_size=11, word_size=6, hidden_size=5, word_attention_size=4, visual_feat_dim=DIMS, box_encoding_size=7,
+            grid_feat_dim=grid, fusion_size=16, text_branch_size=6, image_branch_size=8, num_labels=ANSWERS,
+        )
+    )  # fmt: skip
+
+
 def lxmert() -> nn.Module:
     return LxmertForQuestionAnswering(
         LxmertConfig(
@@ -62,7 +71,7 @@ def lxmert() -> nn.Module:
     )  # fmt: skip
 
 
-REGION_BUILDERS = {"toy": ToyVQA, "updn": updn, "lxmert": lxmert}
+REGION_BUILDERS = {"toy": ToyVQA, "updn": updn, "pythia": pythia, "pythia_grid": lambda: pythia(GRID), "lxmert": lxmert}
 
 
 def fresh_region_model(name: str) -> nn.Module:
@@ -90,12 +99,14 @@ def region_batch(images: int = 3, objects: int = OBJECTS, seed: int = 0, padding
     """Questions with one answer each, all annotated. With padding, the last box of the first image is none."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.rand(images, ANSWERS, generator=generator, dtype=torch.float64).clamp_min(0.3) - 0.3
+    grid = torch.randn(images, 2, GRID, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     batch: dict[str, object] = {
         "visual_feats": torch.randn(images, objects, DIMS, generator=generator, dtype=torch.float64),
         "visual_pos": torch.rand(images, objects, 4, generator=generator, dtype=torch.float64),
         "input_ids": torch.randint(1, 10, (images, 7), generator=generator),
         "attention_mask": torch.ones(images, 7, dtype=torch.long),
         "question": torch.randn(images, 3, generator=generator, dtype=torch.float64),
+        "grid_feats": grid,
         "labels": labels,
         "target": labels.argmax(1),
         "quadrant": torch.arange(images) % 3,

@@ -16,15 +16,18 @@ from hf_guidance.views.layers import FINAL
 class GradCAM(Attribution):
     """``A = ReLU(sum_ch mean_hw(d score / d f) * f)`` (arXiv 1610.02391, eq. 1 and 2).
 
+    At a layer that puts out vectors, as "fusion" of models of questions, ``A = (d score / d f) * f`` with ``relu=False``,
+    entry by entry and signed: the Grad-CAM vector of SOrT (arXiv 2010.10038, eq. 1).
+
     Args:
-        layer: A layer with places; usually "final", the last one.
+        layer: A layer with places, usually "final", the last one; or with ``relu=False`` one with vectors, as "fusion".
         target: Which score is explained.
         relu: Whether negative values are set to 0, as the paper does.
         fixed_weights: Whether the weights of the channels count as constants when losses on the map are differentiated: the
             first-order form of code that takes them by a separate ``backward()``, as GRADIA's. The map is the same.
 
     Raises:
-        ValueError: On use, when the layer puts out vectors, without places.
+        ValueError: On use, when the layer puts out vectors, without places, and ``relu`` is on.
 
     Columns:
         target: (rows,) int64 in [0, classes), the explained class; read by the default target LabelLogit.
@@ -37,7 +40,8 @@ class GradCAM(Attribution):
 
     Reference:
         Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
-        arXiv 1610.02391, eq. 1 and 2.
+        arXiv 1610.02391, eq. 1 and 2. Vectors: Dharur et al., "SOrT-ing VQA Models: Contrastive Gradient Learning for
+        Improved Consistency", NAACL 2021, arXiv 2010.10038, eq. 1.
 
     Example:
         >>> import torch
@@ -56,16 +60,18 @@ class GradCAM(Attribution):
     fixed_weights: bool = False
 
     def __call__(self, forward: Forward) -> Tensor:
-        """Compute the map; it holds no negative values unless ``relu`` is off."""
+        """Compute the map, (rows, *space), or (rows, features); it holds no negative values unless ``relu`` is off."""
         activation = forward.activation(self.layer)
-        if activation.dim() < 3:
+        if activation.dim() < 3 and self.relu:
             raise ValueError(
                 f"GradCAM(layer={self.layer!r}): the layer puts out vectors {tuple(activation.shape)} without places; "
-                "choose a layer with maps, for example 'final'."
+                "choose a layer with maps, for example 'final', or relu=False for the signed vector of SOrT."
             )
         gradient = forward.gradient(self.layer, self.target)
-        weights = gradient.flatten(2).mean(2)
+        weights = gradient.flatten(2).mean(2) if activation.dim() > 2 else gradient
         weights = weights.detach() if self.fixed_weights else weights
+        if activation.dim() < 3:
+            return weights * activation
         cam = torch.einsum("rc,rcn->rn", weights, activation.flatten(2)).unflatten(1, activation.shape[2:])
         maps: Tensor = cam.clamp_min(0) if self.relu else cam
         return maps

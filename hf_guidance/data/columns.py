@@ -51,7 +51,7 @@ IMAGE_SOURCES = (IMPORTANCE, "mask", "objects")
 """Those of IMAGE_COLUMNS that hold importance."""
 QUESTION_COLUMNS = (
     "question", "question_id", "image_id", "answers", "features", "boxes", IMPORTANCE, "reference_boxes", "mask",
-    "image", ANNOTATED, "question_type", "answer_type",
+    "image", ANNOTATED, "question_type", "answer_type", "grid_features",
 )  # fmt: skip
 """Columns of rows of questions. QuestionCollator reads all of them but the types, which metrics need."""
 QUESTION_SOURCES = (IMPORTANCE, "reference_boxes", "mask")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hf_guidance.families.family import FullCall, repeated
 from hf_guidance.families.region_family import RegionFamily
 from hf_guidance.families.stages import spread
+from hf_guidance.views.layers import FUSION
 
 MODEL_TYPES = ("lxmert",)
 
@@ -46,7 +47,8 @@ class LxmertFamily(RegionFamily):
 def build(model: Any) -> LxmertFamily:
     """Layers are the modules that encode the boxes: embedding, relational layers, cross-modality layers but the last.
 
-    Only the first token of the question reaches the head, so the boxes have no gradient after the last layer.
+    Only the first token of the question reaches the head, so the boxes have no gradient after the last layer. That token,
+    pooled, is "fusion".
 
     Note:
         The features go through a Linear and then a LayerNorm, which does not depend on their scale: InputXGradient at the
@@ -56,7 +58,8 @@ def build(model: Any) -> LxmertFamily:
     relational = [f"lxmert.encoder.r_layers.{i}.output" for i in range(len(encoder.r_layers))]
     crossed = [f"lxmert.encoder.x_layers.{i}.visn_output" for i in range(len(encoder.x_layers) - 1)]
     language = f"lxmert.encoder.layer.{len(encoder.layer) - 1}" if len(encoder.layer) else "lxmert.embeddings"
-    return LxmertFamily(layers=spread(["lxmert.encoder.visn_fc", *relational, *crossed]), shared=(language,))
+    layers = spread(["lxmert.encoder.visn_fc", *relational, *crossed]) | {FUSION: "lxmert.pooler"}
+    return LxmertFamily(layers=layers, shared=(language,))
 
 
 @contextmanager

@@ -4,34 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from hf_guidance.families.family import FullCall, repeated
 from hf_guidance.families.region_family import RegionFamily
+from hf_guidance.views.layers import FUSION
 
 MODEL_TYPES = ("updn",)
-_QUESTION = ("input_ids", "attention_mask")
 
 
 @dataclass(frozen=True)
 class UpDnFamily(RegionFamily):
-    """Views re-use the encoded question of the full input's outputs, and hard views the projected boxes, too."""
+    """Views re-use the encoded question of the full input's outputs, and hard views the projected boxes, too.
+
+    Attributes:
+        encoded: Arguments that views do without.
+        of_question: Outputs that they take instead, where the model has them.
+        of_boxes: Further outputs that hard views take.
+    """
+
+    encoded: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask")
+    of_question: ClassVar[tuple[str, ...]] = ("question_embedding",)
+    of_boxes: ClassVar[tuple[str, ...]] = ("box_projection",)
 
     inputs: tuple[str, ...] = ("input_ids", "attention_mask", "visual_feats", "visual_pos", "visual_attention_mask")
 
     def call(self, model: nn.Module, inputs: Mapping[str, Any], copies: Tensor, full: FullCall) -> Any:
         """Call the model on edited copies, without encoding the question again."""
-        rest = {name: value for name, value in inputs.items() if name not in (*_QUESTION, self.features)}
+        rest = {name: value for name, value in inputs.items() if name not in (*self.encoded, self.features)}
         count = len(copies) // len(inputs[self.features])
-        question = {"question_embedding": full.outputs["question_embedding"]}
+        question = {name: full.outputs[name] for name in self.of_question if name in full.outputs}
         return model(**repeated(rest | question, count), **{self.features: copies})
 
     def call_hard(self, model: nn.Module, inputs: Mapping[str, Any], keep: Tensor, fill: Tensor, full: FullCall) -> Any:
         """Call the model with masks of the projected boxes: nothing is encoded again, and no copy is made."""
-        rest = {name: value for name, value in inputs.items() if name not in _QUESTION}
-        given = {name: full.outputs[name] for name in ("question_embedding", "box_projection")}
+        rest = {name: value for name, value in inputs.items() if name not in self.encoded}
+        given = {name: full.outputs[name] for name in (*self.of_question, *self.of_boxes) if name in full.outputs}
         return model(**rest, **given, keep=keep.flatten(0, 1), fill=fill)
 
     def attention(self, outputs: Any) -> Tensor:
@@ -41,5 +51,5 @@ class UpDnFamily(RegionFamily):
 
 
 def build(model: Any) -> UpDnFamily:
-    """There are no symbolic layers beside the input: the boxes are projected once and then summed."""
-    return UpDnFamily(layers={})
+    """No layer with places lies behind the input: the boxes are projected once and then summed. "fusion" is the product."""
+    return UpDnFamily(layers={FUSION: "fusion"})

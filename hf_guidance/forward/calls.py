@@ -40,6 +40,10 @@ class ViewCall:
     fill: Tensor | None = None
     keep: Tensor | None = None
 
+    def holds_vectors(self, layer: str) -> bool:
+        """Whether a layer was recorded that puts out one vector per image, without places."""
+        return is_module(layer) and any(raw.dim() == 2 for raw in self.layers.get(layer, ()))
+
 
 @dataclass(frozen=True)
 class Edit:

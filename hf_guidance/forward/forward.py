@@ -291,5 +291,6 @@ class Forward(BatchColumns):
         device = self.column(self.family.features).device.type
         with torch.set_grad_enabled(self.create_graph), torch.autocast(device, enabled=False):
             maps = method(self)
-            real = self.real_places(tuple(maps.shape[1:]))
+            vectors = self._calls[FULL].holds_vectors(getattr(method, "layer", ""))
+            real = None if vectors else self.real_places(tuple(maps.shape[1:]))
             return maps if real is None else maps.masked_fill(~self.of_rows(real), 0.0)

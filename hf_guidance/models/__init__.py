@@ -10,6 +10,8 @@ from hf_guidance.models.bcos_resnet.modeling import BcosResNetForImageClassifica
 from hf_guidance.models.bcos_resnet.official import load_official_bcos
 from hf_guidance.models.bcos_resnet.uncentered_batch_norm import UncenteredBatchNorm2d
 from hf_guidance.models.channel_mask.loading import load_pruned, with_channel_mask
+from hf_guidance.models.pythia.configuration import PythiaConfig
+from hf_guidance.models.pythia.modeling import PythiaForQuestionAnswering, PythiaOutput
 from hf_guidance.models.shared.efficientnet_lite0 import pretrained_efficientnet_lite0
 from hf_guidance.models.shared.registration import register
 from hf_guidance.models.updn.configuration import UpDnConfig
@@ -28,6 +30,9 @@ __all__ = [
     "BcosLinear",
     "BcosResNetConfig",
     "BcosResNetForImageClassification",
+    "PythiaConfig",
+    "PythiaForQuestionAnswering",
+    "PythiaOutput",
     "UncenteredBatchNorm2d",
     "UpDnConfig",
     "UpDnForQuestionAnswering",
@@ -46,5 +51,6 @@ __all__ = [
 ]
 
 register(UpDnConfig, AutoModelForVisualQuestionAnswering, UpDnForQuestionAnswering)
+register(PythiaConfig, AutoModelForVisualQuestionAnswering, PythiaForQuestionAnswering)
 register(XDNNResNetConfig, AutoModelForImageClassification, XDNNResNetForImageClassification, XDNNImageProcessor)
 register(BcosResNetConfig, AutoModelForImageClassification, BcosResNetForImageClassification, BcosImageProcessor)

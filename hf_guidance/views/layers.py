@@ -7,6 +7,7 @@
 | "attention" | the model's own attention over its places, where it has one |
 | "class_map" | one map per class, whose mean over places is its logit up to a bias (B-cos heads) |
 | "mid1", "mid2", "mid3", "final" | outputs of modules, by the paths that the model's family gives |
+| "fusion" | likewise: the vector in which a model of questions has joined question and image, without places |
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ ATTENTION = "attention"
 CLASS_MAP = "class_map"
 MIDDLE = ("mid1", "mid2", "mid3")
 FINAL = "final"
+FUSION = "fusion"
 
 
 def is_input(layer: str) -> bool:
@@ -38,7 +40,7 @@ def is_class_map(layer: str) -> bool:
 
 def is_symbolic(layer: str) -> bool:
     """Whether the layer is a name for which a family has the path of a module."""
-    return layer in (*MIDDLE, FINAL)
+    return layer in (*MIDDLE, FINAL, FUSION)
 
 
 def is_final(layer: str, paths: Mapping[str, str] | None = None) -> bool:

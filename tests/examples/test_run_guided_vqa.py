@@ -9,7 +9,7 @@ from scripts import run_script
 
 from hf_guidance import Guidance
 from hf_guidance.data.questions.answers import AnswerVocabulary
-from hf_guidance.models import UpDnForQuestionAnswering
+from hf_guidance.models import PythiaForQuestionAnswering, UpDnForQuestionAnswering
 
 
 def run(folder, *options):
@@ -20,8 +20,12 @@ def run(folder, *options):
 
 @pytest.mark.parametrize(
     "options",
-    [["--recipe", "visfis", "--fraction", "0.5"], ["--model_type", "lxmert", "--recipe", "hint", "--max_length", "20"]],
-    ids=["updn", "lxmert"],
+    [
+        ["--recipe", "visfis", "--fraction", "0.5"],
+        ["--model_type", "pythia", "--recipe", "visfis", "--recipe_options", '{"model": "updn"}'],
+        ["--model_type", "lxmert", "--recipe", "hint", "--max_length", "20"],
+    ],
+    ids=["updn", "pythia", "lxmert"],
 )
 def test_it_trains_measures_and_saves(options, tmp_path):
     run(tmp_path, "--num_train_epochs", "1", "--save_strategy", "no", *options)
@@ -33,7 +37,8 @@ def test_it_trains_measures_and_saves(options, tmp_path):
     assert "task" in Guidance.load(tmp_path)
     classes = len(AnswerVocabulary.load(tmp_path / "answers.json"))
     if "lxmert" not in options:
-        assert UpDnForQuestionAnswering.from_pretrained(tmp_path).config.num_labels == classes
+        kind = PythiaForQuestionAnswering if "pythia" in options else UpDnForQuestionAnswering
+        assert kind.from_pretrained(tmp_path).config.num_labels == classes
 
 
 def test_it_resumes(tmp_path):

@@ -14,7 +14,7 @@ from toy_vqa import (
     region_model,
 )
 
-from hf_guidance.attributions import Gradient, IntegratedGradients, LabelLogit
+from hf_guidance.attributions import GradCAM, Gradient, InputXGradient, IntegratedGradients, LabelLogit
 from hf_guidance.families import Family, RegionFamily, family_of
 from hf_guidance.forward import Forward
 from hf_guidance.views import FULL, IMPORTANT, UNIMPORTANT, Coalitions, Nothing, OneBox, View, gaussian, marginal, zeros
@@ -64,7 +64,7 @@ def test_re_used_encodings_equal_edited_copies(name, max_rows, padding, monkeypa
         assert relative_error(joined(mine), joined(theirs)) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["updn", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
 def test_copies_that_are_differentiated_re_use_the_question(name, monkeypatch):
     method, batch = IntegratedGradients(steps=3), region_batch()
     model, family = region_model(name), region_family(name)
@@ -92,7 +92,10 @@ def test_logits_of_views_are_those_of_a_loop_over_copies(name):
             assert relative_error(forward.logits(view)[copy], expected.detach()) < 1e-12
 
 
-@pytest.mark.parametrize(("name", "encoder"), [("updn", "question_encoder"), ("lxmert", "lxmert.encoder.layer.0")])
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [("updn", "question_encoder"), ("pythia", "text_attention.lstm"), ("lxmert", "lxmert.encoder.layer.0")],
+)
 def test_a_question_is_encoded_once_a_step(name, encoder):
     model, calls = fresh_region_model(name), []
     model.get_submodule(encoder).register_forward_hook(lambda *_: calls.append("question"))
@@ -103,11 +106,15 @@ def test_a_question_is_encoded_once_a_step(name, encoder):
     assert calls.count("model") == 2  # the full input; three views in one call
 
 
-def test_boxes_are_projected_once_a_step():
-    model, boxes = fresh_region_model("updn"), []
-    model.box_projection.register_forward_hook(lambda m, inputs, o: boxes.append(inputs[0].shape[:-1].numel()))
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("updn", "box_projection"), ("pythia", "box_attention.projection"), ("pythia", "box_encoder")],
+)
+def test_boxes_are_projected_once_a_step(name, layer):
+    model, boxes = fresh_region_model(name), []
+    model.get_submodule(layer).register_forward_hook(lambda m, inputs, o: boxes.append(inputs[0].shape[:-1].numel()))
     needs = frozenset({(FULL, "logits"), (View(OneBox(leave_out=True)), "logits")})
-    Forward(model, region_family("updn"), region_batch(), needs)
+    Forward(model, region_family(name), region_batch(), needs)
     assert boxes[0] == 3 * OBJECTS
     assert sum(boxes[1:]) <= 1  # the constant fill
 
@@ -131,6 +138,87 @@ def test_every_layer_of_lxmert_has_a_gradient_at_every_box(layer):
     assert gradient.abs().sum(1).min() > 1e-6
 
 
+def test_the_encoded_boxes_of_pythia_are_a_layer_with_boxes():
+    """At which GradCAM works as it is: it equals the gradient and the activation, written out."""
+    model, family, batch = region_model("pythia"), region_family("pythia"), region_batch()
+    inputs = {column: batch[column] for column in family.inputs if column in batch}
+    encoded = model.box_encoder(batch["visual_feats"]).detach().requires_grad_()
+    logits = model(**inputs, box_encoding=encoded).logits.gather(1, batch["target"][:, None]).sum()
+    (gradient,) = torch.autograd.grad(logits, encoded)
+    methods = GradCAM(relu=False), InputXGradient("final"), Gradient("final")
+    expected = (encoded * gradient.mean(1, keepdim=True)).sum(-1), (encoded * gradient).sum(-1), gradient.sum(-1)
+    forward = explain(model, family, batch, *methods)
+    for method, values in zip(methods, expected, strict=True):
+        assert relative_error(forward.attribution(method), values.detach()) < 1e-12
+    assert torch.equal(
+        explain(model, family, batch, GradCAM()).attribution(GradCAM()), forward.attribution(methods[0]).clamp(0)
+    )
+
+
+FUSED = {"updn": 8, "pythia": 16, "pythia_grid": 16, "lxmert": 8}
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_the_fused_layer_gives_the_vectors_of_sort(name):
+    """One vector per question, d score / d J * J, differentiable again; the logits depend on the image through J alone."""
+    model, family, batch = region_model(name), region_family(name), region_batch()
+    inputs = {column: batch[column] for column in family.inputs if column in batch}
+    fused = []
+    handle = model.get_submodule(family.layers["fusion"]).register_forward_hook(
+        lambda m, i, output: fused.append(output)
+    )
+    logits = model(**inputs)[family.logits]
+    handle.remove()
+    chosen = logits.gather(1, batch["target"][:, None]).sum()
+    (gradient,) = torch.autograd.grad(chosen, fused[0], create_graph=True)
+    methods = GradCAM("fusion", relu=False), InputXGradient("fusion"), Gradient("fusion")
+    forward = explain(model, family, batch, *methods)
+    for method, expected in zip(methods, (gradient * fused[0], gradient * fused[0], gradient), strict=True):
+        ours = forward.attribution(method)
+        assert ours.shape == (3, FUSED[name])
+        assert relative_error(ours, expected.detach()) < 1e-12
+        if not expected.requires_grad:
+            continue
+        theirs = parameter_gradients(expected.square().sum(), model)
+        assert relative_error(joined(parameter_gradients(ours.square().sum(), model)), joined(theirs)) < 1e-11
+    (left,) = torch.autograd.grad(chosen, next(model.parameters()), retain_graph=True, allow_unused=True)
+    (through,) = torch.autograd.grad(fused[0], next(model.parameters()), gradient.detach(), allow_unused=True)
+    assert left is not None
+    assert relative_error(through, left) < 1e-12
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_each_answer_of_a_question_has_a_vector(name):
+    """Rows equal the vectors of each (question, answer) alone, and without gradients they hold no graph."""
+    method, batch = InputXGradient("fusion"), region_batch()
+    model, family = region_model(name), region_family(name)
+    rows = {"row": [1, 2, 0, 1], "slot": [0, 0, 0, 1], "target": torch.tensor([2, 0, 1, 1])}
+    with torch.no_grad():
+        vectors = explain(model, family, batch | rows, method).attribution(method)
+    assert not vectors.requires_grad
+    for index, image in enumerate(rows["row"]):
+        alone = {k: v[image : image + 1] for k, v in batch.items()} | {"target": rows["target"][index : index + 1]}
+        assert (
+            relative_error(vectors[index : index + 1], explain(model, family, alone, method).attribution(method))
+            < 1e-11
+        )
+
+
+def test_padding_boxes_do_not_cut_a_vector_that_is_as_long():
+    """The fused layer of LXMERT has 8 numbers; and here an image has 8 boxes, the last of which is padding."""
+    batch = region_batch(objects=8, padding=True)
+    forward = explain(region_model("lxmert"), region_family("lxmert"), batch, InputXGradient("fusion"))
+    ours = forward.attribution(InputXGradient("fusion"))
+    assert torch.equal(ours, forward.activation("fusion") * forward.gradient("fusion", LabelLogit()))
+    assert ours[0, -1] != 0
+
+
+def test_gradcam_at_vectors_asks_for_their_sign():
+    forward = explain(region_model("updn"), region_family("updn"), region_batch(), GradCAM("fusion"))
+    with pytest.raises(ValueError, match=r"vectors \(3, 8\) without places.*relu=False for the signed vector of SOrT"):
+        forward.attribution(GradCAM("fusion"))
+
+
 @pytest.mark.parametrize("name", REGION_BUILDERS)
 def test_gradients_at_the_features_are_those_of_autograd(name):
     model, family, batch = region_model(name), region_family(name), region_batch()
@@ -144,7 +232,7 @@ def test_gradients_at_the_features_are_those_of_autograd(name):
     assert forward.attribution(Gradient()).shape == (3, OBJECTS)
 
 
-@pytest.mark.parametrize("name", ["updn", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
 def test_padding_has_no_attribution(name):
     batch = region_batch(padding=True)
     maps = explain(region_model(name), region_family(name), batch, Gradient()).attribution(Gradient())

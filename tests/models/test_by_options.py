@@ -6,7 +6,7 @@ import datasets
 import pytest
 
 from hf_guidance.data.images.class_names import class_names
-from hf_guidance.models import BcosImageProcessor, UpDnForQuestionAnswering
+from hf_guidance.models import BcosImageProcessor, PythiaForQuestionAnswering, UpDnForQuestionAnswering
 from hf_guidance.models.shared.image_classifier import image_classifier
 from hf_guidance.models.shared.question_answerer import question_answerer
 
@@ -40,9 +40,10 @@ def test_types_and_fields_that_do_not_exist_are_told(options, message):
         image_classifier(None, ["a", "b"], SINGLE, **options)
 
 
-def test_a_model_of_questions():
-    model = question_answerer("updn", {0: "no", 1: "yes"}, vocabulary=20, box_dims=6, fields={"hidden_size": 16})
-    assert isinstance(model, UpDnForQuestionAnswering)
+@pytest.mark.parametrize(("kind", "cls"), [("updn", UpDnForQuestionAnswering), ("pythia", PythiaForQuestionAnswering)])
+def test_a_model_of_questions(kind, cls):
+    model = question_answerer(kind, {0: "no", 1: "yes"}, vocabulary=20, box_dims=6, fields={"hidden_size": 16})
+    assert isinstance(model, cls)
     assert (model.config.num_labels, model.config.hidden_size, model.config.visual_feat_dim) == (2, 16, 6)
     with pytest.raises(ValueError, match="model_type='vilt' is unknown"):
         question_answerer("vilt", {0: "no"}, vocabulary=20, box_dims=6)

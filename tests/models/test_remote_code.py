@@ -25,6 +25,8 @@ from hf_guidance.models import (
     BcosImageProcessor,
     BcosResNetConfig,
     BcosResNetForImageClassification,
+    PythiaConfig,
+    PythiaForQuestionAnswering,
     UpDnConfig,
     UpDnForQuestionAnswering,
     XDNNImageProcessor,
@@ -65,7 +67,7 @@ def questions(kind, **trust):
     words = tokenizer([{QUESTION!r}], padding="max_length", truncation=True, return_tensors="pt")
     return model, words | load_file(root / "boxes")
 
-for kind, load in (("bcos", images), ("xdnn", images), ("updn", questions)):
+for kind, load in (("bcos", images), ("xdnn", images), ("updn", questions), ("pythia", questions)):
     model, inputs = load(kind, trust_remote_code=True)
     assert type(model).__module__.startswith("transformers_modules."), type(model)
     with torch.no_grad():
@@ -100,7 +102,16 @@ def updn():
     return UpDnForQuestionAnswering(config), tokenizer
 
 
-KINDS = {"bcos": bcos, "xdnn": xdnn, "updn": updn}
+def pythia():
+    tokenizer = word_tokenizer([QUESTION])
+    config = PythiaConfig(
+        vocab_size=len(tokenizer), word_size=6, hidden_size=5, word_attention_size=4, visual_feat_dim=10,
+        box_encoding_size=7, grid_feat_dim=None, fusion_size=16, text_branch_size=6, image_branch_size=8, num_labels=3,
+    )  # fmt: skip
+    return PythiaForQuestionAnswering(config), tokenizer
+
+
+KINDS = {"bcos": bcos, "xdnn": xdnn, "updn": updn, "pythia": pythia}
 
 
 def drawn(model):
@@ -138,7 +149,7 @@ def visited(tmp_path_factory):
 
 def here(root, kind):
     """The logits of the same model loaded in this process."""
-    if kind == "updn":
+    if kind in ("updn", "pythia"):
         words = AutoTokenizer.from_pretrained(root / kind)(
             [QUESTION], padding="max_length", truncation=True, return_tensors="pt"
         )
@@ -154,13 +165,13 @@ def here(root, kind):
         return model.eval()(**inputs).logits
 
 
-@pytest.mark.parametrize("kind", ["bcos", "xdnn", "updn"])
+@pytest.mark.parametrize("kind", ["bcos", "xdnn", "updn", "pythia"])
 def test_models_load_without_the_library(visited, kind):
     root, _ = visited
     assert torch.equal(load_file(root / "logits")[kind], here(root, kind))  # the last bit included
 
 
-@pytest.mark.parametrize("kind", ["bcos", "xdnn", "updn"])
+@pytest.mark.parametrize("kind", ["bcos", "xdnn", "updn", "pythia"])
 def test_what_a_stranger_saves_loads_again(visited, kind):
     root, _ = visited
     (saved,) = (root / kind).glob("modeling_*.py")
@@ -235,7 +246,7 @@ def test_a_subclass_of_a_user_carries_no_code(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
 
 
-@pytest.mark.parametrize("build", [bcos, xdnn, updn])
+@pytest.mark.parametrize("build", [bcos, xdnn, updn, pythia])
 def test_the_file_is_the_same_each_time_and_says_where_it_is_from(build, tmp_path):
     for folder in ("a", "b"):
         build()[0].save_pretrained(tmp_path / folder)

@@ -6,7 +6,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from transformers import AutoConfig, AutoModelForVisualQuestionAnswering
 
 from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering
-from hf_guidance.models.updn.normed_linear import NormedLinear
+from hf_guidance.models.shared.normed_linear import NormedLinear
 
 
 def by_the_formulas(model, words, boxes):
@@ -91,6 +91,24 @@ def test_padding_boxes_are_as_if_absent():
     assert not by_boxes[2].any()
     for gradient in torch.autograd.grad(by_boxes.square().sum() + output.logits.sum(), list(model.parameters())):
         assert gradient.isfinite().all()
+
+
+def test_several_questions_about_each_image_project_it_once():
+    """Values and derivatives are those of the images repeated."""
+    model, (_, features), copies = tiny_updn(), tiny_inputs(), 3
+    others, labels = torch.cat([tiny_inputs(seed=seed)[0] for seed in range(copies)]), tiny_labels(copies * BATCH)
+    projected = []
+    model.box_projection.register_forward_hook(lambda module, args, output: projected.append(len(output)))
+    ours = model(others, features.requires_grad_(), labels=labels)
+    assert projected == [BATCH]
+    theirs = model(others, features.repeat(copies, 1, 1), labels=labels)
+    for name in ("logits", "attention", "loss"):
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-12, atol=1e-14)
+    wanted = [features, *model.parameters()]
+    for a, b in zip(torch.autograd.grad(ours.loss, wanted), torch.autograd.grad(theirs.loss, wanted), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-14)
+    with pytest.raises(ValueError, match=r"3 rows cannot be repeated to 4: there are 4 questions and 3 images"):
+        model(others[:4], features)
 
 
 def test_no_box_at_all():

@@ -15,7 +15,13 @@ from transformers import LxmertConfig, LxmertForQuestionAnswering, TrainerCallba
 
 from hf_guidance import AnswerVocabulary, Guidance, GuidanceArguments, GuidedTrainer, QuestionCollator, Term
 from hf_guidance.attributions import Gradient, InputXGradient, SoftLabelLogits
-from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
+from hf_guidance.models import (
+    PythiaConfig,
+    PythiaForQuestionAnswering,
+    UpDnConfig,
+    UpDnForQuestionAnswering,
+    word_tokenizer,
+)
 from hf_guidance.objectives import Alignment, AnswerLoss, Energy
 from hf_guidance.training.checkpoint_weights import load_weights
 
@@ -94,6 +100,13 @@ def question_model(name, answers):
         return UpDnForQuestionAnswering(
             UpDnConfig(vocab_size=12, word_size=4, hidden_size=32, visual_feat_dim=6, num_labels=answers)
         )
+    if name == "pythia":
+        return PythiaForQuestionAnswering(
+            PythiaConfig(
+                vocab_size=12, word_size=4, hidden_size=8, word_attention_size=4, visual_feat_dim=6, box_encoding_size=6,
+                grid_feat_dim=None, fusion_size=16, text_branch_size=4, image_branch_size=16, num_labels=answers,
+            )
+        )  # fmt: skip
     return LxmertForQuestionAnswering(
         LxmertConfig(
             vocab_size=12, hidden_size=8, num_attention_heads=2, intermediate_size=16, l_layers=1, r_layers=1, x_layers=1,
@@ -102,7 +115,7 @@ def question_model(name, answers):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["updn", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
 def test_questions_resume_and_best_model(name, tmp_path):
     data = rows(random_importance)
     tokenizer = word_tokenizer([row["question"] for row in data])

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import transformers
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, AutoTokenizer
 
 import hf_guidance.models  # noqa: F401  # makes the models of this library known to the Auto classes
@@ -17,8 +15,8 @@ from hf_guidance.attributions import Attribution
 from hf_guidance.families import family_of
 from hf_guidance.guidance import GUIDANCE_FILE, Guidance
 from hf_guidance.guidance.choice import attribution_by_name
-from hf_guidance.models import UpDnForQuestionAnswering, with_channel_mask
-from hf_guidance.models.shared.question_answerer import SMALL
+from hf_guidance.models import with_channel_mask
+from hf_guidance.models.shared.question_answerer import KINDS
 from hf_guidance.views.layers import is_module
 
 _SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
@@ -42,15 +40,11 @@ class Checkpoint:
     @property
     def answers_questions(self) -> bool:
         """Whether the model answers questions over boxes."""
-        return self.config.model_type in SMALL
+        return self.config.model_type in KINDS
 
     def model(self) -> Any:
         """The model, in eval mode."""
-        kinds: Mapping[str, Any] = {
-            "updn": UpDnForQuestionAnswering,
-            "lxmert": transformers.LxmertForQuestionAnswering,
-        }
-        kind = kinds.get(self.config.model_type, AutoModelForImageClassification)
+        kind, _ = KINDS.get(self.config.model_type, (AutoModelForImageClassification, None))
         return with_channel_mask(kind.from_pretrained(self.name, revision=self.revision)).eval()
 
     def processor(self) -> Any:

@@ -19,7 +19,7 @@ from hf_guidance.common.progress import progress
 from hf_guidance.families import Family, family_of
 from hf_guidance.families.structure.probe import image_shape
 from hf_guidance.forward import Forward
-from hf_guidance.models.shared.question_answerer import SMALL
+from hf_guidance.models.shared.question_answerer import KINDS
 from hf_guidance.training.compatibility import use_differentiable_attention
 from hf_guidance.views.layers import INPUT, is_input
 
@@ -96,7 +96,7 @@ def tried(name: str, every_module: bool = False) -> Trial:
         ValueError: It is no image classifier.
     """
     config = _config(name)
-    if config.model_type in SMALL:
+    if config.model_type in KINDS:
         return Trial(name, type(config).__name__.replace("Config", ""), None, (Layer(INPUT),))
     torch.manual_seed(0)
     model = _built(name, config).eval()

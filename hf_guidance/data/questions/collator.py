@@ -26,6 +26,7 @@ from hf_guidance.data.columns import (
 from hf_guidance.data.counting import count_and_log
 from hf_guidance.data.questions.answer_texts import answer_texts
 from hf_guidance.data.questions.answers import AnswerVocabulary
+from hf_guidance.data.questions.grid import stacked_grids
 from hf_guidance.data.questions.importance import SOURCES, object_importance, question_generator
 from hf_guidance.data.questions.region_check import check_features
 from hf_guidance.data.questions.region_ids import image_keys
@@ -53,6 +54,8 @@ class QuestionCollator(RowCollator):
       annotated, and a training step ends in an error that says so;
     - maps whose size cannot be checked against an image.
 
+    Rows may hold ``grid_features`` (cells, dims), too, for a Pythia that looks at a grid beside the boxes.
+
     `AnswerVocabulary.coverage` counts questions without a label and unknown answers in a whole data set.
 
     Args:
@@ -75,7 +78,8 @@ class QuestionCollator(RowCollator):
     Returns:
         On call: ``input_ids`` and ``attention_mask`` (batch, length) int64, ``token_type_ids`` where the tokenizer gives
         it; ``visual_feats`` (batch, objects, dims) float32; ``visual_pos`` (batch, objects, 4) float32 xyxy in [0, 1];
-        ``visual_attention_mask`` (batch, objects) int64, 0 for padding; ``labels`` (batch, classes) float32 soft scores
+        ``visual_attention_mask`` (batch, objects) int64, 0 for padding; ``grid_feats`` (batch, cells, dims) float32 where
+        rows have a grid; ``labels`` (batch, classes) float32 soft scores
         and ``target`` (batch,) int64, unless no row has answers; ``annotated`` list of bool; ``importance`` and
         ``random_importance`` (batch, objects) float32, 0 for padding.
 
@@ -121,6 +125,9 @@ class QuestionCollator(RowCollator):
         batch["visual_feats"] = _padded([features for features, _ in objects])
         batch["visual_pos"] = _padded([boxes for _, boxes in objects])
         batch["visual_attention_mask"] = _padded([np.ones(len(boxes), np.int64) for _, boxes in objects])
+        grids = stacked_grids(rows, names)
+        if grids is not None:
+            batch["grid_feats"] = grids
         labelled = [False] * len(rows)
         if any(row.get("answers") is not None for row in rows):
             batch["labels"] = self._labels(rows, names)

@@ -12,6 +12,7 @@
 | importance      | `List(float32)`, optional     | one number per box in [0, 1]                                |
 | reference_boxes | `List(List(float32, 4))`, opt. | xyxy in [0, 1]: boxes of the objects that matter           |
 | mask            | `Image()`, one channel, opt.  | attention map or mask, 8 bit; 0 does not matter             |
+| grid_features   | (cells, dims), optional       | features of a grid beside the boxes, for Pythia             |
 
 A row without importance has None in its column. `QuestionCollator` reads these rows.
 """

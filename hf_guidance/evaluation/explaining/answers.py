@@ -131,7 +131,7 @@ def explain_answer(
 
     Raises:
         ValueError: Features or boxes of another shape, an unknown answer, several answers, a vocabulary of another size than
-            the model's classes, a model that takes no boxes.
+            the model's classes, a model that takes no boxes, a layer without boxes.
 
     Example:
         >>> features, boxes = regions["262148"]
@@ -162,6 +162,11 @@ def explain_answer(
 def _explanation(
     question: str, done: ExplainedBatch, scores: list[tuple[str, float]], top_k: int, boxes: Floats, method: Attribution
 ) -> AnswerExplanation:
+    if done.maps[0].shape != (len(boxes),):
+        raise ValueError(
+            f"{method_text(method)} gives {done.maps[0].shape} numbers and not one for each of {len(boxes)} boxes; choose a "
+            "layer with boxes, as 'input'."
+        )
     (number,) = done.classes[0]
     top = sorted(scores, key=lambda one: -one[1])[:top_k]
     logit = float(done.logits[0, number])

@@ -8,8 +8,7 @@ from transformers import PreTrainedConfig
 
 from hf_guidance.common.checks import check_choice
 from hf_guidance.models.shared.remote_code import CarriesCode
-
-ANSWER_LOSSES = ("softmax", "sigmoid")
+from hf_guidance.models.shared.soft_answers import ANSWER_LOSSES
 
 
 class UpDnConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]

@@ -8,17 +8,16 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import torch
-
-from hf_guidance.models.updn.modeling import UpDnForQuestionAnswering
+from transformers import PreTrainedModel
 
 
 def load_glove(
-    model: UpDnForQuestionAnswering, path: str | os.PathLike[str], vocabulary: Mapping[str, int] | Sequence[str]
+    model: PreTrainedModel, path: str | os.PathLike[str], vocabulary: Mapping[str, int] | Sequence[str]
 ) -> int:
     """Set the word embedding to GloVe's vectors; words that the file lacks start at 0, as in the authors' code.
 
     Args:
-        model: The model whose embedding is changed in place; the padding row stays as it is.
+        model: The UpDn or Pythia whose embedding is changed in place; the padding row stays as it is.
         path: Text file with one word and its numbers per line, separated by blanks.
         vocabulary: word -> row, such as ``tokenizer.get_vocab()``, or the words in the order of the rows.
 

@@ -11,16 +11,21 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from hf_guidance.models.updn.configuration import UpDnConfig
-from hf_guidance.models.updn.edited_boxes import (
+from hf_guidance.models.shared.box_attention import attended, gated_dots, masked_softmax
+from hf_guidance.models.shared.edited_boxes import (
+    check_features,
     check_keep,
     check_projection,
     choose,
     fill_of,
     repeat_rows,
-    weighted_sum,
+    rows_of,
 )
-from hf_guidance.models.updn.normed_linear import NormedLinear
+from hf_guidance.models.shared.normed_linear import NormedLinear
+from hf_guidance.models.shared.product import Product
+from hf_guidance.models.shared.soft_answers import soft_answer_loss
+from hf_guidance.models.shared.words import draw_words, word_vectors
+from hf_guidance.models.updn.configuration import UpDnConfig
 
 
 @dataclass
@@ -65,7 +70,7 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
     by one scalar:
 
     ``p_k = relu(W_p x_k)``, ``a = softmax_k(w . dropout(p_k * relu(W_q q)))``, ``v = sum_k a_k x_k``,
-    ``logits = W_2 dropout(relu(W_1 (relu(W_gq q) * relu(W_gv v))))``.
+    ``J = relu(W_gq q) * relu(W_gv v)``, ``logits = W_2 dropout(relu(W_1 J))``. J is the layer "fusion".
 
     Questions are padded on the left, and the padding's word vector takes part in the GRU, as in the authors' code.
 
@@ -95,6 +100,7 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         self.attention_score = NormedLinear(hidden, 1)
         self.question_gate = NormedLinear(hidden, hidden)
         self.box_gate = NormedLinear(dims, hidden)
+        self.fusion = Product()
         self.classifier = nn.Sequential(
             NormedLinear(hidden, config.classifier_size),
             nn.ReLU(),
@@ -115,10 +121,7 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
                     bound = module.hidden_size**-0.5
                     nn.init.uniform_(parameter, -bound, bound)
         elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight)
-            # transformers marks parameters read from a file and does not draw them anew, but a slice loses the mark.
-            if not getattr(module.weight, "_is_hf_initialized", False):
-                nn.init.zeros_(module.weight[module.padding_idx])
+            draw_words(module)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embedding."""
@@ -148,16 +151,18 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         With ``keep`` the model behaves as if boxes with keep False held ``fill``; values and gradients are those of the
         edited copies, but the boxes are projected once and the copies are never made. In training, all copies of one
         question share one draw of the attention dropout. With ``keep``, ``rows`` is copies * batch, copy by copy;
-        otherwise it is batch.
+        otherwise it is batch. There may be several questions about each image, copies * batch of them, copy by copy
+        (question i is about image ``i % batch``); ``rows`` is then their number, and boxes are still projected once.
 
         Args:
-            input_ids: (batch, length) int64; not read if ``question_embedding`` is given.
+            input_ids: (batch or rows, length) int64; not read if ``question_embedding`` is given.
             visual_feats: (batch, objects, dims) float.
             visual_pos: Ignored: UpDn does not look at the places of boxes.
             attention_mask: Ignored: padding on the left takes part.
             visual_attention_mask: (batch or rows, objects), 0 = padding.
             labels: (batch or rows, classes) soft scores in [0, 1], or (batch or rows,) int64 classes.
-            question_embedding: (batch or rows, hidden) of an earlier call; without ``keep``, batch is a multiple of its length.
+            question_embedding: (batch or rows, hidden) of an earlier call; without ``keep``, batch may be a multiple of its
+                length, too.
             box_projection: (batch, objects, hidden) of an earlier call with the same ``visual_feats``.
             keep: (rows, objects) bool.
             fill: What the other boxes hold: a number, or a tensor that broadcasts against ``visual_feats`` or against
@@ -170,18 +175,18 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         Raises:
             ValueError: Question or boxes missing, or shapes that do not fit.
         """
-        features = self._checked(visual_feats)
+        features = check_features(visual_feats, self.config.visual_feat_dim)
         check_keep(keep, fill, features)
         question = self._encoded(input_ids) if question_embedding is None else question_embedding
         projected = self.project(features) if box_projection is None else box_projection
         check_projection(projected, features)
-        rows = len(features) if keep is None else len(keep)
+        rows = rows_of(features, question, keep)
         filled = None if fill is None else fill_of(fill, features, rows)
         scores = self._scores(projected, question, keep, filled)
-        attention = _masked_softmax(repeat_rows(scores, rows), visual_attention_mask)
+        attention = masked_softmax(repeat_rows(scores, rows), visual_attention_mask)
         gate = functional.relu(self.question_gate(question))
-        seen = functional.relu(self.box_gate(_attended(attention, features, keep, filled)))
-        logits = self.classifier(repeat_rows(gate, rows) * seen)
+        seen = functional.relu(self.box_gate(attended(attention, features, keep, filled)))
+        logits = self.classifier(self.fusion(repeat_rows(gate, rows), seen))
         loss = None if labels is None else self._loss(logits, labels)
         output = UpDnOutput(loss, logits, attention, question, projected)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
@@ -190,27 +195,8 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         """Project boxes for the attention: ``relu(W_p x)``, (..., dims) -> (..., hidden)."""
         return functional.relu(self.box_projection(features))
 
-    def _checked(self, features: Tensor | None) -> Tensor:
-        dims = self.config.visual_feat_dim
-        if features is None or features.dim() != 3 or features.shape[-1] != dims:
-            given = None if features is None else tuple(features.shape)
-            raise ValueError(
-                f"visual_feats has shape {given}; (batch, objects, {dims}) is needed (config.visual_feat_dim)."
-            )
-        return features
-
     def _encoded(self, input_ids: Tensor | None) -> Tensor:
-        if input_ids is None or input_ids.dim() != 2 or input_ids.shape[1] == 0:
-            given = None if input_ids is None else tuple(input_ids.shape)
-            raise ValueError(f"input_ids has shape {given}; pass (batch, length) word ids or question_embedding.")
-        try:
-            words = self.words(input_ids)
-        except IndexError as error:
-            raise ValueError(
-                f"input_ids holds a word beyond the {self.config.vocab_size} rows of the embedding; build the model with "
-                "UpDnConfig(vocab_size=len(tokenizer)) of the tokenizer in use."
-            ) from error
-        return self.question_encoder.encode(words)
+        return self.question_encoder.encode(word_vectors(self.words, input_ids, "UpDnConfig"))
 
     def _scores(self, projected: Tensor, question: Tensor, keep: Tensor | None, filled: Tensor | None) -> Tensor:
         # w . (p * g) = p . (w * g): the question and the weights are multiplied once, not once per box.
@@ -218,54 +204,12 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         rate = self.config.attention_dropout if self.training else 0.0
         # One draw for all copies of a question: they differ by the edit alone, and no copies of the mask are made.
         drop = functional.dropout(torch.ones_like(projected), rate) if rate else None
-        scores = _dots(projected, gate, drop)
+        scores = gated_dots(projected, gate, drop)
         if keep is not None and filled is not None:
             # The fill is projected before it is broadcast: a constant is projected once.
             other = self.project(filled.expand(*filled.shape[:2], self.config.visual_feat_dim))
-            scores = choose(keep, scores, _dots(other, gate, drop), len(projected))
+            scores = choose(keep, scores, gated_dots(other, gate, drop), len(projected))
         return scores + self.attention_score.bias
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        labels = repeat_rows(labels, len(logits))
-        if labels.dim() == 1 and not labels.is_floating_point():
-            labels = torch.zeros_like(logits).scatter(1, labels[:, None], 1.0)
-        if labels.shape != logits.shape:
-            raise ValueError(
-                f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)}; "
-                "(rows, classes) soft scores or (rows,) int64 classes are needed."
-            )
-        if self.config.answer_loss == "softmax":
-            return functional.cross_entropy(logits, labels.argmax(-1))
-        loss = functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
-        return loss * logits.shape[1]
-
-
-def _dots(projected: Tensor, gate: Tensor, drop: Tensor | None) -> Tensor:
-    """(n, objects, hidden), (m, hidden) -> (max(n, m), objects): the sum of ``projected * drop * gate`` over hidden."""
-    if drop is not None:
-        projected = projected * repeat_rows(drop, max(len(projected), len(drop)))
-    rows = max(len(projected), len(gate))
-    per_copy = repeat_rows(gate, rows).unflatten(0, (rows // len(projected), len(projected)))
-    return torch.einsum("nkh,cnh->cnk", projected, per_copy).flatten(0, 1)
-
-
-def _masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
-        return scores.softmax(-1)
-    if mask.dim() != 2 or mask.shape[1] != scores.shape[1]:
-        raise ValueError(
-            f"visual_attention_mask of shape {tuple(mask.shape)} does not fit {scores.shape[1]} boxes; "
-            "(batch, objects) is needed, 0 = padding."
-        )
-    real = repeat_rows(mask, len(scores)).bool()
-    # The lowest number, not -inf: with -inf, scores of padding alone would give nan, and so would their gradient.
-    return scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(~real, 0.0)
-
-
-def _attended(attention: Tensor, features: Tensor, keep: Tensor | None, filled: Tensor | None) -> Tensor:
-    if keep is None or filled is None:
-        return weighted_sum(attention, features)
-    replaced = attention.masked_fill(keep, 0.0)
-    if filled.shape[1] == 1:
-        replaced = replaced.sum(-1, keepdim=True)
-    return weighted_sum(attention.masked_fill(~keep, 0.0), features) + weighted_sum(replaced, filled)
+        return soft_answer_loss(logits, repeat_rows(labels, len(logits)), self.config.answer_loss)

@@ -198,12 +198,12 @@ def test_batches_and_modes():
     assert "question_id" not in mixed
 
 
-@pytest.mark.parametrize("name", ["updn", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
 @pytest.mark.parametrize("replace", [negative_ones, zeros])
 def test_models_of_the_library(name, replace):
     """Re-used encodings and masks instead of copies give what plain calls with edited features give."""
     model, batch = fresh_region_model(name), region_batch(4, padding=True)
-    attribution = AttentionWeights() if name == "updn" else KeepOneIn(target=PredictedLogit())
+    attribution = AttentionWeights() if name != "lxmert" else KeepOneIn(target=PredictedLogit())
     options = {"attribution": attribution, "threshold": 0.5, "levels": (0.5,), "replace": replace}
     scores = explanation_scores(model, region_family(name), [batch], **options)
     fill = -1.0 if replace is negative_ones else 0.0

@@ -79,6 +79,26 @@ def fill_of(fill: Tensor | float, features: Tensor, rows: int) -> Tensor:
     return filled
 
 
+def check_features(
+    features: Tensor | None, dims: int, name: str = "visual_feats", config: str = "visual_feat_dim"
+) -> Tensor:
+    """Give (batch, objects, dims) features back, or refuse them.
+
+    Args:
+        features: What the model was given.
+        dims: The numbers of a box.
+        name: The argument, for the error.
+        config: The field of the configuration that says ``dims``, for the error.
+
+    Raises:
+        ValueError: No features, or of another shape.
+    """
+    if features is None or features.dim() != 3 or features.shape[-1] != dims:
+        given = None if features is None else tuple(features.shape)
+        raise ValueError(f"{name} has shape {given}; (batch, objects, {dims}) is needed (config.{config}).")
+    return features
+
+
 def check_keep(keep: Tensor | None, fill: Tensor | float | None, features: Tensor) -> None:
     """Refuse a ``keep`` that is not a mask of the boxes in whole copies of the batch.
 
@@ -101,7 +121,7 @@ def check_keep(keep: Tensor | None, fill: Tensor | float | None, features: Tenso
         )
 
 
-def check_projection(projected: Tensor, features: Tensor) -> None:
+def check_projection(projected: Tensor, features: Tensor, name: str = "box_projection") -> None:
     """Refuse a projection of other boxes than those of ``features``.
 
     Raises:
@@ -109,6 +129,29 @@ def check_projection(projected: Tensor, features: Tensor) -> None:
     """
     if projected.shape[:2] != features.shape[:2]:
         raise ValueError(
-            f"box_projection of shape {tuple(projected.shape)} does not belong to visual_feats of shape "
-            f"{tuple(features.shape)}; pass the one that the call with these features returned."
+            f"{name} of shape {tuple(projected.shape)} does not belong to visual_feats of shape {tuple(features.shape)}; "
+            "pass the one that the call with these features returned."
         )
+
+
+def rows_of(features: Tensor, question: Tensor, keep: Tensor | None) -> int:
+    """How many answers a call gives: as many as there are questions, images or edited copies, whichever is more.
+
+    Args:
+        features: (images, objects, dims).
+        question: (questions, size): one per image, or copies * images, copy by copy.
+        keep: (copies * images, objects), or None.
+
+    Raises:
+        ValueError: Questions, images and copies are not multiples of each other.
+    """
+    images, questions = len(features), len(question)
+    rows = max(images, questions) if keep is None else len(keep)
+    for part in {images, questions} - {rows}:
+        if part == 0 or rows % part or (keep is not None and part != images):
+            raise ValueError(
+                f"{part} rows cannot be repeated to {rows}: there are {questions} questions and {images} images. Give a "
+                f"question for each image, or copies * {images} questions, copy by copy (question i is about image i % "
+                f"{images})."
+            )
+    return rows
