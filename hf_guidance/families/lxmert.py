@@ -59,7 +59,8 @@ def build(model: Any) -> LxmertFamily:
     crossed = [f"lxmert.encoder.x_layers.{i}.visn_output" for i in range(len(encoder.x_layers) - 1)]
     language = f"lxmert.encoder.layer.{len(encoder.layer) - 1}" if len(encoder.layer) else "lxmert.embeddings"
     layers = spread(["lxmert.encoder.visn_fc", *relational, *crossed]) | {FUSION: "lxmert.pooler"}
-    return LxmertFamily(layers=layers, shared=(language,))
+    seen = ("lxmert.encoder.visn_fc", *(f"lxmert.encoder.r_layers.{i}" for i in range(len(encoder.r_layers))))
+    return LxmertFamily(layers=layers, shared=(language,), image_modules=seen)
 
 
 @contextmanager

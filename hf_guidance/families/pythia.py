@@ -28,5 +28,9 @@ def build(model: Any) -> PythiaFamily:
 
     A model without a grid is not given the column.
     """
-    family = PythiaFamily(layers={FINAL: "box_encoder", FUSION: "fusion"})
-    return family if model.grid_attention is None else replace(family, inputs=(*family.inputs, "grid_feats"))
+    seen = ("box_encoder", "box_attention.projection")
+    family = PythiaFamily(layers={FINAL: "box_encoder", FUSION: "fusion"}, image_modules=seen)
+    if model.grid_attention is None:
+        return family
+    modules = (*seen, "grid_attention.projection")
+    return replace(family, inputs=(*family.inputs, "grid_feats"), image_modules=modules)

@@ -16,6 +16,10 @@ class RegionFamily(Family):
 
     The canonical layout is (images, dims, objects), for the features and for layers with one vector per box. Positions
     (``visual_pos``) are an input beside the features, and views do not edit them.
+
+    Attributes:
+        image_modules: Paths of modules that see nothing but the image: of several questions about one image they are called
+            for one (``forward/same_images.py``).
     """
 
     features: str = "visual_feats"
@@ -29,6 +33,7 @@ class RegionFamily(Family):
     )
     places: str | None = "visual_attention_mask"
     metric: str = "plausibility"
+    image_modules: tuple[str, ...] = ()
 
     def canonical(self, features: Tensor) -> Tensor:
         """(images, objects, dims) to (images, dims, objects).

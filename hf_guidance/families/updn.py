@@ -52,4 +52,4 @@ class UpDnFamily(RegionFamily):
 
 def build(model: Any) -> UpDnFamily:
     """No layer with places lies behind the input: the boxes are projected once and then summed. "fusion" is the product."""
-    return UpDnFamily(layers={FUSION: "fusion"})
+    return UpDnFamily(layers={FUSION: "fusion"}, image_modules=("box_projection",))

@@ -14,8 +14,8 @@ from hf_guidance.forward import Forward
 from hf_guidance.objectives.objective import Objective
 from hf_guidance.objectives.question_groups import at_rows, cosine, group_rows
 from hf_guidance.views import Needs
+from hf_guidance.views.layers import FUSION
 
-_FUSION = "fusion"
 _HINGES = ("triple", "batch")
 
 
@@ -71,7 +71,7 @@ class ContrastiveSOrT(Objective):
         tensor([0.6000])
     """
 
-    attribution: Attribution = field(default_factory=lambda: InputXGradient(_FUSION))
+    attribution: Attribution = field(default_factory=lambda: InputXGradient(FUSION))
     irrelevant: bool = True
     hinge: str = "triple"
     times_answers: bool = False
@@ -81,7 +81,7 @@ class ContrastiveSOrT(Objective):
         if not isinstance(self.attribution, Attribution):
             raise ValueError(
                 f"ContrastiveSOrT(attribution={self.attribution!r}) is not an attribution; give for example "
-                f"InputXGradient({_FUSION!r})."
+                f"InputXGradient({FUSION!r})."
             )
 
     def needs(self) -> Needs:

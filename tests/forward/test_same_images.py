@@ -1,6 +1,6 @@
 """Modules of the image run once per image: same values and gradients, in both derivatives, and fewer rows."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,34 +9,17 @@ from toy_vqa import fresh_region_model, region_batch
 
 from hf_guidance.attributions import Gradient, InputXGradient
 from hf_guidance.families import family_of
-from hf_guidance.families.lxmert import LxmertFamily
-from hf_guidance.families.updn import UpDnFamily
 from hf_guidance.forward import Forward
 from hf_guidance.views import FULL, Needs
 
 IMAGES = [0, 0, 0, 1, 2, 2, 0]
-LAYERS = {"updn": "classifier.1", "lxmert": "lxmert.pooler.dense"}
-
-
-@dataclass(frozen=True)
-class SharingUpDn(UpDnFamily):
-    image_modules: tuple[str, ...] = ("box_projection",)
-
-
-@dataclass(frozen=True)
-class SharingLxmert(LxmertFamily):
-    image_modules: tuple[str, ...] = (
-        "lxmert.encoder.visn_fc",
-        "lxmert.encoder.r_layers.0",
-        "lxmert.encoder.r_layers.1",
-    )
+LAYERS = {"updn": "fusion", "pythia": "fusion", "lxmert": "fusion"}
 
 
 def setting(name):
     model = fresh_region_model(name)
-    plain = family_of(model)
-    cls = {"updn": SharingUpDn, "lxmert": SharingLxmert}[name]
-    family = cls(layers=plain.layers, shared=plain.shared)
+    family = family_of(model)
+    plain = replace(family, image_modules=())
     batch = region_batch(images=len(IMAGES), padding=True)
     for column in ("visual_feats", "visual_pos", "visual_attention_mask"):
         batch[column] = batch[column][[IMAGES.index(image) for image in IMAGES]]
