@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "apps" / "annotation"))
 from asked import CHROMIUM, Client, Page, Person
 
