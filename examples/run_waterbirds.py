@@ -74,6 +74,10 @@ class WaterbirdsArguments:
     learning_rate: float = field(default=2e-4, metadata={"help": "Of AdamW, linear to 0."})
     weight_decay: float = field(default=1e-2, metadata={"help": "Of AdamW."})
     batch_size: int = field(default=64, metadata={"help": "Images a step."})
+    frozen_batch_norm: bool = field(
+        default=False,
+        metadata={"help": "Keep BatchNorm's statistics: edited copies are made of annotated images only."},
+    )
     judge: str = field(
         default="energy", metadata={"help": "How simulated annotators judge maps.", "choices": list(JUDGES)}
     )
@@ -187,6 +191,7 @@ class Run:
         args = GuidanceArguments(
             output_dir=options.output_dir, seed=options.seed, num_train_epochs=options.epochs,
             learning_rate=options.learning_rate, weight_decay=options.weight_decay,
+            frozen_batch_norm=options.frozen_batch_norm,
             per_device_train_batch_size=options.batch_size, per_device_eval_batch_size=100,
             save_strategy="no", report_to="none", dataloader_pin_memory=torch.cuda.is_available(),
         )  # fmt: skip
