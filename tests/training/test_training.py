@@ -13,9 +13,9 @@ from transformers import Trainer
 
 from hf_guidance import Grounding, Guidance, GuidanceCollator, Term, with_annotated_fraction
 from hf_guidance.attributions import GradCAM, InputXGradient, IntegratedGradients
-from hf_guidance.forward import ExplainedRows, Forward
-from hf_guidance.objectives import AnswerLoss, Energy, Objective, RightReasons, Sufficiency, TaskLoss
-from hf_guidance.views import FULL, IMPORTANT, Blur, OtherImages
+from hf_guidance.forward import ExplainedRows
+from hf_guidance.objectives import AnswerLoss, Energy, Objective, RightReasons, TaskLoss
+from hf_guidance.views import FULL, IMPORTANT
 
 ENERGY = Guidance(energy=Term(Energy(InputXGradient(layer="input")), weight=2.0))
 
@@ -65,50 +65,6 @@ def test_gradient_accumulation_equals_the_big_batch(trainer_of, model_of, digits
     small.train()
     moved = (weights(big.model) - weights(model_of(kind))).norm()
     assert (weights(big.model) - weights(small.model)).norm() < 1e-3 * moved
-
-
-@pytest.mark.parametrize("kind", ["convnext", "vit"])
-def test_running_annotated_rows_apart_changes_nothing(trainer_of, model_of, digits, kind):
-    rows = with_annotated_fraction(digits["train"], 0.3, seed=0)
-    trainer = trainer_of(model_of(kind).double(), ENERGY, rows=rows)
-    trainer.model.train()
-    batch = trainer.data_collator([rows[i] for i in range(10)])
-    batch["pixel_values"] = batch["pixel_values"].double()
-    assert 0 < sum(batch["annotated"]) < 10
-    annotated, rest, order = trainer._training_forwards(trainer.model, batch)
-    assert rest is not None
-    apart, _ = trainer.guidance(annotated, rest)
-    together, _ = trainer.guidance(Forward(trainer.model, trainer.family, batch, ENERGY.needs()), None)
-    parameters = list(trainer.model.parameters())
-    first = torch.autograd.grad(apart, parameters)
-    second = torch.autograd.grad(together, parameters)
-    assert apart.item() == pytest.approx(together.item(), rel=1e-10)
-    for one, other in zip(first, second, strict=True):
-        assert torch.allclose(one, other, rtol=1e-8, atol=1e-12)
-    logits = torch.cat([annotated.logits(), rest.logits()])[order]
-    assert torch.allclose(logits, trainer.model(batch["pixel_values"]).logits, atol=1e-10)
-
-
-@pytest.mark.parametrize(("replace", "apart"), [(OtherImages(), False), (Blur(2.0), True)])
-def test_fills_from_other_images_keep_the_batch_together(trainer_of, model_of, digits, replace, apart):
-    """Apart from the others, annotated images could be filled from each other only."""
-    rows = with_annotated_fraction(digits["train"], 0.3, seed=0)
-    guidance = Guidance(energy=Energy(InputXGradient("input")), sufficiency=Sufficiency(replace=replace))
-    trainer = trainer_of(model_of("vit"), guidance, rows=rows)
-    trainer.model.train()
-    annotated, rest, _ = trainer._training_forwards(trainer.model, trainer.data_collator([rows[i] for i in range(10)]))
-    assert (rest is not None) == apart
-    assert (annotated.images == 10) != apart
-
-
-def test_train_mode_batch_norm_keeps_the_batch_together(trainer_of, model_of, digits):
-    rows = with_annotated_fraction(digits["train"], 0.3, seed=0)
-    trainer = trainer_of(model_of("resnet"), ENERGY, rows=rows)
-    trainer.model.train()
-    annotated, rest, _ = trainer._training_forwards(trainer.model, trainer.data_collator([rows[i] for i in range(10)]))
-    assert rest is None
-    assert annotated.images == 10
-    assert len(annotated.row) == sum(rows[i]["annotated"] for i in range(10)) < 10
 
 
 def test_a_batch_without_annotation_runs_the_model_once_and_differentiates_nothing(
