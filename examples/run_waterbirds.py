@@ -43,14 +43,17 @@ from hf_guidance.attributions import GradCAM
 from hf_guidance.data import YesNoCollator, answer_counts, sampled_answers, with_answers, with_quadrants
 from hf_guidance.evaluation import RRR, extract_maps
 from hf_guidance.evaluation.classification import classification_metrics
+from hf_guidance.families import family_of
 from hf_guidance.models import pretrained_efficientnet_lite0
 from hf_guidance.models.shared.image_classifier import image_classifier
 from hf_guidance.training.baselines import ERM, BaselineTrainer
 from hf_guidance.views import OtherImages
 
 LITE = "efficientnet_lite0"
+LATE = "late"
 EARLY = ("timm_model.conv_stem", "timm_model.bn1", *(f"timm_model.blocks.{stage}" for stage in range(3)))
 HALVES = ("all", "first", "second")
+RATES = {"head": 1e-2, LATE: 2e-4, "all": 2e-4}
 MEASURES = ("worst_group_accuracy", "mean_group_accuracy", "adjusted_accuracy", "accuracy", "epg", "epg_undefined_share",
             "rrr_suff", "rrr_unc", "rrr_inv")  # fmt: skip
 
@@ -69,9 +72,15 @@ class WaterbirdsArguments:
     weight: float | None = field(default=None, metadata={"help": "Weight of the method's terms; None: its own."})
     half: str = field(default="all", metadata={"help": "Validation rows that are measured.", "choices": list(HALVES)})
     image_size: int = field(default=160, metadata={"help": "Pixels, of efficientnet_lite0."})
-    frozen: list[str] = field(default_factory=lambda: list(EARLY), metadata={"help": "Modules that are not trained."})
+    trained: str = field(
+        default="head",
+        metadata={"help": "head: the last layer, BatchNorm's statistics kept; late: what follows the first three blocks of "
+                          "efficientnet_lite0; or all.", "choices": list(RATES)},
+    )  # fmt: skip
     epochs: int = field(default=2, metadata={"help": "Epochs of each of one or two trainings."})
-    learning_rate: float = field(default=2e-4, metadata={"help": "Of AdamW, linear to 0."})
+    learning_rate: float | None = field(
+        default=None, metadata={"help": f"Of AdamW, linear to 0; None: that of what is trained, {RATES}."}
+    )
     weight_decay: float = field(default=1e-2, metadata={"help": "Of AdamW."})
     batch_size: int = field(default=64, metadata={"help": "Images a step."})
     frozen_batch_norm: bool = field(
@@ -91,7 +100,7 @@ def refuse_unused(options: WaterbirdsArguments, method: Method) -> None:
         "random_boxes": options.random_boxes and reads != "boxes",
         "weight": options.weight is not None and options.method not in WEIGHTED,
         "task": options.task == "reversed" and reads == "answers",  # the annotators judge by the bird
-        "frozen": options.frozen != list(EARLY) and options.backbone != LITE,
+        "trained": options.trained == LATE and options.backbone != LITE,
     }
     for name, refused in wrong.items():
         if refused:
@@ -99,6 +108,21 @@ def refuse_unused(options: WaterbirdsArguments, method: Method) -> None:
                 f"--{name} {getattr(options, name)} has no meaning with --method {options.method} --task {options.task} "
                 f"--backbone {options.backbone}; leave it out."
             )
+
+
+def freeze(model: Any, trained: str) -> None:
+    """Leave nothing but what is ``trained`` to the optimizer."""
+    if trained == LATE:
+        for path in EARLY:
+            model.get_submodule(path).requires_grad_(False)
+    if trained == "head":
+        head = family_of(model).head_at("final")
+        if head is None:
+            raise ValueError(
+                f"--trained head: no Linear layer on a mean was found in {type(model).__name__}; give all."
+            )
+        model.requires_grad_(False)
+        model.get_submodule(head).requires_grad_(True)
 
 
 class Run:
@@ -122,10 +146,9 @@ class Run:
         options = self.options
         if options.backbone == LITE:
             model, processor = pretrained_efficientnet_lite0(names=self.names, image_size=options.image_size)
-            for path in options.frozen:
-                model.get_submodule(path).requires_grad_(False)
         else:
             model, processor = image_classifier(options.backbone, self.names, "single_label_classification")
+        freeze(model, options.trained)
         return model.to(memory_format=torch.channels_last), processor
 
     def train(self) -> Any:
@@ -151,10 +174,13 @@ class Run:
         print(f"answers: {answer_counts(answers)}")
         rows = with_answers(train, maps, answers)
         if options.method == "gradia":
+            first.grounding = None  # only what it predicts is asked for
             predicted = first.predict(train).predictions.argmax(1)
             told = with_quadrants(rows, predicted).add_column("annotated", [word is not None for word in answers])
+            # GRADIA holds the weights of the last layer for constants, which would leave nothing to train.
+            guidance = recipes.gradia(fixed_weights=options.trained != "head")
             return self.fit(
-                GuidedTrainer, told.remove_columns(["saved_map", "answer"]), self.collator(), guidance=recipes.gradia()
+                GuidedTrainer, told.remove_columns(["saved_map", "answer"]), self.collator(), guidance=guidance
             )
         counts, weight = answer_counts(answers), self.method.weight if options.weight is None else options.weight
         guidance = recipes.crayon(counts.relevant, counts.irrelevant, alpha=weight, beta=weight)
@@ -190,8 +216,9 @@ class Run:
         options = self.options
         args = GuidanceArguments(
             output_dir=options.output_dir, seed=options.seed, num_train_epochs=options.epochs,
-            learning_rate=options.learning_rate, weight_decay=options.weight_decay,
-            frozen_batch_norm=options.frozen_batch_norm,
+            learning_rate=RATES[options.trained] if options.learning_rate is None else options.learning_rate,
+            weight_decay=options.weight_decay,
+            frozen_batch_norm=options.frozen_batch_norm or options.trained == "head",
             per_device_train_batch_size=options.batch_size, per_device_eval_batch_size=100,
             save_strategy="no", report_to="none", dataloader_pin_memory=torch.cuda.is_available(),
         )  # fmt: skip

@@ -57,24 +57,25 @@ def _uncertainty(weight: float) -> dict[str, Term]:
 
 
 def _views(weight: float) -> dict[str, Term]:
-    return _sufficiency(weight) | _uncertainty(weight)
+    return _sufficiency(weight) | _uncertainty(0.1 * weight)
 
 
 METHODS: dict[str, Method] = {
     "erm": Method(told="nothing"),
     "erm_as_long": Method(told="nothing", second=True),
-    "energy": Method(_energy(FINAL)),
-    "energy_label": Method(_energy(LABEL)),
-    "energy_middle": Method(_energy(MIDDLE)),
-    "energy_input": Method(_energy(INPUT)),
-    "energy_layers": Method(_energy(FINAL, MIDDLE, INPUT)),
-    "l1": Method(_l1),
+    "energy": Method(_energy(FINAL), weight=10.0),
+    "energy_label": Method(_energy(LABEL), weight=3.0),
+    "energy_middle": Method(_energy(MIDDLE), weight=10.0),
+    "energy_input": Method(_energy(INPUT), weight=10.0),
+    "energy_layers": Method(_energy(FINAL, MIDDLE, INPUT), weight=3.0),
+    "l1": Method(_l1, weight=100.0),
     "rrr": Method(_rrr, weight=200.0),
-    "sufficiency": Method(_sufficiency),
-    "uncertainty": Method(_uncertainty),
-    "views": Method(_views),
-    "energy_views": Method(lambda weight: _energy(FINAL)(weight) | _views(weight)),
-    "crayon": Method(told="answers", weight=100.0, second=True),
+    "sufficiency": Method(_sufficiency, weight=10.0),
+    "uncertainty": Method(_uncertainty, weight=0.1),
+    "views": Method(_views, weight=10.0),
+    "energy_views": Method(lambda weight: _energy(FINAL)(weight) | _views(weight), weight=10.0),
+    "l1_views": Method(lambda weight: _l1(10 * weight) | _views(weight), weight=10.0),
+    "crayon": Method(told="answers", weight=1000.0, second=True),
     "gradia": Method(told="answers", second=True),
     "jtt": Method(told="nothing", second=True, baseline=JtT()),
 }

@@ -10,9 +10,9 @@ from hf_guidance.views.batch import IMPORTANCE
 
 __all__ = [
     "ANNOTATED", "ANSWER", "EXPLAINED_ROW_COLUMNS", "GROUP", "HOST_COLUMNS", "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE",
-    "IRRELEVANT", "KNOWN_COLUMNS", "NO", "NO_GROUP", "QUADRANT", "QUESTION_COLUMNS", "QUESTION_SOURCES", "RANDOM_IMPORTANCE",
-    "REASONING", "ROLE", "ROW", "SAME_IMAGE", "SAVED_MAP", "SLOT", "SUB_QUESTION", "TARGET", "TRIPLE_COLUMNS", "UNANSWERED",
-    "YES",
+    "IRRELEVANT", "KNOWN_COLUMNS", "NO", "NO_GROUP", "QUADRANT", "QUESTION", "QUESTION_COLUMNS", "QUESTION_ID",
+    "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "REASONING", "ROLE", "ROW", "SAME_IMAGE", "SAVED_MAP", "SLOT", "SUB_QUESTION",
+    "TARGET", "TRIPLE_COLUMNS", "UNANSWERED", "YES",
 ]  # fmt: skip
 
 RANDOM_IMPORTANCE = "random_importance"
@@ -40,6 +40,9 @@ GROUP = "group"
 """Batch column of triples of questions: the number of an explained row's group, a reasoning question with its sub-question and
 its irrelevant question; NO_GROUP where nothing is compared with the question."""
 NO_GROUP = -1
+QUESTION, QUESTION_ID = "question", "question_id"
+"""Columns of rows of questions; of batches of triples lists of texts: the question of an explained row, and the id of the
+reasoning question that it belongs to, by which rows of one reasoning question are told when they are measured."""
 SAME_IMAGE = "same_image"
 """Batch column, a list with a number for each question (each row of the model's inputs): equal ones are about one image."""
 

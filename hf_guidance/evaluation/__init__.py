@@ -10,6 +10,7 @@ from hf_guidance.evaluation.export_metric import export_metric
 from hf_guidance.evaluation.extract_maps import extract_maps
 from hf_guidance.evaluation.grounding import Grounding, default_grounding
 from hf_guidance.evaluation.metric_modules import metric_path
+from hf_guidance.evaluation.question_consistency import QuestionConsistency
 from hf_guidance.evaluation.right_reasons import RRR
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Explanation",
     "Explanations",
     "Grounding",
+    "QuestionConsistency",
     "default_grounding",
     "explain",
     "explain_answer",

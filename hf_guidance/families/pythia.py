@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from hf_guidance.families.updn import UpDnFamily
-from hf_guidance.views.layers import FINAL, FUSION
+from hf_guidance.views.layers import FINAL, FUSION, QUESTION
 
 MODEL_TYPES = ("pythia",)
 
@@ -29,7 +29,9 @@ def build(model: Any) -> PythiaFamily:
     A model without a grid is not given the column.
     """
     seen = ("box_encoder", "box_attention.projection")
-    family = PythiaFamily(layers={FINAL: "box_encoder", FUSION: "fusion"}, image_modules=seen)
+    family = PythiaFamily(
+        layers={FINAL: "box_encoder", FUSION: "fusion", QUESTION: "fusion.question"}, image_modules=seen
+    )
     if model.grid_attention is None:
         return family
     modules = (*seen, "grid_attention.projection")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hf_guidance.families.family import FullCall, repeated
 from hf_guidance.families.region_family import RegionFamily
-from hf_guidance.views.layers import FUSION
+from hf_guidance.views.layers import FUSION, QUESTION
 
 MODEL_TYPES = ("updn",)
 
@@ -51,5 +51,8 @@ class UpDnFamily(RegionFamily):
 
 
 def build(model: Any) -> UpDnFamily:
-    """No layer with places lies behind the input: the boxes are projected once and then summed. "fusion" is the product."""
-    return UpDnFamily(layers={FUSION: "fusion"}, image_modules=("box_projection",))
+    """No layer with places lies behind the input: the boxes are projected once and then summed.
+
+    "fusion" is the product, "question" its gate before the ReLU.
+    """
+    return UpDnFamily(layers={FUSION: "fusion", QUESTION: "question_gate"}, image_modules=("box_projection",))

@@ -13,8 +13,9 @@ from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging
 
 from hf_guidance.common.generators import generators_kept
-from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, TARGET
+from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, ROLE, TARGET
 from hf_guidance.evaluation.grounding import Grounding
+from hf_guidance.evaluation.question_consistency import QuestionConsistency
 from hf_guidance.evaluation.term_scores import TermScores
 from hf_guidance.families import Family, family_of
 from hf_guidance.forward import ExplainedRows, Forward
@@ -40,6 +41,7 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         *args: As for Trainer.
         family: Inputs, outputs and layers of the model's architecture; found when None.
         model_arguments: Further arguments of every call of the model, added to the family's.
+        consistency: What is measured of triples of questions, where batches hold such; None is the default of the family.
         **kwargs: As for Trainer.
 
     Attributes:
@@ -56,8 +58,10 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         *args: Any,
         family: Family | None = None,
         model_arguments: Mapping[str, Any] | None = None,
+        consistency: QuestionConsistency | None = None,
         **kwargs: Any,
     ) -> None:
+        self._consistency = consistency
         self._model_arguments = dict(model_arguments or {})
         self._given_family = None if family is None else self._with_arguments(family)
         self._found_family: Family | None = None
@@ -105,6 +109,8 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         self._scores.reset()
         if self.grounding is not None:
             self.grounding.reset()
+        if self._consistency is not None:
+            self._consistency.reset()
         self._evaluating, self._labelled, self._unlabelled = True, None, []
         self._batches = 0
         try:
@@ -116,7 +122,8 @@ class EvaluatingTrainer(EvaluationDataTrainer):
             self._tell_of_unlabelled()
         prefix = kwargs.get("metric_key_prefix", "eval")
         measured = self._scores.compute(finite_only=self.args.logging_nan_inf_filter)
-        measured |= self.grounding.compute() if self.grounding is not None else {}
+        for of_maps in (self.grounding, self._consistency):
+            measured |= of_maps.compute() if of_maps is not None else {}
         if output.metrics is not None:
             output.metrics.update({f"{prefix}_{name}": value for name, value in measured.items()})
         self._measured.update(f"{prefix}_{name}" for name in measured if name != "loss")
@@ -211,8 +218,12 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         # One forward of all annotated (image, class) pairs: images keep their order, so that processes can be joined.
         explained = self._rows
         batch = explained.annotated_only(inputs)
-        found = bool(explained.annotated_images(batch)) and (self.grounding is not None or bool(self.guidance.guided))
+        triples = self._of_triples(inputs)
+        measured = triples is not None or self.grounding is not None
+        found = bool(explained.annotated_images(batch)) and (measured or bool(self.guidance.guided))
         needs = self.guidance.needs(annotated=found)
+        if found and triples is not None:
+            needs = needs | triples.needs()
         if found and self.grounding is not None:
             needs = needs | self.grounding.needs()
         if found:
@@ -226,7 +237,16 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         if self._evaluating and self.grounding is not None:
             gather = self._gather_items if self.args.world_size > 1 else None
             self.grounding.add(forward if found else None, inputs, forward.images, gather)
+        if found and triples is not None:
+            triples.add(forward)
         return (loss, ImageClassifierOutput(loss=loss, logits=forward.logits())) if return_outputs else loss
+
+    def _of_triples(self, inputs: Mapping[str, Any]) -> QuestionConsistency | None:
+        if not self._evaluating or ROLE not in inputs:
+            return None
+        if self._consistency is None:
+            self._consistency = QuestionConsistency.of(self.family)
+        return self._consistency
 
     def _drawing_alike(self) -> Any:
         # Edited images are drawn alike in every evaluation, and training goes on as if nothing had been drawn.

@@ -73,6 +73,7 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
             of a RowCollator: without augmentation, and with annotations as they are, not moved, dilated or shuffled.
         model_arguments: Further arguments of every call of the model, such as ``{"interpolate_pos_encoding": True}`` for a ViT
             on images of another size than it was made for.
+        consistency: What is measured of triples of questions, a QuestionConsistency; by default that of the model's family.
         **kwargs: As for Trainer. Without ``data_collator``, the ``processing_class`` (an image processor) becomes a
             GuidanceCollator for the model's ``problem_type``; without either, rows must hold ``pixel_values``.
             ``compute_metrics`` finds columns of the rows in ``prediction.inputs[name]``: those that
@@ -99,6 +100,7 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
         grounding: Grounding | None = None,
         eval_data_collator: Any = None,
         model_arguments: Mapping[str, Any] | None = None,
+        consistency: Any = None,
         **kwargs: Any,
     ) -> None:
         given = inspect.signature(Trainer.__init__).bind_partial(None, *args, **kwargs).arguments
@@ -110,6 +112,7 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
         self._give_guidance(guidance, grounding)
         self._watch, self._refusal, self._checks = AnnotationWatch(), RefuseAtStart(), TermChecks()
         own = {"family": family, "eval_data_collator": eval_data_collator, "model_arguments": model_arguments}
+        own["consistency"] = consistency
         super().__init__(*args, **own, **kwargs)
         refuse_regression(self.guidance["task"].objective, self.model)
         # The loss is a mean over images; the Trainer must divide it by the accumulation steps itself.

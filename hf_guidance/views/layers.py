@@ -8,6 +8,7 @@
 | "class_map" | one map per class, whose mean over places is its logit up to a bias (B-cos heads) |
 | "mid1", "mid2", "mid3", "final" | outputs of modules, by the paths that the model's family gives |
 | "fusion" | likewise: the vector in which a model of questions has joined question and image, without places |
+| "question" | likewise: the question's side of the product at "fusion", before its ReLU |
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ CLASS_MAP = "class_map"
 MIDDLE = ("mid1", "mid2", "mid3")
 FINAL = "final"
 FUSION = "fusion"
+QUESTION = "question"
 
 
 def is_input(layer: str) -> bool:
@@ -40,7 +42,7 @@ def is_class_map(layer: str) -> bool:
 
 def is_symbolic(layer: str) -> bool:
     """Whether the layer is a name for which a family has the path of a module."""
-    return layer in (*MIDDLE, FINAL, FUSION)
+    return layer in (*MIDDLE, FINAL, FUSION, QUESTION)
 
 
 def is_final(layer: str, paths: Mapping[str, str] | None = None) -> bool:
@@ -65,7 +67,8 @@ def is_differentiated(layer: str) -> bool:
 
 def is_a_whole_cut(layer: str, paths: Mapping[str, str]) -> bool:
     """Whether the logits are known to depend on the input through this layer only: the input and the named layers."""
-    return layer == INPUT or layer in (*paths, *paths.values())
+    whole = {name: path for name, path in paths.items() if name != QUESTION}  # the image takes part, too
+    return layer == INPUT or layer in (*whole, *whole.values())
 
 
 def choices(paths: Mapping[str, str]) -> list[str]:

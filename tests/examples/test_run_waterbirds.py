@@ -65,7 +65,7 @@ def run(example, folder, monkeypatch, tmp_path):
 
 METHODS = (
     "erm", "erm_as_long", "energy", "energy_label", "energy_middle", "energy_input", "energy_layers", "l1", "rrr",
-    "sufficiency", "uncertainty", "views", "energy_views", "crayon", "gradia", "jtt",
+    "sufficiency", "uncertainty", "views", "energy_views", "l1_views", "crayon", "gradia", "jtt",
 )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def test_answers_and_quadrants_are_of_the_same_rows(run, monkeypatch):
 @pytest.mark.parametrize(
     ("method", "option"),
     [("erm", ("--random_boxes", "true")), ("jtt", ("--weight", "2")), ("crayon", ("--task", "reversed")),
-     ("energy", ("--frozen", "conv1"))],
+     ("energy", ("--trained", "late"))],
 )  # fmt: skip
 def test_options_without_a_meaning_are_refused(run, method, option):
     with pytest.raises(SystemExit, match=rf"error: {option[0]} .* has no meaning with --method {method}"):

@@ -42,7 +42,7 @@ def evaluate(
     attribution: Annotated[Text, option("NAME", "Class of hf_guidance.attributions, as GradCAM.")] = None,
     layer: Annotated[Text, option("LAYER", "input, mid1, mid2, mid3, final, or a module path.")] = None,
     metrics: Annotated[
-        str, option("NAMES", "Metrics of maps, by commas; see `hf-guidance metrics`.")
+        str, option("NAMES", "Metrics of maps, and rrr, by commas; see `hf-guidance metrics`.")
     ] = "epg,attribution_iou,pointing_game",
     problem_type: Annotated[Text, option("TYPE", "Where the model's configuration does not say it.")] = None,
     bbox_format: Annotated[str, option("FORMAT", "xyxy, or xywh (COCO, imagefolders).")] = "xyxy",

@@ -1,4 +1,4 @@
-"""The metrics that ``hf-guidance evaluate --metrics`` names: each must take maps and masks."""
+"""The metrics that ``hf-guidance evaluate --metrics`` names: each must take maps and masks, or be "rrr"."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 from hf_guidance.apps.cli.application import check_known, given_by, refuse
 from hf_guidance.common.shipped_folders import shipped_folders
 from hf_guidance.evaluation.metric_modules import load_metric
+from hf_guidance.evaluation.right_reasons import METRIC as EDITED
 
 _OPTION = "--metrics"
 _COLUMNS = {"predictions", "references"}
 
 
 def check_metrics(names: Sequence[str]) -> None:
-    """Refuse metrics that do not exist, or take something else than maps and masks.
+    """Refuse metrics that do not exist, or take something else than maps and masks; "rrr" takes predictions on edited images.
 
     Args:
         names: Metrics of this library, or with a slash folders or Spaces of the Hub.
@@ -32,7 +33,7 @@ def check_metrics(names: Sequence[str]) -> None:
     for name in names:
         with given_by(_OPTION):
             metric = load_metric(name)
-        if not _takes_maps(metric.features):
+        if name != EDITED and not _takes_maps(metric.features):
             refuse(f"{name} takes {' and '.join(metric.features)}, which are no maps; give one such as epg.", _OPTION)
 
 

@@ -16,6 +16,8 @@ from hf_guidance.data.columns import (
     IMPORTANCE,
     IRRELEVANT,
     NO_GROUP,
+    QUESTION,
+    QUESTION_ID,
     RANDOM_IMPORTANCE,
     REASONING,
     ROLE,
@@ -66,7 +68,8 @@ class QuestionTripleCollator(QuestionCollator):
     Returns:
         On call, with one entry per question: what `QuestionCollator` gives but importance; ``role``, a list of 0 (reasoning),
         1 (sub-question) and 2 (irrelevant); ``group``, a list of numbers >= 0, -1 without partner; ``annotated``, a list of
-        bool; ``same_image``, a list of numbers, equal where questions are about one image.
+        bool; ``same_image``, a list of numbers, equal where questions are about one image; ``question`` and
+        ``question_id``, lists of texts: each question, and the id of its reasoning question.
 
     Raises:
         ValueError: On construction for options that it does not take; on call as `QuestionCollator`, for a sub-question that
@@ -79,7 +82,7 @@ class QuestionTripleCollator(QuestionCollator):
 
     columns: ClassVar[tuple[str, ...]] = TRIPLE_COLUMNS
     sources: ClassVar[tuple[str, ...]] = (_TEXTS[SUB_QUESTION],)
-    explained_row_columns: ClassVar[tuple[str, ...]] = (*EXPLAINED_ROW_COLUMNS, ROLE, GROUP)
+    explained_row_columns: ClassVar[tuple[str, ...]] = (*EXPLAINED_ROW_COLUMNS, ROLE, GROUP, QUESTION, QUESTION_ID)
     several: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -94,7 +97,7 @@ class QuestionTripleCollator(QuestionCollator):
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collate; see the class."""
         expanded: list[dict[str, Any]] = []
-        roles, groups, images = [], [], []
+        roles, groups, images, texts, keys = [], [], [], [], []
         numbers: dict[Any, int] = {}
         for index, row in enumerate(rows):
             name = f"row {index} of the batch (question_id {row.get('question_id')!r})"
@@ -109,12 +112,15 @@ class QuestionTripleCollator(QuestionCollator):
                 )
                 roles.append(role)
                 groups.append(index)
+                texts.append(text)
+                keys.append(key)
                 images.append(numbers.setdefault(image, len(numbers)))
         batch = super().__call__(expanded)
         labelled = batch["labels"].any(1).tolist() if "labels" in batch else [False] * len(expanded)
         batch[ROLE], batch[GROUP] = roles, _with_partners(roles, groups, labelled)
         batch[ANNOTATED] = [group != NO_GROUP for group in batch[GROUP]]
         batch[SAME_IMAGE] = images
+        batch[QUESTION], batch[QUESTION_ID] = texts, [id_text(key) for key in keys]
         del batch[IMPORTANCE], batch[RANDOM_IMPORTANCE]
         return batch
 

@@ -97,6 +97,13 @@ def test_an_imagefolder_whose_labels_are_its_objects(cli, tmp_path, monkeypatch)
     assert "class 'dog' has the index 1" in ended.err
 
 
+def test_predictions_on_edited_images_are_measured_beside_maps(cli, checkpoint):
+    ended = cli("evaluate", checkpoint, *DIGITS, "--metrics", "epg,rrr", "--device", "cpu", "--json")
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)["metrics"]
+    assert all(0 <= found[name] <= 1 for name in ("epg", "rrr_suff", "rrr_unc", "rrr_inv"))
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

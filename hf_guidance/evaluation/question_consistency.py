@@ -1,0 +1,153 @@
+"""QuestionConsistency: whether answers to questions agree, and rest on the same, measured by evaluate()."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_guidance.attributions import Attribution, InputXGradient
+from hf_guidance.common.checks import check_choice
+from hf_guidance.data.columns import IRRELEVANT, NO_GROUP, QUESTION, QUESTION_ID, REASONING, SUB_QUESTION
+from hf_guidance.evaluation.metric_modules import load_metric
+from hf_guidance.forward import Forward
+from hf_guidance.objectives.question_groups import cosine, roles_and_groups
+from hf_guidance.views import FULL, Needs
+from hf_guidance.views.layers import FUSION
+from hf_guidance.views.layers import QUESTION as QUESTION_SIDE
+
+_ROLES = {REASONING: "reasoning", SUB_QUESTION: "sub", IRRELEVANT: "irrelevant"}
+_SIMILARITIES = ("gradcam", "question", "both", "none")
+_CORRECTNESS = ("hard", "soft")
+Question = tuple[str, int, str]  # id of the reasoning question, role, text
+
+
+@dataclass
+class QuestionConsistency:
+    """Metrics of triples of questions for ``evaluate()``: ``vqa_consistency`` and ``question_ranking``.
+
+    Measured are questions in a group: those with a partner and an answer of the vocabulary. A question counts once for each
+    reasoning question, in however many rows it stands; rows of one reasoning question are told by ``question_id``.
+
+    The ranking is by ``cos(s_R, s_C)`` of a reasoning question R and each of its candidates C, where s is one of the three
+    vectors of the released code of SOrT (arXiv 2010.10038; which one the paper's table 1 shows is not said):
+
+    - "gradcam": the Grad-CAM vector, ``J * d(logit of the answer) / dJ`` at the layer "fusion";
+    - "question": the question's side of the product at the fusion, ``relu(W_q q)``, which knows nothing of the image;
+    - "both": the two, each divided by its largest entry, behind each other.
+
+    Args:
+        similarity: One of them, or "none": then nothing is ranked.
+        attribution: The method of the Grad-CAM vector.
+        correctness: "hard": the best-scored answer; "soft": the soft score of the predicted one.
+        wpr: Form of the metric ``wpr``, "paper" or "official"; see ``metrics/question_ranking``.
+
+    Raises:
+        ValueError: Unknown option; in training or evaluation, a model without the layers that the similarity reads.
+
+    Example:
+        >>> trainer = GuidedTrainer(..., data_collator=triples, consistency=QuestionConsistency("both"))
+        >>> trainer.evaluate()["eval_consistency"]
+    """
+
+    similarity: str = "gradcam"
+    attribution: Attribution = field(default_factory=lambda: InputXGradient(FUSION))
+    correctness: str = "hard"
+    wpr: str = "paper"
+
+    def __post_init__(self) -> None:
+        check_choice("similarity", self.similarity, _SIMILARITIES, self)
+        check_choice("correctness", self.correctness, _CORRECTNESS, self)
+        check_choice("wpr", self.wpr, ("paper", "official"), self)
+        self.reset()
+
+    @classmethod
+    def of(cls, family: Any) -> QuestionConsistency:
+        """The default for a family: nothing is ranked where it names no layer "fusion"."""
+        return cls("gradcam" if FUSION in family.layers else "none")
+
+    def needs(self) -> Needs:
+        """What the similarity reads of a Forward."""
+        gradcam = self.attribution.needs() if self.similarity in ("gradcam", "both") else Needs()
+        return gradcam | ([(FULL, QUESTION_SIDE)] if self.similarity in ("question", "both") else [])
+
+    def reset(self) -> None:
+        """Forget what was added."""
+        self._answers: dict[Question, tuple[int, Any]] = {}
+        self._similar: dict[Question, float] = {}
+
+    def add(self, forward: Forward) -> None:
+        """Add the questions of a batch that are in a group.
+
+        Args:
+            forward: A forward of the annotated explained rows, with the needs of this.
+
+        Raises:
+            ValueError: The batch lacks a column, as ``question_id``, that QuestionTripleCollator makes.
+        """
+        rows = roles_and_groups(forward)
+        ids, texts = (list(forward.column(name)) for name in (QUESTION_ID, QUESTION))
+        names = [(str(one), role, str(text)) for one, (role, _), text in zip(ids, rows, texts, strict=True)]
+        labels, predicted = forward.column("labels"), forward.logits().argmax(1)
+        for name, image, (_, group) in zip(names, forward.row, rows, strict=True):
+            if group != NO_GROUP:
+                scores = labels[image].float().cpu()
+                best = int(scores.argmax()) if self.correctness == "hard" else scores.numpy()
+                self._answers[name] = int(predicted[image]), best
+        if self.similarity != "none":
+            self._compare(names, [group for _, group in rows], self._vectors(forward))
+
+    def _vectors(self, forward: Forward) -> list[Tensor]:
+        parts = []
+        if self.similarity in ("gradcam", "both"):
+            parts.append(forward.attribution(self.attribution).detach().flatten(1))
+        if self.similarity in ("question", "both"):
+            parts.append(forward.activation(QUESTION_SIDE).detach().relu().flatten(1))
+        if len(parts) > 1:
+            parts = [part / part.abs().amax(1, keepdim=True).clamp_min(torch.finfo(part.dtype).tiny) for part in parts]
+        return list(torch.cat(parts, 1))
+
+    def _compare(self, names: list[Question], groups: list[int], vectors: list[Tensor]) -> None:
+        first = {
+            group: row for row, (group, name) in enumerate(zip(groups, names, strict=True)) if name[1] == REASONING
+        }
+        rows = [
+            row
+            for row, group in enumerate(groups)
+            if group in first and group != NO_GROUP and names[row][1] != REASONING
+        ]
+        if rows:
+            own, theirs = (
+                torch.stack([vectors[row] for row in of]) for of in ([first[groups[row]] for row in rows], rows)
+            )
+            for row, value in zip(rows, cosine(own, theirs)[0].tolist(), strict=True):
+                self._similar[names[row]] = value
+
+    def compute(self) -> dict[str, float]:
+        """The metrics of what was added, which is then forgotten; empty where nothing was.
+
+        Returns:
+            What ``vqa_consistency`` gives, and ``question_ranking`` where there is a reasoning question with both kinds of
+            questions; without those that are not defined.
+        """
+        found: dict[str, Any] = {}
+        if self._answers:
+            names, answers = list(self._answers), list(self._answers.values())
+            found |= load_metric("vqa_consistency").compute(
+                predictions=[answer for answer, _ in answers], references=[truth for _, truth in answers],
+                role=[_ROLES[role] for _, role, _ in names], group=[one for one, _, _ in names],
+                correctness=self.correctness,
+            )  # fmt: skip
+        kinds: dict[str, set[int]] = {}
+        for one, role, _ in self._similar:
+            kinds.setdefault(one, set()).add(role)
+        if any(len(of_group) > 1 for of_group in kinds.values()):
+            found |= load_metric("question_ranking").compute(
+                predictions=list(self._similar.values()),
+                references=[int(role == SUB_QUESTION) for _, role, _ in self._similar],
+                group=[one for one, _, _ in self._similar], wpr=self.wpr, one_kind="drop",
+            )  # fmt: skip
+        self.reset()
+        return {name: float(value) for name, value in found.items() if value is not None}
