@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # Without bytecode every process compiles its imports anew, 20 seconds each; tests and examples start dozens.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-vqa demo-crayon test test-all test-min test-max lint docs card rooms models sessions fuzz bench study clean
+.PHONY: demo demo-vqa demo-crayon demo-sort test test-all test-min test-max lint docs card rooms models sessions fuzz bench study clean
 
 demo: $(VENV)/.installed
 	$(RUN) examples/demo.py
@@ -21,6 +21,9 @@ demo-vqa: $(VENV)/.installed
 
 demo-crayon: $(VENV)/.installed
 	$(RUN) examples/demo_crayon.py
+
+demo-sort: $(VENV)/.installed
+	$(RUN) examples/demo_sort.py
 
 # Files are run whole, in the order of their names: sorted by their number of tests, the few long ones would come last.
 test test-all: export OMP_NUM_THREADS := 1

@@ -87,7 +87,7 @@ def test_results_come_in_order_and_an_error_at_once(command):
     assert failed.stderr.endswith("KeyError: 'of seed 1'\n")
 
 
-@pytest.mark.parametrize("target", ["demo", "demo-vqa", "demo-crayon", "bench", "study", "test"])
+@pytest.mark.parametrize("target", ["demo", "demo-vqa", "demo-crayon", "demo-sort", "bench", "study", "test"])
 @pytest.mark.skipif(not (shutil.which("make") and shutil.which("setpriv")), reason="needs make and Linux's setpriv")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_what_make_runs_ends_with_make(target, number, tmp_path):

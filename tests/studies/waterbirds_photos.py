@@ -99,18 +99,20 @@ SETS: dict[str, list[Cell]] = {
     ],
     "fractions": [
         cell
-        for boxes in (0.01, 1.0)
-        for method in ("energy", "l1", "l1_views")
+        for boxes, methods in ((0.01, ("energy", "l1", "energy_views", "l1_views")), (1.0, ("energy", "l1", "energy_views")))
+        for method in methods
         for cell in with_control(method, boxes=boxes)
     ],
     "reversed": [
-        cell for method in ("erm", "energy", "l1", "l1_views") for cell in with_control(method, task="reversed")
+        cell
+        for method in ("erm", "energy", "l1", "energy_views", "l1_views")
+        for cell in with_control(method, task="reversed")
     ],
-    "inside": [cell for method in INSIDE for cell in with_control(method)],
+    "inside": [Cell(method, moved) for moved in (False, True) for method in INSIDE],
     "trained": [
-        cell for method in ("erm", "energy", "l1_views") for cell in with_control(method, trained="late")
+        cell for method in ("erm", "energy", "energy_views") for cell in with_control(method, trained="late")
     ],
-    "minutes": [Cell(method, remembered=False) for method in ("erm", "energy", "l1_views", "energy_middle")],
+    "minutes": [Cell(method, remembered=False) for method in ("erm", "energy", "energy_views", "energy_middle")],
 }  # fmt: skip
 
 

@@ -1,0 +1,75 @@
+"""The study of Waterbirds: what it remembers, and that docs/waterbirds.md shows what it printed."""
+
+import importlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def study(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "studies"))
+    return importlib.import_module
+
+
+def test_what_is_known_is_not_computed_again(study):
+    calls = []
+    remembered = study("remembered").Remembered(
+        lambda images: calls.append(len(images)) or images.sum((1, 2, 3))[:, None]
+    )
+    images = torch.rand(4, 3, 5, 5)
+    first = remembered(images[:3])
+    again = remembered(images[[3, 1, 1, 0]])
+    assert calls == [3, 1]
+    assert torch.equal(first, images[:3].sum((1, 2, 3))[:, None])
+    assert torch.equal(again, images[[3, 1, 1, 0]].sum((1, 2, 3))[:, None])
+    assert not first.requires_grad
+
+
+def test_what_requires_a_gradient_is_computed_anew(study):
+    remembered = study("remembered").Remembered(torch.square)
+    images = torch.rand(2, 3, 5, 5)
+    remembered(images)
+    given = images.clone().requires_grad_()
+    remembered(given).sum().backward()
+    torch.testing.assert_close(given.grad, 2 * images)
+
+
+def test_a_network_gives_the_same_with_and_without(study):
+    torch.manual_seed(0)
+    net = nn.Module()
+    net.conv_stem, net.bn1, net.blocks = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 6, 3)
+    net.eval().requires_grad_(False)
+    images, known = torch.rand(3, 3, 9, 9), {}
+    expected = net.blocks(net.bn1(net.conv_stem(images)))
+    study("remembered").remember_blocks(SimpleNamespace(timm_model=net), known)
+    for _ in range(2):
+        torch.testing.assert_close(net.blocks(net.bn1(net.conv_stem(images))), expected)
+    assert len(known) == 3
+    assert set(net.state_dict()) >= {"conv_stem.weight", "blocks.bias"}
+
+
+def test_the_page_shows_what_the_study_printed(study):
+    photos = study("waterbirds_photos")
+    runs = photos.read_lines(ROOT / "tests" / "studies" / "waterbirds_photos.jsonl")
+    printed = {line for cells in photos.SETS.values() for line in photos.table(runs, cells)}
+    page = (ROOT / "docs" / "waterbirds.md").read_text(encoding="utf-8").splitlines()
+    shown = [line for line in page if line.startswith("|") and "±" in line]
+    assert len(shown) > 20
+    assert [line for line in shown if line not in printed] == []
+
+
+def test_runs_are_found_again(study):
+    photos = study("waterbirds_photos")
+    runs = photos.read_lines(ROOT / "tests" / "studies" / "waterbirds_photos.jsonl")
+    cells = [vars(cell) for cells in photos.SETS.values() for cell in cells]
+    assert runs
+    assert [line["cell"] for line in runs if line["cell"] not in cells] == []
+    keys = [(tuple(line["cell"].values()), line["seed"]) for line in runs]
+    assert len(set(keys)) == len(keys)
