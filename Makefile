@@ -89,6 +89,7 @@ sessions: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(RUN) tests/bench/step_ratio.py
 	$(RUN) tests/bench/question_step.py
+	$(RUN) tests/bench/sort_step.py
 	$(RUN) tests/bench/model_guidance.py
 	$(RUN) tests/bench/bcos_layer.py
 	$(RUN) tests/bench/explain.py
