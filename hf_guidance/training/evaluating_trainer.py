@@ -13,7 +13,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging
 
 from hf_guidance.common.generators import generators_kept
-from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, ROLE, TARGET
+from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, QUESTION, QUESTION_ID, ROLE, TARGET
 from hf_guidance.evaluation.grounding import Grounding
 from hf_guidance.evaluation.question_consistency import QuestionConsistency
 from hf_guidance.evaluation.term_scores import TermScores
@@ -242,7 +242,7 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         return (loss, ImageClassifierOutput(loss=loss, logits=forward.logits())) if return_outputs else loss
 
     def _of_triples(self, inputs: Mapping[str, Any]) -> QuestionConsistency | None:
-        if not self._evaluating or ROLE not in inputs:
+        if not self._evaluating or not {ROLE, QUESTION, QUESTION_ID} <= inputs.keys():
             return None
         if self._consistency is None:
             self._consistency = QuestionConsistency.of(self.family)

@@ -129,6 +129,18 @@ def test_random_boxes_and_the_reversed_task_are_other_trainings(run):
     assert set(reverse["validation"]["groups"]) == set(one["validation"]["groups"])
 
 
+def test_resnet50_is_that_of_the_hub(example, folder, monkeypatch, tmp_path):
+    script, asked = example("run_waterbirds"), []
+    real = script.image_classifier
+    local = str(folder / "backbone")
+    monkeypatch.setattr(script, "image_classifier", lambda name, *args: asked.append(name) or real(local, *args))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    run = script.Run(script.WaterbirdsArguments(str(folder), "erm", str(tmp_path), backbone="resnet50"))
+    assert asked == ["microsoft/resnet-50"]
+    trained = [name for name, parameter in run.model.named_parameters() if parameter.requires_grad]
+    assert trained == ["classifier.1.weight", "classifier.1.bias"]
+
+
 def test_an_unknown_folder_ends_with_a_message(run, folder, tmp_path):
     with pytest.raises(SystemExit, match=r"error: .*metadata\.csv"):
         run("erm", "--data_dir", str(tmp_path / "nowhere"))

@@ -1,6 +1,6 @@
 """Where the network looks on real Waterbirds before and after guidance, drawn without the photographs.
 
-    python tests/studies/waterbirds_maps.py --data DATA [--method l1_views] [--output docs/waterbirds-maps.png]
+    python tests/studies/waterbirds_maps.py --data DATA [--method energy_views] [--output docs/waterbirds-maps.png]
 
 Trains run_waterbirds.py's ERM and a guided method, seed 0, as waterbirds_photos.py does, and draws the positive part of the
 maps of two validation birds of each group with the outline of the box, and the mean over all birds of the half that is
@@ -62,13 +62,14 @@ def draw(found: dict[str, np.ndarray], rows: Any, side: int, output: Path) -> No
     chosen = [index for group in range(len(names)) for index in np.flatnonzero(groups == group)[:EACH]]
     figure = Figure(figsize=(1.45 * (len(chosen) + 1), 3.5), layout="constrained")
     axes = figure.subplots(len(found), len(chosen) + 1, squeeze=False)
-    for line, (name, maps) in zip(axes, found.items(), strict=True):
+    for number, (name, maps) in enumerate(found.items()):
+        line = axes[number]
         for axis, index in zip(line, chosen, strict=False):
             axis.imshow(maps[index], cmap="inferno", extent=(0, side, side, 0))
             left, top, right, bottom = boxes[index]
             axis.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color="cyan", linewidth=1.5))
             axis.set(xlim=(0, side), ylim=(side, 0))
-            if line is axes[0]:
+            if number == 0:
                 axis.set_title(names[groups[index]].replace("_", " ", 1).replace("_", "\n"), fontsize=8)
         mean = np.mean([in_frame(values, box, side) for values, box in zip(maps, boxes, strict=True)], 0)
         line[-1].imshow(mean, cmap="inferno", extent=(-AROUND, 1 + AROUND, 1 + AROUND, -AROUND), vmin=0)
@@ -83,7 +84,7 @@ def draw(found: dict[str, np.ndarray], rows: Any, side: int, output: Path) -> No
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help=f"folder with {FOLDER}")
-    parser.add_argument("--method", default="l1_views", choices=list(METHODS), help="the guided method")
+    parser.add_argument("--method", default="energy_views", choices=list(METHODS), help="the guided method")
     parser.add_argument("--output", type=Path, default=Path("docs/waterbirds-maps.png"), help="the picture")
     args = parser.parse_args()
     known: dict[bytes, torch.Tensor] = {}

@@ -112,7 +112,7 @@ SETS: dict[str, list[Cell]] = {
     "trained": [
         cell for method in ("erm", "energy", "energy_views") for cell in with_control(method, trained="late")
     ],
-    "minutes": [Cell(method, remembered=False) for method in ("erm", "energy", "energy_views", "energy_middle")],
+    "minutes": [Cell(method, remembered=False) for method in ("erm", "energy", "energy_views")],
 }  # fmt: skip
 
 

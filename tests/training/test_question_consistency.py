@@ -40,8 +40,8 @@ def pythia_trainer(folder, data, consistency=None, **options):
     tokenizer, answers = word_tokenizer(WORDS), AnswerVocabulary(("yes", "no"))
     torch.manual_seed(0)
     config = PythiaConfig(
-        len(tokenizer), word_size=4, hidden_size=8, word_attention_size=4, visual_feat_dim=6, box_encoding_size=6, fusion_size=12,
-        grid_feat_dim=None, text_branch_size=4, image_branch_size=6, num_labels=2,
+        len(tokenizer), word_size=4, hidden_size=8, word_attention_size=4, visual_feat_dim=6, box_encoding_size=6,
+        fusion_size=12, grid_feat_dim=None, text_branch_size=4, image_branch_size=6, num_labels=2,
     )  # fmt: skip
     args = GuidanceArguments(
         str(folder), per_device_eval_batch_size=3, report_to="none", use_cpu=True, disable_tqdm=True, **options
@@ -64,7 +64,9 @@ def vectors_of(trainer, row, similarity):
             model.fusion.question.register_forward_hook(lambda _, __, out, kept=kept: kept.update(side=out)),
         ]
         one = {name: batch[name][question : question + 1] for name in ("input_ids", "attention_mask", "visual_feats")}
-        out = model(**{**one, "visual_feats": one["visual_feats"].double()}, visual_pos=batch["visual_pos"][:1].double())
+        out = model(
+            **{**one, "visual_feats": one["visual_feats"].double()}, visual_pos=batch["visual_pos"][:1].double()
+        )
         answer = int(batch["labels"][question].argmax())
         (gradient,) = torch.autograd.grad(out["logits"][0, answer], kept["joint"])
         parts = {"gradcam": (kept["joint"] * gradient)[0], "question": kept["side"].relu()[0]}
@@ -164,8 +166,12 @@ def test_without_irrelevant_questions_nothing_is_ranked(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"similarity": "text"}, r"similarity='text'"), ({"correctness": "half"}, r"correctness='half'"), ({"wpr": "sum"}, r"wpr='sum'")],
-)  # fmt: skip
+    [
+        ({"similarity": "text"}, r"similarity='text'"),
+        ({"correctness": "half"}, r"correctness='half'"),
+        ({"wpr": "sum"}, r"wpr='sum'"),
+    ],
+)
 def test_unknown_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         QuestionConsistency(**options)
