@@ -20,7 +20,7 @@ NAMES = {
     "Keep Needs",
     "hf_guidance.models": "load_pruned with_channel_mask "
     "BcosResNetForImageClassification XDNNResNetForImageClassification UpDnForQuestionAnswering "
-    "PythiaForQuestionAnswering PythiaConfig",
+    "PythiaForQuestionAnswering PythiaConfig SANForQuestionAnswering SANConfig",
     "hf_guidance.families": "Family RegionFamily family_of ARCHITECTURES",
     "hf_guidance.forward": "Forward Needs",
     "hf_guidance.guidance": "Guidance Term TrainerTask GUIDANCE_FILE smoothed",

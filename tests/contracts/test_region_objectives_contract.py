@@ -75,7 +75,7 @@ def value_of(objective, name, batch):
 
 
 @pytest.mark.parametrize(("cls", "options"), variants())
-@pytest.mark.parametrize("name", ["toy", "updn", "pythia", "lxmert"])
+@pytest.mark.parametrize("name", ["toy", "updn", "pythia", "san", "lxmert"])
 def test_one_finite_number_a_row_with_gradients(cls, options, name):
     batch = region_batch(images=4, padding=name != "toy")
     model, objective = region_model(name), built(cls, **options)
