@@ -14,7 +14,7 @@ NAMES = {
     "hf_guidance.objectives": "Energy L1 PPCE RightReasons Alignment InvarianceFI RankingHINT InfluenceSCR Sufficiency "
     "RandomSufficiency Uncertainty InvarianceDA GradMask ActDiff GRADIA QuadrantTaskLoss "
     "RelevantCRAYON IrrelevantCRAYON OffsetMax "
-    "TaskLoss AnswerLoss ContrastiveSOrT AttentionSQuINT RoleAnswerLoss "
+    "TaskLoss AnswerLoss ContrastiveSOrT AttentionSQuINT RoleAnswerLoss AdversarialAnswerLoss "
     "Identity Positive MaxAbs MinMax UnitNorm",
     "hf_guidance.views": "View FULL IMPORTANT UNIMPORTANT zeros negative_ones gaussian marginal shuffle shuffle_places "
     "Keep Needs",

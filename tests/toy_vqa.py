@@ -41,7 +41,10 @@ class ToyVQA(nn.Module):
         hidden = torch.tanh(question @ self.Wq)
         attention = ((torch.tanh(visual_feats @ self.Wv) * hidden[:, None]) @ self.u).softmax(1)
         seen = (attention[..., None] * visual_feats).sum(1)
-        return {"logits": (torch.tanh(seen @ self.Wo) * hidden) @ self.Wc, "attention": attention}
+        return {
+            "logits": (torch.tanh(seen @ self.Wo) * hidden) @ self.Wc, "attention": attention,
+            "question_logits": hidden.detach() @ self.Wc, "question_logits_fixed": hidden @ self.Wc.detach(),
+        }  # fmt: skip
 
 
 class ToyFamily(RegionFamily):

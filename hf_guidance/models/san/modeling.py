@@ -21,6 +21,7 @@ from hf_guidance.models.shared.edited_boxes import (
     repeat_rows,
     rows_of,
 )
+from hf_guidance.models.shared.question_adversary import adversary_of, answers_alone
 from hf_guidance.models.shared.question_lstm import QuestionLSTM, words_first
 from hf_guidance.models.shared.soft_answers import soft_answer_loss
 from hf_guidance.models.shared.words import draw_words, word_vectors
@@ -37,6 +38,9 @@ class SANOutput(ModelOutput):  # type: ignore[misc]
             padding.
         question_embedding: (questions, hidden), which can be passed in again with other boxes.
         box_projection: (images, objects, hidden) of ``visual_feats`` as given, which can be passed in again with ``keep``.
+        question_logits: (questions, classes) of the adversary, with a gradient to its classifier alone; None without
+            ``config.question_adversary_size``, and where ``question_embedding`` is given.
+        question_logits_fixed: The same numbers, with a gradient to the question's encoding alone.
     """
 
     loss: Tensor | None = None
@@ -44,6 +48,8 @@ class SANOutput(ModelOutput):  # type: ignore[misc]
     attention: Tensor | None = None
     question_embedding: Tensor | None = None
     box_projection: Tensor | None = None
+    question_logits: Tensor | None = None
+    question_logits_fixed: Tensor | None = None
 
 
 class SANForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
@@ -85,6 +91,7 @@ class SANForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         self.hops = nn.ModuleList(AttentionHop(size, config.attention_size) for _ in range(config.hops))
         self.fusion = nn.Identity()  # a module, so that the last query is a layer that can be explained
         self.classifier = nn.Sequential(nn.Dropout(config.classifier_dropout), nn.Linear(size, config.num_labels))
+        self.question_adversary = adversary_of(size, config.question_adversary_size, config.num_labels)
         self.post_init()
 
     @torch.no_grad()
@@ -155,7 +162,8 @@ class SANForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
             query = attended(attention, projected, keep, other) + repeat_rows(query, rows)
         logits = self.classifier(self.fusion(query))
         loss = None if labels is None else self._loss(logits, labels)
-        output = SANOutput(loss, logits, attention, question, projected)
+        alone = answers_alone(self.question_adversary, question, question_embedding)
+        output = SANOutput(loss, logits, attention, question, projected, *alone)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def _question(self, input_ids: Tensor | None, mask: Tensor | None) -> Tensor:
