@@ -1,4 +1,4 @@
-"""Train UpDn, Pythia or LXMERT with guidance on any builder of questions: a recipe by name, or a guidance.json.
+"""Train UpDn, Pythia, SAN or LXMERT with guidance on any builder of questions: a recipe by name, or a guidance.json.
 
     python examples/run_guided_vqa.py --recipe visfis --output_dir runs/vqa
     python examples/run_guided_vqa.py --dataset gqa --data_dir gqa --regions gqa.h5 --model_type lxmert \

@@ -14,13 +14,13 @@ NAMES = {
     "hf_guidance.objectives": "Energy L1 PPCE RightReasons Alignment InvarianceFI RankingHINT InfluenceSCR Sufficiency "
     "RandomSufficiency Uncertainty InvarianceDA GradMask ActDiff GRADIA QuadrantTaskLoss "
     "RelevantCRAYON IrrelevantCRAYON OffsetMax "
-    "TaskLoss AnswerLoss ContrastiveSOrT AttentionSQuINT RoleAnswerLoss "
+    "TaskLoss AnswerLoss ContrastiveSOrT AttentionSQuINT RoleAnswerLoss AdversarialAnswerLoss "
     "Identity Positive MaxAbs MinMax UnitNorm",
     "hf_guidance.views": "View FULL IMPORTANT UNIMPORTANT zeros negative_ones gaussian marginal shuffle shuffle_places "
     "Keep Needs",
     "hf_guidance.models": "load_pruned with_channel_mask "
     "BcosResNetForImageClassification XDNNResNetForImageClassification UpDnForQuestionAnswering "
-    "PythiaForQuestionAnswering PythiaConfig",
+    "PythiaForQuestionAnswering PythiaConfig SANForQuestionAnswering SANConfig",
     "hf_guidance.families": "Family RegionFamily family_of ARCHITECTURES",
     "hf_guidance.forward": "Forward Needs",
     "hf_guidance.guidance": "Guidance Term TrainerTask GUIDANCE_FILE smoothed",

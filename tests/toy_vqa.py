@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from transformers import LxmertConfig, LxmertForQuestionAnswering
 
 from hf_guidance.families import Family, RegionFamily, family_of
-from hf_guidance.models import PythiaConfig, PythiaForQuestionAnswering, UpDnConfig, UpDnForQuestionAnswering
+from hf_guidance.models import (
+    PythiaConfig,
+    PythiaForQuestionAnswering,
+    SANConfig,
+    SANForQuestionAnswering,
+    UpDnConfig,
+    UpDnForQuestionAnswering,
+)
 
 OBJECTS, DIMS, ANSWERS, GRID = 5, 4, 6, 3
 
@@ -34,7 +41,10 @@ class ToyVQA(nn.Module):
         hidden = torch.tanh(question @ self.Wq)
         attention = ((torch.tanh(visual_feats @ self.Wv) * hidden[:, None]) @ self.u).softmax(1)
         seen = (attention[..., None] * visual_feats).sum(1)
-        return {"logits": (torch.tanh(seen @ self.Wo) * hidden) @ self.Wc, "attention": attention}
+        return {
+            "logits": (torch.tanh(seen @ self.Wo) * hidden) @ self.Wc, "attention": attention,
+            "question_logits": hidden.detach() @ self.Wc, "question_logits_fixed": hidden @ self.Wc.detach(),
+        }  # fmt: skip
 
 
 class ToyFamily(RegionFamily):
@@ -62,6 +72,14 @@ def pythia(grid: int | None = None) -> nn.Module:
     )  # fmt: skip
 
 
+def san() -> nn.Module:
+    return SANForQuestionAnswering(
+        SANConfig(
+            vocab_size=11, word_size=6, hidden_size=8, attention_size=4, visual_feat_dim=DIMS, num_labels=ANSWERS,
+        )
+    )  # fmt: skip
+
+
 def lxmert() -> nn.Module:
     return LxmertForQuestionAnswering(
         LxmertConfig(
@@ -71,7 +89,14 @@ def lxmert() -> nn.Module:
     )  # fmt: skip
 
 
-REGION_BUILDERS = {"toy": ToyVQA, "updn": updn, "pythia": pythia, "pythia_grid": lambda: pythia(GRID), "lxmert": lxmert}
+REGION_BUILDERS = {
+    "toy": ToyVQA,
+    "updn": updn,
+    "pythia": pythia,
+    "pythia_grid": lambda: pythia(GRID),
+    "san": san,
+    "lxmert": lxmert,
+}
 
 
 def fresh_region_model(name: str) -> nn.Module:

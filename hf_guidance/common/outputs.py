@@ -60,7 +60,7 @@ def logits_of(outputs: Any, name: str | int = "logits") -> Tensor:
     Raises:
         ValueError: There are none of that name, or they have other axes.
     """
-    found = outputs if isinstance(outputs, Tensor) else _entry(outputs, name)
+    found = outputs if isinstance(outputs, Tensor) else entry_of(outputs, name)
     if not isinstance(found, Tensor):
         fields = (
             list(outputs) if isinstance(outputs, Mapping) else list(range(len(outputs))) if _listed(outputs) else []
@@ -78,7 +78,8 @@ def logits_of(outputs: Any, name: str | int = "logits") -> Tensor:
     return found
 
 
-def _entry(outputs: Any, name: str | int) -> Any:
+def entry_of(outputs: Any, name: str | int) -> Any:
+    """The field, or the position, of that name in the outputs of a model; None if there is none."""
     if isinstance(name, str) and not isinstance(outputs, Mapping):
         return getattr(outputs, name, None)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -140,7 +140,8 @@ def _call_groups(
         found.append(call_full(called, family, part, layers, differentiate=differentiate, twice=False))
     order = [image for group in groups for image in group]
     logits = torch.cat([call.logits for call, _ in found], dim=1)[:, inverse_permutation(order)]
-    return ViewCall(logits, {layer: [call.layers[layer][0] for call, _ in found] for layer in layers}), found[0][1]
+    full = replace(found[0][1], parts=tuple(part.outputs for _, part in found))
+    return ViewCall(logits, {layer: [call.layers[layer][0] for call, _ in found] for layer in layers}), full
 
 
 def call_edits(

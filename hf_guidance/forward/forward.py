@@ -14,11 +14,11 @@ from hf_guidance.families import Family
 from hf_guidance.families.structure.places import settle
 from hf_guidance.forward.batch_norm import couples_images
 from hf_guidance.forward.calls import Edit, ViewCall, call_edits, call_full, each_call
-from hf_guidance.forward.columns import BatchColumns
 from hf_guidance.forward.edited_images import edit_of, images_with_rows, keep_others, of_images, spread
 from hf_guidance.forward.gradients import cam_gradient, slotwise_gradient
-from hf_guidance.forward.groups import by_row_count, inverse_permutation
+from hf_guidance.forward.groups import by_row_count
 from hf_guidance.forward.maps import full_precision
+from hf_guidance.forward.model_outputs import ModelOutputs
 from hf_guidance.forward.protocols import AttributionMethod, ExplainedScore
 from hf_guidance.forward.same_images import once_per_image
 from hf_guidance.forward.shortcuts import reduced, takes_backward
@@ -27,7 +27,7 @@ from hf_guidance.views.layers import is_attention, is_input
 from hf_guidance.views.order import layers_by_view
 
 
-class Forward(BatchColumns):
+class Forward(ModelOutputs):
     """The model's outputs on one batch, and what attributions and objectives derive from them.
 
     The first model call is on the full input alone. Views of which only the logits are read are stacked into one call; they
@@ -166,12 +166,6 @@ class Forward(BatchColumns):
     def _inputs(self) -> dict[str, Any]:
         given = {name: self.batch[name] for name in self.family.inputs if name in self.batch}
         return given | dict(self.family.arguments)
-
-    def _of_images(self, raw: list[Tensor]) -> Tensor:
-        if self._groups is None:
-            return raw[0]
-        order = [image for group in self._groups for image in group]
-        return torch.cat(raw)[inverse_permutation(order)]
 
     def _to_space(self, layer: str, raw: Tensor) -> Tensor:
         if is_attention(layer):

@@ -12,6 +12,8 @@ from hf_guidance.models.bcos_resnet.uncentered_batch_norm import UncenteredBatch
 from hf_guidance.models.channel_mask.loading import load_pruned, with_channel_mask
 from hf_guidance.models.pythia.configuration import PythiaConfig
 from hf_guidance.models.pythia.modeling import PythiaForQuestionAnswering, PythiaOutput
+from hf_guidance.models.san.configuration import SANConfig
+from hf_guidance.models.san.modeling import SANForQuestionAnswering, SANOutput
 from hf_guidance.models.shared.efficientnet_lite0 import pretrained_efficientnet_lite0
 from hf_guidance.models.shared.registration import register
 from hf_guidance.models.updn.configuration import UpDnConfig
@@ -33,6 +35,9 @@ __all__ = [
     "PythiaConfig",
     "PythiaForQuestionAnswering",
     "PythiaOutput",
+    "SANConfig",
+    "SANForQuestionAnswering",
+    "SANOutput",
     "UncenteredBatchNorm2d",
     "UpDnConfig",
     "UpDnForQuestionAnswering",
@@ -52,5 +57,6 @@ __all__ = [
 
 register(UpDnConfig, AutoModelForVisualQuestionAnswering, UpDnForQuestionAnswering)
 register(PythiaConfig, AutoModelForVisualQuestionAnswering, PythiaForQuestionAnswering)
+register(SANConfig, AutoModelForVisualQuestionAnswering, SANForQuestionAnswering)
 register(XDNNResNetConfig, AutoModelForImageClassification, XDNNResNetForImageClassification, XDNNImageProcessor)
 register(BcosResNetConfig, AutoModelForImageClassification, BcosResNetForImageClassification, BcosImageProcessor)

@@ -4,6 +4,7 @@ To add an objective: a file here, a line below and a test.
 """
 
 from hf_guidance.objectives.act_diff import ActDiff
+from hf_guidance.objectives.adversarial_answer_loss import AdversarialAnswerLoss
 from hf_guidance.objectives.alignment import Alignment
 from hf_guidance.objectives.answer_loss import AnswerLoss
 from hf_guidance.objectives.attention_squint import AttentionSQuINT
@@ -45,6 +46,7 @@ __all__ = [
     "L1",
     "PPCE",
     "ActDiff",
+    "AdversarialAnswerLoss",
     "Alignment",
     "AnswerLoss",
     "AttentionSQuINT",

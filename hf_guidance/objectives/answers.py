@@ -48,6 +48,21 @@ def answer_entropy(logits: Tensor, answers: Tensor, form: str) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, soft, reduction="none").sum(-1)
 
 
+def prediction_entropy(logits: Tensor, form: str) -> Tensor:
+    """Entropy of what is predicted, (..., classes) to (...) >= 0.
+
+    Args:
+        logits: A class with -inf adds 0.
+        form: "softmax": ``-sum_c p_c log p_c``; "sigmoid": the sum over classes of the entropy of yes and no.
+    """
+    if form == "softmax":
+        chance = logits.log_softmax(-1)
+        share = chance.exp()
+        return -(share * torch.where(share > 0, chance, 0)).sum(-1)
+    yes, no = F.logsigmoid(logits), F.logsigmoid(-logits)
+    return -(yes.exp() * torch.where(yes.exp() > 0, yes, 0) + no.exp() * torch.where(no.exp() > 0, no, 0)).sum(-1)
+
+
 def entropy_of_zeros(classes: int, form: str) -> float:
     """``answer_entropy`` of all-zero logits and answers: the loss of rows that the released code leaves out."""
     return math.log(classes) if form == "softmax" else classes * math.log(2)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from torch import Tensor
 
 from hf_guidance.forward import Forward
@@ -28,3 +31,9 @@ def has_important(forward: Forward, column: str, threshold: float) -> Tensor:
 def has_unimportant(forward: Forward, column: str, threshold: float) -> Tensor:
     """(rows,) bool: whether some place of the explained row has ``importance <= threshold``."""
     return (forward.importance(column).flatten(1) <= threshold).any(1)
+
+
+def is_weight(value: Any) -> bool:
+    """Whether a field is a finite number >= 0."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value >= 0

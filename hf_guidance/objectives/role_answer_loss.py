@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +10,7 @@ from torch import Tensor
 from hf_guidance.data.columns import NO_GROUP
 from hf_guidance.forward import Forward
 from hf_guidance.objectives.answer_loss import AnswerLoss
+from hf_guidance.objectives.checks import is_weight
 from hf_guidance.objectives.question_groups import roles_and_groups
 
 
@@ -60,12 +59,12 @@ class RoleAnswerLoss(AnswerLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         given = tuple(self.role_weights) if isinstance(self.role_weights, tuple | list) else ()
-        if len(given) != 3 or not all(map(_is_weight, given)) or not any(given):
+        if len(given) != 3 or not all(map(is_weight, given)) or not any(given):
             raise ValueError(
                 f"RoleAnswerLoss(role_weights={self.role_weights!r}): give three finite numbers >= 0, not all 0, of reasoning, "
                 "sub- and irrelevant questions, as (2.27, 2.27, 0.0003)."
             )
-        if self.alone is not None and not _is_weight(self.alone):
+        if self.alone is not None and not is_weight(self.alone):
             raise ValueError(
                 f"RoleAnswerLoss(alone={self.alone!r}): give a finite number >= 0, or None for the sum of role_weights."
             )
@@ -80,8 +79,3 @@ class RoleAnswerLoss(AnswerLoss):
                 weights[image] = self.role_weights[role]
         values = super().__call__(forward)
         return values * torch.tensor(weights, dtype=values.dtype, device=values.device)
-
-
-def _is_weight(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value >= 0

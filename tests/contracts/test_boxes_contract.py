@@ -87,7 +87,7 @@ def test_several_answers_an_image(name, cls):
 
 
 @pytest.mark.parametrize("cls", METHODS)
-@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "san", "lxmert"])
 def test_one_image(name, cls):
     maps = maps_of(name, quick(cls), {k: v[:1] for k, v in region_batch().items()})
     assert maps.shape == (1, OBJECTS)
@@ -95,7 +95,7 @@ def test_one_image(name, cls):
 
 
 @pytest.mark.parametrize("cls", METHODS)
-@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "san", "lxmert"])
 def test_padding_has_no_attribution(name, cls):
     """And what the padding holds changes nothing."""
     batch = region_batch(padding=True)

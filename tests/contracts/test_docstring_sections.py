@@ -32,6 +32,7 @@ ANSWERED = {
 # default.
 CANNOT = [
     *(("pixels", name) for name in ("AttentionWeights", "ComparisonSCR", "AttentionSQuINT", "ContrastiveSOrT")),
+    ("pixels", "AdversarialAnswerLoss"),
     ("boxes", "ContrastiveSOrT"),
     *(("boxes", name) for name in ("GradCAM", "GRADIA", "ActDiff", "RelevantCRAYON", "IrrelevantCRAYON")),
 ]

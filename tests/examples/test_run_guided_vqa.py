@@ -9,7 +9,7 @@ from scripts import run_script
 
 from hf_guidance import Guidance
 from hf_guidance.data.questions.answers import AnswerVocabulary
-from hf_guidance.models import PythiaForQuestionAnswering, UpDnForQuestionAnswering
+from hf_guidance.models import PythiaForQuestionAnswering, SANForQuestionAnswering, UpDnForQuestionAnswering
 
 
 def run(folder, *options):
@@ -23,9 +23,10 @@ def run(folder, *options):
     [
         ["--recipe", "visfis", "--fraction", "0.5"],
         ["--model_type", "pythia", "--recipe", "visfis", "--recipe_options", '{"model": "updn"}'],
+        ["--model_type", "san", "--recipe", "visfis", "--recipe_options", '{"model": "updn"}'],
         ["--model_type", "lxmert", "--recipe", "hint", "--max_length", "20"],
     ],
-    ids=["updn", "pythia", "lxmert"],
+    ids=["updn", "pythia", "san", "lxmert"],
 )
 def test_it_trains_measures_and_saves(options, tmp_path):
     run(tmp_path, "--num_train_epochs", "1", "--save_strategy", "no", *options)
@@ -37,7 +38,8 @@ def test_it_trains_measures_and_saves(options, tmp_path):
     assert "task" in Guidance.load(tmp_path)
     classes = len(AnswerVocabulary.load(tmp_path / "answers.json"))
     if "lxmert" not in options:
-        kind = PythiaForQuestionAnswering if "pythia" in options else UpDnForQuestionAnswering
+        kinds = {"pythia": PythiaForQuestionAnswering, "san": SANForQuestionAnswering}
+        kind = next((kinds[option] for option in options if option in kinds), UpDnForQuestionAnswering)
         assert kind.from_pretrained(tmp_path).config.num_labels == classes
 
 

@@ -64,7 +64,7 @@ def test_re_used_encodings_equal_edited_copies(name, max_rows, padding, monkeypa
         assert relative_error(joined(mine), joined(theirs)) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "san", "lxmert"])
 def test_copies_that_are_differentiated_re_use_the_question(name, monkeypatch):
     method, batch = IntegratedGradients(steps=3), region_batch()
     model, family = region_model(name), region_family(name)
@@ -94,7 +94,12 @@ def test_logits_of_views_are_those_of_a_loop_over_copies(name):
 
 @pytest.mark.parametrize(
     ("name", "encoder"),
-    [("updn", "question_encoder"), ("pythia", "text_attention.lstm"), ("lxmert", "lxmert.encoder.layer.0")],
+    [
+        ("updn", "question_encoder"),
+        ("pythia", "text_attention.lstm"),
+        ("san", "question_encoder"),
+        ("lxmert", "lxmert.encoder.layer.0"),
+    ],
 )
 def test_a_question_is_encoded_once_a_step(name, encoder):
     model, calls = fresh_region_model(name), []
@@ -108,7 +113,12 @@ def test_a_question_is_encoded_once_a_step(name, encoder):
 
 @pytest.mark.parametrize(
     ("name", "layer"),
-    [("updn", "box_projection"), ("pythia", "box_attention.projection"), ("pythia", "box_encoder")],
+    [
+        ("updn", "box_projection"),
+        ("pythia", "box_attention.projection"),
+        ("pythia", "box_encoder"),
+        ("san", "box_projection"),
+    ],
 )
 def test_boxes_are_projected_once_a_step(name, layer):
     model, boxes = fresh_region_model(name), []
@@ -138,12 +148,13 @@ def test_every_layer_of_lxmert_has_a_gradient_at_every_box(layer):
     assert gradient.abs().sum(1).min() > 1e-6
 
 
-def test_the_encoded_boxes_of_pythia_are_a_layer_with_boxes():
+@pytest.mark.parametrize(("name", "output"), [("pythia", "box_encoding"), ("san", "box_projection")])
+def test_the_encoded_boxes_are_a_layer_with_boxes(name, output):
     """At which GradCAM works as it is: it equals the gradient and the activation, written out."""
-    model, family, batch = region_model("pythia"), region_family("pythia"), region_batch()
+    model, family, batch = region_model(name), region_family(name), region_batch()
     inputs = {column: batch[column] for column in family.inputs if column in batch}
-    encoded = model.box_encoder(batch["visual_feats"]).detach().requires_grad_()
-    logits = model(**inputs, box_encoding=encoded).logits.gather(1, batch["target"][:, None]).sum()
+    encoded = model.get_submodule(family.layers["final"])(batch["visual_feats"]).detach().requires_grad_()
+    logits = model(**inputs, **{output: encoded}).logits.gather(1, batch["target"][:, None]).sum()
     (gradient,) = torch.autograd.grad(logits, encoded)
     methods = GradCAM(relu=False), InputXGradient("final"), Gradient("final")
     expected = (encoded * gradient.mean(1, keepdim=True)).sum(-1), (encoded * gradient).sum(-1), gradient.sum(-1)
@@ -155,7 +166,7 @@ def test_the_encoded_boxes_of_pythia_are_a_layer_with_boxes():
     )
 
 
-FUSED = {"updn": 8, "pythia": 16, "pythia_grid": 16, "lxmert": 8}
+FUSED = {"updn": 8, "pythia": 16, "pythia_grid": 16, "san": 8, "lxmert": 8}
 
 
 @pytest.mark.parametrize("name", FUSED)
@@ -232,7 +243,7 @@ def test_gradients_at_the_features_are_those_of_autograd(name):
     assert forward.attribution(Gradient()).shape == (3, OBJECTS)
 
 
-@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "san", "lxmert"])
 def test_padding_has_no_attribution(name):
     batch = region_batch(padding=True)
     maps = explain(region_model(name), region_family(name), batch, Gradient()).attribution(Gradient())

@@ -13,7 +13,7 @@ from hf_guidance.forward import Forward
 from hf_guidance.views import FULL, Needs
 
 IMAGES = [0, 0, 0, 1, 2, 2, 0]
-LAYERS = {"updn": "fusion", "pythia": "fusion", "lxmert": "fusion"}
+LAYERS = {"updn": "fusion", "pythia": "fusion", "san": "fusion", "lxmert": "fusion"}
 
 
 def setting(name):

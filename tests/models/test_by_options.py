@@ -6,7 +6,12 @@ import datasets
 import pytest
 
 from hf_guidance.data.images.class_names import class_names
-from hf_guidance.models import BcosImageProcessor, PythiaForQuestionAnswering, UpDnForQuestionAnswering
+from hf_guidance.models import (
+    BcosImageProcessor,
+    PythiaForQuestionAnswering,
+    SANForQuestionAnswering,
+    UpDnForQuestionAnswering,
+)
 from hf_guidance.models.shared.image_classifier import image_classifier
 from hf_guidance.models.shared.question_answerer import question_answerer
 
@@ -40,7 +45,10 @@ def test_types_and_fields_that_do_not_exist_are_told(options, message):
         image_classifier(None, ["a", "b"], SINGLE, **options)
 
 
-@pytest.mark.parametrize(("kind", "cls"), [("updn", UpDnForQuestionAnswering), ("pythia", PythiaForQuestionAnswering)])
+@pytest.mark.parametrize(
+    ("kind", "cls"),
+    [("updn", UpDnForQuestionAnswering), ("pythia", PythiaForQuestionAnswering), ("san", SANForQuestionAnswering)],
+)
 def test_a_model_of_questions(kind, cls):
     model = question_answerer(kind, {0: "no", 1: "yes"}, vocabulary=20, box_dims=6, fields={"hidden_size": 16})
     assert isinstance(model, cls)

@@ -27,6 +27,8 @@ from hf_guidance.models import (
     BcosResNetForImageClassification,
     PythiaConfig,
     PythiaForQuestionAnswering,
+    SANConfig,
+    SANForQuestionAnswering,
     UpDnConfig,
     UpDnForQuestionAnswering,
     XDNNImageProcessor,
@@ -67,7 +69,7 @@ def questions(kind, **trust):
     words = tokenizer([{QUESTION!r}], padding="max_length", truncation=True, return_tensors="pt")
     return model, words | load_file(root / "boxes")
 
-for kind, load in (("bcos", images), ("xdnn", images), ("updn", questions), ("pythia", questions)):
+for kind, load in (("bcos", images), ("xdnn", images), ("updn", questions), ("pythia", questions), ("san", questions)):
     model, inputs = load(kind, trust_remote_code=True)
     assert type(model).__module__.startswith("transformers_modules."), type(model)
     with torch.no_grad():
@@ -111,7 +113,15 @@ def pythia():
     return PythiaForQuestionAnswering(config), tokenizer
 
 
-KINDS = {"bcos": bcos, "xdnn": xdnn, "updn": updn, "pythia": pythia}
+def san():
+    tokenizer = word_tokenizer([QUESTION])
+    config = SANConfig(
+        vocab_size=len(tokenizer), word_size=6, hidden_size=8, attention_size=4, visual_feat_dim=10, num_labels=3,
+    )  # fmt: skip
+    return SANForQuestionAnswering(config), tokenizer
+
+
+KINDS = {"bcos": bcos, "xdnn": xdnn, "updn": updn, "pythia": pythia, "san": san}
 
 
 def drawn(model):
@@ -149,7 +159,7 @@ def visited(tmp_path_factory):
 
 def here(root, kind):
     """The logits of the same model loaded in this process."""
-    if kind in ("updn", "pythia"):
+    if kind in ("updn", "pythia", "san"):
         words = AutoTokenizer.from_pretrained(root / kind)(
             [QUESTION], padding="max_length", truncation=True, return_tensors="pt"
         )
@@ -165,13 +175,13 @@ def here(root, kind):
         return model.eval()(**inputs).logits
 
 
-@pytest.mark.parametrize("kind", ["bcos", "xdnn", "updn", "pythia"])
+@pytest.mark.parametrize("kind", ["bcos", "xdnn", "updn", "pythia", "san"])
 def test_models_load_without_the_library(visited, kind):
     root, _ = visited
     assert torch.equal(load_file(root / "logits")[kind], here(root, kind))  # the last bit included
 
 
-@pytest.mark.parametrize("kind", ["bcos", "xdnn", "updn", "pythia"])
+@pytest.mark.parametrize("kind", ["bcos", "xdnn", "updn", "pythia", "san"])
 def test_what_a_stranger_saves_loads_again(visited, kind):
     root, _ = visited
     (saved,) = (root / kind).glob("modeling_*.py")
@@ -246,7 +256,7 @@ def test_a_subclass_of_a_user_carries_no_code(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
 
 
-@pytest.mark.parametrize("build", [bcos, xdnn, updn, pythia])
+@pytest.mark.parametrize("build", [bcos, xdnn, updn, pythia, san])
 def test_the_file_is_the_same_each_time_and_says_where_it_is_from(build, tmp_path):
     for folder in ("a", "b"):
         build()[0].save_pretrained(tmp_path / folder)

@@ -67,7 +67,7 @@ def padded(images=3):
     return batch
 
 
-@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "san", "lxmert"])
 @pytest.mark.parametrize(
     "objective",
     [

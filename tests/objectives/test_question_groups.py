@@ -94,8 +94,8 @@ def test_groups_that_lack_a_question_do_not_count():
     forward = step(contrastive, batch)
     assert contrastive.rows(forward).tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0]
     assert pairs.rows(forward).tolist() == AttentionSQuINT().rows(forward).tolist() == [1, 0, 0, 1, 0, 0, 0, 0, 0]
-    batch["annotated"] = [True] * 3 + [True, False, True] + [True] * 3
-    assert contrastive.rows(step(contrastive, batch)).tolist() == [0] * 9
+    part_annotated = batch | {"annotated": [True] * 3 + [True, False, True] + [True] * 3}
+    assert contrastive.rows(step(contrastive, part_annotated)).tolist() == [0] * 9
     whole, part = contrastive(forward), contrastive(step(contrastive, triples(3)))
     assert relative_error(whole[3], part[3].detach()) < 1e-12
 

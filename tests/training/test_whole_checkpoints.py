@@ -18,6 +18,8 @@ from hf_guidance.attributions import Gradient, InputXGradient, SoftLabelLogits
 from hf_guidance.models import (
     PythiaConfig,
     PythiaForQuestionAnswering,
+    SANConfig,
+    SANForQuestionAnswering,
     UpDnConfig,
     UpDnForQuestionAnswering,
     word_tokenizer,
@@ -107,6 +109,12 @@ def question_model(name, answers):
                 grid_feat_dim=None, fusion_size=16, text_branch_size=4, image_branch_size=16, num_labels=answers,
             )
         )  # fmt: skip
+    if name == "san":
+        return SANForQuestionAnswering(
+            SANConfig(
+                vocab_size=12, word_size=4, hidden_size=16, attention_size=8, visual_feat_dim=6, num_labels=answers
+            )
+        )
     return LxmertForQuestionAnswering(
         LxmertConfig(
             vocab_size=12, hidden_size=8, num_attention_heads=2, intermediate_size=16, l_layers=1, r_layers=1, x_layers=1,
@@ -115,7 +123,7 @@ def question_model(name, answers):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "san", "lxmert"])
 def test_questions_resume_and_best_model(name, tmp_path):
     data = rows(random_importance)
     tokenizer = word_tokenizer([row["question"] for row in data])

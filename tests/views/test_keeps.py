@@ -279,7 +279,7 @@ def test_shuffled_important_boxes_stay_among_themselves():
         assert torch.allclose(fill[image][:, inside].sort().values.sum(), features[image][:, inside].sum())
 
 
-@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "san", "lxmert"])
 def test_padded_places_are_known(name):
     forward = Forward(
         region_model(name), region_family(name), region_batch(padding=True), frozenset({(FULL, "logits")})

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.models.shared.question_adversary import check_adversary_size
 from hf_guidance.models.shared.remote_code import CarriesCode
 from hf_guidance.models.shared.soft_answers import ANSWER_LOSSES
 
@@ -38,6 +39,8 @@ class PythiaConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
         pad_token_id: Row of the embedding for padding and unknown words; the last one if None.
         answer_loss: "sigmoid" (binary cross-entropy against all soft scores, summed over the answers, as SOrT trains) or
             "softmax" (cross-entropy against the answer of highest score).
+        question_adversary_size: Size of the hidden layer of a classifier of the question alone, which AdversarialAnswerLoss
+            trains; None for no such classifier.
         **kwargs: What every configuration takes, such as ``num_labels`` or ``id2label``.
 
     Raises:
@@ -50,6 +53,7 @@ class PythiaConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
     model_type = "pythia"
     keys_to_ignore_at_inference = [  # noqa: RUF012
         "attention", "grid_attention", "question_embedding", "box_encoding", "box_projection", "attended_grid",
+        "question_logits", "question_logits_fixed",
     ]  # fmt: skip
 
     def __init__(
@@ -67,6 +71,7 @@ class PythiaConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
         image_branch_size: int = 5000,
         pad_token_id: int | None = None,
         answer_loss: str = "sigmoid",
+        question_adversary_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.vocab_size = vocab_size
@@ -81,6 +86,7 @@ class PythiaConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
         self.text_branch_size = text_branch_size
         self.image_branch_size = image_branch_size
         self.answer_loss = answer_loss
+        self.question_adversary_size = question_adversary_size
         super().__init__(**kwargs)
         self.pad_token_id = vocab_size - 1 if pad_token_id is None else pad_token_id
         self._check()
@@ -108,4 +114,5 @@ class PythiaConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
                 f"PythiaConfig(pad_token_id={self.pad_token_id}) is not a row of an embedding of {self.vocab_size} rows; "
                 "vocab_size counts the padding row too: len(tokenizer)."
             )
+        check_adversary_size(self.question_adversary_size, self)
         check_choice("answer_loss", self.answer_loss, ANSWER_LOSSES, self)

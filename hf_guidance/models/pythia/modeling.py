@@ -24,6 +24,7 @@ from hf_guidance.models.shared.edited_boxes import (
 )
 from hf_guidance.models.shared.normed_linear import NormedLinear
 from hf_guidance.models.shared.product import ProductFusion
+from hf_guidance.models.shared.question_adversary import adversary_of, answers_alone
 from hf_guidance.models.shared.soft_answers import soft_answer_loss
 from hf_guidance.models.shared.words import draw_words, word_vectors
 
@@ -42,6 +43,9 @@ class PythiaOutput(ModelOutput):  # type: ignore[misc]
         box_encoding: (images, objects, ``config.box_size``) of ``visual_feats`` as given, which can be passed in again with
             ``keep``.
         box_projection: (images, objects, ``config.fusion_size``), likewise.
+        question_logits: (questions, classes) of the adversary, with a gradient to its classifier alone; None without
+            ``config.question_adversary_size``, and where ``question_embedding`` is given.
+        question_logits_fixed: The same numbers, with a gradient to the question's encoding alone.
     """
 
     loss: Tensor | None = None
@@ -52,6 +56,8 @@ class PythiaOutput(ModelOutput):  # type: ignore[misc]
     attended_grid: Tensor | None = None
     box_encoding: Tensor | None = None
     box_projection: Tensor | None = None
+    question_logits: Tensor | None = None
+    question_logits_fixed: Tensor | None = None
 
 
 class PythiaForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
@@ -101,6 +107,7 @@ class PythiaForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         self.fusion = ProductFusion(config.box_size + (grid or 0), question, size)
         self.text_branch = _branch(size, config.text_branch_size, config.num_labels)
         self.image_branch = _branch(size, config.image_branch_size, config.num_labels)
+        self.question_adversary = adversary_of(question, config.question_adversary_size, config.num_labels)
         self.post_init()
 
     @torch.no_grad()
@@ -173,17 +180,19 @@ class PythiaForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         attention = masked_softmax(repeat_rows(scores, rows), visual_attention_mask)
         seen = attended(attention, encoded, keep, other)
         grid, grid_attention = self._grid(grid_feats, attended_grid, features, question)
-        image = seen if grid is None else torch.cat([seen, repeat_rows(grid, rows)], -1)
-        logits = self._answers(self.fusion(image, question))
+        logits = self._answers(seen, grid, question)
         loss = None if labels is None else self._loss(logits, labels)
-        output = PythiaOutput(loss, logits, attention, grid_attention, question, grid, encoded, projected)
+        alone = answers_alone(self.question_adversary, question, question_embedding)
+        output = PythiaOutput(loss, logits, attention, grid_attention, question, grid, encoded, projected, *alone)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def _question(self, input_ids: Tensor | None, mask: Tensor | None) -> Tensor:
         encoded: Tensor = self.text_attention(word_vectors(self.words, input_ids, "PythiaConfig"), mask)
         return encoded
 
-    def _answers(self, joint: Tensor) -> Tensor:
+    def _answers(self, seen: Tensor, grid: Tensor | None, question: Tensor) -> Tensor:
+        image = seen if grid is None else torch.cat([seen, repeat_rows(grid, len(seen))], -1)
+        joint = self.fusion(image, question)
         logits: Tensor = self.text_branch(joint) + self.image_branch(joint)
         return logits
 

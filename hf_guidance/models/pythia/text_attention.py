@@ -6,17 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-class QuestionLSTM(nn.LSTM):
-    """One LSTM layer, (batch, length, words) -> the states (batch, length, hidden)."""
-
-    def __init__(self, word_size: int, hidden_size: int) -> None:
-        super().__init__(word_size, hidden_size, batch_first=True)
-
-    def train(self, mode: bool = True) -> QuestionLSTM:
-        """Stay in training mode: only there cuDNN keeps what a backward needs, and without dropout the values are equal."""
-        super().train(True)
-        return self
+from hf_guidance.models.shared.question_lstm import QuestionLSTM, words_first
 
 
 class TextAttention(nn.Module):
@@ -52,12 +42,7 @@ class TextAttention(nn.Module):
         """
         real = None
         if mask is not None:
-            if mask.shape != words.shape[:2]:
-                raise ValueError(
-                    f"attention_mask of shape {tuple(mask.shape)} does not fit input_ids of shape {tuple(words.shape[:2])}; "
-                    "(batch, length) is needed, 0 = padding."
-                )
-            words, real = _words_first(words, mask != 0)
+            words, real = words_first(words, mask)
         states = self.lstm(words)[0]
         scores = self.score(functional.relu(self.hidden(states))).transpose(1, 2)
         if real is None:
@@ -66,9 +51,3 @@ class TextAttention(nn.Module):
         # The lowest number, not -inf, which would make nan of a question of padding alone.
         attention = scores.masked_fill(padding, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(padding, 0.0)
         return torch.bmm(attention, states).flatten(1)
-
-
-def _words_first(words: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-    # The LSTM starts at the first word, and what comes after the last one does not reach it.
-    order = real.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-    return words.gather(1, order[..., None].expand_as(words)), real.gather(1, order)

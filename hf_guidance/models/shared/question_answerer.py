@@ -1,4 +1,4 @@
-"""A model that answers questions over boxes, UpDn, Pythia or LXMERT, of a size for small data or of a checkpoint."""
+"""A model that answers questions over boxes, UpDn, Pythia, SAN or LXMERT, of a size for small data or of a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from transformers import LxmertConfig, LxmertForQuestionAnswering
 from hf_guidance.common.checks import check_choice
 from hf_guidance.models.pythia.configuration import PythiaConfig
 from hf_guidance.models.pythia.modeling import PythiaForQuestionAnswering
+from hf_guidance.models.san.configuration import SANConfig
+from hf_guidance.models.san.modeling import SANForQuestionAnswering
 from hf_guidance.models.updn.configuration import UpDnConfig
 from hf_guidance.models.updn.modeling import UpDnForQuestionAnswering
 
@@ -17,6 +19,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "updn": {"word_size": 64, "hidden_size": 128},
     "pythia": {"word_size": 64, "hidden_size": 64, "word_attention_size": 64, "box_encoding_size": None,
                "grid_feat_dim": None, "fusion_size": 128, "text_branch_size": 64, "image_branch_size": 128},
+    "san": {"word_size": 64, "hidden_size": 128, "attention_size": 64},
     "lxmert": {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128, "l_layers": 2, "x_layers": 1,
                "r_layers": 1},
 }  # fmt: skip
@@ -24,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
 KINDS: Mapping[str, tuple[Any, Any]] = {
     "updn": (UpDnForQuestionAnswering, UpDnConfig),
     "pythia": (PythiaForQuestionAnswering, PythiaConfig),
+    "san": (SANForQuestionAnswering, SANConfig),
     "lxmert": (LxmertForQuestionAnswering, LxmertConfig),
 }
 """Model type to the classes of the model and of its configuration."""
@@ -41,7 +45,7 @@ def question_answerer(
     """Make a model that chooses among answers, from scratch or from the weights of a checkpoint.
 
     Args:
-        model_type: "updn", "pythia" or "lxmert".
+        model_type: "updn", "pythia", "san" or "lxmert".
         answers: Class index to answer.
         vocabulary: Number of words that the tokenizer knows.
         box_dims: Features of one box.

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.models.shared.question_adversary import check_adversary_size
 from hf_guidance.models.shared.remote_code import CarriesCode
 from hf_guidance.models.shared.soft_answers import ANSWER_LOSSES
 
@@ -27,6 +28,8 @@ class UpDnConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
         pad_token_id: Row of the embedding for padding and unknown words; the last one if None.
         answer_loss: "softmax" (cross-entropy against the answer of highest score) or "sigmoid" (binary cross-entropy
             against all soft scores, summed over the answers).
+        question_adversary_size: Size of the hidden layer of a classifier of the question alone, which AdversarialAnswerLoss
+            trains; None for no such classifier.
         **kwargs: What every configuration takes, such as ``num_labels`` or ``id2label``.
 
     Raises:
@@ -37,7 +40,9 @@ class UpDnConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
     """
 
     model_type = "updn"
-    keys_to_ignore_at_inference = ["attention", "question_embedding", "box_projection"]  # noqa: RUF012
+    keys_to_ignore_at_inference = [  # noqa: RUF012
+        "attention", "question_embedding", "box_projection", "question_logits", "question_logits_fixed",
+    ]  # fmt: skip
 
     def __init__(
         self,
@@ -50,6 +55,7 @@ class UpDnConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
         classifier_dropout: float = 0.5,
         pad_token_id: int | None = None,
         answer_loss: str = "softmax",
+        question_adversary_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.vocab_size = vocab_size
@@ -60,6 +66,7 @@ class UpDnConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
         self.attention_dropout = attention_dropout
         self.classifier_dropout = classifier_dropout
         self.answer_loss = answer_loss
+        self.question_adversary_size = question_adversary_size
         super().__init__(**kwargs)
         self.pad_token_id = vocab_size - 1 if pad_token_id is None else pad_token_id
         self._check()
@@ -76,4 +83,5 @@ class UpDnConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
                 f"UpDnConfig(pad_token_id={self.pad_token_id}) is not a row of an embedding of {self.vocab_size} rows; "
                 "vocab_size counts the padding row too: len(tokenizer)."
             )
+        check_adversary_size(self.question_adversary_size, self)
         check_choice("answer_loss", self.answer_loss, ANSWER_LOSSES, self)

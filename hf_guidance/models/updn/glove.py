@@ -17,7 +17,7 @@ def load_glove(
     """Set the word embedding to GloVe's vectors; words that the file lacks start at 0, as in the authors' code.
 
     Args:
-        model: The UpDn or Pythia whose embedding is changed in place; the padding row stays as it is.
+        model: The UpDn, Pythia or SAN whose embedding is changed in place; the padding row stays as it is.
         path: Text file with one word and its numbers per line, separated by blanks.
         vocabulary: word -> row, such as ``tokenizer.get_vocab()``, or the words in the order of the rows.
 

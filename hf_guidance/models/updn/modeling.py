@@ -23,6 +23,7 @@ from hf_guidance.models.shared.edited_boxes import (
 )
 from hf_guidance.models.shared.normed_linear import NormedLinear
 from hf_guidance.models.shared.product import Product
+from hf_guidance.models.shared.question_adversary import adversary_of, answers_alone
 from hf_guidance.models.shared.soft_answers import soft_answer_loss
 from hf_guidance.models.shared.words import draw_words, word_vectors
 from hf_guidance.models.updn.configuration import UpDnConfig
@@ -38,6 +39,9 @@ class UpDnOutput(ModelOutput):  # type: ignore[misc]
         attention: (rows, objects), sums to 1 over the boxes that are not padding; all 0 if every box is padding.
         question_embedding: (batch, hidden), which can be passed in again with other boxes for the same questions.
         box_projection: (batch, objects, hidden) of ``visual_feats`` as given, which can be passed in again with ``keep``.
+        question_logits: (questions, classes) of the adversary, with a gradient to its classifier alone; None without
+            ``config.question_adversary_size``, and where ``question_embedding`` is given.
+        question_logits_fixed: The same numbers, with a gradient to the question's encoding alone.
     """
 
     loss: Tensor | None = None
@@ -45,6 +49,8 @@ class UpDnOutput(ModelOutput):  # type: ignore[misc]
     attention: Tensor | None = None
     question_embedding: Tensor | None = None
     box_projection: Tensor | None = None
+    question_logits: Tensor | None = None
+    question_logits_fixed: Tensor | None = None
 
 
 class QuestionEncoder(nn.GRU):
@@ -107,11 +113,12 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
             nn.Dropout(config.classifier_dropout),
             NormedLinear(config.classifier_size, config.num_labels),
         )
+        self.question_adversary = adversary_of(hidden, config.question_adversary_size, config.num_labels)
         self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, NormedLinear):
+        if isinstance(module, NormedLinear | nn.Linear):
             module.reset_parameters()
         elif isinstance(module, nn.GRU):
             for name, parameter in module.named_parameters():
@@ -188,7 +195,8 @@ class UpDnForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         seen = functional.relu(self.box_gate(attended(attention, features, keep, filled)))
         logits = self.classifier(self.fusion(repeat_rows(gate, rows), seen))
         loss = None if labels is None else self._loss(logits, labels)
-        output = UpDnOutput(loss, logits, attention, question, projected)
+        alone = answers_alone(self.question_adversary, question, question_embedding)
+        output = UpDnOutput(loss, logits, attention, question, projected, *alone)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def project(self, features: Tensor) -> Tensor:

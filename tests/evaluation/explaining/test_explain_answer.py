@@ -36,7 +36,7 @@ def logits(model, features):
     return outputs["question_answering_score" if "question_answering_score" in outputs else "logits"][0].numpy()
 
 
-@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "san", "lxmert"])
 def test_the_default_is_what_the_logit_loses_without_a_box(name):
     found, model = asked(name), fresh_region_model(name)
     whole = logits(model, FEATURES)
@@ -147,7 +147,7 @@ def test_options_of_another_kind_are_named(options, message):
         explain_answer(fresh_region_model("updn"), QUESTION, FEATURES, BOXES, **given)
 
 
-@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "san", "lxmert"])
 def test_a_layer_without_boxes_is_refused(name):
     with pytest.raises(
         ValueError, match=r"InputXGradient.*numbers and not one for each of 5 boxes; choose a layer with boxes"

@@ -198,7 +198,7 @@ def test_batches_and_modes():
     assert "question_id" not in mixed
 
 
-@pytest.mark.parametrize("name", ["updn", "pythia", "lxmert"])
+@pytest.mark.parametrize("name", ["updn", "pythia", "san", "lxmert"])
 @pytest.mark.parametrize("replace", [negative_ones, zeros])
 def test_models_of_the_library(name, replace):
     """Re-used encodings and masks instead of copies give what plain calls with edited features give."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 class ModelArguments:
     """The model that is trained."""
 
-    model_type: str = field(default="updn", metadata={"help": "updn, pythia or lxmert, from scratch."})
+    model_type: str = field(default="updn", metadata={"help": "updn, pythia, san or lxmert, from scratch."})
     model_config: str = field(default="{}", metadata={"help": 'JSON with fields of the config: {"hidden_size": 1280}.'})
     model_name_or_path: str | None = field(default=None, metadata={"help": "Weights of the model_type to start from."})
 

@@ -1,4 +1,4 @@
-"""Trains UpDn, Pythia or LXMERT on questions with guidance, and measures it before and after."""
+"""Trains UpDn, Pythia, SAN or LXMERT on questions with guidance, and measures it before and after."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def chosen_guidance(choice: GuidanceChoice, model_type: str) -> Guidance:
 
     Args:
         choice: The options.
-        model_type: "updn", "pythia" or "lxmert".
+        model_type: "updn", "pythia", "san" or "lxmert".
 
     Returns:
         The guidance.
