@@ -36,7 +36,8 @@ class QuestionConsistency:
 
     - "gradcam": the Grad-CAM vector, ``J * d(logit of the answer) / dJ`` at the layer "fusion";
     - "question": the question's side of the product at the fusion, ``relu(W_q q)``, which knows nothing of the image;
-    - "both": the two, each divided by its largest entry, behind each other.
+    - "both": the two, each divided by its largest magnitude, behind each other (there by its largest
+      entry, which may be negative).
 
     Args:
         similarity: One of them, or "none": then nothing is ranked.
@@ -89,15 +90,21 @@ class QuestionConsistency:
         """
         rows = roles_and_groups(forward)
         ids, texts = (list(forward.column(name)) for name in (QUESTION_ID, QUESTION))
-        names = [(str(one), role, str(text)) for one, (role, _), text in zip(ids, rows, texts, strict=True)]
-        labels, predicted = forward.column("labels"), forward.logits().argmax(1)
+        names = [(str(one), role, _words(text)) for one, (role, _), text in zip(ids, rows, texts, strict=True)]
+        labels, predicted = forward.column("labels").cpu(), forward.logits().argmax(1).tolist()
         for name, image, (_, group) in zip(names, forward.row, rows, strict=True):
             if group != NO_GROUP:
-                scores = labels[image].float().cpu()
-                best = int(scores.argmax()) if self.correctness == "hard" else scores.numpy()
-                self._answers[name] = int(predicted[image]), best
+                self._answers[name] = self._answer(predicted[image], labels[image])
         if self.similarity != "none":
             self._compare(names, [group for _, group in rows], self._vectors(forward))
+
+    def _answer(self, predicted: int, truth: Tensor) -> tuple[int, Any]:
+        """Prediction and reference for the metric, no longer than they must be: there are thousands of answers."""
+        if truth.dim() == 0:
+            return predicted, int(truth)
+        if self.correctness == "soft":
+            return 0, [float(truth[predicted])]
+        return (predicted, int(truth.argmax())) if truth.any() else (0, [0.0])
 
     def _vectors(self, forward: Forward) -> list[Tensor]:
         parts = []
@@ -122,7 +129,8 @@ class QuestionConsistency:
             own, theirs = (
                 torch.stack([vectors[row] for row in of]) for of in ([first[groups[row]] for row in rows], rows)
             )
-            for row, value in zip(rows, cosine(own, theirs)[0].tolist(), strict=True):
+            similar = torch.nan_to_num(cosine(own, theirs)[0], 0.0, 0.0, 0.0)
+            for row, value in zip(rows, similar.tolist(), strict=True):
                 self._similar[names[row]] = value
 
     def compute(self) -> dict[str, float]:
@@ -133,7 +141,7 @@ class QuestionConsistency:
             questions; without those that are not defined.
         """
         found: dict[str, Any] = {}
-        if self._answers:
+        if {REASONING, SUB_QUESTION} <= {role for _, role, _ in self._answers}:
             names, answers = list(self._answers), list(self._answers.values())
             found |= load_metric("vqa_consistency").compute(
                 predictions=[answer for answer, _ in answers], references=[truth for _, truth in answers],
@@ -151,3 +159,8 @@ class QuestionConsistency:
             )  # fmt: skip
         self.reset()
         return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _words(text: str) -> str:
+    """What two wordings of one question have in common."""
+    return " ".join(text.casefold().rstrip(" ?.!").split())

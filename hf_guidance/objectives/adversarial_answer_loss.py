@@ -87,10 +87,12 @@ class AdversarialAnswerLoss(AnswerLoss):
         labels = checked_labels(forward.column("labels"), logits)
         learning, fixed = (_of_adversary(forward, name) for name in ("question_logits", "question_logits_fixed"))
         own, reversed_ = (answer_entropy(z, labels, self.form) for z in (learning, fixed))
+        entropies = self.entropies(logits, fixed, form=self.form)
         if self.form == "softmax" and labels.dim() == 2:  # without a scored answer there is none to learn
-            own, reversed_ = (where_counted((labels > 0).any(1), value) for value in (own, reversed_))
+            scored = (labels > 0).any(1)
+            own, reversed_, entropies = (where_counted(scored, value) for value in (own, reversed_, entropies))
         values = values - self.adversary_weight * reversed_ + (own - own.detach())
-        return values + self.entropy_weight * self.entropies(logits, fixed, form=self.form)
+        return values + self.entropy_weight * entropies
 
     @staticmethod
     def entropies(logits: Tensor, question_logits: Tensor, *, form: str = "softmax") -> Tensor:

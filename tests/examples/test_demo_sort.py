@@ -49,6 +49,12 @@ def test_weights_are_factors_of_the_papers(demo):
     assert ten["task"] == one["task"]
 
 
+def test_arms_differ_by_one_term(demo):
+    arms = demo.guidances(demo.DemoArguments())
+    assert {arms[name]["task"] for name in ARMS[1:]} == {arms["sort"]["task"]}
+    assert arms["sort"] == arms["sort_swapped"]
+
+
 def test_an_unknown_arm_is_told(demo):
     with pytest.raises(ValueError, match=r"--arms sorted: sorted is unknown"):
         demo.chosen_arms(demo.DemoArguments(arms="sorted"))

@@ -25,7 +25,7 @@ from run_waterbirds import Run, WaterbirdsArguments
 from scipy.ndimage import map_coordinates
 from simulated_annotator import boxes_of
 from waterbirds_methods import FINAL, METHODS
-from waterbirds_photos import FOLDER
+from waterbirds_photos import FOLDER, INSIDE
 
 from hf_guidance.evaluation import extract_maps
 
@@ -38,7 +38,8 @@ def maps_of(method: str, data: Path, known: dict[bytes, torch.Tensor]) -> tuple[
     """The positive part of the maps of the reported validation rows, those rows, and the side of the images in pixels."""
     with tempfile.TemporaryDirectory() as folder:
         run = Run(WaterbirdsArguments(str(data / FOLDER), method, f"{folder}/run", half="second"))
-        remember_blocks(run.model, known)
+        if method not in INSIDE:
+            remember_blocks(run.model, known)
         run.train()
         rows = run.splits["validation"]
         maps = extract_maps(run.model, rows, f"{folder}/maps", run.processor, attribution=FINAL)

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 import numpy as np
 import torch
 from remembered import remember_blocks
-from run_waterbirds import Run, WaterbirdsArguments
+from run_waterbirds import RATES, Run, WaterbirdsArguments
 from waterbirds_methods import METHODS
 
 FOLDER = "waterbirds_100_train_validation"
@@ -112,6 +112,7 @@ SETS: dict[str, list[Cell]] = {
     "trained": [
         cell for method in ("erm", "energy", "energy_views") for cell in with_control(method, trained="late")
     ],
+    "rates": [cell for method in ("erm", "energy_views") for cell in with_control(method, learning_rate=3e-3)],
     "minutes": [Cell(method, remembered=False) for method in ("erm", "energy", "energy_views")],
 }  # fmt: skip
 
@@ -127,12 +128,27 @@ def one_run(cell: Cell, seed: int, data: Path, known: dict[bytes, torch.Tensor])
         if cell.remembered and cell.trained == "head" and cell.method not in INSIDE:
             remember_blocks(run.model, known)
         results = run()
-    return {"cell": vars(cell), "seed": seed, "minutes": results["minutes"], **results["validation"]}
+    own = {"cell": vars(cell), "used": used(cell), "seed": seed}
+    return {**own, "minutes": results["minutes"], **results["validation"]}
+
+
+def used(cell: Cell) -> dict[str, float]:
+    """The weight and the rate that a cell is trained with; a run of other defaults is no longer one of this cell."""
+    weight = METHODS[cell.method].weight if cell.weight is None else cell.weight
+    return {
+        "weight": weight,
+        "learning_rate": RATES[cell.trained] if cell.learning_rate is None else cell.learning_rate,
+    }
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
     """The runs so far."""
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def runs_of(cell: Cell, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs of a cell."""
+    return [line for line in runs if line["cell"] == vars(cell) and line["used"] == used(cell)]
 
 
 def work(args: argparse.Namespace) -> None:
@@ -142,9 +158,8 @@ def work(args: argparse.Namespace) -> None:
     wanted = [(cell, seed) for seed in seeds for cell in SETS[args.set]]
     known: dict[bytes, torch.Tensor] = {}
     for place, (cell, seed) in enumerate(wanted):
-        if place % parts != part or any(
-            line["cell"] == vars(cell) and line["seed"] == seed for line in read_lines(args.runs)
-        ):
+        done = place % parts == part and any(line["seed"] == seed for line in runs_of(cell, read_lines(args.runs)))
+        if place % parts != part or done:
             continue
         line = one_run(cell, seed, args.data, known)
         with args.runs.open("a") as file:
@@ -154,11 +169,17 @@ def work(args: argparse.Namespace) -> None:
 
 
 def table(runs: list[dict[str, Any]], cells: list[Cell]) -> list[str]:
-    """Markdown lines: mean and standard deviation over the seeds, in percent."""
+    """Markdown lines: mean and standard deviation over the seeds, in percent; minutes of what remembers nothing."""
+    timed = all(not cell.remembered for cell in cells)
     lines = ["| arm | seeds | " + " | ".join(COLUMNS) + " |", "|---|---|" + "---|" * len(COLUMNS)]
+    if timed:
+        lines = ["| arm | minutes |", "|---|---|"]
     for cell in cells:
-        found = [line for line in runs if line["cell"] == vars(cell)]
+        found = runs_of(cell, runs)
         if not found:
+            continue
+        if timed:
+            lines.append(f"| {cell.name} | {np.mean([line['minutes'] for line in found]):.1f} |")
             continue
         texts = []
         for column in COLUMNS.values():

@@ -151,6 +151,28 @@ def test_it_can_choose_the_best_checkpoint(tmp_path):
     assert np.isfinite(trainer.state.best_metric)
 
 
+def test_references_are_those_of_the_metric():
+    scores, none = torch.tensor([0.0, 0.3, 0.9]), torch.zeros(3)
+    hard, soft = QuestionConsistency(), QuestionConsistency(correctness="soft")
+    assert hard._answer(1, scores) == (1, 2)
+    assert soft._answer(1, scores) == (0, [pytest.approx(0.3)])
+    assert hard._answer(0, none) == (0, [0.0])  # wrong, whatever is predicted
+    assert hard._answer(0, torch.tensor(2)) == soft._answer(0, torch.tensor(2)) == (0, 2)
+
+
+def test_wordings_of_one_reasoning_question_are_one(tmp_path):
+    data = several()
+    other = [row | {"question": row["question"].upper() + "?"} if place % 2 else row for place, row in enumerate(data)]
+    assert pythia_trainer(tmp_path, other).evaluate()["eval_reasoning_accuracy"] in (0, 0.5, 1)
+
+
+def test_two_reasoning_questions_of_one_id_are_refused(tmp_path):
+    data = several()
+    data[1] = data[1] | {"question": "who is it", "irrelevant_question": "does the train move"}
+    with pytest.raises(ValueError, match=r"have two reasoning questions"):
+        pythia_trainer(tmp_path, data).evaluate()
+
+
 def test_questions_that_stand_alone_measure_nothing(tmp_path):
     found = pythia_trainer(tmp_path, several()[8:]).evaluate()
     assert "eval_loss" in found

@@ -40,7 +40,8 @@ class PythiaConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
         answer_loss: "sigmoid" (binary cross-entropy against all soft scores, summed over the answers, as SOrT trains) or
             "softmax" (cross-entropy against the answer of highest score).
         question_adversary_size: Size of the hidden layer of a classifier of the question alone, which AdversarialAnswerLoss
-            trains; None for no such classifier.
+            trains; None for no such classifier. With another loss it stays as it is drawn, and DistributedDataParallel wants
+            ``ddp_find_unused_parameters=True``.
         **kwargs: What every configuration takes, such as ``num_labels`` or ``id2label``.
 
     Raises:

@@ -29,7 +29,8 @@ class UpDnConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
         answer_loss: "softmax" (cross-entropy against the answer of highest score) or "sigmoid" (binary cross-entropy
             against all soft scores, summed over the answers).
         question_adversary_size: Size of the hidden layer of a classifier of the question alone, which AdversarialAnswerLoss
-            trains; None for no such classifier.
+            trains; None for no such classifier. With another loss it stays as it is drawn, and DistributedDataParallel wants
+            ``ddp_find_unused_parameters=True``.
         **kwargs: What every configuration takes, such as ``num_labels`` or ``id2label``.
 
     Raises:
