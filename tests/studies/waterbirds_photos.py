@@ -113,7 +113,7 @@ SETS: dict[str, list[Cell]] = {
         cell for method in ("erm", "energy", "energy_views") for cell in with_control(method, trained="late")
     ],
     "rates": [cell for method in ("erm", "energy_views") for cell in with_control(method, learning_rate=3e-3)],
-    "minutes": [Cell(method, remembered=False) for method in ("erm", "energy", "energy_views")],
+    "minutes": [Cell(method, remembered=False) for method in ("erm", "energy_views")],
 }  # fmt: skip
 
 
