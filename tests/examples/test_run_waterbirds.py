@@ -123,8 +123,9 @@ def test_random_boxes_and_the_reversed_task_are_other_trainings(run):
     one = run("sufficiency", "--weight", "5")
     moved = run("sufficiency", "--weight", "5", "--random_boxes", "true")
     assert one["validation"] != moved["validation"]
-    frozen = run("sufficiency", "--weight", "5", "--frozen_batch_norm", "true")
-    assert one["validation"] != frozen["validation"]
+    whole = run("sufficiency", "--weight", "5", "--trained", "all")
+    frozen = run("sufficiency", "--weight", "5", "--trained", "all", "--frozen_batch_norm", "true")
+    assert one["validation"] != whole["validation"] != frozen["validation"]
     reverse = run("energy", "--task", "reversed")
     assert set(reverse["validation"]["groups"]) == set(one["validation"]["groups"])
 
