@@ -20,13 +20,13 @@ from typing import Any
 from workers import draw_no_bars, follow, map_seeds, say
 
 # isort: split
-import evaluate
 import numpy as np
 import torch
+from demo_vqa import accuracy
 from torch.utils.data import DataLoader
 from transformers import HfArgumentParser, set_seed
 
-from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, Term, dataset_builder, metric_path, recipes
+from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, Term, dataset_builder, recipes
 from hf_guidance.attributions import Gradient, PredictedLogit
 from hf_guidance.data import QuestionTripleCollator, QuestionTriples
 from hf_guidance.data.questions.answers import AnswerVocabulary
@@ -138,13 +138,9 @@ def train(splits: Any, arm: str, seed: int, options: DemoArguments) -> GuidedTra
     return trainer
 
 
-def accuracy(trainer: GuidedTrainer, rows: list[dict[str, Any]]) -> float:
-    """Accuracy of the rows' own questions."""
-    alone = [{name: value for name, value in row.items() if "questions" not in name} for row in rows]
-    names = trainer.model.config.id2label
-    predicted = [names[int(label)] for label in trainer.predict(alone).predictions.argmax(-1)]
-    metric = evaluate.load(metric_path("vqa_accuracy"), keep_in_memory=True)
-    return float(metric.compute(predictions=predicted, references=[row["answers"] for row in rows])["vqa_accuracy"])
+def alone(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows' own questions."""
+    return [{name: value for name, value in row.items() if "questions" not in name} for row in rows]
 
 
 def consistency(trainer: GuidedTrainer, rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -171,7 +167,7 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
         started = time.time()
         trainer = train(splits, arm, seed, options)
         own = splits["test_id" if options.test else "dev"]
-        measured = {"accuracy": accuracy(trainer, own)} | consistency(trainer, own)
+        measured = {"accuracy": accuracy(trainer, alone(own))} | consistency(trainer, own)
         if options.test:
             measured["ood_consistency"] = consistency(trainer, splits["test_ood"])["consistency"]
             measured["plausibility"] = plausibility(trainer, own)

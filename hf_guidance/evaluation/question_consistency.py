@@ -11,6 +11,7 @@ from torch import Tensor
 from hf_guidance.attributions import Attribution, InputXGradient
 from hf_guidance.common.checks import check_choice
 from hf_guidance.data.columns import IRRELEVANT, NO_GROUP, QUESTION, QUESTION_ID, REASONING, SUB_QUESTION
+from hf_guidance.data.questions.wording import question_words
 from hf_guidance.evaluation.metric_modules import load_metric
 from hf_guidance.forward import Forward
 from hf_guidance.objectives.question_groups import cosine, roles_and_groups
@@ -21,7 +22,7 @@ from hf_guidance.views.layers import QUESTION as QUESTION_SIDE
 _ROLES = {REASONING: "reasoning", SUB_QUESTION: "sub", IRRELEVANT: "irrelevant"}
 _SIMILARITIES = ("gradcam", "question", "both", "none")
 _CORRECTNESS = ("hard", "soft")
-Question = tuple[str, int, str]  # id of the reasoning question, role, text
+Question = tuple[str, int, tuple[str, ...]]  # id of the reasoning question, role, words
 
 
 @dataclass
@@ -90,7 +91,7 @@ class QuestionConsistency:
         """
         rows = roles_and_groups(forward)
         ids, texts = (list(forward.column(name)) for name in (QUESTION_ID, QUESTION))
-        names = [(str(one), role, _words(text)) for one, (role, _), text in zip(ids, rows, texts, strict=True)]
+        names = [(str(one), role, question_words(text)) for one, (role, _), text in zip(ids, rows, texts, strict=True)]
         labels, predicted = forward.column("labels").cpu(), forward.logits().argmax(1).tolist()
         for name, image, (_, group) in zip(names, forward.row, rows, strict=True):
             if group != NO_GROUP:
@@ -106,7 +107,7 @@ class QuestionConsistency:
             return 0, [float(truth[predicted])]
         return (predicted, int(truth.argmax())) if truth.any() else (0, [0.0])
 
-    def _vectors(self, forward: Forward) -> list[Tensor]:
+    def _vectors(self, forward: Forward) -> Tensor:
         parts = []
         if self.similarity in ("gradcam", "both"):
             parts.append(forward.attribution(self.attribution).detach().flatten(1))
@@ -114,24 +115,16 @@ class QuestionConsistency:
             parts.append(forward.activation(QUESTION_SIDE).detach().relu().flatten(1))
         if len(parts) > 1:
             parts = [part / part.abs().amax(1, keepdim=True).clamp_min(torch.finfo(part.dtype).tiny) for part in parts]
-        return list(torch.cat(parts, 1))
+        return torch.cat(parts, 1)
 
-    def _compare(self, names: list[Question], groups: list[int], vectors: list[Tensor]) -> None:
+    def _compare(self, names: list[Question], groups: list[int], vectors: Tensor) -> None:
         first = {
-            group: row for row, (group, name) in enumerate(zip(groups, names, strict=True)) if name[1] == REASONING
+            group: row for row, (group, (_, role, _)) in enumerate(zip(groups, names, strict=True)) if role == REASONING
         }
-        rows = [
-            row
-            for row, group in enumerate(groups)
-            if group in first and group != NO_GROUP and names[row][1] != REASONING
-        ]
-        if rows:
-            own, theirs = (
-                torch.stack([vectors[row] for row in of]) for of in ([first[groups[row]] for row in rows], rows)
-            )
-            similar = torch.nan_to_num(cosine(own, theirs)[0], 0.0, 0.0, 0.0)
-            for row, value in zip(rows, similar.tolist(), strict=True):
-                self._similar[names[row]] = value
+        rows = [row for row, group in enumerate(groups) if group != NO_GROUP and first.get(group, row) != row]
+        similar = cosine(vectors[[first[groups[row]] for row in rows]], vectors[rows])[0]
+        for row, value in zip(rows, torch.nan_to_num(similar, 0.0, 0.0, 0.0).tolist(), strict=True):
+            self._similar[names[row]] = value
 
     def compute(self) -> dict[str, float]:
         """The metrics of what was added, which is then forgotten; empty where nothing was.
@@ -159,8 +152,3 @@ class QuestionConsistency:
             )  # fmt: skip
         self.reset()
         return {name: float(value) for name, value in found.items() if value is not None}
-
-
-def _words(text: str) -> str:
-    """What two wordings of one question have in common."""
-    return " ".join(text.casefold().rstrip(" ?.!").split())

@@ -7,7 +7,6 @@ whole groups is the papers'. Questions without partner add to the questions, whi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from hf_guidance.attributions import InputXGradient
 from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import AttentionSQuINT, ContrastiveSOrT, RoleAnswerLoss
+from hf_guidance.objectives.checks import is_weight
 
 _TRIPLE, _PAIR = 3, 2
 
@@ -115,8 +115,7 @@ def squint(attention: float, sub: float = 1.0, irrelevant: float = 0.0, *, quest
     """
     check_choice("questions", questions, (_PAIR, _TRIPLE))
     for name, weight in (("attention", attention), ("sub", sub), ("irrelevant", irrelevant)):
-        number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not (number and math.isfinite(weight) and weight >= 0):
+        if not is_weight(weight):
             raise ValueError(f"squint({name}={weight!r}): give a finite number >= 0.")
     task = RoleAnswerLoss(role_weights=(1.0, sub, irrelevant), alone=1.0)
     return Guidance(task=Term(task, float(questions)), squint=Term(AttentionSQuINT(), questions * attention))

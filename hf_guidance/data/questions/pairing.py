@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from hf_guidance.common.checks import check_choice
 from hf_guidance.data.builder_base import id_text
 from hf_guidance.data.questions.answer_texts import answer_texts
+from hf_guidance.data.questions.wording import question_words
 
 PAIRS = ("all", "sampled")
 SUB_QUESTIONS, IRRELEVANT_QUESTIONS = "sub_questions", "irrelevant_questions"
@@ -160,7 +161,7 @@ def _check_questions(row: Mapping[str, Any], name: str) -> None:
 
 def _words(text: Any, item: str) -> tuple[str, ...]:
     """What two wordings of one question have in common."""
-    words = tuple(text.casefold().rstrip(" ?.!").split()) if isinstance(text, str) else ()
+    words = question_words(text) if isinstance(text, str) else ()
     if not words:
         raise ValueError(f"{item} is {text!r}; allowed is text. Leave it out.")
     return words

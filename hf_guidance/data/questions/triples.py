@@ -27,6 +27,7 @@ from hf_guidance.data.columns import (
 )
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.importance import question_generator
+from hf_guidance.data.questions.wording import question_words
 
 _TEXTS = {REASONING: "question", SUB_QUESTION: "sub_question", IRRELEVANT: "irrelevant_question"}
 _ANSWERS = {REASONING: "answers", SUB_QUESTION: "sub_answers", IRRELEVANT: "irrelevant_answers"}
@@ -168,7 +169,7 @@ def _with_partners(roles: Sequence[int], groups: Sequence[int], labelled: Sequen
 
 
 def _refuse_equal(texts: Mapping[int, Any], name: str) -> None:
-    words = {role: text.casefold().rstrip(" ?.!").split() for role, text in texts.items() if isinstance(text, str)}
+    words = {role: question_words(text) for role, text in texts.items() if isinstance(text, str)}
     for one, other in combinations(words, 2):
         if words[one] and words[one] == words[other]:
             raise ValueError(
