@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.models.shared.config_checks import check_padding_row, check_sizes
 from hf_guidance.models.shared.question_adversary import check_adversary_size
 from hf_guidance.models.shared.remote_code import CarriesCode
 from hf_guidance.models.shared.soft_answers import ANSWER_LOSSES
@@ -103,17 +104,7 @@ class PythiaConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
         return self.visual_feat_dim if self.box_encoding_size is None else self.box_encoding_size
 
     def _check(self) -> None:
-        for name in (*_SIZES, *_SIZES_OR_NONE):
-            value = getattr(self, name)
-            if value is None and name in _SIZES_OR_NONE:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                none = ", or None" if name in _SIZES_OR_NONE else ""
-                raise ValueError(f"PythiaConfig({name}={value!r}) must be a whole number of at least 1{none}.")
-        if not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(
-                f"PythiaConfig(pad_token_id={self.pad_token_id}) is not a row of an embedding of {self.vocab_size} rows; "
-                "vocab_size counts the padding row too: len(tokenizer)."
-            )
+        check_sizes(self, _SIZES, _SIZES_OR_NONE)
+        check_padding_row(self)
         check_adversary_size(self.question_adversary_size, self)
         check_choice("answer_loss", self.answer_loss, ANSWER_LOSSES, self)

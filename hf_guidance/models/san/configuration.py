@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.models.shared.config_checks import check_dropouts, check_padding_row, check_sizes
 from hf_guidance.models.shared.question_adversary import check_adversary_size
 from hf_guidance.models.shared.remote_code import CarriesCode
 from hf_guidance.models.shared.soft_answers import ANSWER_LOSSES
@@ -76,16 +77,8 @@ class SANConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
         self._check()
 
     def _check(self) -> None:
-        for name in _SIZES:
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"SANConfig({name}={value!r}) must be a whole number of at least 1.")
-        if not 0 <= self.classifier_dropout < 1:
-            raise ValueError(f"SANConfig(classifier_dropout={self.classifier_dropout}) is outside [0, 1).")
-        if not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(
-                f"SANConfig(pad_token_id={self.pad_token_id}) is not a row of an embedding of {self.vocab_size} rows; "
-                "vocab_size counts the padding row too: len(tokenizer)."
-            )
+        check_sizes(self, _SIZES)
+        check_dropouts(self, ("classifier_dropout",))
+        check_padding_row(self)
         check_adversary_size(self.question_adversary_size, self)
         check_choice("answer_loss", self.answer_loss, ANSWER_LOSSES, self)

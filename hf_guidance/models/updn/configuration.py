@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.models.shared.config_checks import check_dropouts, check_padding_row
 from hf_guidance.models.shared.question_adversary import check_adversary_size
 from hf_guidance.models.shared.remote_code import CarriesCode
 from hf_guidance.models.shared.soft_answers import ANSWER_LOSSES
@@ -76,13 +77,7 @@ class UpDnConfig(CarriesCode, PreTrainedConfig):  # type: ignore[misc]
         for name in ("vocab_size", "word_size", "hidden_size", "visual_feat_dim", "classifier_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"UpDnConfig({name}={getattr(self, name)}) must be at least 1.")
-        for name in ("attention_dropout", "classifier_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"UpDnConfig({name}={getattr(self, name)}) is outside [0, 1).")
-        if not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(
-                f"UpDnConfig(pad_token_id={self.pad_token_id}) is not a row of an embedding of {self.vocab_size} rows; "
-                "vocab_size counts the padding row too: len(tokenizer)."
-            )
+        check_dropouts(self, ("attention_dropout", "classifier_dropout"))
+        check_padding_row(self)
         check_adversary_size(self.question_adversary_size, self)
         check_choice("answer_loss", self.answer_loss, ANSWER_LOSSES, self)
