@@ -22,13 +22,13 @@ from workers import draw_no_bars, follow, map_seeds, say
 # isort: split
 import numpy as np
 import torch
-from demo_vqa import accuracy
 from torch.utils.data import DataLoader
 from transformers import HfArgumentParser, set_seed
 
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, Term, dataset_builder, recipes
+from hf_guidance.apps.cli.tasks.question_answering.measures import vqa_accuracy
 from hf_guidance.attributions import Gradient, PredictedLogit
-from hf_guidance.data import QuestionTripleCollator, QuestionTriples
+from hf_guidance.data import QuestionTripleCollator, QuestionTriples, every_question
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.evaluation.scores import explanation_metrics, explanation_scores
@@ -100,21 +100,11 @@ def load(seed: int, options: DemoArguments) -> dict[str, list[dict[str, Any]]]:
     return {name: list(split.with_format("numpy", arrays, output_all_columns=True)) for name, split in splits.items()}
 
 
-def all_texts(rows: list[dict[str, Any]], name: str) -> list[Any]:
-    """The questions, or the answers, of rows and of the questions that they rest on."""
-    key, of_others = ("question", "question") if name == "question" else ("answers", "answer")
-    found = [row[key] for row in rows]
-    for row in rows:
-        for other in (*row["sub_questions"], *row["irrelevant_questions"]):
-            found.append(other[of_others] if name == "question" else [other[of_others]])
-    return found
-
-
 def train(splits: Any, arm: str, seed: int, options: DemoArguments) -> GuidedTrainer:
     """A small Pythia, from scratch."""
     set_seed(seed)
-    tokenizer = word_tokenizer(all_texts(splits["train"], "question"))
-    answers = AnswerVocabulary.from_answers(all_texts(splits["train"], "answers"), min_occurrence=1)
+    texts, labels = zip(*every_question(splits["train"]), strict=True)
+    tokenizer, answers = word_tokenizer(texts), AnswerVocabulary.from_answers(labels, min_occurrence=1)
     config = PythiaConfig(
         len(tokenizer), word_size=64, hidden_size=128, word_attention_size=64, box_encoding_size=128, fusion_size=256,
         text_branch_size=64, image_branch_size=256, grid_feat_dim=None,
@@ -167,7 +157,7 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
         started = time.time()
         trainer = train(splits, arm, seed, options)
         own = splits["test_id" if options.test else "dev"]
-        measured = {"accuracy": accuracy(trainer, alone(own))} | consistency(trainer, own)
+        measured = {"accuracy": vqa_accuracy(trainer, alone(own))} | consistency(trainer, own)
         if options.test:
             measured["ood_consistency"] = consistency(trainer, splits["test_ood"])["consistency"]
             measured["plausibility"] = plausibility(trainer, own)

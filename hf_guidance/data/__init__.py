@@ -44,7 +44,7 @@ from hf_guidance.data.images.yes_no_collator import YesNoCollator
 from hf_guidance.data.questions.answers import AnswerVocabulary, Coverage, normalize_answer, soft_score
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.mixture import MixedQuestions
-from hf_guidance.data.questions.pairing import QuestionTriples
+from hf_guidance.data.questions.pairing import QuestionTriples, every_question
 from hf_guidance.data.questions.prior_shift import PriorShift, changing_prior_split, id_sizes, prior_groups
 from hf_guidance.data.questions.regions import RegionFeatures, checked_objects
 from hf_guidance.data.questions.triples import QuestionTripleCollator
@@ -84,6 +84,7 @@ __all__ = [
     "dataset_builder",
     "default_collator",
     "dilate_boxes",
+    "every_question",
     "export_dataset",
     "id_sizes",
     "id_text",

@@ -21,6 +21,7 @@ SUB_QUESTIONS, IRRELEVANT_QUESTIONS = "sub_questions", "irrelevant_questions"
 """Columns with the questions of a reasoning question, each ``{"question": text, "answers": texts}``, or ``"answer": text``."""
 _LISTS = (SUB_QUESTIONS, IRRELEVANT_QUESTIONS)
 _READ = ("question_id", "question", *_LISTS)
+_TEXTS = (*_READ, "answers")
 
 
 class QuestionTriples(Dataset[dict[str, Any]]):
@@ -96,6 +97,31 @@ class QuestionTriples(Dataset[dict[str, Any]]):
         named = zlib.crc32(id_text(row["question_id"]).encode())
         rng = np.random.default_rng([self._seed, int(self._epoch), named])
         return int(rng.integers(subs)), int(rng.integers(others))
+
+
+def every_question(rows: Any) -> Iterator[tuple[str, list[str]]]:
+    """All questions of rows: the rows' own, their sub-questions and their irrelevant questions.
+
+    What the words of a tokenizer and an AnswerVocabulary are made from.
+
+    Args:
+        rows: A map-style dataset, or a list of rows, with or without the lists of `QuestionTriples`.
+
+    Yields:
+        Text and raw answers of a question.
+
+    Raises:
+        ValueError: As `QuestionTriples` for ``rows``, and for answers of an unknown form.
+
+    Example:
+        >>> one = {"question": "is it day?", "answers": ["yes"], "sub_questions": [{"question": "is it dark?", "answer": "no"}]}
+        >>> list(every_question([one]))
+        [('is it day?', ['yes']), ('is it dark?', ['no'])]
+    """
+    for row in _texts_of(rows):
+        yield row["question"], answer_texts(row["answers"])
+        for asked in (asked for name in _LISTS for asked in row.get(name) or ()):
+            yield asked["question"], _answers(asked)
 
 
 def _triple(row: Mapping[str, Any], sub: int, other: int) -> dict[str, Any]:
@@ -176,7 +202,7 @@ def _texts_of(rows: Any) -> Iterator[Mapping[str, Any]]:
             )
         yield from (rows[index] for index in range(len(rows)))
         return
-    plain = rows.with_format(None).select_columns([name for name in _READ if name in rows.column_names])
+    plain = rows.with_format(None).select_columns([name for name in _TEXTS if name in rows.column_names])
     for batch in plain.iter(batch_size=256):
         names = list(batch)
         yield from (dict(zip(names, values, strict=True)) for values in zip(*batch.values(), strict=True))
