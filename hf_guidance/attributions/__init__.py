@@ -23,6 +23,7 @@ from hf_guidance.attributions.targets import (
     SoftLabelLogits,
     Target,
 )
+from hf_guidance.attributions.word_logit import WordLogit
 
 __all__ = [
     "AttentionWeights",
@@ -43,4 +44,5 @@ __all__ = [
     "PredictedLogit",
     "SoftLabelLogits",
     "Target",
+    "WordLogit",
 ]

@@ -54,6 +54,18 @@ class Target:
         """
         return (forward.weights(self) * logits).sum(-1)
 
+    def of_rows(self, logits: Tensor, forward: Forward) -> Tensor:
+        """Give the explained scores of the model's logits; by default ``score`` of each row's image, at its time.
+
+        Args:
+            logits: (copies, images, classes), or (copies, images, times, classes) of a model of sequences.
+            forward: The step.
+
+        Returns:
+            (copies, rows).
+        """
+        return self.score(forward.logits_of_rows(logits), forward)
+
 
 @dataclass(frozen=True)
 class LabelLogit(Target):

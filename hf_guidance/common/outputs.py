@@ -47,15 +47,16 @@ def with_activation(output: Any, old: Tensor, new: Tensor) -> Any:
     return output._make(items) if hasattr(output, "_make") else type(output)(items)
 
 
-def logits_of(outputs: Any, name: str | int = "logits") -> Tensor:
+def logits_of(outputs: Any, name: str | int = "logits", times: bool = False) -> Tensor:
     """The logits in the outputs of a model.
 
     Args:
         outputs: What the model returned. A tensor alone is the logits.
         name: The key, attribute or position that holds them.
+        times: Whether there are logits for each time of a sequence.
 
     Returns:
-        (images, classes).
+        (images, classes), or (images, times, classes).
 
     Raises:
         ValueError: There are none of that name, or they have other axes.
@@ -70,10 +71,12 @@ def logits_of(outputs: Any, name: str | int = "logits") -> Tensor:
             + (f" (it has {fields})" if fields else "")
             + "; name the field, or the position, that holds the logits in Family(logits=...)."
         )
-    if found.dim() != 2:
+    if found.dim() != 2 + times:
+        expected = "(images, times, classes)" if times else "(images, classes)"
         raise ValueError(
-            f"the logits have shape {tuple(found.shape)}, but must be (images, classes); name the field that holds them in "
-            "Family(logits=...)."
+            f"the logits have shape {tuple(found.shape)}, but must be {expected}; name the field that holds them in "
+            f"Family(logits=...), and say by Family(times={not times}) if there {'are no' if times else 'are'} logits for each "
+            "time of a sequence."
         )
     return found
 

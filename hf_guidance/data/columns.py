@@ -12,7 +12,7 @@ __all__ = [
     "ANNOTATED", "ANSWER", "EXPLAINED_ROW_COLUMNS", "GROUP", "HOST_COLUMNS", "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE",
     "IRRELEVANT", "KNOWN_COLUMNS", "NO", "NO_GROUP", "QUADRANT", "QUESTION", "QUESTION_COLUMNS", "QUESTION_ID",
     "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "REASONING", "ROLE", "ROW", "SAME_IMAGE", "SAVED_MAP", "SLOT", "SUB_QUESTION",
-    "TARGET", "TRIPLE_COLUMNS", "UNANSWERED", "YES",
+    "TARGET", "TIME", "TRIPLE_COLUMNS", "UNANSWERED", "WORD_TOKENS", "YES",
 ]  # fmt: skip
 
 RANDOM_IMPORTANCE = "random_importance"
@@ -29,6 +29,11 @@ UNANSWERED per explained row in batches."""
 YES, NO, UNANSWERED = 1, 0, -1
 ROW, SLOT = "row", "slot"
 """Batch columns: the index of an explained row's image in the batch, and its number among the image's explained rows."""
+TIME = "time"
+"""Batch column of captions: the place of an explained row's word among the logits of its image, (images, times, vocabulary)."""
+WORD_TOKENS = "word_tokens"
+"""Batch column of captions: (rows, tokens) int64, the tokens of an explained row's word, which is one or several at successive
+times; -1 behind the last one."""
 QUADRANT = "quadrant"
 """Column: what people and labels said of the first model at an image, 0 to 3 (see data/images/quadrants.py); of batches
 (images,) int64."""
@@ -64,7 +69,7 @@ TRIPLE_COLUMNS = (*QUESTION_COLUMNS, "sub_question", "sub_answers", "irrelevant_
 KNOWN_COLUMNS = tuple(dict.fromkeys((*IMAGE_COLUMNS, *QUESTION_COLUMNS)))
 """Columns of rows of any kind, which the trainer never drops."""
 
-HOST_COLUMNS = (ROW, SLOT, ANNOTATED, ANSWER)
+HOST_COLUMNS = (ROW, SLOT, TIME, ANNOTATED, ANSWER)
 """Batch columns that are lists on the host, so that choosing explained rows never waits for the device."""
-EXPLAINED_ROW_COLUMNS = (*HOST_COLUMNS, TARGET, IMPORTANCE, RANDOM_IMPORTANCE, SAVED_MAP)
+EXPLAINED_ROW_COLUMNS = (*HOST_COLUMNS, TARGET, WORD_TOKENS, IMPORTANCE, RANDOM_IMPORTANCE, SAVED_MAP)
 """Batch columns with one entry per explained row; all others have one entry per image."""

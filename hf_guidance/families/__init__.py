@@ -10,7 +10,20 @@ from contextlib import suppress
 from typing import Any
 
 from hf_guidance.common.wrappers import unwrapped
-from hf_guidance.families import bcos_resnet, convnext, lxmert, pythia, resnet, san, swin, timm, updn, vit, xdnn_resnet
+from hf_guidance.families import (
+    bcos_resnet,
+    convnext,
+    lxmert,
+    pythia,
+    resnet,
+    san,
+    swin,
+    timm,
+    updn,
+    updn_captioner,
+    vit,
+    xdnn_resnet,
+)
 from hf_guidance.families.family import Family, FullCall
 from hf_guidance.families.layout import Layout
 from hf_guidance.families.region_family import RegionFamily
@@ -21,7 +34,9 @@ from hf_guidance.models.shared.remote_code import refuse_copy
 
 __all__ = ["ARCHITECTURES", "Family", "FullCall", "Layout", "RegionFamily", "family_of"]
 
-ARCHITECTURES = (resnet, convnext, vit, swin, timm, updn, pythia, san, lxmert, xdnn_resnet, bcos_resnet)
+ARCHITECTURES = (
+    resnet, convnext, vit, swin, timm, updn, pythia, san, lxmert, updn_captioner, xdnn_resnet, bcos_resnet,
+)  # fmt: skip
 
 
 def family_of(model: Any) -> Family:

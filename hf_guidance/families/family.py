@@ -43,9 +43,7 @@ class Family:
         features: Name of the input that attributions at layer "input" explain.
         inputs: Batch columns that the model's forward takes.
         logits: Name of the output that holds the logits, or its position in a tuple; a tensor alone is the logits.
-        channel_axis: Of every layer that ``layouts`` does not name; see Layout.
-        prefix_tokens: Likewise.
-        patch: Likewise.
+        channel_axis, prefix_tokens, patch: Of every layer that ``layouts`` does not name; see Layout.
         layouts: Module path -> how its output maps to places. None if the three fields above hold for all layers, as in a
             family by hand. With a mapping, the layout of a module that it does not name is found by changing parts of an
             input (``location.py``), or refused.
@@ -61,6 +59,7 @@ class Family:
         biases: Paths of the modules because of which the net is not positively homogeneous up to a bias of the logits; () if
             there are none, as in X-DNNs; None if this is unknown.
         metric: Name of the metric that measures the model's maps if no other is asked for.
+        times: Whether logits are (images, times, classes): a model that says words one after the other.
     """
 
     layers: Mapping[str, str]
@@ -78,6 +77,7 @@ class Family:
     class_map: str | None = None
     biases: tuple[str, ...] | None = None
     metric: str = "epg"
+    times: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.layers, FoundLayers):  # they are looked for by calls like those of the training

@@ -115,7 +115,7 @@ def call_full(
     raw = {layer: [recorded[path]] for layer, path in paths.items()}
     raw |= {layer: [inputs[family.features]] for layer in layers if is_input(layer)}
     raw |= {layer: [family.attention(outputs)] for layer in layers if is_attention(layer)}
-    return ViewCall(logits_of(outputs, family.logits)[None], raw), FullCall(
+    return ViewCall(logits_of(outputs, family.logits, family.times)[None], raw), FullCall(
         outputs, {path: recorded[path] for path in shared}
     )
 
@@ -186,7 +186,7 @@ def call_edits(
             outputs, found = _call_copies(module, family, inputs, edits[0].at, joined, full, layers, twice=twice)
             for layer, tensor in found.items():
                 raw[layer].append(tensor)
-        logits.append(logits_of(outputs, family.logits).unflatten(0, (-1, images)))
+        logits.append(logits_of(outputs, family.logits, family.times).unflatten(0, (-1, images)))
     by_edit = torch.cat(logits).split([len(edit.keep) for edit in edits])
     return [(part, raw) for part in by_edit]
 
@@ -220,7 +220,7 @@ def each_call(
     for keep in edit.keep.split(size):
         with torch.enable_grad():
             outputs, raw = _call_copies(module, family, inputs, edit.at, edit.copies(keep), full, layers, twice=False)
-            logits = logits_of(outputs, family.logits).unflatten(0, (-1, images))
+            logits = logits_of(outputs, family.logits, family.times).unflatten(0, (-1, images))
         yield logits, raw
 
 

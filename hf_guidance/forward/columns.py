@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_guidance.data.columns import ANNOTATED, ROW, SLOT
+from hf_guidance.data.columns import ANNOTATED, ROW, SLOT, TIME
 from hf_guidance.families import Family
 from hf_guidance.families.grid import fits
 from hf_guidance.forward.maps import onto_places
@@ -19,14 +19,14 @@ class BatchColumns:
 
     Rows are explained rows, (image, target) pairs. With the columns ``row`` and ``slot``, explained row r belongs to image
     ``row[r]``, and the explained rows of one ``slot`` hold every image at most once. Without them, every image is one
-    explained row.
+    explained row. Where a model gives logits for every time of a sequence, as of a caption, row r is about ``time[r]``.
 
     Args:
         family: The family of the model.
-        batch: Column name -> tensor; ``row``, ``slot`` and ``annotated`` are lists on the host.
+        batch: Column name -> tensor; ``row``, ``slot``, ``time`` and ``annotated`` are lists on the host.
 
     Raises:
-        ValueError: The features are missing, or one slot holds an image twice.
+        ValueError: The features are missing, one slot holds an image twice, or there is not one time for each row.
     """
 
     def __init__(self, family: Family, batch: Mapping[str, Any]) -> None:
@@ -50,6 +50,9 @@ class BatchColumns:
                 f"columns row={self.row} and slot={self.slot} hold an image twice in one slot, so its gradients would be "
                 "added up; number the explained rows of each image by slot 0, 1, 2."
             )
+        self.time: list[int] | None = batch.get(TIME)
+        if self.time is not None and len(self.time) != len(self.row):
+            raise ValueError(f"column time has {len(self.time)} entries, the batch {len(self.row)} explained rows.")
         self._row = (
             None
             if self.row == list(range(self.images))
@@ -77,6 +80,39 @@ class BatchColumns:
     def of_rows(self, values: Tensor) -> Tensor:
         """Give every explained row the value of its image: (images, ...) -> (rows, ...)."""
         return values if self._row is None else values[self._row]
+
+    def logits_of_rows(self, logits: Tensor) -> Tensor:
+        """The logits that the explained rows are about: those of their image, at their time where there are times.
+
+        Args:
+            logits: (copies, images, classes), or (copies, images, times, classes) with the column ``time``.
+
+        Returns:
+            (copies, rows, classes).
+
+        Raises:
+            ValueError: Logits for every time and no column ``time``, or the reverse; a time that the logits do not have.
+        """
+        self.check_times(logits)
+        if self.time is None:
+            return logits if self._row is None else logits.index_select(1, self._row)
+        row, time = (torch.tensor(index, dtype=torch.long, device=logits.device) for index in (self.row, self.time))
+        return logits[:, row, time]
+
+    def check_times(self, logits: Tensor) -> None:
+        """Raise where the column ``time`` and logits, laid out as for `logits_of_rows`, do not fit each other."""
+        shape = tuple(logits.shape[1:])
+        if (self.time is not None) != (len(shape) == 3):
+            raise ValueError(
+                f"the model's logits are {shape}, and the batch has {'a' if self.time is not None else 'no'} column 'time': rows "
+                "of a sequence need logits (images, times, classes) and the time of each row, as CaptionCollator makes; those "
+                "of a class need (images, classes) and no time."
+            )
+        beyond = [time for time in self.time or () if not 0 <= time < shape[1]]
+        if beyond:
+            raise ValueError(
+                f"column time holds {beyond[0]}, and the model gives logits for the times 0 to {shape[1] - 1}."
+            )
 
     def of_images(self, values: Tensor) -> Tensor:
         """Give every image the largest value (>= 0) of its explained rows, 0 if it has none: (rows, ...) -> (images, ...)."""

@@ -81,7 +81,7 @@ class Forward(ModelOutputs):
     # Outputs
 
     def logits(self, view: View = FULL) -> Tensor:
-        """(images, classes) for FULL, (copies, images, classes) for other views.
+        """(images, classes) for FULL, (copies, images, classes) for other views; of captions (..., times, vocabulary).
 
         Views of images are not called for images without annotated explained row, where the batch has a column "annotated" and
         no BatchNorm in train mode: their logits are 0.
@@ -91,16 +91,16 @@ class Forward(ModelOutputs):
 
     def weights(self, target: ExplainedScore) -> Tensor:
         """Class weights (rows, classes) of a target at the logits of the full input; constants where it is linear."""
-        weights = self._once(("weights", target), lambda: target(self.of_rows(self.logits()), self))
+        weights = self._once(("weights", target), lambda: target(self._logits_explained(), self))
         return weights.detach() if target.linear else weights
 
     def scores(self, target: ExplainedScore, view: View = FULL) -> Tensor:
         """Explained scores: (rows,) for FULL, (copies, rows) for other views."""
-        return self._scores(target, self.logits(view))
+        scores = target.of_rows(self._call(view).logits, self)
+        return scores[0] if view == FULL else scores
 
-    def _scores(self, target: ExplainedScore, logits: Tensor) -> Tensor:
-        chosen = logits if self._row is None else logits.index_select(-2, self._row)
-        return target.score(chosen, self)
+    def _logits_explained(self) -> Tensor:
+        return self.logits_of_rows(self._call(FULL).logits)[0]
 
     def activation(self, layer: str, view: View = FULL) -> Tensor:
         """Activation at a layer, by explained rows: (rows, channels, *space) or (rows, features).
@@ -111,7 +111,9 @@ class Forward(ModelOutputs):
             raise ValueError(f"layer {layer!r} was not among the needs of this Forward; declare it in needs().")
         raw = self._call(view).layers[layer]
         if view == FULL:
-            return full_precision(self.of_rows(self._to_space(layer, self._of_images(raw))))
+            full = self._to_space(layer, self._of_images(raw))
+            timed = is_attention(layer) and self.time is not None
+            return full_precision(full[self.row, self.time] if timed else self.of_rows(full))
         copies = self._to_space(layer, torch.cat(raw)).unflatten(0, (-1, self.images))
         return full_precision(copies if self._row is None else copies.index_select(1, self._row))
 
@@ -273,7 +275,7 @@ class Forward(ModelOutputs):
         parts = []
         for logits, raw in calls:
             with torch.enable_grad():
-                scores = self._scores(target, logits)
+                scores = target.of_rows(logits, self)
                 parts.append(
                     slotwise_gradient(
                         scores, [raw[layer]], self.row, self.slot, lambda raw: self._to_space(layer, raw), **options

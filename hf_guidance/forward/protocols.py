@@ -19,8 +19,8 @@ class ExplainedScore(Protocol):
     def __call__(self, logits: Tensor, forward: Any, /) -> Tensor:
         """Class weights (rows, classes) of the logits of the explained rows."""
 
-    def score(self, logits: Tensor, forward: Any, /) -> Tensor:
-        """Scores (..., rows) of logits (..., rows, classes)."""
+    def of_rows(self, logits: Tensor, forward: Any, /) -> Tensor:
+        """Scores (copies, rows) of the model's logits, (copies, images, classes) or (copies, images, times, classes)."""
 
 
 class AttributionMethod(Protocol):

@@ -1,6 +1,10 @@
 """Models that transformers lacks; configuration, model, tokenizer and image processor load through the Auto classes."""
 
-from transformers import AutoModelForImageClassification, AutoModelForVisualQuestionAnswering
+from transformers import (
+    AutoModelForImageClassification,
+    AutoModelForImageTextToText,
+    AutoModelForVisualQuestionAnswering,
+)
 
 from hf_guidance.models.bcos_resnet.configuration import BcosResNetConfig
 from hf_guidance.models.bcos_resnet.conv import BcosConv2d
@@ -21,6 +25,8 @@ from hf_guidance.models.updn.glove import load_glove
 from hf_guidance.models.updn.modeling import UpDnForQuestionAnswering, UpDnOutput
 from hf_guidance.models.updn.official import load_official_weights
 from hf_guidance.models.updn.tokenization import word_tokenizer
+from hf_guidance.models.updn_captioner.configuration import UpDnCaptionerConfig
+from hf_guidance.models.updn_captioner.modeling import UpDnCaptionerOutput, UpDnForImageCaptioning
 from hf_guidance.models.xdnn_resnet.configuration import XDNNResNetConfig
 from hf_guidance.models.xdnn_resnet.image_processing import XDNNImageProcessor
 from hf_guidance.models.xdnn_resnet.modeling import XDNNResNetForImageClassification
@@ -39,7 +45,10 @@ __all__ = [
     "SANForQuestionAnswering",
     "SANOutput",
     "UncenteredBatchNorm2d",
+    "UpDnCaptionerConfig",
+    "UpDnCaptionerOutput",
     "UpDnConfig",
+    "UpDnForImageCaptioning",
     "UpDnForQuestionAnswering",
     "UpDnOutput",
     "XDNNImageProcessor",
@@ -56,6 +65,7 @@ __all__ = [
 ]
 
 register(UpDnConfig, AutoModelForVisualQuestionAnswering, UpDnForQuestionAnswering)
+register(UpDnCaptionerConfig, AutoModelForImageTextToText, UpDnForImageCaptioning)
 register(PythiaConfig, AutoModelForVisualQuestionAnswering, PythiaForQuestionAnswering)
 register(SANConfig, AutoModelForVisualQuestionAnswering, SANForQuestionAnswering)
 register(XDNNResNetConfig, AutoModelForImageClassification, XDNNResNetForImageClassification, XDNNImageProcessor)

@@ -8,6 +8,7 @@ from hf_guidance.objectives.adversarial_answer_loss import AdversarialAnswerLoss
 from hf_guidance.objectives.alignment import Alignment
 from hf_guidance.objectives.answer_loss import AnswerLoss
 from hf_guidance.objectives.attention_squint import AttentionSQuINT
+from hf_guidance.objectives.caption_loss import CaptionLoss
 from hf_guidance.objectives.comparison_scr import ComparisonSCR
 from hf_guidance.objectives.contrastive_sort import ContrastiveSOrT
 from hf_guidance.objectives.energy import Energy
@@ -51,6 +52,7 @@ __all__ = [
     "AnswerLoss",
     "AttentionSQuINT",
     "AttributionObjective",
+    "CaptionLoss",
     "ComparisonSCR",
     "ContrastiveSOrT",
     "Energy",

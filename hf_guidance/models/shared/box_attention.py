@@ -38,14 +38,19 @@ def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
     """
     if mask is None:
         return scores.softmax(-1)
-    if mask.dim() != 2 or mask.shape[1] != scores.shape[1]:
-        raise ValueError(
-            f"visual_attention_mask of shape {tuple(mask.shape)} does not fit {scores.shape[1]} boxes; "
-            "(batch, objects) is needed, 0 = padding."
-        )
+    check_mask(mask, scores.shape[1])
     real = repeat_rows(mask, len(scores)).bool()
     # The lowest number, not -inf: with -inf, scores of padding alone would give nan, and so would their gradient.
     return scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(~real, 0.0)
+
+
+def check_mask(mask: Tensor, objects: int) -> None:
+    """Raise a ValueError where a mask is not (rows, objects)."""
+    if mask.dim() != 2 or mask.shape[1] != objects:
+        raise ValueError(
+            f"visual_attention_mask of shape {tuple(mask.shape)} does not fit {objects} boxes; "
+            "(batch, objects) is needed, 0 = padding."
+        )
 
 
 def attended(attention: Tensor, features: Tensor, keep: Tensor | None, filled: Tensor | None) -> Tensor:

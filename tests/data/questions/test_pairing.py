@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from hf_guidance.data import MixedQuestions, QuestionTriples
+from hf_guidance.data import MixedQuestions, QuestionTriples, every_question
 
 
 def asked(*texts):
@@ -94,6 +94,20 @@ def test_one_answer_as_text():
     """The form of the questions of shapes_vqa."""
     one = row(0) | {"sub_questions": [{"question": "a", "answer": "red", "importance": [0.5], "program": []}]}
     assert QuestionTriples([one])[0]["sub_answers"] == ["red"]
+
+
+@pytest.mark.parametrize("make", [list, datasets.Dataset.from_list])
+def test_every_question_of_rows_is_told(make):
+    found = list(every_question(make([one | {"image_id": "i"} for one in ROWS])))
+    assert [text for text, _ in found] == ["why 0?", *"abxyz", "why 1?", "c", "why 2?", "w", "why 3?", "d", "v"]
+    assert dict(found)["x"] == ["yes", "x"]
+    alone = {"question": "is it?", "answers": ["yes"]}
+    drawn = {"question": "a", "answer": "red", "importance": [0.5], "program": []}
+    told = list(every_question(make([alone | {"sub_questions": [drawn]}])))
+    assert told == [("is it?", ["yes"]), ("a", ["red"])]
+    assert list(every_question(make([alone]))) == told[:1]
+    with pytest.raises(ValueError, match="has no rows by number"):
+        list(every_question({"train": [alone]}))
 
 
 def test_mixed_by_size():
