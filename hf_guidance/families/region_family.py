@@ -32,6 +32,7 @@ class RegionFamily(Family):
         "visual_attention_mask",
     )
     places: str | None = "visual_attention_mask"
+    boxes: str | None = "visual_pos"
     metric: str = "plausibility"
     image_modules: tuple[str, ...] = ()
 

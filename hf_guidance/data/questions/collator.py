@@ -17,6 +17,7 @@ from hf_guidance.data.builder_base import id_text
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import (
     ANNOTATED,
+    HUMAN_MAP,
     IMPORTANCE,
     QUESTION_COLUMNS,
     QUESTION_SOURCES,
@@ -28,6 +29,7 @@ from hf_guidance.data.questions.answer_texts import answer_texts
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.grid import stacked_grids
 from hf_guidance.data.questions.importance import SOURCES, object_importance, question_generator
+from hf_guidance.data.questions.maps import checked_map_size, human_maps
 from hf_guidance.data.questions.region_check import check_features
 from hf_guidance.data.questions.region_ids import image_keys
 from hf_guidance.data.questions.regions import Objects, checked_objects
@@ -74,6 +76,8 @@ class QuestionCollator(RowCollator):
         padding: "max_length" (a question has the same tokens in every batch) or "longest" (pad to the batch's longest). None
             is "max_length", but "longest" where ``max_length`` is None and the tokenizer's own is above 64: text encoders allow
             512 tokens and mask what is padding, so padding to it would cost much and change nothing.
+        map_size: (height, width) of the column ``human_map``, the attention maps of the rows' column ``mask`` whatever sizes
+            they have, with which `Grounding` compares maps of pixels; None makes no such column.
 
     Returns:
         On call: ``input_ids`` and ``attention_mask`` (batch, length) int64, ``token_type_ids`` where the tokenizer gives
@@ -81,7 +85,8 @@ class QuestionCollator(RowCollator):
         ``visual_attention_mask`` (batch, objects) int64, 0 for padding; ``grid_feats`` (batch, cells, dims) float32 where
         rows have a grid; ``labels`` (batch, classes) float32 soft scores
         and ``target`` (batch,) int64, unless no row has answers; ``annotated`` list of bool; ``importance`` and
-        ``random_importance`` (batch, objects) float32, 0 for padding.
+        ``random_importance`` (batch, objects) float32, 0 for padding; with ``map_size`` ``human_map`` (batch, height, width)
+        float32 in [0, 1], 0 for rows without a map, which must not be annotated.
 
     Raises:
         ValueError: On construction for unknown options; on call for an empty batch, for a row that cannot be used (the message
@@ -102,12 +107,15 @@ class QuestionCollator(RowCollator):
     seed: int = 0
     control_seed: int | None = None
     padding: str | None = None
+    map_size: tuple[int, int] | None = None
     counts: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_choice("source", self.source, SOURCES)
         if self.padding is not None:
             check_choice("padding", self.padding, ("max_length", "longest"))
+        if self.map_size is not None:
+            self.map_size = checked_map_size(self.map_size, self)
         self.max_length, self.padding = token_options(self.tokenizer, self.max_length, self.padding)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -140,6 +148,8 @@ class QuestionCollator(RowCollator):
         ]
         batch[ANNOTATED] = [usable and bool(scores.any()) for usable, scores in zip(labelled, importance, strict=True)]
         batch[IMPORTANCE] = _padded(importance)
+        if self.map_size is not None:
+            batch[HUMAN_MAP] = human_maps(rows, names, batch[ANNOTATED], self.map_size)
         batch[RANDOM_IMPORTANCE] = _padded(
             [
                 question_generator(self.seed, id_text(row["question_id"]), _RANDOM).random(len(boxes), np.float32)
