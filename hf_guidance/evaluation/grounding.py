@@ -30,7 +30,7 @@ class Grounding:
     slot: slots number the explained rows of an image.
 
     With ``importance="human_map"``, which QuestionCollator makes with ``map_size``, and the metric "plausibility" this is the
-    rank correlation with human maps of arXiv 2010.10038 (section 4.3): the mean of Spearman's correlation, over pixels, of the
+    rank correlation with human maps of arXiv 2010.10038 (section 4.2): the mean of Spearman's correlation, over pixels, of the
     map and the human one. Pairs of which one map is constant have none: they are left out of the mean, and
     ``plausibility_undefined_share`` is their share.
 
@@ -161,7 +161,7 @@ class Grounding:
                 f"for each of {size[0]} boxes; name a column of maps, as importance={HUMAN_MAP!r} (QuestionCollator makes it "
                 "with map_size=(14, 14)), or take a layer with boxes."
             )
-        column = forward.family.boxes
+        column = getattr(forward.family, "boxes", None)
         if len(size) < 2 or column is None:
             return maps
         boxes, real = forward.of_rows(forward.column(column)), forward.real_places(tuple(maps.shape[1:]))

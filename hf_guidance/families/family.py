@@ -54,7 +54,6 @@ class Family:
             there is then a row of the head's weight matrix (CAM, arXiv 1512.04150). None for other heads. Of a net whose
             layers are found it is found when it is read, by calls of the model, and again when the head has changed.
         places: Batch column (images, *space) that is zero where a place is padding; None if no place is padding.
-        boxes: Batch column (images, objects, 4) with the box of each place, xyxy in [0, 1]; None if places are no boxes.
         shared: Paths of modules whose output on the full input ``call`` re-uses.
         class_map: Path of the module whose output is one map per class, (images, classes, height, width). The mean of a map
             over the places plus a bias is the logit, and the maps are sums of dynamic weights times the layer "final" (B-cos
@@ -75,7 +74,6 @@ class Family:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     pooled_linear: PooledLinear = field(default=PooledLinear(), repr=False)  # repr would look for it
     places: str | None = None
-    boxes: str | None = None
     shared: tuple[str, ...] = ()
     class_map: str | None = None
     biases: tuple[str, ...] | None = None
