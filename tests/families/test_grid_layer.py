@@ -118,7 +118,9 @@ def test_the_shape_of_the_grid():
     square = explain(model, family_of(model), grid_batch(cells=9), Gradient("grid"))
     assert square.gradient("grid", LabelLogit()).shape == (3, GRID, 3, 3)
     oblong = explain(model, family_of(model), grid_batch(), Gradient("grid"))
-    with pytest.raises(ValueError, match=r"the grid has 6 cells, no square number; say how many .* grid=\(height, width\)"):
+    with pytest.raises(
+        ValueError, match=r"the grid has 6 cells, no square number; say how many .* grid=\(height, width\)"
+    ):
         oblong.attribution(Gradient("grid"))
     wrong = explain(model, grid_family(), grid_batch(cells=9), Gradient("grid"))
     with pytest.raises(ValueError, match=r"the grid has 9 cells, not the grid=\(2, 3\) of the family"):

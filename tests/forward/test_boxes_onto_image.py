@@ -69,7 +69,12 @@ def test_padding_covers_nothing():
 
 @pytest.mark.parametrize(
     ("box", "shown"),
-    [([0, 0, 640, 480], "640.0"), ([0.5, 0, 0.2, 1], "0.2"), ([-0.1, 0, 1, 1], "-0.1"), ([0, float("nan"), 1, 1], "nan")],
+    [
+        ([0, 0, 640, 480], "640.0"),
+        ([0.5, 0, 0.2, 1], "0.2"),
+        ([-0.1, 0, 1, 1], "-0.1"),
+        ([0, float("nan"), 1, 1], "nan"),
+    ],
 )
 def test_boxes_outside_of_the_image_are_refused(box, shown):
     boxes = torch.tensor([[[0.0, 0.0, 0.5, 1.0], box]])
@@ -80,5 +85,7 @@ def test_boxes_outside_of_the_image_are_refused(box, shown):
 def test_other_wrong_arguments_are_named():
     with pytest.raises(ValueError, match=r"overlap='max' is unknown; choose one of \['mean', 'sum'\]"):
         boxes_onto_image(VALUES, BOXES, (2, 4), "max")
-    with pytest.raises(ValueError, match=r"attributions of shape \(1, 3\) and boxes of shape \(1, 2, 4\); give one number"):
+    with pytest.raises(
+        ValueError, match=r"attributions of shape \(1, 3\) and boxes of shape \(1, 2, 4\); give one number"
+    ):
         boxes_onto_image(torch.zeros(1, 3), BOXES, (2, 4))

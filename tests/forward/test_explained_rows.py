@@ -114,7 +114,17 @@ def test_batches_whose_rows_are_the_images():
 
 def test_columns_of_explained_rows_are_named_not_guessed():
     """What a column is called tells nothing: "unimportance" lies in no list, so it has one entry for each image."""
-    known = ("row", "slot", "target", "annotated", "importance", "random_importance", "saved_map", "answer", "human_map")
+    known = (
+        "row",
+        "slot",
+        "target",
+        "annotated",
+        "importance",
+        "random_importance",
+        "saved_map",
+        "answer",
+        "human_map",
+    )
     assert set(known) == ExplainedRows().columns
     assert ExplainedRows(["hints"]).columns == {*known, "hints"}
     batch = make([[0, 1], [2]], annotated=[False, True, True]) | {

@@ -49,7 +49,10 @@ def test_the_scale_and_the_type_do_not_matter():
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (None, r"row 1 .*question_id '1'.* is annotated and has no 'mask', .* of which map_size=\(2, 3\) makes 'human_map'"),
+        (
+            None,
+            r"row 1 .*question_id '1'.* is annotated and has no 'mask', .* of which map_size=\(2, 3\) makes 'human_map'",
+        ),
         ([[0.0, np.nan]], "row 1 .*mask: .*holds NaN, infinity or negative values; replace them by 0"),
         ([[0.0, -1.0]], "row 1 .*mask: .*negative values"),
         ([[], []], "row 1 .*mask: it is empty"),
@@ -63,7 +66,9 @@ def test_bad_maps_are_refused(mask, message):
 
 
 def test_rows_without_the_column():
-    with pytest.raises(ValueError, match=r"has no 'mask'.*leave map_size out, or give rows without a map annotated=False"):
+    with pytest.raises(
+        ValueError, match=r"has no 'mask'.*leave map_size out, or give rows without a map annotated=False"
+    ):
         collator(map_size=(2, 3))([row()])
     assert not collator(map_size=(2, 3))([row(annotated=False)])["human_map"].any()
 
