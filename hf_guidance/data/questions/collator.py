@@ -54,7 +54,8 @@ class QuestionCollator(RowCollator):
     - questions without a label: their labels are all zero and their target is 0;
     - questions of batches without any answers though there is a vocabulary: such a batch has no labels, so no row is
       annotated, and a training step ends in an error that says so;
-    - maps whose size cannot be checked against an image.
+    - maps whose size cannot be checked against an image;
+    - with ``map_size`` human maps that no box lies on: such a row is not annotated, and so not measured.
 
     Rows may hold ``grid_features`` (cells, dims), too, for a Pythia that looks at a grid beside the boxes.
 
@@ -150,6 +151,7 @@ class QuestionCollator(RowCollator):
         batch[IMPORTANCE] = _padded(importance)
         if self.map_size is not None:
             batch[HUMAN_MAP] = human_maps(rows, names, batch[ANNOTATED], self.map_size)
+            self._count_outside(rows, names, labelled, batch)
         batch[RANDOM_IMPORTANCE] = _padded(
             [
                 question_generator(self.seed, id_text(row["question_id"]), _RANDOM).random(len(boxes), np.float32)
@@ -263,6 +265,14 @@ class QuestionCollator(RowCollator):
         if self.control_seed is None:
             return scores
         return question_generator(self.control_seed, id_text(row["question_id"]), _CONTROL).permutation(scores)
+
+    def _count_outside(
+        self, rows: Sequence[Mapping[str, Any]], names: list[str], labelled: list[bool], batch: Mapping[str, Any]
+    ) -> None:
+        shown = (batch[HUMAN_MAP].flatten(1) > 0).any(1).tolist()
+        for row, name, *used, annotated in zip(rows, names, labelled, shown, batch[ANNOTATED], strict=True):
+            if all(used) and not annotated and row.get(ANNOTATED) in (None, True):
+                self._count("human maps that no box lies on, which are not measured", 1, name)
 
     def _count(self, reason: str, number: int, item: str) -> None:
         count_and_log(self.counts, reason, number, item, "collator.counts")

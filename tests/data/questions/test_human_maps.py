@@ -79,6 +79,18 @@ def test_bad_sizes_are_refused(size):
         collator(map_size=size)
 
 
+def test_maps_outside_of_every_box_are_counted():
+    """They make no importance of boxes, so that the row is not annotated."""
+    pixels = np.zeros((8, 8))
+    pixels[7, 0] = 1
+    rows = [row(0, importance="absent", mask=pixels), row(1, importance="absent", mask=pixels, annotated=False)]
+    collate = collator(map_size=(8, 8))
+    batch = collate([*rows, row(2, importance="absent", mask=pixels * 0), row(3, importance="absent", mask=pixels.T)])
+    assert batch["annotated"] == [False, False, False, True]
+    assert batch["human_map"].flatten(1).any(1).tolist() == [True, True, False, True]
+    assert collate.counts["human maps that no box lies on, which are not measured"] == 1
+
+
 def test_triples_have_no_maps():
     with pytest.raises(ValueError, match=r"QuestionTripleCollator\(map_size=\(2, 3\)\): importance"):
         QuestionTripleCollator(collator().tokenizer, map_size=(2, 3))
