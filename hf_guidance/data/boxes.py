@@ -126,7 +126,7 @@ def box_importance_from_map(
         raise ValueError(f"the map has shape {tuple(energy.shape)}; give one channel, (height, width).")
     if not torch.isfinite(energy).all() or (energy < 0).any():
         raise ValueError("the map holds NaN, infinity or negative values; replace them, for example by 0.")
-    given = _relative_boxes(boxes, "boxes").to(energy.device)
+    given = relative_boxes(boxes, "boxes").to(energy.device)
     if soft:
         energy = torch.where(energy == 0, 0.1, energy)
     height, width = energy.shape
@@ -172,8 +172,8 @@ def box_importance_from_iou(
         >>> box_importance_from_iou([[0.0, 0.0, 1.0, 1.0]], [[0.0, 0.0, 0.5, 1.0]]).tolist()
         [0.5]
     """
-    boxes = _relative_boxes(boxes, "boxes").double()
-    references = _relative_boxes(reference_boxes, "reference_boxes").double().to(boxes.device)
+    boxes = relative_boxes(boxes, "boxes").double()
+    references = relative_boxes(reference_boxes, "reference_boxes").double().to(boxes.device)
     if not len(references):
         return boxes.new_zeros(len(boxes))
     corner = torch.maximum(boxes[:, None, :2], references[None, :, :2])
@@ -196,7 +196,19 @@ def _double(values: Any) -> Tensor:
     return torch.from_numpy(array.astype(np.float64))
 
 
-def _relative_boxes(boxes: Tensor | Sequence[Sequence[float]], name: str) -> Tensor:
+def relative_boxes(boxes: Tensor | Sequence[Sequence[float]], name: str) -> Tensor:
+    """Boxes as a tensor, or an error that names the first that is none.
+
+    Args:
+        boxes: (n, 4) xyxy relative to the image.
+        name: What the boxes are called in the error.
+
+    Returns:
+        (n, 4) floating point, at least float32; a list becomes float64.
+
+    Raises:
+        ValueError: The boxes are not (n, 4), or one is not finite, reversed or outside [0, 1].
+    """
     # An array or tensor keeps its dtype; half precision, which cannot hold every size of an image, becomes float32.
     listed = not isinstance(boxes, Tensor) and not hasattr(boxes, "__array__")
     boxes = _four_columns(boxes, torch.float64 if listed else None, name, "xmin, ymin, xmax, ymax in [0, 1]")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from hf_guidance.views.batch import IMPORTANCE
 
 __all__ = [
-    "ANNOTATED", "ANSWER", "EXPLAINED_ROW_COLUMNS", "GROUP", "HOST_COLUMNS", "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE",
-    "IRRELEVANT", "KNOWN_COLUMNS", "NO", "NO_GROUP", "QUADRANT", "QUESTION", "QUESTION_COLUMNS", "QUESTION_ID",
+    "ANNOTATED", "ANSWER", "EXPLAINED_ROW_COLUMNS", "GROUP", "HOST_COLUMNS", "HUMAN_MAP", "IMAGE_COLUMNS", "IMAGE_SOURCES",
+    "IMPORTANCE", "IRRELEVANT", "KNOWN_COLUMNS", "NO", "NO_GROUP", "QUADRANT", "QUESTION", "QUESTION_COLUMNS", "QUESTION_ID",
     "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "REASONING", "ROLE", "ROW", "SAME_IMAGE", "SAVED_MAP", "SLOT", "SUB_QUESTION",
     "TARGET", "TIME", "TRIPLE_COLUMNS", "UNANSWERED", "WORD_TOKENS", "YES",
 ]  # fmt: skip
@@ -23,6 +23,8 @@ TARGET = "target"
 """Batch column: the class that an explained row explains."""
 SAVED_MAP = "saved_map"
 """Batch column: the map of a model as it was before guidance, (rows, height, width), about which people were asked."""
+HUMAN_MAP = "human_map"
+"""Batch column: where people looked to answer a question, (rows, height, width) in [0, 1], beside the importance of boxes."""
 ANSWER = "answer"
 """Whether that model looks at the right thing: "yes", "no", "maybe" or None in rows of a dataset, one of YES, NO and
 UNANSWERED per explained row in batches."""
@@ -71,5 +73,7 @@ KNOWN_COLUMNS = tuple(dict.fromkeys((*IMAGE_COLUMNS, *QUESTION_COLUMNS)))
 
 HOST_COLUMNS = (ROW, SLOT, TIME, ANNOTATED, ANSWER)
 """Batch columns that are lists on the host, so that choosing explained rows never waits for the device."""
-EXPLAINED_ROW_COLUMNS = (*HOST_COLUMNS, TARGET, WORD_TOKENS, IMPORTANCE, RANDOM_IMPORTANCE, SAVED_MAP)
+EXPLAINED_ROW_COLUMNS = (
+    *HOST_COLUMNS, TARGET, WORD_TOKENS, IMPORTANCE, RANDOM_IMPORTANCE, SAVED_MAP, HUMAN_MAP,
+)  # fmt: skip
 """Batch columns with one entry per explained row; all others have one entry per image."""

@@ -20,6 +20,7 @@ class RegionFamily(Family):
     Attributes:
         image_modules: Paths of modules that see nothing but the image: of several questions about one image they are called
             for one (``forward/same_images.py``).
+        boxes: Batch column (images, objects, 4) with the box of each place, xyxy in [0, 1].
     """
 
     features: str = "visual_feats"
@@ -34,6 +35,7 @@ class RegionFamily(Family):
     places: str | None = "visual_attention_mask"
     metric: str = "plausibility"
     image_modules: tuple[str, ...] = ()
+    boxes: str = "visual_pos"
 
     def canonical(self, features: Tensor) -> Tensor:
         """(images, objects, dims) to (images, dims, objects).

@@ -231,7 +231,7 @@ class Forward(ModelOutputs):
             features = self._to_space(view.layer, original)
             space = tuple(features.shape[2:])
             column = getattr(view.replace, "column", IMPORTANCE)
-            matches = column in self.batch and len(self.batch[column]) == len(self.row)
+            matches = column in self.batch and self._is_of_places(column, len(space))
             human = self.of_images(self.importance(column, space)) if matches else None
             drawn = torch.ones(1, 1, dtype=torch.bool) if view.keep is None else view.keep(self, space)
             if self._edited is not None and couples_images(self._module):
@@ -242,6 +242,11 @@ class Forward(ModelOutputs):
         keep = (drawn if drawn.dtype == torch.bool else drawn.to(original.dtype)).to(original.device)
         family = self.family if is_input(view.layer) else self._of_layer(view.layer)
         return Edit(view.layer, original, keep, raw, space, family), fill, drawn
+
+    def _is_of_places(self, column: str, axes: int) -> bool:
+        # Importance of boxes says nothing of the cells of a grid, or of a vector.
+        values = torch.as_tensor(self.batch[column])
+        return len(values) == len(self.row) and values.dim() == 1 + axes
 
     def _from_space(self, layer: str, values: Tensor, like: Tensor) -> Tensor:
         return self.family.as_features(values) if is_input(layer) else self._of_layer(layer).raw(values, like)

@@ -89,6 +89,12 @@ class AttributionObjective(Objective):
         attribution = self.normalization(forward.attribution(self.attribution))
         boxes = forward.importance(self.importance)
         if attribution.dim() == 3 and boxes.dim() == 2:
+            if self.attribution.by_place() == self.attribution:  # these are no channels of boxes
+                raise ValueError(
+                    f"{self.attribution!r} gives maps of {_space(attribution)} places, and column {self.importance!r} one "
+                    f"number for each of {boxes.shape[1]} boxes; name a column of maps, as importance='human_map' "
+                    "(QuestionCollator makes it with map_size=(14, 14)), or take a layer with boxes."
+                )
             return attribution, boxes.to(attribution.dtype)[:, None].expand_as(attribution)
         if self.grid == "attribution" or attribution.dim() == 2:
             importance = forward.importance(self.importance, _space(attribution))

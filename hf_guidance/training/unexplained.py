@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hf_guidance.data.columns import ANNOTATED
+from hf_guidance.data.columns import ANNOTATED, HUMAN_MAP, IMPORTANCE
 from hf_guidance.evaluation.grounding import Grounding
 from hf_guidance.guidance import Guidance
 from hf_guidance.objectives import AttributionObjective
@@ -26,6 +26,11 @@ def refuse_unexplained(inputs: Mapping[str, Any], guidance: Guidance, grounding:
     read = {each.importance for each in objectives if isinstance(each, AttributionObjective)}
     missing = sorted((read if grounding is None else read | {grounding.importance}) - set(inputs))
     if missing and (ANNOTATED not in inputs or any(inputs[ANNOTATED])):
+        if HUMAN_MAP in missing and IMPORTANCE in inputs:
+            raise ValueError(
+                f"the batch has no {missing}, which guidance reads, and has {sorted(inputs)}; QuestionCollator(..., "
+                f"map_size=(14, 14)) makes {HUMAN_MAP!r} of the rows' column 'mask'."
+            )
         raise ValueError(
             f"the batch has no {missing}, which guidance reads; the collate function makes {sorted(inputs)}. Wrap it, "
             "data_collator=ExplainedRowsCollator(collate_fn, GuidanceCollator(None, problem_type, num_labels)) of "

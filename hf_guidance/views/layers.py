@@ -9,6 +9,7 @@
 | "mid1", "mid2", "mid3", "final" | outputs of modules, by the paths that the model's family gives |
 | "fusion" | likewise: the vector in which a model of questions has joined question and image, without places |
 | "question" | likewise: the question's side of the product at "fusion", before its ReLU |
+| "grid" | likewise: the cells of a grid over the image, where a model of questions is given their features beside boxes |
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ MIDDLE = ("mid1", "mid2", "mid3")
 FINAL = "final"
 FUSION = "fusion"
 QUESTION = "question"
+GRID = "grid"
 
 
 def is_input(layer: str) -> bool:
@@ -42,7 +44,7 @@ def is_class_map(layer: str) -> bool:
 
 def is_symbolic(layer: str) -> bool:
     """Whether the layer is a name for which a family has the path of a module."""
-    return layer in (*MIDDLE, FINAL, FUSION, QUESTION)
+    return layer in (*MIDDLE, FINAL, FUSION, QUESTION, GRID)
 
 
 def is_final(layer: str, paths: Mapping[str, str] | None = None) -> bool:
@@ -67,7 +69,8 @@ def is_differentiated(layer: str) -> bool:
 
 def is_a_whole_cut(layer: str, paths: Mapping[str, str]) -> bool:
     """Whether the logits are known to depend on the input through this layer only: the input and the named layers."""
-    whole = {name: path for name, path in paths.items() if name != QUESTION}  # the image takes part, too
+    parts = (QUESTION, GRID)  # the image takes part, too, and the boxes
+    whole = {name: path for name, path in paths.items() if name not in parts}
     return layer == INPUT or layer in (*whole, *whole.values())
 
 

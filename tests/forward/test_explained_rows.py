@@ -116,6 +116,7 @@ def test_columns_of_explained_rows_are_named_not_guessed():
     """What a column is called tells nothing: "unimportance" lies in no list, so it has one entry for each image."""
     known = (
         "row", "slot", "time", "target", "word_tokens", "annotated", "importance", "random_importance", "saved_map", "answer",
+        "human_map",
     )  # fmt: skip
     assert set(known) == ExplainedRows().columns
     assert ExplainedRows(["hints"]).columns == {*known, "hints"}

@@ -17,6 +17,7 @@ from hf_guidance.data.builder_base import id_text
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import (
     ANNOTATED,
+    HUMAN_MAP,
     IMPORTANCE,
     QUESTION_COLUMNS,
     QUESTION_SOURCES,
@@ -28,6 +29,7 @@ from hf_guidance.data.questions.answer_texts import answer_texts
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.grid import stacked_grids
 from hf_guidance.data.questions.importance import SOURCES, object_importance, question_generator
+from hf_guidance.data.questions.maps import checked_map_size, human_maps
 from hf_guidance.data.questions.region_check import check_features
 from hf_guidance.data.questions.region_ids import image_keys
 from hf_guidance.data.questions.regions import Objects, checked_objects
@@ -52,7 +54,8 @@ class QuestionCollator(RowCollator):
     - questions without a label: their labels are all zero and their target is 0;
     - questions of batches without any answers though there is a vocabulary: such a batch has no labels, so no row is
       annotated, and a training step ends in an error that says so;
-    - maps whose size cannot be checked against an image.
+    - maps whose size cannot be checked against an image;
+    - with ``map_size`` human maps that no box lies on: such a row is not annotated, and so not measured.
 
     Rows may hold ``grid_features`` (cells, dims), too, for a Pythia that looks at a grid beside the boxes.
 
@@ -74,6 +77,8 @@ class QuestionCollator(RowCollator):
         padding: "max_length" (a question has the same tokens in every batch) or "longest" (pad to the batch's longest). None
             is "max_length", but "longest" where ``max_length`` is None and the tokenizer's own is above 64: text encoders allow
             512 tokens and mask what is padding, so padding to it would cost much and change nothing.
+        map_size: (height, width) of the column ``human_map``, the attention maps of the rows' column ``mask`` whatever sizes
+            they have, with which `Grounding` compares maps of pixels; None makes no such column.
 
     Returns:
         On call: ``input_ids`` and ``attention_mask`` (batch, length) int64, ``token_type_ids`` where the tokenizer gives
@@ -81,7 +86,8 @@ class QuestionCollator(RowCollator):
         ``visual_attention_mask`` (batch, objects) int64, 0 for padding; ``grid_feats`` (batch, cells, dims) float32 where
         rows have a grid; ``labels`` (batch, classes) float32 soft scores
         and ``target`` (batch,) int64, unless no row has answers; ``annotated`` list of bool; ``importance`` and
-        ``random_importance`` (batch, objects) float32, 0 for padding.
+        ``random_importance`` (batch, objects) float32, 0 for padding; with ``map_size`` ``human_map`` (batch, height, width)
+        float32 in [0, 1], 0 for rows without a map, which must not be annotated.
 
     Raises:
         ValueError: On construction for unknown options; on call for an empty batch, for a row that cannot be used (the message
@@ -102,12 +108,15 @@ class QuestionCollator(RowCollator):
     seed: int = 0
     control_seed: int | None = None
     padding: str | None = None
+    map_size: tuple[int, int] | None = None
     counts: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_choice("source", self.source, SOURCES)
         if self.padding is not None:
             check_choice("padding", self.padding, ("max_length", "longest"))
+        if self.map_size is not None:
+            self.map_size = checked_map_size(self.map_size, self)
         self.max_length, self.padding = token_options(self.tokenizer, self.max_length, self.padding)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -140,6 +149,9 @@ class QuestionCollator(RowCollator):
         ]
         batch[ANNOTATED] = [usable and bool(scores.any()) for usable, scores in zip(labelled, importance, strict=True)]
         batch[IMPORTANCE] = _padded(importance)
+        if self.map_size is not None:
+            batch[HUMAN_MAP] = human_maps(rows, names, batch[ANNOTATED], self.map_size)
+            self._count_outside(rows, names, labelled, batch)
         batch[RANDOM_IMPORTANCE] = _padded(
             [
                 question_generator(self.seed, id_text(row["question_id"]), _RANDOM).random(len(boxes), np.float32)
@@ -253,6 +265,14 @@ class QuestionCollator(RowCollator):
         if self.control_seed is None:
             return scores
         return question_generator(self.control_seed, id_text(row["question_id"]), _CONTROL).permutation(scores)
+
+    def _count_outside(
+        self, rows: Sequence[Mapping[str, Any]], names: list[str], labelled: list[bool], batch: Mapping[str, Any]
+    ) -> None:
+        shown = (batch[HUMAN_MAP].flatten(1) > 0).any(1).tolist()
+        for row, name, *used, annotated in zip(rows, names, labelled, shown, batch[ANNOTATED], strict=True):
+            if all(used) and not annotated and row.get(ANNOTATED) in (None, True):
+                self._count("human maps that no box lies on, which are not measured", 1, name)
 
     def _count(self, reason: str, number: int, item: str) -> None:
         count_and_log(self.counts, reason, number, item, "collator.counts")

@@ -33,7 +33,7 @@ _TEXTS = {REASONING: "question", SUB_QUESTION: "sub_question", IRRELEVANT: "irre
 _ANSWERS = {REASONING: "answers", SUB_QUESTION: "sub_answers", IRRELEVANT: "irrelevant_answers"}
 _SUFFIXES = {REASONING: "", SUB_QUESTION: "#sub", IRRELEVANT: "#irrelevant"}
 _OF_IMAGE = ("grid_features",)  # beside features and boxes, which are looked up
-_UNUSED = {"source": "auto", "seed": 0}
+_UNUSED = {"source": "auto", "seed": 0, "map_size": None}
 _SWAPPED = 2  # the draw of the control; the draws of importance are 0 and 1
 Questions = dict[int, tuple[Any, Any]]
 
@@ -65,6 +65,7 @@ class QuestionTripleCollator(QuestionCollator):
             epoch: a control that SOrT must beat. The answers go with their questions. For training only, as the trainer
             evaluates with ``for_evaluation()``.
         padding: As for `QuestionCollator`.
+        map_size: Must be None: no map is collated.
 
     Returns:
         On call, with one entry per question: what `QuestionCollator` gives but importance; ``role``, a list of 0 (reasoning),

@@ -70,9 +70,9 @@ class PythiaForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
     ``u = sum_j c_j g_j`` with layers of its own, ``J = relu(M_v [v, u]) * relu(M_q q)``, and
     ``logits = W_1 relu(N_1 J) + b_1 + W_2 relu(N_2 J) + b_2``.
 
-    J is the layer "fusion", at which SOrT compares questions. There is no dropout. Padding, of words and of boxes, takes no
-    part. Several questions about each image cost its encoding and projection once: give ``input_ids`` of copies * images
-    rows, copy by copy: question i is about image ``i % images``.
+    J is the layer "fusion", at which SOrT compares questions, and g the layer "grid". There is no dropout. Padding, of
+    words and of boxes, takes no part. Several questions about each image cost its encoding and projection once: give
+    ``input_ids`` of copies * images rows, copy by copy: question i is about image ``i % images``.
 
     Note:
         The authors' code lets the padding of questions take part; this one does so without ``attention_mask``. It adds 1e-8
@@ -103,6 +103,7 @@ class PythiaForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         if config.box_encoding_size is not None:
             self.box_encoder = nn.Sequential(nn.Linear(config.visual_feat_dim, config.box_encoding_size), nn.ReLU())
         self.box_attention = ProductAttention(config.box_size, question, size)
+        self.grid = None if grid is None else nn.Identity()  # a module, so that cells can be explained
         self.grid_attention = None if grid is None else ProductAttention(grid, question, size)
         self.fusion = ProductFusion(config.box_size + (grid or 0), question, size)
         self.text_branch = _branch(size, config.text_branch_size, config.num_labels)
@@ -221,7 +222,7 @@ class PythiaForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
         """What the question sees of the grid, (questions, dims), and its attention, (questions, cells)."""
         if known is not None:
             return known, None
-        if self.grid_attention is None:
+        if self.grid is None or self.grid_attention is None:
             if grid is not None:
                 raise ValueError(
                     "grid_feats are given, but this model has no grid; build it with PythiaConfig(grid_feat_dim="
@@ -238,8 +239,9 @@ class PythiaForQuestionAnswering(PreTrainedModel):  # type: ignore[misc]
             raise ValueError(
                 f"grid_feats are of {len(grid)} images, visual_feats of {len(features)}; give both of the same."
             )
-        attention = self.grid_attention(self.grid_attention.project(grid), question).softmax(-1)
-        return attended(attention, grid, None, None), attention
+        cells = self.grid(grid)
+        attention = self.grid_attention(self.grid_attention.project(cells), question).softmax(-1)
+        return attended(attention, cells, None, None), attention
 
 
 def _branch(inputs: int, size: int, outputs: int) -> nn.Sequential:

@@ -94,6 +94,11 @@ def _rows(trainer: Any, rows: PanelRows, batch: Mapping[str, Any], forward: Forw
         pixels = batch[trainer.family.features]
         size = (int(pixels.shape[-2]), int(pixels.shape[-1]))
         maps = onto_image(maps, size, forward.seen(tuple(maps.shape[-2:])))
+    if maps.dim() > 2 and not trainer.family.images:
+        raise ValueError(
+            f"the attribution gives maps of {tuple(maps.shape[1:])} places, and questions are drawn with a bar for each box; "
+            "give a method at a layer with boxes: AttributionPanel(attribution=InputXGradient())."
+        )
     real = forward.real_places(tuple(maps.shape[1:]))
     importance = forward.importance(IMPORTANCE).float().cpu().numpy() if IMPORTANCE in batch else None
     values, flags = maps.float().cpu().numpy(), batch.get(ANNOTATED, [importance is not None] * len(forward.row))
