@@ -51,6 +51,7 @@ class DemoArguments:
     reasoning_share: float = field(default=0.5, metadata={"help": "Share of the questions that rest on others."})
     epochs: int = field(default=12, metadata={"help": "Epochs of every arm."})
     learning_rate: float = field(default=2e-3, metadata={"help": "At the start; it falls linearly to zero."})
+    batch_size: int = field(default=64, metadata={"help": "Rows of a step, each with up to three questions."})
     sort_weight: float = field(default=1.0, metadata={"help": "Factor of the weight of the loss on Grad-CAM vectors."})
     squint_weight: float = field(default=10.0, metadata={"help": "Weight of the loss on attentions."})
 
@@ -112,7 +113,7 @@ def train(splits: Any, arm: str, seed: int, options: DemoArguments) -> GuidedTra
     )  # fmt: skip
     args = GuidanceArguments(
         output_dir=os.path.join(tempfile.gettempdir(), "hf_guidance_demo_sort"), seed=seed,
-        per_device_train_batch_size=64, per_device_eval_batch_size=100, num_train_epochs=options.epochs,
+        per_device_train_batch_size=options.batch_size, per_device_eval_batch_size=100, num_train_epochs=options.epochs,
         learning_rate=options.learning_rate, save_strategy="no", report_to="none", logging_strategy="no",
         disable_tqdm=True, dataloader_pin_memory=torch.cuda.is_available(),
     )  # fmt: skip

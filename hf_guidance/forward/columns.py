@@ -104,9 +104,9 @@ class BatchColumns:
         shape = tuple(logits.shape[1:])
         if (self.time is not None) != (len(shape) == 3):
             raise ValueError(
-                f"the model's logits are {shape}, and the batch has {'a' if self.time is not None else 'no'} column 'time': rows "
-                "of a sequence need logits (images, times, classes) and the time of each row, as CaptionCollator makes; those "
-                "of a class need (images, classes) and no time."
+                f"the model's logits are {shape}, and the batch has {'a' if self.time is not None else 'no'} column 'time': "
+                "rows of a sequence need logits (images, times, classes) and the time of each row, as CaptionCollator makes; "
+                "those of a class need (images, classes) and no time."
             )
         beyond = [time for time in self.time or () if not 0 <= time < shape[1]]
         if beyond:

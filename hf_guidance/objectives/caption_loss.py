@@ -83,7 +83,11 @@ class CaptionLoss(Objective):
             labels: (images, times) int64.
         """
         return F.cross_entropy(
-            logits.transpose(1, 2), labels, ignore_index=_IGNORED, reduction="none", label_smoothing=self.label_smoothing
+            logits.transpose(1, 2),
+            labels,
+            ignore_index=_IGNORED,
+            reduction="none",
+            label_smoothing=self.label_smoothing,
         )
 
 
@@ -101,4 +105,6 @@ def _check(logits: Tensor, labels: Tensor) -> None:
         )
     if not bool(real.any(1).all()):
         image = int((~real.any(1)).nonzero()[0, 0])
-        raise ValueError(f"the caption of image {image} of the batch has no word: all its labels are -100. Leave it out.")
+        raise ValueError(
+            f"the caption of image {image} of the batch has no word: all its labels are -100. Leave it out."
+        )

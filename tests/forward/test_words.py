@@ -1,4 +1,4 @@
-"""Words as explained rows: each equals its own autograd, values and second derivatives, and words of images share a backward."""
+"""Words as explained rows: each equals its own autograd, twice differentiated; words of different images share a backward."""
 
 import pytest
 import torch
@@ -76,7 +76,9 @@ def test_attention_of_a_word():
 
 
 @pytest.mark.parametrize(
-    "method", [InputXGradient(), ExpectedGradients(), LeaveOneOut(), KeepOneIn()], ids=lambda method: type(method).__name__
+    "method",
+    [InputXGradient(), ExpectedGradients(), LeaveOneOut(), KeepOneIn()],
+    ids=lambda method: type(method).__name__,
 )
 def test_other_methods_explain_words(method):
     batch = caption_batch()
