@@ -12,6 +12,7 @@ from typing import Any
 from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.families import (
     bcos_resnet,
+    blip,
     convnext,
     lxmert,
     pythia,
@@ -21,6 +22,7 @@ from hf_guidance.families import (
     timm,
     updn,
     updn_captioner,
+    vision_encoder_decoder,
     vit,
     xdnn_resnet,
 )
@@ -35,7 +37,8 @@ from hf_guidance.models.shared.remote_code import refuse_copy
 __all__ = ["ARCHITECTURES", "Family", "FullCall", "Layout", "RegionFamily", "family_of"]
 
 ARCHITECTURES = (
-    resnet, convnext, vit, swin, timm, updn, pythia, san, lxmert, updn_captioner, xdnn_resnet, bcos_resnet,
+    resnet, convnext, vit, swin, timm, updn, pythia, san, lxmert, updn_captioner, vision_encoder_decoder, blip,
+    xdnn_resnet, bcos_resnet,
 )  # fmt: skip
 
 
