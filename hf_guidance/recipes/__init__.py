@@ -17,6 +17,7 @@ from hf_guidance.recipes.crayon_baselines import (
     rrr,
 )
 from hf_guidance.recipes.hint import attention_align, hint
+from hf_guidance.recipes.hint_captions import hint_captions
 from hf_guidance.recipes.model_guidance import model_guidance
 from hf_guidance.recipes.random_supervision import random_supervision
 from hf_guidance.recipes.scr import scr
@@ -36,7 +37,7 @@ from hf_guidance.recipes.visfis import (
 __all__ = [
     "CRAYON_SETTINGS", "RANDOM_IMPORTANCE", "SORT_WEIGHTS", "THRESHOLDS", "CrayonSettings", "SortWeights", "actdiff",
     "alignment", "attention_align", "bounding_box", "chang2021", "crayon", "crayon_baseline_arguments", "gradia", "gradmask",
-    "hint", "invariance_da", "invariance_fi", "model_guidance", "random_sufficiency", "random_supervision", "rrr",
+    "hint", "hint_captions", "invariance_da", "invariance_fi", "model_guidance", "random_sufficiency", "random_supervision", "rrr",
     "saliency_guided", "scr", "simpson2019", "singla2022", "sort", "sort_only_sub_questions", "squint", "sufficiency",
     "task_only", "uncertainty", "visfis",
 ]  # fmt: skip
