@@ -9,10 +9,10 @@ from __future__ import annotations
 from hf_guidance.views.batch import IMPORTANCE
 
 __all__ = [
-    "ANNOTATED", "ANSWER", "EXPLAINED_ROW_COLUMNS", "GROUP", "HOST_COLUMNS", "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE",
-    "IRRELEVANT", "KNOWN_COLUMNS", "NO", "NO_GROUP", "QUADRANT", "QUESTION", "QUESTION_COLUMNS", "QUESTION_ID",
-    "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "REASONING", "ROLE", "ROW", "SAME_IMAGE", "SAVED_MAP", "SLOT", "SUB_QUESTION",
-    "TARGET", "TRIPLE_COLUMNS", "UNANSWERED", "YES",
+    "ANNOTATED", "ANSWER", "CAPTION_COLUMNS", "CAPTION_SOURCES", "EXPLAINED_ROW_COLUMNS", "GROUP", "HOST_COLUMNS",
+    "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE", "IRRELEVANT", "KNOWN_COLUMNS", "NO", "NO_GROUP", "QUADRANT", "QUESTION",
+    "QUESTION_COLUMNS", "QUESTION_ID", "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "REASONING", "ROLE", "ROW", "SAME_IMAGE",
+    "SAVED_MAP", "SLOT", "SUB_QUESTION", "TARGET", "TIME", "TRIPLE_COLUMNS", "UNANSWERED", "YES",
 ]  # fmt: skip
 
 RANDOM_IMPORTANCE = "random_importance"
@@ -32,6 +32,8 @@ ROW, SLOT = "row", "slot"
 QUADRANT = "quadrant"
 """Column: what people and labels said of the first model at an image, 0 to 3 (see data/images/quadrants.py); of batches
 (images,) int64."""
+TIME = "time"
+"""Batch column of captions: the position in ``labels``, and in the logits, of the word that an explained row explains."""
 
 ROLE = "role"
 """Batch column of triples of questions: what the question of an explained row is in its group, one of the three numbers."""
@@ -61,10 +63,16 @@ QUESTION_SOURCES = (IMPORTANCE, "reference_boxes", "mask")
 """Those of QUESTION_COLUMNS that hold importance."""
 TRIPLE_COLUMNS = (*QUESTION_COLUMNS, "sub_question", "sub_answers", "irrelevant_question", "irrelevant_answers")
 """Columns of rows of questions, each with a sub-question and an irrelevant question where it has them."""
-KNOWN_COLUMNS = tuple(dict.fromkeys((*IMAGE_COLUMNS, *QUESTION_COLUMNS)))
+CAPTION_COLUMNS = (
+    "caption", "captions", "caption_id", "image_id", "segmentations", "features", "boxes", "image", "pixel_values", ANNOTATED,
+)  # fmt: skip
+"""Columns of rows of captions. CaptionCollator reads all of them but `captions`, the references that metrics need."""
+CAPTION_SOURCES = ("segmentations",)
+"""Those of CAPTION_COLUMNS that hold importance."""
+KNOWN_COLUMNS = tuple(dict.fromkeys((*IMAGE_COLUMNS, *QUESTION_COLUMNS, *CAPTION_COLUMNS)))
 """Columns of rows of any kind, which the trainer never drops."""
 
-HOST_COLUMNS = (ROW, SLOT, ANNOTATED, ANSWER)
+HOST_COLUMNS = (ROW, SLOT, TIME, ANNOTATED, ANSWER)
 """Batch columns that are lists on the host, so that choosing explained rows never waits for the device."""
 EXPLAINED_ROW_COLUMNS = (*HOST_COLUMNS, TARGET, IMPORTANCE, RANDOM_IMPORTANCE, SAVED_MAP)
 """Batch columns with one entry per explained row; all others have one entry per image."""

@@ -21,6 +21,7 @@ from hf_guidance.models.updn.glove import load_glove
 from hf_guidance.models.updn.modeling import UpDnForQuestionAnswering, UpDnOutput
 from hf_guidance.models.updn.official import load_official_weights
 from hf_guidance.models.updn.tokenization import word_tokenizer
+from hf_guidance.models.updn_captioner.tokenization import caption_tokenizer
 from hf_guidance.models.xdnn_resnet.configuration import XDNNResNetConfig
 from hf_guidance.models.xdnn_resnet.image_processing import XDNNImageProcessor
 from hf_guidance.models.xdnn_resnet.modeling import XDNNResNetForImageClassification
@@ -45,6 +46,7 @@ __all__ = [
     "XDNNImageProcessor",
     "XDNNResNetConfig",
     "XDNNResNetForImageClassification",
+    "caption_tokenizer",
     "load_glove",
     "load_official_bcos",
     "load_official_weights",
