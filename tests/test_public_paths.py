@@ -20,7 +20,7 @@ NAMES = {
     "Keep Needs",
     "hf_guidance.models": "load_pruned with_channel_mask "
     "BcosResNetForImageClassification XDNNResNetForImageClassification UpDnForQuestionAnswering "
-    "PythiaForQuestionAnswering PythiaConfig SANForQuestionAnswering SANConfig",
+    "caption_tokenizer PythiaForQuestionAnswering PythiaConfig SANForQuestionAnswering SANConfig",
     "hf_guidance.families": "Family RegionFamily family_of ARCHITECTURES",
     "hf_guidance.forward": "Forward Needs",
     "hf_guidance.guidance": "Guidance Term TrainerTask GUIDANCE_FILE smoothed",
@@ -31,11 +31,13 @@ NAMES = {
     "AnswerVocabulary normalize_answer soft_score RegionFeatures changing_prior_split RandomCropAndFlip GuidanceCollator "
     "SavedMaps YesNoCollator Answers AnswerCounts read_answers answer_counts sampled_answers with_answers "
     "ExplainedRowsCollator JointTransform with_quadrants "
+    "CaptionCollator VisualWords VisualWord WordImportance word_importance category_masks encode_mask "
     "QuestionCollator QuestionTripleCollator RowCollator dataset_builder known_datasets export_dataset annotated_indices "
     "with_annotated_fraction "
     "AnnotatedImageBuilder AnnotatedImageConfig InvalidAnnotation Report read_text read_json shards",
     "hf_guidance.data.images.rows": "annotated_image_features check_box class_mask verify_image ANY_CLASS",
     "hf_guidance.data.images.preparation": "prepared_boxes prepared_row PREPARATIONS",
+    "hf_guidance.data.captions.rows": "caption_features caption_row CaptionConfig CaptionBuilder",
     "hf_guidance.data.questions.rows": "question_features question_row QuestionConfig QuestionBuilder",
     "hf_guidance.data.questions.vqa_files": "find_vqa_files VqaRecords vqa_row LAYOUT",
     "hf_guidance.apps.pipelines": "GuidedImageClassificationPipeline TASK",

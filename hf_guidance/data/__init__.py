@@ -1,4 +1,5 @@
-"""Data: what a row is, and how rows become a batch. Images and questions have a folder each; what both share lies here."""
+"""Data: what a row is, and how rows become a batch. Images, questions and captions have a folder each;
+what they share lies here."""
 
 from hf_guidance.data.annotated import annotated_indices, check_annotated, with_annotated_fraction
 from hf_guidance.data.boxes import (
@@ -20,6 +21,10 @@ from hf_guidance.data.builder_base import (
     shards,
 )
 from hf_guidance.data.builders import dataset_builder, known_datasets
+from hf_guidance.data.captions.collator import CaptionCollator
+from hf_guidance.data.captions.importance import WordImportance, word_importance
+from hf_guidance.data.captions.segmentations import category_masks, encode_mask
+from hf_guidance.data.captions.visual_words import VisualWord, VisualWords
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.default_collator import default_collator
 from hf_guidance.data.explained_rows_collator import ExplainedRowsCollator
@@ -57,6 +62,7 @@ __all__ = [
     "AnswerCounts",
     "AnswerVocabulary",
     "Answers",
+    "CaptionCollator",
     "Coverage",
     "ExplainedRowsCollator",
     "GuidanceCollator",
@@ -72,18 +78,23 @@ __all__ = [
     "Report",
     "RowCollator",
     "SavedMaps",
+    "VisualWord",
+    "VisualWords",
+    "WordImportance",
     "YesNoCollator",
     "annotated_indices",
     "answer_counts",
     "box_importance_from_iou",
     "box_importance_from_map",
     "boxes_to_mask",
+    "category_masks",
     "changing_prior_split",
     "check_annotated",
     "checked_objects",
     "dataset_builder",
     "default_collator",
     "dilate_boxes",
+    "encode_mask",
     "every_question",
     "export_dataset",
     "id_sizes",
@@ -105,5 +116,6 @@ __all__ = [
     "with_answers",
     "with_object_labels",
     "with_quadrants",
+    "word_importance",
     "write_answers",
 ]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from hf_guidance.views.batch import IMPORTANCE
 
 __all__ = [
-    "ANNOTATED", "ANSWER", "EXPLAINED_ROW_COLUMNS", "GROUP", "HOST_COLUMNS", "HUMAN_MAP", "IMAGE_COLUMNS", "IMAGE_SOURCES",
-    "IMPORTANCE", "IRRELEVANT", "KNOWN_COLUMNS", "NO", "NO_GROUP", "QUADRANT", "QUESTION", "QUESTION_COLUMNS", "QUESTION_ID",
-    "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "REASONING", "ROLE", "ROW", "SAME_IMAGE", "SAVED_MAP", "SLOT", "SUB_QUESTION",
-    "TARGET", "TIME", "TRIPLE_COLUMNS", "UNANSWERED", "WORD_TOKENS", "YES",
+    "ANNOTATED", "ANSWER", "CAPTION_COLUMNS", "CAPTION_SOURCES", "EXPLAINED_ROW_COLUMNS", "GROUP", "HOST_COLUMNS", "HUMAN_MAP",
+    "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE", "IRRELEVANT", "KNOWN_COLUMNS", "NO", "NO_GROUP", "QUADRANT", "QUESTION",
+    "QUESTION_COLUMNS", "QUESTION_ID", "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "REASONING", "ROLE", "ROW", "SAME_IMAGE",
+    "SAVED_MAP", "SLOT", "SUB_QUESTION", "TARGET", "TIME", "TRIPLE_COLUMNS", "UNANSWERED", "WORD_TOKENS", "YES",
 ]  # fmt: skip
 
 RANDOM_IMPORTANCE = "random_importance"
@@ -68,7 +68,13 @@ QUESTION_SOURCES = (IMPORTANCE, "reference_boxes", "mask")
 """Those of QUESTION_COLUMNS that hold importance."""
 TRIPLE_COLUMNS = (*QUESTION_COLUMNS, "sub_question", "sub_answers", "irrelevant_question", "irrelevant_answers")
 """Columns of rows of questions, each with a sub-question and an irrelevant question where it has them."""
-KNOWN_COLUMNS = tuple(dict.fromkeys((*IMAGE_COLUMNS, *QUESTION_COLUMNS)))
+CAPTION_COLUMNS = (
+    "caption", "captions", "caption_id", "image_id", "segmentations", "features", "boxes", "image", "pixel_values", ANNOTATED,
+)  # fmt: skip
+"""Columns of rows of captions. CaptionCollator reads all of them but `captions`, the references that metrics need."""
+CAPTION_SOURCES = ("segmentations",)
+"""Those of CAPTION_COLUMNS that hold importance."""
+KNOWN_COLUMNS = tuple(dict.fromkeys((*IMAGE_COLUMNS, *QUESTION_COLUMNS, *CAPTION_COLUMNS)))
 """Columns of rows of any kind, which the trainer never drops."""
 
 HOST_COLUMNS = (ROW, SLOT, TIME, ANNOTATED, ANSWER)

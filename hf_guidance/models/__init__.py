@@ -27,6 +27,7 @@ from hf_guidance.models.updn.official import load_official_weights
 from hf_guidance.models.updn.tokenization import word_tokenizer
 from hf_guidance.models.updn_captioner.configuration import UpDnCaptionerConfig
 from hf_guidance.models.updn_captioner.modeling import UpDnCaptionerOutput, UpDnForImageCaptioning
+from hf_guidance.models.updn_captioner.tokenization import caption_tokenizer
 from hf_guidance.models.xdnn_resnet.configuration import XDNNResNetConfig
 from hf_guidance.models.xdnn_resnet.image_processing import XDNNImageProcessor
 from hf_guidance.models.xdnn_resnet.modeling import XDNNResNetForImageClassification
@@ -54,6 +55,7 @@ __all__ = [
     "XDNNImageProcessor",
     "XDNNResNetConfig",
     "XDNNResNetForImageClassification",
+    "caption_tokenizer",
     "load_glove",
     "load_official_bcos",
     "load_official_weights",

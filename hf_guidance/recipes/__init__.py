@@ -37,7 +37,7 @@ from hf_guidance.recipes.visfis import (
 __all__ = [
     "CRAYON_SETTINGS", "RANDOM_IMPORTANCE", "SORT_WEIGHTS", "THRESHOLDS", "CrayonSettings", "SortWeights", "actdiff",
     "alignment", "attention_align", "bounding_box", "chang2021", "crayon", "crayon_baseline_arguments", "gradia", "gradmask",
-    "hint", "hint_captions", "invariance_da", "invariance_fi", "model_guidance", "random_sufficiency", "random_supervision", "rrr",
-    "saliency_guided", "scr", "simpson2019", "singla2022", "sort", "sort_only_sub_questions", "squint", "sufficiency",
+    "hint", "hint_captions", "invariance_da", "invariance_fi", "model_guidance", "random_sufficiency", "random_supervision",
+    "rrr", "saliency_guided", "scr", "simpson2019", "singla2022", "sort", "sort_only_sub_questions", "squint", "sufficiency",
     "task_only", "uncertainty", "visfis",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 
 from hf_guidance import Grounding, Guidance, GuidanceArguments, GuidanceCollator, GuidedTrainer, QuestionCollator, Term
 from hf_guidance.attributions import InputXGradient
-from hf_guidance.data import ExplainedRowsCollator, RowCollator
+from hf_guidance.data import CaptionCollator, ExplainedRowsCollator, RowCollator
 from hf_guidance.data.annotated import check_annotated
 from hf_guidance.data.columns import KNOWN_COLUMNS
 from hf_guidance.data.explained_rows_collator import _check_same
@@ -117,7 +117,7 @@ def test_a_column_with_one_entry_for_each_image_is_refused_where_one_for_each_ex
 
 
 def test_the_collators_of_the_library_are_row_collators():
-    for kind in (GuidanceCollator, QuestionCollator):
+    for kind in (CaptionCollator, GuidanceCollator, QuestionCollator):
         assert issubclass(kind, RowCollator)
         assert set(kind.sources) <= set(kind.columns)
         assert set(kind.columns) <= set(KNOWN_COLUMNS)

@@ -39,7 +39,7 @@ def test_options_of_a_builder_are_refused_for_another_dataset(dataset, options):
         load_splits(dataset, **options)
 
 
-@pytest.mark.parametrize("dataset", ["digits_on_photos", "shapes_vqa"])
+@pytest.mark.parametrize("dataset", ["digits_on_photos", "shapes_captions", "shapes_vqa"])
 def test_raw_files_are_refused_for_a_builder_that_draws(dataset):
     with pytest.raises(ValueError, match=rf"{dataset} reads no raw files, so data_dir='raw' would not be used"):
         load_splits(dataset, data_dir="raw")
@@ -47,4 +47,4 @@ def test_raw_files_are_refused_for_a_builder_that_draws(dataset):
 
 @pytest.mark.parametrize("dataset", known_datasets())
 def test_all_others_read_raw_files(dataset):
-    assert reads_raw_files(dataset) == (dataset not in ("digits_on_photos", "shapes_vqa"))
+    assert reads_raw_files(dataset) == (dataset not in ("digits_on_photos", "shapes_captions", "shapes_vqa"))

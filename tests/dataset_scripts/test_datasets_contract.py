@@ -12,8 +12,9 @@ from huggingface_hub import DatasetCard
 from raw_folders import CELEBA_SIZES, make_celeba, make_coco, make_imagenet9, make_voc, make_waterbirds
 from test_question_datasets import RAW as QUESTIONS
 
-from hf_guidance.data import export_dataset
+from hf_guidance.data import category_masks, export_dataset
 from hf_guidance.data.builders import _builder_class
+from hf_guidance.data.captions.rows import caption_features
 from hf_guidance.data.images.rows import annotated_image_features
 
 FOLDERS = sorted(path for path in (Path(__file__).parents[2] / "dataset_scripts").iterdir() if path.is_dir())
@@ -24,6 +25,7 @@ RAW = {
     "digits_on_photos": lambda folder: {"train_size": 20, "validation_size": 8, "test_size": 8},
     "imagenet9": lambda folder: {"data_dir": str(make_imagenet9(folder)), "mask_dir": "only_fg"},
     "pascal_voc": lambda folder: {"data_dir": str(make_voc(folder))},
+    "shapes_captions": lambda folder: {"train_size": 20, "dev_size": 8, "test_id_size": 8, "test_ood_size": 8},
     "shapes_vqa": lambda folder: {"train_size": 20, "dev_size": 8, "test_id_size": 8, "test_ood_size": 8},
     "waterbirds": lambda folder: {"data_dir": str(make_waterbirds(folder))},
     **{name: lambda folder, make=make: {"data_dir": str(make(folder))} for name, make in QUESTIONS.items()},
@@ -64,6 +66,9 @@ def test_rows_keep_the_schema(name, options, prepare):
     if "question" in features:
         check_question_rows(splits, builder)
         return
+    if "caption" in features:
+        check_caption_rows(splits, builder)
+        return
     names = features["labels"].feature.names
     groups = features["group"].names if "group" in features else None
     assert features == annotated_image_features(names, mask="mask" in features, groups=groups)
@@ -95,6 +100,20 @@ def check_question_rows(splits, builder):
             if row.get("importance") is not None:
                 assert 0 <= min(row["importance"]) <= max(row["importance"]) <= 1
                 assert "boxes" not in row or len(row["importance"]) == len(row["boxes"])
+    assert builder.report == {}
+
+
+def check_caption_rows(splits, builder):
+    """The row format of captions: references that hold the caption, masks of one size, and as many boxes as features."""
+    features = builder.info.features
+    expected = caption_features(*(name for name in ("segmentations", "image") if name in features))
+    assert {name: features[name] for name in expected} == expected
+    for split in splits.values():
+        assert len(set(split["caption_id"])) == len(split)
+        for row in split:
+            assert row["caption"] in row["captions"]
+            assert all(mask.any() for mask in category_masks(row["segmentations"]).values())
+            assert len(row.get("boxes", [])) == len(row.get("features", []))
     assert builder.report == {}
 
 

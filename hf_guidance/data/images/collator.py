@@ -8,16 +8,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from hf_guidance.common.checks import check_choice
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import ANNOTATED, IMAGE_COLUMNS, IMAGE_SOURCES, IMPORTANCE, QUADRANT, ROW, SLOT, TARGET
-from hf_guidance.data.images.hard_masks import is_hard, sharpened
 from hf_guidance.data.images.importance import ImportanceReader
 from hf_guidance.data.images.labels import PROBLEM_TYPES, no_labels, row_labels
-from hf_guidance.data.images.photo import photo, row_name
+from hf_guidance.data.images.photo import row_name
+from hf_guidance.data.images.processed_pixels import ProcessedPixels, all_tensors, row_pixels
 from hf_guidance.data.images.quadrants import row_quadrants
 
 
@@ -84,12 +83,14 @@ class GuidanceCollator(RowCollator):
         if self.num_labels is None and self.problem_type == "multi_label_classification":
             raise ValueError("multi-label classification needs num_labels; pass num_labels=model.config.num_labels.")
         self._reader()
-        self._levels: tuple[float, float] | None = None
+        self._pixels = ProcessedPixels(self.image_processor)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collate; see the class."""
         if all(no_labels(row, row_name(row, i)) for i, row in enumerate(rows)):  # such rows can only be predicted
-            return {"pixel_values": self._pixels([self._image(row, row_name(row, i))[0] for i, row in enumerate(rows)])}
+            return {
+                "pixel_values": self._pixels.of([self._image(row, row_name(row, i))[0] for i, row in enumerate(rows)])
+            }
         images: list[Any] = []
         masks: list[Tensor] = []
         pairs: list[tuple[int, int, int]] = []
@@ -108,8 +109,8 @@ class GuidanceCollator(RowCollator):
             masks.extend(stack)
             pairs.extend((index, slot, target) for slot, target in enumerate(classes))
             images.append(image)
-        batch: dict[str, Any] = {"pixel_values": self._pixels(images), "labels": self._labels(labels)}
-        importance = self._importance(masks, batch["pixel_values"].shape[-2:], _all_tensors(images))
+        batch: dict[str, Any] = {"pixel_values": self._pixels.of(images), "labels": self._labels(labels)}
+        importance = self._pixels.importance(masks, batch["pixel_values"].shape[-2:], all_tensors(images))
         batch[ROW] = [index for index, _, _ in pairs]
         batch[SLOT] = [slot for _, slot, _ in pairs]
         batch[ANNOTATED] = importance.flatten(1).any(1).tolist()
@@ -127,16 +128,7 @@ class GuidanceCollator(RowCollator):
         return ImportanceReader(self.source, self.num_labels, self.control_seed, self.box_dilation, self.bbox_format)
 
     def _image(self, row: Mapping[str, Any], name: str) -> tuple[Any, tuple[int, int]]:
-        if "pixel_values" in row:
-            pixels = torch.as_tensor(row["pixel_values"])
-            return pixels, (int(pixels.shape[-2]), int(pixels.shape[-1]))
-        if self.image_processor is None:
-            raise ValueError(
-                f"{name} has no pixel_values and the collator no image_processor; give one of the two, such as the model's: "
-                "AutoImageProcessor.from_pretrained(...), or for B-cos, which reads six channels, BcosImageProcessor()."
-            )
-        image = photo(row, name)
-        return image, (image.height, image.width)
+        return row_pixels(row, name, self.image_processor)
 
     def _augment(self, image: Any, stack: Tensor) -> tuple[Any, Tensor]:
         from torchvision import tv_tensors  # imported here: torchvision is slow to import and rarely needed
@@ -152,39 +144,3 @@ class GuidanceCollator(RowCollator):
         for index, classes in enumerate(labels):
             multi_hot[index, classes] = 1
         return multi_hot
-
-    def _pixels(self, images: list[Any]) -> Tensor:
-        if _all_tensors(images):
-            return torch.stack(images)
-        if any(isinstance(image, Tensor) for image in images):
-            raise ValueError("a batch mixes rows with pixel_values and rows with images; give every row the same.")
-        pixels: Tensor = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
-        return pixels
-
-    def _importance(self, masks: list[Tensor], size: Sequence[int], ready: bool) -> Tensor:
-        importance = torch.zeros(len(masks), *size, dtype=torch.float32)
-        filled = [index for index, mask in enumerate(masks) if mask.any()]
-        if not filled:
-            return importance
-        if ready:  # the pixels did not go through the processor, so the masks already have their size
-            importance[filled] = torch.stack([masks[index] for index in filled]).float() / 255
-            return importance
-        pictures = [Image.fromarray(masks[index].numpy()).convert("RGB") for index in filled]
-        black, white = self._black_and_white()
-        grey = ((self._pixels(pictures)[:, 0].float() - black) / (white - black)).clamp(0, 1)
-        # Boxes and masks are hard: where the processor's interpolation blurs an edge, a pixel of at least 0.5 is inside.
-        hard = torch.cat([is_hard(masks[index][None]) for index in filled])
-        importance[filled] = torch.where(hard[:, None, None], sharpened(grey).float(), grey)
-        return importance
-
-    def _black_and_white(self) -> tuple[float, float]:
-        # What the processor makes of a black and of a white image shows how it scales and normalises, whatever its settings.
-        if self._levels is None:
-            flat = [Image.new("RGB", (64, 64), colour) for colour in ("black", "white")]
-            black, white = self._pixels(flat)[:, 0].float().flatten(1).median(1).values.tolist()
-            self._levels = (black, white)
-        return self._levels
-
-
-def _all_tensors(images: Sequence[Any]) -> bool:
-    return all(isinstance(image, Tensor) for image in images)

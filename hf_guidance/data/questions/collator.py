@@ -31,8 +31,7 @@ from hf_guidance.data.questions.grid import stacked_grids
 from hf_guidance.data.questions.importance import SOURCES, object_importance, question_generator
 from hf_guidance.data.questions.maps import checked_map_size, human_maps
 from hf_guidance.data.questions.region_check import check_features
-from hf_guidance.data.questions.region_ids import image_keys
-from hf_guidance.data.questions.regions import Objects, checked_objects
+from hf_guidance.data.questions.row_objects import object_columns, padded, row_objects
 from hf_guidance.data.questions.tokens import cut_questions, token_options
 
 _RANDOM, _CONTROL = 0, 1
@@ -127,13 +126,8 @@ class QuestionCollator(RowCollator):
             )
         names = [f"row {index} of the batch (question_id {row.get('question_id')!r})" for index, row in enumerate(rows)]
         batch = self._question(rows, names)
-        objects = [self._objects(row, name) for row, name in zip(rows, names, strict=True)]
-        dims = {features.shape[1] for features, _ in objects}
-        if len(dims) > 1:
-            raise ValueError(f"features have {sorted(dims)} numbers per box in one batch; give every row the same.")
-        batch["visual_feats"] = _padded([features for features, _ in objects])
-        batch["visual_pos"] = _padded([boxes for _, boxes in objects])
-        batch["visual_attention_mask"] = _padded([np.ones(len(boxes), np.int64) for _, boxes in objects])
+        objects = [row_objects(row, self.regions, name) for row, name in zip(rows, names, strict=True)]
+        batch |= object_columns(objects)
         grids = stacked_grids(rows, names)
         if grids is not None:
             batch["grid_feats"] = grids
@@ -148,11 +142,11 @@ class QuestionCollator(RowCollator):
             self._importance(row, boxes, name) for row, (_, boxes), name in zip(rows, objects, names, strict=True)
         ]
         batch[ANNOTATED] = [usable and bool(scores.any()) for usable, scores in zip(labelled, importance, strict=True)]
-        batch[IMPORTANCE] = _padded(importance)
+        batch[IMPORTANCE] = padded(importance)
         if self.map_size is not None:
             batch[HUMAN_MAP] = human_maps(rows, names, batch[ANNOTATED], self.map_size)
             self._count_outside(rows, names, labelled, batch)
-        batch[RANDOM_IMPORTANCE] = _padded(
+        batch[RANDOM_IMPORTANCE] = padded(
             [
                 question_generator(self.seed, id_text(row["question_id"]), _RANDOM).random(len(boxes), np.float32)
                 for row, (_, boxes) in zip(rows, objects, strict=True)
@@ -208,34 +202,6 @@ class QuestionCollator(RowCollator):
             self._count("questions cut at max_length", len(cut), f"{names[cut[0]]}: {questions[cut[0]]!r} ({share})")
         return batch
 
-    def _objects(self, row: Mapping[str, Any], name: str) -> Objects:
-        if row.get("features") is not None:
-            features, boxes = row["features"], row.get("boxes")
-            if boxes is None:
-                raise ValueError(f"{name} has features but no boxes; add column 'boxes', xyxy in [0, 1].")
-        elif self.regions is None:
-            raise ValueError(f"{name} has no column 'features' and the collator no regions; give one of the two.")
-        elif row.get("image_id") is None:
-            raise ValueError(f"{name} has no image_id, by which its features are looked up; add it.")
-        else:
-            features, boxes = self._looked_up(row["image_id"], name)
-        return checked_objects(features, boxes, name)
-
-    def _looked_up(self, image_id: Any, name: str) -> Objects:
-        said = ""
-        try:
-            keys = image_keys(image_id)
-        except ValueError as error:
-            raise ValueError(f"{name}, image_id: {error}") from None
-        for key in keys:
-            try:
-                found: Objects = self.regions[key]
-            except (KeyError, ValueError) as error:
-                said = said or str(error.args[0] if error.args else error)
-            else:
-                return found
-        raise ValueError(f"{name}: no image features. {said}")
-
     def _labels(self, rows: Sequence[Mapping[str, Any]], names: list[str]) -> Tensor:
         if self.answers is None:
             raise ValueError("rows have answers but the collator no vocabulary; pass answers=AnswerVocabulary(...).")
@@ -283,11 +249,3 @@ def _id(value: Any, item: str) -> str:
         return id_text(value)
     except ValueError as error:
         raise ValueError(f"{item}: {error}") from None
-
-
-def _padded(values: list[npt.NDArray[Any]]) -> Tensor:
-    longest = max(map(len, values))
-    padded = np.zeros((len(values), longest, *values[0].shape[1:]), values[0].dtype)
-    for index, value in enumerate(values):
-        padded[index, : len(value)] = value
-    return torch.from_numpy(padded)

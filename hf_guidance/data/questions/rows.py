@@ -19,25 +19,19 @@ A row without importance has None in its column. `QuestionCollator` reads these 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import datasets
 
-from hf_guidance.data.builder_base import (
-    AnnotatedImageBuilder,
-    AnnotatedImageConfig,
-    InvalidAnnotation,
-    id_text,
-    shards,
-)
+from hf_guidance.data.builder_base import InvalidAnnotation, id_text
 from hf_guidance.data.questions.answer_texts import answer_texts
+from hf_guidance.data.record_builder import FolderConfig, Record, RecordBuilder
 
-Record = tuple[str, Any]
-"""What names a raw record in errors, and the record."""
+__all__ = [
+    "QuestionBuilder", "QuestionConfig", "Record", "known_image", "question_features", "question_row", "row_id",
+]  # fmt: skip
 
 _OPTIONAL: dict[str, Any] = {
     "image": datasets.Image(),
@@ -117,48 +111,11 @@ def known_image(value: Any) -> str | None:
 
 
 @dataclass
-class QuestionConfig(AnnotatedImageConfig):
+class QuestionConfig(FolderConfig):
     """Options that every builder of questions has: `invalid`, as in `AnnotatedImageConfig`."""
 
-    def base(self, layout: str) -> str:
-        """The folder of the raw data; a `ValueError` names the expected ``layout`` if it is missing."""
-        if self.data_dir is None:
-            raise ValueError(f"data_dir: got None; pass the folder that holds {layout}.")
-        base = os.path.abspath(os.path.expanduser(str(self.data_dir)))
-        if not os.path.isdir(base):
-            raise ValueError(f"data_dir: {base} is not a folder; pass the one that holds {layout}.")
-        return base
 
-
-class QuestionBuilder(AnnotatedImageBuilder):
-    """A builder of questions: subclasses give the records of each split and turn one record into a row.
-
-    A record that cannot be used is refused, or with ``invalid="skip"`` left out and counted; see `AnnotatedImageBuilder.read`.
-    """
+class QuestionBuilder(RecordBuilder):
+    """A builder of questions: subclasses give the records of each split and turn one record into a row; see `RecordBuilder`."""
 
     BUILDER_CONFIG_CLASS = QuestionConfig
-
-    def records(self) -> Mapping[str, Iterable[Record]]:
-        """Split -> records: what names the record in errors, and the record itself, which must be picklable."""
-        raise NotImplementedError
-
-    def row(self, item: str, record: Any) -> dict[str, Any]:
-        """The row of a record; see `question_row`."""
-        raise NotImplementedError
-
-    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        splits = self.records()
-        if not splits:
-            raise ValueError(
-                f"{self.name}: no question is left in any split. Left out or repaired: {self._counted.summary()}."
-            )
-        return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"records": shards(list(records), 4096)})
-            for split, records in splits.items()
-        ]
-
-    def _generate_examples(self, records: list[tuple[Record, ...]]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for item, record in (entry for shard in records for entry in shard):
-            row = self.read(item, partial(self.row, item), record)
-            if row is not None:
-                yield row["question_id"], row

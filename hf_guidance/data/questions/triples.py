@@ -27,6 +27,7 @@ from hf_guidance.data.columns import (
 )
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.importance import question_generator
+from hf_guidance.data.questions.row_objects import row_objects
 from hf_guidance.data.questions.wording import question_words
 
 _TEXTS = {REASONING: "question", SUB_QUESTION: "sub_question", IRRELEVANT: "irrelevant_question"}
@@ -103,7 +104,7 @@ class QuestionTripleCollator(QuestionCollator):
         numbers: dict[Any, int] = {}
         for index, row in enumerate(rows):
             name = f"row {index} of the batch (question_id {row.get('question_id')!r})"
-            features, boxes = self._objects(row, name)
+            features, boxes = row_objects(row, self.regions, name)
             shown = {"features": features, "boxes": boxes} | {key: row[key] for key in _OF_IMAGE if key in row}
             image = index if row.get("features") is not None else id_text(row["image_id"])
             for role, (text, answers) in self._questions(row, name).items():

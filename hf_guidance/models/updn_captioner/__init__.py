@@ -1,1 +1,1 @@
-"""UpDn (arXiv 1707.07998) for captions: attention LSTM and language LSTM."""
+"""UpDn's captioner (arXiv 1707.07998, section 3.2), with its tokenizer."""

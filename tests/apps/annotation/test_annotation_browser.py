@@ -32,7 +32,7 @@ def test_thirty_answers_with_a_kill_in_the_middle(browser, opened):
     after_kill = {item: word for (_, item), word in kept(page.folder)[0].items()}
     assert said.items() <= after_kill.items(), "an answer that the page had gone on from is lost"
     assert len(after_kill) <= len(said) + 1, "the one that was on its way may be there"
-    person.window.goto("about:blank")  # or the tab reloads itself once its server is back, while the test reloads it, too
+    person.window.goto("about:blank")  # or the tab reloads itself once its server is back, while the test does, too
     opened(port=page.port)
     person.window.set_default_timeout(20_000)
     person.window.goto(page.address)  # the tab still knows its name
