@@ -47,9 +47,10 @@ class DemoArguments:
     first_seed: int = field(default=0, metadata={"help": "The seeds are first_seed, first_seed + 1, ..."})
     arms: str = field(default="all", metadata={"help": "Comma-separated names of arms, or all."})
     test: bool = field(default=True, metadata={"help": "False measures the dev split only, to choose settings."})
-    train_size: int = field(default=4000, metadata={"help": "Questions to train on, each about a scene of its own."})
+    train_size: int = field(default=10000, metadata={"help": "Questions to train on, each about a scene of its own."})
     reasoning_share: float = field(default=0.5, metadata={"help": "Share of the questions that rest on others."})
-    epochs: int = field(default=12, metadata={"help": "Epochs of every arm."})
+    noise: float = field(default=1.2, metadata={"help": "Of the features of boxes; that of the builder is 1.2."})
+    epochs: int = field(default=8, metadata={"help": "Epochs of every arm."})
     learning_rate: float = field(default=2e-3, metadata={"help": "At the start; it falls linearly to zero."})
     batch_size: int = field(default=64, metadata={"help": "Rows of a step, each with up to three questions."})
     sort_weight: float = field(default=1.0, metadata={"help": "Factor of the weight of the loss on Grad-CAM vectors."})
@@ -92,8 +93,8 @@ def chosen_arms(options: DemoArguments) -> list[str]:
 def load(seed: int, options: DemoArguments) -> dict[str, list[dict[str, Any]]]:
     """Every split in memory."""
     builder = dataset_builder(
-        "shapes_vqa", seed=seed, train_size=options.train_size, reasoning_share=options.reasoning_share
-    )
+        "shapes_vqa", seed=seed, train_size=options.train_size, reasoning_share=options.reasoning_share, noise=options.noise,
+    )  # fmt: skip
     builder.download_and_prepare()
     arrays = ["features", "boxes", "importance"]
     texts = ["question_id", "image_id", "question", "answers", "sub_questions", "irrelevant_questions"]
@@ -107,8 +108,8 @@ def train(splits: Any, arm: str, seed: int, options: DemoArguments) -> GuidedTra
     texts, labels = zip(*every_question(splits["train"]), strict=True)
     tokenizer, answers = word_tokenizer(texts), AnswerVocabulary.from_answers(labels, min_occurrence=1)
     config = PythiaConfig(
-        len(tokenizer), word_size=64, hidden_size=128, word_attention_size=64, box_encoding_size=128, fusion_size=256,
-        text_branch_size=64, image_branch_size=256, grid_feat_dim=None,
+        len(tokenizer), word_size=64, hidden_size=64, word_attention_size=64, box_encoding_size=None, fusion_size=128,
+        text_branch_size=64, image_branch_size=128, grid_feat_dim=None,
         visual_feat_dim=splits["train"][0]["features"].shape[1], id2label=answers.id2label, label2id=answers.label2id,
     )  # fmt: skip
     args = GuidanceArguments(

@@ -5,6 +5,7 @@ names from these three modules, not from here: they load scikit-learn or scipy, 
 """
 
 from hf_guidance.evaluation.analysis.pareto_record import load_front, load_representative
+from hf_guidance.evaluation.captions import generate_captions
 from hf_guidance.evaluation.explaining import AnswerExplanation, Explanation, Explanations, explain, explain_answer
 from hf_guidance.evaluation.export_metric import export_metric
 from hf_guidance.evaluation.extract_maps import extract_maps
@@ -25,6 +26,7 @@ __all__ = [
     "explain_answer",
     "export_metric",
     "extract_maps",
+    "generate_captions",
     "load_front",
     "load_representative",
     "metric_path",

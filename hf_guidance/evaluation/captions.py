@@ -1,0 +1,50 @@
+"""What a captioner says of images, as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from hf_guidance.common.wrappers import unwrapped
+
+
+@torch.no_grad()
+def generate_captions(model: Any, collator: Any, rows: Any, *, batch_size: int = 100, **options: Any) -> list[str]:
+    """Caption images by ``generate()``.
+
+    To explain the words that a model says itself, put them into the column ``caption`` and collate the rows: the explained
+    rows are then the visual words of these captions.
+
+    Args:
+        model: A captioner with ``generate()``; its mode is that of evaluation meanwhile, and what it was after it.
+        collator: A `CaptionCollator`, which makes the images ready and has the tokenizer.
+        rows: A map-style dataset, or a list of rows; captions in them are not read.
+        batch_size: Images of a call, at least 1.
+        **options: Of ``generate()``: ``num_beams=5``, ``do_sample=True``, ...; ``max_new_tokens`` is ``collator.max_length``
+            unless given.
+
+    Returns:
+        One text for each row, without special tokens.
+
+    Raises:
+        ValueError: ``batch_size`` below 1, or rows that cannot be used, as the collator says.
+
+    Example:
+        >>> generate_captions(trainer.model, trainer.data_collator, test, num_beams=5)
+        ['a red circle left of a blue square', ...]
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} leaves no image in a call; give a whole number of at least 1.")
+    model = unwrapped(model)
+    training, said = model.training, list[str]()
+    options = {"max_new_tokens": collator.max_length} | options
+    model.eval()
+    try:
+        for start in range(0, len(rows), batch_size):
+            some = [{**rows[index], "caption": None} for index in range(start, min(start + batch_size, len(rows)))]
+            batch = {name: column.to(model.device) for name, column in collator(some).items()}
+            said += collator.tokenizer.batch_decode(model.generate(**batch, **options), skip_special_tokens=True)
+    finally:
+        model.train(training)
+    return said
