@@ -17,10 +17,11 @@ _HIGHER = {
     "epg", "attribution_iou", "on_object_epg", "pointing_game", "plausibility", "rrr_suff", "rrr_inv", "comprehensiveness",
     "vqa_accuracy", "accuracy", "worst_group_accuracy", "mean_group_accuracy", "adjusted_accuracy", "f1", "map",
     "mixed_same", "mixed_rand", "r_right_s_right", "consistency", "reasoning_accuracy", "mp_at_1", "ranking_accuracy", "mrr",
+    "cider", "bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "spice", "object_recall",
 }  # fmt: skip
 _LOWER = {
     "loss", "rrr_unc", "sufficiency", "undefined_share", "excluded_share", "bg_gap", "r_right_s_wrong", "r_wrong_s_right",
-    "r_wrong_s_wrong", "wpr",
+    "r_wrong_s_wrong", "wpr", "chair_i", "chair_s",
 }  # fmt: skip
 _OF_A_TERM = re.compile(r"(^|_)(loss|undefined_share)/")  # each followed by the name of a term; before it that of a set
 _PREFIX = "eval_"

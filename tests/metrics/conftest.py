@@ -1,5 +1,7 @@
 """Fixtures of the metric tests: modules loaded as a user loads them, pairs of maps and masks, golden data."""
 
+import importlib.util
+import re
 from pathlib import Path
 
 import evaluate
@@ -13,6 +15,20 @@ ROOT = Path(__file__).parents[2]
 def offline(monkeypatch, tmp_path):
     monkeypatch.setattr(evaluate.config, "HF_EVALUATE_OFFLINE", True)
     monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def its_packages(request):
+    """A metric whose packages are not all installed is left out, with the reason."""
+    callspec = getattr(request.node, "callspec", None)
+    for value in callspec.params.values() if callspec else ():
+        folder = ROOT / "metrics" / str(getattr(value, "name", value))
+        if isinstance(value, (str, Path)) and (folder / "requirements.txt").is_file():
+            for package in re.findall(r"^[\w-]+", (folder / "requirements.txt").read_text(), re.MULTILINE):
+                if importlib.util.find_spec(package) is None:
+                    pytest.skip(
+                        f"{package}, which {folder.name} needs, is not installed: pip install 'hf-guidance[captions]'"
+                    )
 
 
 @pytest.fixture

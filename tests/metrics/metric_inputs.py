@@ -6,6 +6,19 @@ INPUTS = {
         "references": [3, 1, 2, 0],
         "variant": ["mixed_same", "mixed_rand", "mixed_same", "mixed_rand"],
     },
+    "caption_scores": {
+        "predictions": ["a dog runs on the grass", "two cats", "", "a man's hat"],
+        "references": [
+            ["a dog runs on grass", "the dog is out"],
+            ["two red cats sleep"],
+            ["a bus"],
+            ["the man has a hat"],
+        ],
+    },
+    "chair": {
+        "predictions": ["a dog and a cat", "two dogs", "", "a hot dog on a bench"],
+        "references": [["dog"], ["dog", "cat"], [], ["hot dog", "bench"]],
+    },
     "faithfulness": {
         "full_probability": [0.9, 0.5, 0.7, 0.6],
         "kept_probabilities": [[0.5, 0.8], [0.5, 0.25], [0.1, 0.2], [0.3, 0.6]],

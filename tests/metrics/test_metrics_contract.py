@@ -23,7 +23,7 @@ TEXTS = {folder.name: (folder / f"{folder.name}.py").read_text() for folder in F
 READS_MAPS = [name for name, text in TEXTS.items() if "def _plane(" in text]
 OF_MAPS = [name for name in READS_MAPS if "def _pairs(" in TEXTS[name]]  # and masks, nothing else
 SHARED = dict.fromkeys(("_numpy", "_plane"), READS_MAPS) | dict.fromkeys(("_pairs", "add"), OF_MAPS)  # of the same text
-IN_PERCENT = {"background_gap": (-100, 100)}  # as its papers print it, all others are shares
+RANGES = {"background_gap": (-100, 100), "caption_scores": (0, 10)}  # in percent, and of CIDEr-D; all others are shares
 
 every_folder = pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
 every_metric = pytest.mark.parametrize("name", NAMES)
@@ -132,7 +132,7 @@ def test_result_is_plain_and_in_range(name, load, pairs):
     result = load(name).compute(**inputs(name, pairs))
     assert json.loads(json.dumps(result)) == result
     scores = {key: value for key, value in result.items() if key != "groups"}
-    low, high = IN_PERCENT.get(name, (0, 1))
+    low, high = RANGES.get(name, (0, 1))
     assert all(type(value) is float and low <= value <= high for value in scores.values())
 
 
