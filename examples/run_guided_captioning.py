@@ -154,6 +154,10 @@ def run(
     """Train, measure before and after, and save."""
     set_seed(args.seed)
     guidance, start, words = chosen_guidance(hint), checkpoint_of(args), chosen_words(data.visual_words)
+    if json.loads(model_args.model_config) and model_args.model_name_or_path:
+        raise ValueError(
+            "--model_config is for a model from scratch, and --model_name_or_path names one; leave out one."
+        )
     splits = splits_named(data.dataset, (data.train_split, *data.eval_splits), data.data_dir, data.builder_config)
     rows = splits[data.train_split]
     known = model_args.model_name_or_path

@@ -1,0 +1,50 @@
+"""The demo of captions on few scenes, every arm of it."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+ARMS = ("unguided", "hint", "hint_6", "attention_align", "hint_random")
+
+
+@pytest.fixture
+def demo(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    module = importlib.import_module("demo_captions")
+    real = module.dataset_builder
+    sizes = {"dev_size": 12, "test_id_size": 20, "test_ood_size": 20}
+    monkeypatch.setattr(module, "dataset_builder", lambda *args, **options: real(*args, **options, **sizes))
+    monkeypatch.setattr(module, "draw_no_bars", lambda: None)
+    return module
+
+
+def test_every_arm_is_trained_and_measured(demo):
+    found = demo.one_seed(0, demo.DemoArguments(train_size=64, epochs=1))
+    assert tuple(found) == ARMS
+    for measured in found.values():
+        assert set(measured) == set(demo.METRICS)
+        assert all(np.isfinite(value) for value in measured.values())
+    maps = {arm: measured["rank_correlation"] for arm, measured in found.items()}
+    assert len(set(maps.values())) == len(ARMS), maps
+
+
+def test_settings_are_chosen_on_dev(demo):
+    (measured,) = demo.one_seed(0, demo.DemoArguments(train_size=48, epochs=1, test=False, arms="hint_6")).values()
+    assert "ood_cider" not in measured
+    assert "rank_correlation" in measured
+
+
+def test_arms_differ_by_what_they_are_told(demo):
+    arms = demo.guidances(demo.DemoArguments(hint_weight=4.0))
+    assert arms["hint"] == arms["hint_6"] != arms["hint_random"]
+    assert arms["hint"]["task"].weight == pytest.approx(0.25)
+    assert arms["attention_align"]["task"].weight == 1.0
+
+
+def test_an_unknown_arm_is_told(demo):
+    with pytest.raises(ValueError, match=r"--arms hints: hints is unknown"):
+        demo.chosen_arms(demo.DemoArguments(arms="hints"))
