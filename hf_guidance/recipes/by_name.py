@@ -10,7 +10,7 @@ from hf_guidance import recipes
 from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance
 
-_FOR_QUESTIONS = {f"{recipes.__name__}.{file}" for file in ("baselines", "hint", "scr", "visfis")}
+_FOR_QUESTIONS = {f"{recipes.__name__}.{file}" for file in ("adversarial", "baselines", "hint", "scr", "visfis")}
 
 
 def recipe_names() -> list[str]:
