@@ -2,7 +2,7 @@
 
 In the recipes of VisFIS and the methods it is compared with, ``variant="paper"`` takes the formulas of the papers and
 ``"official"`` those of the released code (zfying/visfis), whose reductions differ. The weights are those of the experiments,
-for UpDn or LXMERT, converted to the formulas in use.
+for UpDn or LXMERT, converted to the formulas in use; Pythia and SAN, which those experiments lack, have UpDn's.
 """
 
 from hf_guidance.data.columns import RANDOM_IMPORTANCE
