@@ -21,7 +21,7 @@ NAMES = {"updn": "UpDn", "pythia": "Pythia", "san": "SAN"}
 ADVERSARY_SIZE = 64
 GRID = [(weight, entropy) for weight in (0.01, 0.1, 1.0) for entropy in (0.0, weight)]
 WEIGHTS = {
-    "updn": {"adversary": (0.1, 0.1), "adversary alone": (0.1, 0.0)},
+    "updn": {"adversary": (0.01, 0.01), "adversary alone": (0.1, 0.0)},
     "pythia": {"adversary": (0.1, 0.1), "adversary alone": (0.1, 0.0)},
 }
 """Model type to arms, and their weights of the adversary and of the entropies."""
