@@ -7,7 +7,7 @@ from hf_guidance.objectives import AdversarialAnswerLoss
 
 
 def adversarial_regularization(
-    adversary_weight: float = 0.1, entropy_weight: float = 0.1, form: str = "softmax"
+    adversary_weight: float = 0.1, entropy_weight: float = 0.0, form: str = "softmax"
 ) -> Guidance:
     """The answer loss against a classifier of the question alone, and the gain of confidence by the image (arXiv 1810.03649).
 
@@ -16,8 +16,8 @@ def adversarial_regularization(
     ``question_adversary_size`` in its config.
 
     Args:
-        adversary_weight: λ_Q >= 0. The default is ours, see AdversarialAnswerLoss.
-        entropy_weight: λ_H >= 0; 0 for the adversary alone.
+        adversary_weight: λ_Q >= 0. Both defaults are ours, chosen on shapes_vqa: see AdversarialAnswerLoss.
+        entropy_weight: λ_H >= 0. The default 0 leaves the adversary alone; the paper has both terms.
         form: "softmax", or "sigmoid": binary cross-entropy with soft scores, summed over answers.
 
     Raises:
