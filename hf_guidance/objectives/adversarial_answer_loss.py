@@ -51,9 +51,9 @@ class AdversarialAnswerLoss(AnswerLoss):
 
     When to use:
         The term "task" of UpDn, Pythia or SAN made with ``question_adversary_size``, where answers follow from the words of
-        the question in training and not in use (VQA-CP). It needs no annotations and counts every image. On shapes_vqa, for UpDn
-        and for Pythia, it stayed within the noise of AnswerLoss out of distribution, and the difference of entropies made Pythia
-        worse than the adversary alone (docs/questions.md). Prefer AnswerLoss otherwise.
+        the question in training and not in use (VQA-CP). It needs no annotations and counts every image. On shapes_vqa it was
+        within the noise of AnswerLoss out of distribution, for UpDn and for Pythia, and with the difference of entropies Pythia
+        was worse than with the adversary alone (docs/questions.md). Prefer AnswerLoss otherwise.
 
     Reference:
         Ramakrishnan, Agrawal and Lee, "Overcoming Language Priors in Visual Question Answering with Adversarial
