@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,15 +90,23 @@ def load(seed: int, num_boxes: int) -> dict[str, list[dict[str, Any]]]:
     return {name: list(split.with_format("numpy", arrays, output_all_columns=True)) for name, split in splits.items()}
 
 
-def train(splits: Any, guidance: Guidance, seed: int, options: DemoArguments) -> GuidedTrainer:
+def small_updn(words: int, box_dims: int, answers: AnswerVocabulary, options: DemoArguments) -> Any:
     """A small UpDn, from scratch."""
+    config = UpDnConfig(
+        vocab_size=words, word_size=64, hidden_size=options.hidden_size, visual_feat_dim=box_dims,
+        id2label=answers.id2label, label2id=answers.label2id,
+    )  # fmt: skip
+    return UpDnForQuestionAnswering(config)
+
+
+def train(
+    splits: Any, guidance: Guidance, seed: int, options: DemoArguments, make_model: Callable[..., Any] = small_updn
+) -> GuidedTrainer:
+    """A model, from scratch; ``make_model`` is called as ``small_updn``."""
     set_seed(seed)
     tokenizer = word_tokenizer([row["question"] for row in splits["train"]])
     answers = AnswerVocabulary.from_answers([row["answers"] for row in splits["train"]], min_occurrence=1)
-    config = UpDnConfig(
-        vocab_size=len(tokenizer), word_size=64, hidden_size=options.hidden_size,
-        visual_feat_dim=splits["train"][0]["features"].shape[1], id2label=answers.id2label, label2id=answers.label2id,
-    )  # fmt: skip
+    model = make_model(len(tokenizer), splits["train"][0]["features"].shape[1], answers, options)
     args = GuidanceArguments(
         output_dir=os.path.join(tempfile.gettempdir(), "hf_guidance_demo_vqa"), seed=seed,
         per_device_train_batch_size=64, per_device_eval_batch_size=200, num_train_epochs=options.epochs,
@@ -105,7 +114,7 @@ def train(splits: Any, guidance: Guidance, seed: int, options: DemoArguments) ->
         disable_tqdm=True, dataloader_pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
     trainer = GuidedTrainer(
-        model=UpDnForQuestionAnswering(config), args=args, train_dataset=splits["train"], guidance=guidance,
+        model=model, args=args, train_dataset=splits["train"], guidance=guidance,
         data_collator=QuestionCollator(tokenizer, answers), processing_class=tokenizer,
     )  # fmt: skip
     follow(trainer)

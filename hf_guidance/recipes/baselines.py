@@ -5,7 +5,7 @@ from __future__ import annotations
 from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import AnswerLoss, InvarianceFI, SaliencyGuided, Sufficiency
-from hf_guidance.recipes.settings import BOXES, GT_GRADIENT, MODELS, VARIANTS, masked_task, threshold_of, unit
+from hf_guidance.recipes.settings import BOXES, GT_GRADIENT, VARIANTS, masked_task, threshold_of, unit, weight_of
 from hf_guidance.views import Replace, ShuffleImportant, gaussian_noise, shuffle
 
 
@@ -16,7 +16,7 @@ def simpson2019(model: str = "updn", dataset: str = "clevr_xai", variant: str = 
     length there.
 
     Args:
-        model: "updn" or "lxmert".
+        model: "updn" or "lxmert"; "pythia" and "san" have UpDn's weights, which are not tuned for them.
         dataset: "clevr_xai", "vqa_hat" or "gqa": decides the threshold.
         variant: "paper" or "official".
 
@@ -57,7 +57,6 @@ def saliency_guided(variant: str = "paper") -> Guidance:
 
 
 def _squares(model: str, dataset: str, variant: str) -> Term:
-    check_choice("model", model, MODELS)
     check_choice("variant", variant, VARIANTS)
     objective = InvarianceFI(GT_GRADIENT, threshold=threshold_of(dataset), distance="l2", variant=variant)
-    return Term(objective, (1.0 if model == "updn" else 1e-3) * unit(BOXES, dataset, variant))
+    return Term(objective, weight_of(model, 1.0, 1e-3) * unit(BOXES, dataset, variant))

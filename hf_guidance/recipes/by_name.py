@@ -10,7 +10,7 @@ from hf_guidance import recipes
 from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance
 
-_FOR_QUESTIONS = {f"{recipes.__name__}.{file}" for file in ("baselines", "hint", "scr", "visfis")}
+_FOR_QUESTIONS = {f"{recipes.__name__}.{file}" for file in ("adversarial", "baselines", "hint", "scr", "visfis")}
 
 
 def recipe_names() -> list[str]:
@@ -25,7 +25,8 @@ def recipe_by_name(name: str, model_type: str, options: Mapping[str, Any] | None
 
     Args:
         name: One of ``recipe_names()``.
-        model_type: "updn" or "lxmert"; handed to recipes that depend on the model, unless the options give it.
+        model_type: "updn", "pythia", "san" or "lxmert"; handed to recipes that depend on the model, unless the options give
+            it.
         options: Arguments of the recipe by name.
 
     Returns:

@@ -6,7 +6,7 @@ from hf_guidance.attributions import AttentionWeights, Gradient
 from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import AnswerLoss, RankingHINT
-from hf_guidance.recipes.settings import GT_GRADIENT, MODELS, VARIANTS
+from hf_guidance.recipes.settings import GT_GRADIENT, MODELS, VARIANTS, weight_of
 
 
 def hint(model: str = "updn", variant: str = "paper") -> Guidance:
@@ -17,7 +17,8 @@ def hint(model: str = "updn", variant: str = "paper") -> Guidance:
     1e-3 with UpDn and 1e-6 with LXMERT in the paper (appendix F), 1e-2 and 1e-6 in the released scripts.
 
     Args:
-        model: "updn" or "lxmert"; HINT's paper has UpDn only.
+        model: "updn" or "lxmert"; HINT's paper has UpDn only. "pythia" and "san" have UpDn's weights, which are not tuned
+            for them.
         variant: "paper", "official" or "original".
 
     Raises:
@@ -26,12 +27,12 @@ def hint(model: str = "updn", variant: str = "paper") -> Guidance:
     check_choice("model", model, MODELS)
     check_choice("variant", variant, (*VARIANTS, "original"))
     if variant == "original":
-        check_choice("model", model, ("updn",))
+        check_choice("model", model, tuple(name for name in MODELS if name != "lxmert"))
         return Guidance(task=Term(AnswerLoss(), 10.0), hint=RankingHINT(Gradient()))
     if variant == "official":
-        weight = 1e-2 if model == "updn" else 1e-6
+        weight = weight_of(model, 1e-2, 1e-6)
         return Guidance(task=AnswerLoss(), hint=Term(RankingHINT(GT_GRADIENT, variant=variant), weight))
-    return Guidance(task=AnswerLoss(), hint=Term(RankingHINT(GT_GRADIENT), 1e-3 if model == "updn" else 1e-6))
+    return Guidance(task=AnswerLoss(), hint=Term(RankingHINT(GT_GRADIENT), weight_of(model, 1e-3, 1e-6)))
 
 
 def attention_align() -> Guidance:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hf_guidance.common.checks import check_choice
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import AnswerLoss, ComparisonSCR, InfluenceSCR
-from hf_guidance.recipes.settings import GT_GRADIENT, MODELS, VARIANTS, threshold_of
+from hf_guidance.recipes.settings import GT_GRADIENT, VARIANTS, threshold_of, weight_of
 
 
 def scr(model: str = "updn", dataset: str = "clevr_xai", variant: str = "paper") -> Guidance:
@@ -16,7 +16,7 @@ def scr(model: str = "updn", dataset: str = "clevr_xai", variant: str = "paper")
     weight, and is left out with ``variant="official"``.
 
     Args:
-        model: "updn" or "lxmert".
+        model: "updn" or "lxmert"; "pythia" and "san" have UpDn's weights, which are not tuned for them.
         dataset: "clevr_xai", "vqa_hat" or "gqa": decides the threshold; the official variant has none.
         variant: "paper" or "official".
 
@@ -24,13 +24,12 @@ def scr(model: str = "updn", dataset: str = "clevr_xai", variant: str = "paper")
         ValueError: Unknown model, data set or variant.
     """
     threshold = threshold_of(dataset)
-    check_choice("model", model, MODELS)
     check_choice("variant", variant, VARIANTS)
     if variant == "official":
-        weight = 1e-2 if model == "updn" else 1e-6
+        weight = weight_of(model, 1e-2, 1e-6)
         influence = InfluenceSCR(GT_GRADIENT, variant=variant, slack=1e-7 / weight)
         return Guidance(task=AnswerLoss(), influence=Term(influence, weight, "sum"))
-    weight = 1e-3 if model == "updn" else 1e-6
+    weight = weight_of(model, 1e-3, 1e-6)
     return Guidance(
         task=AnswerLoss(),
         influence=Term(InfluenceSCR(GT_GRADIENT, threshold=threshold), weight),

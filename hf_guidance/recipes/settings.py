@@ -13,7 +13,7 @@ THRESHOLDS: Mapping[str, float] = {"clevr_xai": 0.85, "vqa_hat": 0.55, "gqa": 0.
 ANSWERS: Mapping[str, int] = {"clevr_xai": 28, "vqa_hat": 3100, "gqa": 1842, "shapes_vqa": 27}
 BOXES: Mapping[str, int] = {"clevr_xai": 15, "vqa_hat": 36, "gqa": 36, "shapes_vqa": 12}
 """Numbers of answers and of boxes in the experiments of arXiv 2206.11212, and in shapes_vqa by default."""
-VARIANTS, MODELS = ("paper", "official"), ("updn", "lxmert")
+VARIANTS, MODELS = ("paper", "official"), ("updn", "pythia", "san", "lxmert")
 GT_GRADIENT = Gradient(target=SoftLabelLogits())
 
 
@@ -34,6 +34,18 @@ def unit(sizes: Mapping[str, int], dataset: str, variant: str) -> float:
     weight is therefore divided by the number of answers or boxes.
     """
     return 1.0 if variant == "official" else 1.0 / sizes[dataset]
+
+
+def weight_of(model: str, updn: float, lxmert: float) -> float:
+    """The weight of a term by the model; that of Pythia and SAN, which the papers lack, is UpDn's, and not tuned for them.
+
+    Like UpDn they are trained from the start; the small weights of LXMERT are made for fine-tuning a pretrained one.
+
+    Raises:
+        ValueError: Unknown model.
+    """
+    check_choice("model", model, MODELS)
+    return lxmert if model == "lxmert" else updn
 
 
 def masked_task(threshold: float, variant: str) -> AnswerLoss:

@@ -18,11 +18,11 @@ from hf_guidance.recipes.settings import (
     ANSWERS,
     BOXES,
     GT_GRADIENT,
-    MODELS,
     VARIANTS,
     masked_task,
     threshold_of,
     unit,
+    weight_of,
 )
 
 
@@ -47,7 +47,7 @@ def visfis(model: str = "updn", dataset: str = "clevr_xai", variant: str = "pape
         as printed, these two terms drown the task.
 
     Args:
-        model: "updn" or "lxmert".
+        model: "updn" or "lxmert"; "pythia" and "san" have UpDn's weights, which are not tuned for them.
         dataset: "clevr_xai", "vqa_hat", "gqa" or "shapes_vqa": decides the threshold, and the units of the weights.
         variant: "paper" or "official".
 
@@ -55,12 +55,10 @@ def visfis(model: str = "updn", dataset: str = "clevr_xai", variant: str = "pape
         ValueError: Unknown model, data set or variant.
     """
     threshold = threshold_of(dataset)
-    check_choice("model", model, MODELS)
     check_choice("variant", variant, VARIANTS)
     official = variant == "official"
-    invariance, align = (1e-3, 1e-5 if official else 1e-6) if model == "lxmert" else (1.0, 1.0)
-    if official and model == "updn" and dataset == "vqa_hat":
-        invariance, align = 0.1, 0.1
+    own = 0.1 if official and dataset == "vqa_hat" else 1.0
+    invariance, align = weight_of(model, own, 1e-3), weight_of(model, own, 1e-5 if official else 1e-6)
     unimportant = InvarianceFI(GT_GRADIENT, threshold=threshold, variant=variant)
     return Guidance(
         task=AnswerLoss(),

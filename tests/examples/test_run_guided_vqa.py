@@ -7,7 +7,7 @@ import json
 import pytest
 from scripts import run_script
 
-from hf_guidance import Guidance
+from hf_guidance import Guidance, recipes
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.models import PythiaForQuestionAnswering, SANForQuestionAnswering, UpDnForQuestionAnswering
 
@@ -22,8 +22,8 @@ def run(folder, *options):
     "options",
     [
         ["--recipe", "visfis", "--fraction", "0.5"],
-        ["--model_type", "pythia", "--recipe", "visfis", "--recipe_options", '{"model": "updn"}'],
-        ["--model_type", "san", "--recipe", "visfis", "--recipe_options", '{"model": "updn"}'],
+        ["--model_type", "pythia", "--recipe", "visfis"],
+        ["--model_type", "san", "--recipe", "visfis"],
         ["--model_type", "lxmert", "--recipe", "hint", "--max_length", "20"],
     ],
     ids=["updn", "pythia", "san", "lxmert"],
@@ -41,6 +41,32 @@ def test_it_trains_measures_and_saves(options, tmp_path):
         kinds = {"pythia": PythiaForQuestionAnswering, "san": SANForQuestionAnswering}
         kind = next((kinds[option] for option in options if option in kinds), UpDnForQuestionAnswering)
         assert kind.from_pretrained(tmp_path).config.num_labels == classes
+
+
+@pytest.mark.parametrize(
+    ("options", "size"), [((), 64), (("--model_type", "pythia", "--model_config", '{"question_adversary_size": 5}'), 5)]
+)
+def test_the_adversary_comes_with_its_recipe(options, size, tmp_path):
+    recipe = ("--recipe", "adversarial_regularization", "--recipe_options", '{"adversary_weight": 0.5}')
+    run(tmp_path, "--num_train_epochs", "1", "--save_strategy", "no", *recipe, *options)
+    assert Guidance.load(tmp_path) == recipes.adversarial_regularization(adversary_weight=0.5)
+    kind = PythiaForQuestionAnswering if "pythia" in options else UpDnForQuestionAnswering
+    assert kind.from_pretrained(tmp_path).config.question_adversary_size == size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--model_type", "lxmert"), r"'lxmert' has no classifier.*choose updn, pythia or san, or another recipe"),
+        (
+            ("--model_config", '{"question_adversary_size": null}'),
+            r'leave it out for 64, or .*"question_adversary_size": 64',
+        ),
+    ],
+)
+def test_a_model_without_adversary_is_refused_before_data_is_read(options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, "--recipe", "adversarial_regularization", "--dataset", "nowhere", *options)
 
 
 def test_it_resumes(tmp_path):

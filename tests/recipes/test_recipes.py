@@ -1,5 +1,6 @@
 """Recipes: the weights of the papers, the way to JSON and back, and random supervision."""
 
+import inspect
 import json
 
 import pytest
@@ -8,9 +9,10 @@ from tiny import explain, parameter_gradients
 from toy_vqa import region_batch, region_family, region_model
 
 from hf_guidance import recipes
-from hf_guidance.guidance import Guidance
-from hf_guidance.objectives import Alignment, Sufficiency
-from hf_guidance.recipes.by_name import recipe_names
+from hf_guidance.guidance import Guidance, Term
+from hf_guidance.objectives import AdversarialAnswerLoss, Alignment, Sufficiency
+from hf_guidance.recipes.by_name import recipe_by_name, recipe_names
+from hf_guidance.recipes.settings import MODELS
 from hf_guidance.views import Important
 
 WITH_MODEL = ("visfis", "scr", "simpson2019", "chang2021", "singla2022")
@@ -22,14 +24,15 @@ def every_recipe():
     for variant in ("paper", "official"):
         for dataset in recipes.THRESHOLDS:
             for name in WITH_MODEL:
-                for model in ("updn", "lxmert"):
+                for model in MODELS:
                     found[f"{name}-{model}-{dataset}-{variant}"] = getattr(recipes, name)(model, dataset, variant)
             for name in WITH_DATASET:
                 found[f"{name}-{dataset}-{variant}"] = getattr(recipes, name)(dataset, variant)
-        for model in ("updn", "lxmert"):
+        for model in MODELS:
             found[f"hint-{model}-{variant}"] = recipes.hint(model, variant)
         found[f"saliency_guided-{variant}"] = recipes.saliency_guided(variant)
     found["hint-original"] = recipes.hint(variant="original")
+    found["adversarial_regularization"] = recipes.adversarial_regularization()
     return found | {name: getattr(recipes, name)() for name in ("task_only", "attention_align", "random_sufficiency")}
 
 
@@ -59,7 +62,8 @@ def test_way_to_json_and_back(name):
 
 @pytest.mark.parametrize("name", FIRST.values(), ids=FIRST)
 def test_a_step(name):
-    total, logs, gradients = step(RECIPES[name])
+    adversarial = name == "adversarial_regularization"  # of the tiny models the toy has an adversary
+    total, logs, gradients = step(RECIPES[name], "toy", region_batch(images=4)) if adversarial else step(RECIPES[name])
     assert torch.isfinite(total)
     assert set(logs) >= {f"loss/{term}" for term in RECIPES[name]}
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
@@ -114,6 +118,27 @@ def test_other_weights():
     assert weights(recipes.chang2021("lxmert", variant="official"))["invariance_fi"] == 1e-3
 
 
+@pytest.mark.parametrize("model", ["pythia", "san"])
+def test_models_that_the_papers_lack_have_the_weights_of_updn(model):
+    for name in recipe_names():
+        for variant in ("paper", "official"):
+            for dataset in ("clevr_xai", "vqa_hat"):
+                known = inspect.signature(getattr(recipes, name)).parameters
+                options = {k: v for k, v in {"variant": variant, "dataset": dataset}.items() if k in known}
+                assert recipe_by_name(name, model, options) == recipe_by_name(name, "updn", options)
+    assert recipes.hint(model, "original") == recipes.hint(variant="original")
+    total, _, gradients = step(recipes.visfis(model), model)
+    assert torch.isfinite(total)
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_adversarial_regularization():
+    task = recipes.adversarial_regularization(0.5, 0.0, "sigmoid")["task"]
+    assert task == Term(AdversarialAnswerLoss("sigmoid", adversary_weight=0.5, entropy_weight=0.0))
+    assert recipes.adversarial_regularization() == Guidance(task=AdversarialAnswerLoss())
+    assert recipe_by_name("adversarial_regularization", "san", {"entropy_weight": 0}).guided == {}
+
+
 def test_thresholds_follow_the_data_set():
     for dataset, threshold in (("clevr_xai", 0.85), ("vqa_hat", 0.55), ("gqa", 0.3), ("shapes_vqa", 0.85)):
         guidance = recipes.visfis(dataset=dataset)
@@ -150,11 +175,18 @@ def test_random_supervision_of_nothing_is_refused():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: recipes.visfis("vilt"), r"model='vilt' is unknown; choose one of \['updn', 'lxmert'\]"),
+        (
+            lambda: recipes.visfis("vilt"),
+            r"model='vilt' is unknown; choose one of \['updn', 'pythia', 'san', 'lxmert'\]",
+        ),
         (lambda: recipes.visfis(dataset="vqa"), r"dataset='vqa' is unknown.*'clevr_xai', 'vqa_hat', 'gqa'"),
         (lambda: recipes.scr(variant="code"), "variant='code' is unknown"),
-        (lambda: recipes.hint("lxmert", "original"), r"model='lxmert' is unknown; choose one of \['updn'\]"),
+        (
+            lambda: recipes.hint("lxmert", "original"),
+            r"model='lxmert' is unknown; choose one of \['updn', 'pythia', 'san'\]",
+        ),
         (lambda: recipes.task_only("hinge"), r"AnswerLoss\(form='hinge'\)"),
+        (lambda: recipes.adversarial_regularization(-1), r"adversary_weight=-1\): give a finite number >= 0"),
     ],
 )
 def test_wrong_arguments_are_named(build, message):

@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +109,20 @@ def _percent(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
-def run_arm(table: Table, arm: str, guidance: Guidance, splits: Mapping[str, Any], seed: int, *extra: Any) -> None:
+def run_arm(
+    table: Table,
+    arm: str,
+    guidance: Guidance,
+    splits: Mapping[str, Any],
+    seed: int,
+    *extra: Any,
+    make_model: Callable[..., Any] = demo.small_updn,
+) -> None:
     """Train and measure unless the table has it; ``extra`` are functions of (trainer, splits) that measure more."""
     if table.has(arm, seed):
         return
     started = time.time()
-    trainer = demo.train(splits, guidance, seed, OPTIONS)
+    trainer = demo.train(splits, guidance, seed, OPTIONS, make_model)
     seconds = time.time() - started
     scores = measure(trainer, splits, points_file(table, arm, seed))
     for function in extra:

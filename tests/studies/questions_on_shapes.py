@@ -17,12 +17,15 @@ from studies.common import quiet
 from studies.questions_common import quiet_training
 
 STUDIES = {"hint": "hint.run", "visfis": "visfis_tables.run", "lxmert": "lxmert.run",
+           "compared": "compared.run", "adversary_weights": "compared.choose_weights",
            "hint_weights": "hint.choose_weights", "alignment_weights": "visfis_tables.choose_weights"}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--study", choices=STUDIES, action="append", help="may be repeated; default: the first three")
+    parser.add_argument(
+        "--study", choices=STUDIES, action="append", help="may be repeated; default: hint, visfis and lxmert"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first_seed", type=int, default=0, help="seeds are first_seed, first_seed + 1, ...")
     parser.add_argument("--output", type=Path, default=Path("runs/study"))

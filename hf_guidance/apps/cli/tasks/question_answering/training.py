@@ -11,7 +11,7 @@ from typing import Any
 from transformers import set_seed
 
 from hf_guidance import recipes
-from hf_guidance.apps.cli.application import given_by, refuse
+from hf_guidance.apps.cli.application import check_json, given_by, refuse
 from hf_guidance.apps.cli.tasks.data import splits_named
 from hf_guidance.apps.cli.tasks.outcome import Outcome
 from hf_guidance.apps.cli.tasks.question_answering.measures import measured
@@ -22,8 +22,12 @@ from hf_guidance.data import AnswerVocabulary, QuestionCollator, RegionFeatures,
 from hf_guidance.guidance import Guidance
 from hf_guidance.models import word_tokenizer
 from hf_guidance.models.shared.question_answerer import question_answerer
+from hf_guidance.objectives import AdversarialAnswerLoss
 from hf_guidance.recipes.by_name import recipe_by_name
 from hf_guidance.training import GuidanceArguments, GuidedTrainer
+
+ADVERSARY = "question_adversary_size"
+"""The field of the config that gives a model the adversary of AdversarialAnswerLoss."""
 
 
 def chosen_guidance(choice: GuidanceChoice, model_type: str) -> Guidance:
@@ -48,6 +52,37 @@ def chosen_guidance(choice: GuidanceChoice, model_type: str) -> Guidance:
         with given_by("--recipe"):
             guidance = recipe_by_name(choice.recipe, model_type, json.loads(choice.recipe_options))
     return recipes.random_supervision(guidance) if choice.random_supervision else guidance
+
+
+def config_fields(given: ModelArguments, guidance: Guidance) -> dict[str, Any]:
+    """Read the fields of the model's config; with an adversary where the guidance asks for one, of 64 unless given.
+
+    Args:
+        given: The options of the model.
+        guidance: The guidance.
+
+    Returns:
+        The fields by name.
+
+    Raises:
+        typer.BadParameter: No JSON, a model that has no adversary, or a config that takes it away.
+    """
+    fields: dict[str, Any] = check_json(given.model_config, "--model_config")
+    if not any(isinstance(term.objective, AdversarialAnswerLoss) for term in guidance.values()):
+        return fields
+    if given.model_type == "lxmert":
+        refuse(
+            "'lxmert' has no classifier that answers from the question alone, which the loss AdversarialAnswerLoss needs; "
+            "choose updn, pythia or san, or another recipe.",
+            "--model_type",
+        )
+    if fields.setdefault(ADVERSARY, 64) is None:
+        refuse(
+            f"{ADVERSARY} is null, and the loss AdversarialAnswerLoss needs the adversary; leave it out for 64, or give a "
+            f"size: '{{\"{ADVERSARY}\": 64}}'.",
+            "--model_config",
+        )
+    return fields
 
 
 def train(
@@ -76,6 +111,7 @@ def train(
     set_seed(args.seed)
     start = checkpoint_of(args)
     guidance = chosen_guidance(choice, model_args.model_type)
+    fields = config_fields(model_args, guidance)
     splits = splits_named(data.dataset, (data.train_split, *data.eval_splits), data.data_dir, data.builder_config)
     rows = splits[data.train_split]
     answers = AnswerVocabulary.from_answers(rows["answers"], data.min_occurrence)
@@ -85,7 +121,7 @@ def train(
     with given_by("--fraction"):
         annotated = with_annotated_fraction(rows, data.fraction, args.seed)
     trainer = GuidedTrainer(
-        model=_model(model_args, collator, rows[0], answers),
+        model=_model(model_args, fields, collator, rows[0], answers),
         args=args,
         train_dataset=annotated,
         data_collator=collator,
@@ -108,7 +144,9 @@ def train(
     return Outcome(both, str(folder), "model, tokenizer, answers.json and guidance.json")
 
 
-def _model(given: ModelArguments, collator: QuestionCollator, row: Any, answers: AnswerVocabulary) -> Any:
+def _model(
+    given: ModelArguments, fields: dict[str, Any], collator: QuestionCollator, row: Any, answers: AnswerVocabulary
+) -> Any:
     dims = collator([row])["visual_feats"].shape[-1]
     with given_by() if given.model_name_or_path is None else nullcontext():
         return question_answerer(
@@ -116,7 +154,7 @@ def _model(given: ModelArguments, collator: QuestionCollator, row: Any, answers:
             answers.id2label,
             vocabulary=len(collator.tokenizer),
             box_dims=dims,
-            fields=json.loads(given.model_config),
+            fields=fields,
             name_or_path=given.model_name_or_path,
         )
 
