@@ -187,6 +187,7 @@ BY_HAND = {
     "person": ("people", "kid", "male", "female", "guy", "snowboarder", "biker", "officer", "fireman", "toddler", "passers by"),
     "airplane": ("plane", "jet"),
     "bicycle": ("tricycle",),
+    "motorcycle": ("motor bike", "motor cycle"),
     "car": ("cab", "suv"),
     "truck": ("firetruck", "semi truck"),
     "boat": ("sailboat", "rowboat", "raft", "gondola"),
@@ -260,16 +261,18 @@ EXCLUDED = (
         form
         for name in (
             "absentee", "ancestor", "ball hawk", "bearer", "better half", "bird of passage", "blood relation",
-            "blood relative", "browser", "by blow", "carrier", "comic", "consort", "cook", "courier", "cousin german", "dada", "descendant",
-            "devil dog", "doc", "eldest", "employee", "first cousin", "fisher", "full cousin", "granger", "gunner",
-            "half blood", "harper", "hire", "hired help", "illegitimate", "illegitimate child", "in law", "infant prodigy",
-            "inspector", "jock", "kin", "kissing cousin", "kissing kin", "letterman", "line worker", "love child", "ma", "man of affairs", "mater",
-            "migrant", "minor", "miss", "missy", "monastic", "mummy", "next of kin", "offspring", "organization man", "pa",
-            "piper", "pop", "poster child", "pro", "progeny", "quad", "registrar", "relative", "relative in law", "rover",
-            "sales rep", "second banana", "second cousin", "silly", "skipper", "spring chicken", "stock taker", "straight man",
-            "street child", "striker", "stringer", "tec", "toll agent", "transient", "twin", "utility man", "viewer",
-            "voluntary", "voyager", "wanderer", "watcher", "winger", "wonder child", "bobby", "company man", "child prodigy",
-            "public servant", "seeded player", "sixth former", "surrogate mother", "stage technician", "staffer", "ref", "ump",
+            "blood relative", "browser", "by blow", "carrier", "comic", "consort", "cook", "courier", "cousin german",
+            "dada", "descendant", "devil dog", "doc", "eldest", "employee", "first cousin", "fisher", "full cousin",
+            "granger", "gunner", "half blood", "harper", "hire", "hired help", "illegitimate", "illegitimate child",
+            "in law", "infant prodigy", "inspector", "jock", "kin", "kissing cousin", "kissing kin", "letterman",
+            "line worker", "love child", "ma", "man of affairs", "mater", "migrant", "minor", "miss", "missy",
+            "monastic", "mummy", "next of kin", "offspring", "organization man", "pa", "piper", "pop", "poster child",
+            "pro", "progeny", "quad", "registrar", "relative", "relative in law", "rover", "sales rep", "second banana",
+            "second cousin", "silly", "skipper", "spring chicken", "stock taker", "straight man", "street child",
+            "striker", "stringer", "tec", "toll agent", "transient", "twin", "utility man", "viewer", "voluntary",
+            "voyager", "wanderer", "watcher", "winger", "wonder child", "bobby", "company man", "child prodigy",
+            "public servant", "seeded player", "sixth former", "surrogate mother", "stage technician", "staffer", "ref",
+            "ump",
         )
         for form in (name, name + "s", name[:-1] + "ies", name + "es", name[:-3] + "men", name + "ren", name[:-1] + "ves")
         if form not in _KEPT
