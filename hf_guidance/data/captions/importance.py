@@ -87,7 +87,7 @@ def _scores(mask: Mask, boxes: Any, score: str) -> npt.NDArray[np.float32]:
         return mask.astype(np.float32)
     relative = torch.as_tensor(np.asarray(boxes))
     if score == "contrast":
-        return box_importance_from_map(mask, relative).numpy().astype(np.float32)
+        return box_importance_from_map(torch.from_numpy(mask), relative).numpy().astype(np.float32)
     return box_share_of_mask(mask, relative)
 
 
@@ -104,7 +104,7 @@ def box_share_of_mask(mask: Mask, boxes: torch.Tensor) -> npt.NDArray[np.float32
     Raises:
         ValueError: As `box_importance_from_map`.
     """
-    box_importance_from_map(mask, boxes)  # for its checks
+    box_importance_from_map(torch.from_numpy(mask), boxes)  # for its checks
     height, width = mask.shape
     above = np.pad(mask.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     size = boxes.new_tensor([width, height] * 2)
