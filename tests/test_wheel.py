@@ -47,6 +47,7 @@ def test_its_version_is_that_of_the_package(wheel):
 def test_it_holds_every_metric_and_builder(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "hf_guidance/data/columns.py" in names
+    assert "hf_guidance/data/captions/coco_visual_words.json" in names
     for kind in ("metrics", "dataset_scripts"):
         for folder in (f for f in (ROOT / kind).iterdir() if (f / f"{f.name}.py").is_file()):
             assert f"hf_guidance/{kind}/{folder.name}/{folder.name}.py" in names

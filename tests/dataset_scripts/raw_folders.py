@@ -57,6 +57,38 @@ def make_coco(root: Path, annotations: list[dict] | None = None, count: int = 4)
     return root
 
 
+def make_coco_captions(
+    root: Path, count: int = 4, annotations: list[dict] | None = None, captions: list[dict] | None = None
+) -> Path:
+    """Images 0 to count - 1 in train and as many from 100 in val, two captions each: a cat on the left, a dog on the right."""
+    for split, first in (("train", 0), ("val", 100)):
+        numbers = range(first, first + count)
+        images = [{"id": n, "file_name": f"{n}.jpg", "width": 40, "height": 30} for n in numbers]
+        said = [
+            {"id": 10 * n + i, "image_id": n, "caption": text}
+            for n in numbers
+            for i, text in enumerate((f"A cat and a dog {n}.", "a dog"))
+        ]
+        outline = {3: [0, 0, 20, 0, 20, 30, 0, 30], 7: [20, 0, 40, 0, 40, 30, 20, 30]}
+        objects = [
+            coco_annotation(10 * n + i, n, category, segmentation=[outline[category]])
+            for n in numbers
+            for i, category in enumerate((3, 7))
+        ]
+        categories = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
+        given = split == "train"
+        folder = root / "annotations"
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"images": images, "annotations": captions if given and captions is not None else said}
+        (folder / f"captions_{split}2014.json").write_text(json.dumps(content))
+        instances = {
+            "images": images, "categories": categories,
+            "annotations": annotations if given and annotations is not None else objects,
+        }  # fmt: skip
+        (folder / f"instances_{split}2014.json").write_text(json.dumps(instances))
+    return root
+
+
 WATERBIRDS_HEADER = "img_id,img_filename,y,split,place,place_filename"
 
 

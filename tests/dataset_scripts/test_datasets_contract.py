@@ -9,7 +9,15 @@ import datasets
 import numpy as np
 import pytest
 from huggingface_hub import DatasetCard
-from raw_folders import CELEBA_SIZES, make_celeba, make_coco, make_imagenet9, make_voc, make_waterbirds
+from raw_folders import (
+    CELEBA_SIZES,
+    make_celeba,
+    make_coco,
+    make_coco_captions,
+    make_imagenet9,
+    make_voc,
+    make_waterbirds,
+)
 from test_question_datasets import RAW as QUESTIONS
 
 from hf_guidance.data import category_masks, export_dataset
@@ -21,6 +29,7 @@ FOLDERS = sorted(path for path in (Path(__file__).parents[2] / "dataset_scripts"
 # a new builder adds the smallest raw data it can read
 RAW = {
     "biased_celeba": lambda folder: {"data_dir": str(make_celeba(folder)), "mask_dir": "mouths", **CELEBA_SIZES},
+    "coco_captions": lambda folder: {"data_dir": str(make_coco_captions(folder))},
     "coco_objects": lambda folder: {"data_dir": str(make_coco(folder))},
     "digits_on_photos": lambda folder: {"train_size": 20, "validation_size": 8, "test_size": 8},
     "imagenet9": lambda folder: {"data_dir": str(make_imagenet9(folder)), "mask_dir": "only_fg"},
