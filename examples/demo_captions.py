@@ -1,4 +1,4 @@
-"""HINT for captions in miniature: UpDn captions drawn scenes, first unguided, then each arm goes on for as many epochs.
+"""HINT for captions in miniature: UpDn captions drawn scenes, first unguided, then each arm goes on for some epochs.
 
 Arms: "unguided" goes on as it was; "hint" ranks the boxes by the gradient of every visual word as the masks do; "hint_6" has
 the masks of 6 % of the scenes; "attention_align" ranks the attention instead; "hint_random", the control, is told a fixed
@@ -56,8 +56,9 @@ class DemoArguments:
     first_seed: int = field(default=0, metadata={"help": "The seeds are first_seed, first_seed + 1, ..."})
     arms: str = field(default="all", metadata={"help": "Comma-separated names of arms, or all."})
     test: bool = field(default=True, metadata={"help": "False measures the dev split only, to choose settings."})
-    train_size: int = field(default=3000, metadata={"help": "Scenes to train on."})
-    epochs: int = field(default=10, metadata={"help": "Epochs of the unguided training, and of each arm after it."})
+    train_size: int = field(default=2000, metadata={"help": "Scenes to train on."})
+    epochs: int = field(default=12, metadata={"help": "Epochs of the first, unguided training."})
+    arm_epochs: int = field(default=3, metadata={"help": "Epochs of each arm after it."})
     learning_rate: float = field(default=2e-3, metadata={"help": "Of the first training; a half of it in the arms."})
     hint_weight: float = field(default=1.0, metadata={"help": "Weight of the ranking of gradients."})
     attention_weight: float = field(default=1.0, metadata={"help": "Weight of the ranking of attentions."})
@@ -97,13 +98,13 @@ def load(seed: int, options: DemoArguments) -> Any:
 
 
 def train(
-    model: Any, rows: Any, collator: CaptionCollator, guidance: Guidance, rate: float, seed: int, options: DemoArguments
+    model: Any, rows: Any, collator: CaptionCollator, guidance: Guidance, epochs: int, rate: float, seed: int
 ) -> GuidedTrainer:
     """Some epochs; ``evaluate()`` measures the gradients of words."""
     set_seed(seed)
     args = GuidanceArguments(
         output_dir=os.path.join(tempfile.gettempdir(), "hf_guidance_demo_captions"), seed=seed, learning_rate=rate,
-        per_device_train_batch_size=64, per_device_eval_batch_size=100, num_train_epochs=options.epochs,
+        per_device_train_batch_size=64, per_device_eval_batch_size=100, num_train_epochs=epochs,
         save_strategy="no", report_to="none", logging_strategy="no", disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
@@ -143,15 +144,13 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
         attention_size=64,
         visual_feat_dim=len(splits["train"][0]["features"][0]),
     )
-    first = train(
-        UpDnForImageCaptioning(config), splits["train"], collator, Guidance(task=CaptionLoss()), options.learning_rate,
-        seed, options,
-    )  # fmt: skip
+    rate, task = options.learning_rate, Guidance(task=CaptionLoss())
+    first = train(UpDnForImageCaptioning(config), splits["train"], collator, task, options.epochs, rate, seed)
     for arm in chosen_arms(options):
         started = time.time()
         rows = with_annotated_fraction(splits["train"], FEW if arm == "hint_6" else 1.0, seed)
         model = copy.deepcopy(first.model)
-        trainer = train(model, rows, collator, guidances(options)[arm], options.learning_rate / 2, seed, options)
+        trainer = train(model, rows, collator, guidances(options)[arm], options.arm_epochs, rate / 2, seed)
         measured = said_well(trainer, own) | {"rank_correlation": trainer.evaluate(own)["eval_plausibility"]}
         if options.test:
             measured |= {f"ood_{name}": value for name, value in said_well(trainer, splits["test_ood"]).items()}

@@ -23,7 +23,7 @@ def demo(monkeypatch, tmp_path):
 
 
 def test_every_arm_is_trained_and_measured(demo):
-    found = demo.one_seed(0, demo.DemoArguments(train_size=64, epochs=1))
+    found = demo.one_seed(0, demo.DemoArguments(train_size=64, epochs=1, arm_epochs=1))
     assert tuple(found) == ARMS
     for measured in found.values():
         assert set(measured) == set(demo.METRICS)
@@ -33,7 +33,7 @@ def test_every_arm_is_trained_and_measured(demo):
 
 
 def test_settings_are_chosen_on_dev(demo):
-    (measured,) = demo.one_seed(0, demo.DemoArguments(train_size=48, epochs=1, test=False, arms="hint_6")).values()
+    (measured,) = demo.one_seed(0, demo.DemoArguments(train_size=48, epochs=1, arm_epochs=1, test=False, arms="hint_6")).values()
     assert "ood_cider" not in measured
     assert "rank_correlation" in measured
 
