@@ -33,7 +33,8 @@ def test_every_arm_is_trained_and_measured(demo):
 
 
 def test_settings_are_chosen_on_dev(demo):
-    (measured,) = demo.one_seed(0, demo.DemoArguments(train_size=48, epochs=1, arm_epochs=1, test=False, arms="hint_6")).values()
+    options = demo.DemoArguments(train_size=48, epochs=1, arm_epochs=1, test=False, arms="hint_6")
+    (measured,) = demo.one_seed(0, options).values()
     assert "ood_cider" not in measured
     assert "rank_correlation" in measured
 
