@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # Without bytecode every process compiles its imports anew, 20 seconds each; tests and examples start dozens.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-vqa demo-crayon demo-sort test test-all test-min test-max lint docs card rooms models sessions fuzz bench study clean
+.PHONY: demo demo-vqa demo-crayon demo-sort demo-captions test test-all test-min test-max lint docs card rooms models sessions fuzz bench study clean
 
 demo: $(VENV)/.installed
 	$(RUN) examples/demo.py
@@ -24,6 +24,9 @@ demo-crayon: $(VENV)/.installed
 
 demo-sort: $(VENV)/.installed
 	$(RUN) examples/demo_sort.py
+
+demo-captions: $(VENV)/.installed
+	$(RUN) examples/demo_captions.py
 
 # Files are run whole, in the order of their names: sorted by their number of tests, the few long ones would come last.
 test test-all: export OMP_NUM_THREADS := 1
@@ -90,6 +93,7 @@ bench: $(VENV)/.installed
 	$(RUN) tests/bench/step_ratio.py
 	$(RUN) tests/bench/question_step.py
 	$(RUN) tests/bench/sort_step.py
+	$(RUN) tests/bench/caption_step.py
 	$(RUN) tests/bench/model_guidance.py
 	$(RUN) tests/bench/bcos_layer.py
 	$(RUN) tests/bench/explain.py

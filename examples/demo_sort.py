@@ -3,7 +3,8 @@
 Arms: "pythia" learns the rows' own questions only; "pythia_sub_questions" those that come with them, too; "squint" also lets
 both look at the same boxes; "sort_only_sub_questions" and "sort" let both rely on the same features, "sort" unlike irrelevant
 questions; and "sort_swapped", the control, has sub- and irrelevant questions swapped in half of the triples. Settings were
-chosen by the consistency on dev of seeds 100 and 101 (`--first_seed 100 --seeds 2 --test false`), which the demo does not use.
+chosen on dev of seed 100 (`--first_seed 100 --seeds 1 --test false`), which the demo does not use: as many questions as it takes
+to learn to see, so much noise that sub-questions stay hard, and the paper's weight of SOrT (1 had more consistency than 0.1).
 
 Writes runs/demo-sort/results.json, and prints the table.
 """
@@ -49,7 +50,7 @@ class DemoArguments:
     test: bool = field(default=True, metadata={"help": "False measures the dev split only, to choose settings."})
     train_size: int = field(default=10000, metadata={"help": "Questions to train on, each about a scene of its own."})
     reasoning_share: float = field(default=0.5, metadata={"help": "Share of the questions that rest on others."})
-    noise: float = field(default=1.2, metadata={"help": "Of the features of boxes; that of the builder is 1.2."})
+    noise: float = field(default=2.0, metadata={"help": "Of the features of boxes; the builder has 1.2."})
     epochs: int = field(default=8, metadata={"help": "Epochs of every arm."})
     learning_rate: float = field(default=2e-3, metadata={"help": "At the start; it falls linearly to zero."})
     batch_size: int = field(default=64, metadata={"help": "Rows of a step, each with up to three questions."})
