@@ -3,8 +3,9 @@
 Arms: "pythia" learns the rows' own questions only; "pythia_sub_questions" those that come with them, too; "squint" also lets
 both look at the same boxes; "sort_only_sub_questions" and "sort" let both rely on the same features, "sort" unlike irrelevant
 questions; and "sort_swapped", the control, has sub- and irrelevant questions swapped in half of the triples. Settings were
-chosen on dev of seed 100 (`--first_seed 100 --seeds 1 --test false`), which the demo does not use: as many questions as it takes
-to learn to see, so much noise that sub-questions stay hard, and the paper's weight of SOrT (1 had more consistency than 0.1).
+chosen on dev of seed 100 (`--first_seed 100 --seeds 1 --test false`), which the demo does not use: as many questions as it
+takes to learn to see, so much noise that sub-questions stay hard, and the paper's weight of SOrT (1 was more consistent than
+0.1).
 
 Writes runs/demo-sort/results.json, and prints the table.
 """
