@@ -13,7 +13,7 @@ from hf_guidance.data import dataset_builder
 def test_unknown_names_list_the_known():
     with pytest.raises(
         ValueError,
-        match=r"dataset_scripts: got 'voc'; allowed: biased_celeba, clevr_xai, coco_objects, digits_on_photos, gqa, ",
+        match=r"dataset_scripts: got 'voc'; allowed: biased_celeba, clevr_xai, coco_captions, coco_objects, digits_on_photos, ",
     ):
         dataset_builder("voc")
 
