@@ -2,7 +2,7 @@
 
     python examples/run_guided_captioning.py --output_dir runs/captions
     python examples/run_guided_captioning.py --dataset coco_captions --data_dir coco --regions train36.hdf5 val36.hdf5 \
-        --visual_words coco --eval_splits validation --min_count 5 --fraction 0.06 --num_beams 5 \
+        --eval_splits validation --min_count 5 --fraction 0.06 --num_beams 5 \
         --model_name_or_path runs/unguided --output_dir runs/hint
 
 The first line draws its scenes (shapes_captions). HINT fine-tunes a trained captioner: train one by `--recipe task_only`, and
@@ -31,13 +31,18 @@ from hf_guidance.apps.cli.tasks.data import splits_named
 from hf_guidance.apps.cli.tasks.outcome import TIMINGS, Outcome
 from hf_guidance.apps.cli.tasks.resuming import checkpoint_of
 from hf_guidance.attributions import Gradient, WordLogit
+from hf_guidance.common.whole_file import whole_file
 from hf_guidance.data import CaptionCollator, RegionFeatures, VisualWords
 from hf_guidance.evaluation import generate_captions
 from hf_guidance.models import UpDnCaptionerConfig, UpDnForImageCaptioning, caption_tokenizer
 from hf_guidance.objectives import CaptionLoss
 
 SHAPES = ("circle", "square", "triangle", "diamond", "cross")
-SMALL = {"word_size": 64, "hidden_size": 128, "attention_size": 64}  # suits shapes_captions
+SMALL = {
+    "word_size": 64,
+    "hidden_size": 128,
+    "attention_size": 64,
+}  # suits shapes_captions; others have the paper's sizes
 
 
 @dataclass
@@ -63,7 +68,8 @@ class CaptionArguments:
         default_factory=lambda: ["test_id", "test_ood"], metadata={"help": "Evaluated before and after."}
     )
     visual_words: str = field(
-        default="shapes", metadata={"help": "shapes; coco; a file of VisualWords.save; or categories, between commas."}
+        default="auto",
+        metadata={"help": "auto, by the data set; coco; a file of VisualWords.save; or categories, between commas."},
     )
     fraction: float = field(default=1.0, metadata={"help": "Share of the training captions whose masks are used."})
     min_count: int = field(default=1, metadata={"help": "Captions a word must be in to be known; COCO: 5."})
@@ -108,28 +114,23 @@ def chosen_guidance(given: HintArguments) -> Guidance:
     return recipes.random_supervision(guidance) if given.random_supervision else guidance
 
 
-def chosen_words(given: str) -> VisualWords:
+def chosen_words(given: str, dataset: str) -> VisualWords:
     """Which words are visual."""
+    if given == "auto":
+        return VisualWords.from_names(SHAPES) if dataset == "shapes_captions" else VisualWords.coco()
     if given == "coco":
         return VisualWords.coco()
     if given.endswith(".json"):
         return VisualWords.load(given)
-    names = SHAPES if given == "shapes" else [name.strip() for name in given.split(",")]
-    return VisualWords.from_names(names)
+    return VisualWords.from_names([name.strip() for name in given.split(",")])
 
 
-def made_model(given: CaptionerArguments, words: int, dims: int) -> UpDnForImageCaptioning:
+def made_model(given: CaptionerArguments, words: int, dims: int, small: bool) -> UpDnForImageCaptioning:
     """A model from scratch, or that of a folder."""
-    fields = json.loads(given.model_config)
-    if given.model_name_or_path is None:
-        return UpDnForImageCaptioning(
-            UpDnCaptionerConfig(**SMALL | fields | {"vocab_size": words, "visual_feat_dim": dims})
-        )
-    if fields:
-        raise ValueError(
-            "--model_config is for a model from scratch, and --model_name_or_path names one; leave out one."
-        )
-    return UpDnForImageCaptioning.from_pretrained(given.model_name_or_path)
+    if given.model_name_or_path is not None:
+        return UpDnForImageCaptioning.from_pretrained(given.model_name_or_path)
+    fields = (SMALL if small else {}) | json.loads(given.model_config)
+    return UpDnForImageCaptioning(UpDnCaptionerConfig(**fields | {"vocab_size": words, "visual_feat_dim": dims}))
 
 
 def measured(trainer: GuidedTrainer, rows: Any, num_beams: int) -> dict[str, float]:
@@ -143,8 +144,14 @@ def measured(trainer: GuidedTrainer, rows: Any, num_beams: int) -> dict[str, flo
     found |= scores.compute(predictions=said, references=list(references))
     if "segmentations" in rows.column_names:
         chair = evaluate.load(metric_path("chair"), keep_in_memory=True)
-        shown = [[mask["category"] for mask in masks or ()] for masks in rows["segmentations"]]
-        found |= chair.compute(predictions=said, references=shown, words=trainer.data_collator.words.table)
+        words = trainer.data_collator.words  # what people mention is there, with or without a mask
+        shown = [
+            sorted(
+                {mask["category"] for mask in masks or ()} | {word.category for c in captions for word in words.find(c)}
+            )
+            for masks, captions in zip(rows["segmentations"], references, strict=True)
+        ]
+        found |= chair.compute(predictions=said, references=shown, words=words.table)
     return found
 
 
@@ -153,7 +160,7 @@ def run(
 ) -> Outcome:
     """Train, measure before and after, and save."""
     set_seed(args.seed)
-    guidance, start, words = chosen_guidance(hint), checkpoint_of(args), chosen_words(data.visual_words)
+    guidance, start, words = chosen_guidance(hint), checkpoint_of(args), chosen_words(data.visual_words, data.dataset)
     if json.loads(model_args.model_config) and model_args.model_name_or_path:
         raise ValueError(
             "--model_config is for a model from scratch, and --model_name_or_path names one; leave out one."
@@ -168,10 +175,12 @@ def run(
     )
     regions = RegionFeatures.open(*data.regions) if data.regions else None
     collator = CaptionCollator(tokenizer, words, regions, max_length=data.max_length, seed=args.seed)
-    model = made_model(model_args, len(tokenizer), collator([rows[0]])["visual_feats"].shape[-1])
+    model = made_model(
+        model_args, len(tokenizer), collator([rows[0]])["visual_feats"].shape[-1], data.dataset == "shapes_captions"
+    )
+    train = with_annotated_fraction(rows, data.fraction, args.seed, by="image_id")
     trainer = GuidedTrainer(
-        model, args, train_dataset=with_annotated_fraction(rows, data.fraction, args.seed), data_collator=collator,
-        processing_class=tokenizer, guidance=guidance,
+        model, args, train_dataset=train, data_collator=collator, processing_class=tokenizer, guidance=guidance,
         grounding=Grounding(Gradient(target=WordLogit()), metrics=("plausibility",)),
     )  # fmt: skip
     before = {split: measured(trainer, splits[split], hint.num_beams) for split in data.eval_splits}
@@ -180,9 +189,8 @@ def run(
     after = {split: measured(trainer, splits[split], hint.num_beams) for split in data.eval_splits}
     trainer.save_state()
     folder = Path(args.output_dir)
-    draft = folder / "results.json.partial"
-    draft.write_text(json.dumps({"before": before, "after": after}, indent=2) + "\n")
-    draft.replace(folder / "results.json")
+    with whole_file(folder / "results.json") as draft:
+        draft.write_text(json.dumps({"before": before, "after": after}, indent=2) + "\n")
     both = {f"{s} {n}": (before[s].get(n), value) for s, found in after.items() for n, value in found.items()}
     return Outcome(both, str(folder), "model, tokenizer, guidance.json and results.json")
 

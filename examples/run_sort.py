@@ -24,6 +24,7 @@ from hf_guidance.apps.cli.tasks.outcome import TIMINGS, Outcome
 from hf_guidance.apps.cli.tasks.question_answering.measures import vqa_accuracy
 from hf_guidance.apps.cli.tasks.question_answering.options import ModelArguments
 from hf_guidance.apps.cli.tasks.resuming import checkpoint_of
+from hf_guidance.common.whole_file import whole_file
 from hf_guidance.data import (
     AnswerVocabulary,
     MixedQuestions,
@@ -146,7 +147,7 @@ def run(
     parts: list[Any] = [QuestionTriples(rows, data.pairs, args.seed)]
     if data.mixed_with is not None:
         parts.append(splits_named(data.mixed_with, (data.train_split,), data.mixed_data_dir)[data.train_split])
-    texts, labels = zip(*(asked for part in (rows, *parts[1:]) for asked in every_question(part)), strict=True)
+    texts, labels = zip(*every_question(rows, *parts[1:]), strict=True)
     tokenizer = word_tokenizer(texts, max_length=data.max_length)
     answers = AnswerVocabulary.from_answers(labels, data.min_occurrence)
     collator = QuestionTripleCollator(
@@ -169,9 +170,8 @@ def run(
     answers.save(folder / "answers.json")
     after = {split: measured(trainer, splits[split]) for split in data.eval_splits}
     trainer.save_state()
-    draft = folder / "results.json.partial"
-    draft.write_text(json.dumps({"before": before, "after": after}, indent=2) + "\n")
-    draft.replace(folder / "results.json")
+    with whole_file(folder / "results.json") as draft:
+        draft.write_text(json.dumps({"before": before, "after": after}, indent=2) + "\n")
     return Outcome(both(before, after), str(folder), "model, tokenizer, answers.json, guidance.json and results.json")
 
 

@@ -44,27 +44,38 @@ def annotated_indices(rows: int, fraction: float, seed: int) -> npt.NDArray[np.i
     return generator.choice(rows, int(fraction * rows), replace=False).astype(np.int64)
 
 
-def with_annotated_fraction(dataset: datasets.Dataset, fraction: float, seed: int) -> datasets.Dataset:
+def with_annotated_fraction(
+    dataset: datasets.Dataset, fraction: float, seed: int, *, by: str | None = None
+) -> datasets.Dataset:
     """Add the column ``annotated``, True on a random fraction of the rows; boxes and masks stay in the data.
 
     Args:
         dataset: A map-style dataset.
         fraction: Share in [0, 1].
         seed: Seed of the choice.
+        by: Column of an id, as "image_id": a fraction of its values is chosen instead, and all of their rows, as several
+            captions of one image.
 
     Returns:
         The dataset with the column; an earlier column ``annotated`` is replaced.
 
     Raises:
-        ValueError: ``dataset`` is a dict of splits or a stream; or ``annotated_indices`` refuses ``fraction`` or ``seed``.
+        ValueError: ``dataset`` is a dict of splits or a stream, or has no column ``by``; or ``annotated_indices`` refuses
+            ``fraction`` or ``seed``.
     """
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "add_column")):
         raise ValueError(
             f"{type(dataset).__name__} has no rows that could be counted and marked; give one datasets.Dataset, as "
             "splits['train']."
         )
-    flags = np.zeros(len(dataset), bool)
-    flags[annotated_indices(len(dataset), fraction, seed)] = True
+    if by is not None and by not in dataset.column_names:
+        raise ValueError(f"by={by!r} is no column; there are {dataset.column_names}.")
+    group = (
+        np.arange(len(dataset)) if by is None else np.unique(dataset.with_format(None)[by][:], return_inverse=True)[1]
+    )
+    chosen = np.zeros(int(group.max(initial=-1)) + 1, bool)
+    chosen[annotated_indices(len(chosen), fraction, seed)] = True
+    flags = chosen[group]
     if ANNOTATED in dataset.column_names:
         dataset = dataset.remove_columns(ANNOTATED)
     return dataset.add_column(ANNOTATED, flags.tolist())
@@ -132,9 +143,7 @@ def annotated_flags(dataset: Any, sources: Sequence[str]) -> list[bool] | None:
         return [full and (flag is None or bool(flag)) for full, flag in zip(filled, used, strict=False)]
     if isinstance(dataset, list) and all(isinstance(row, Mapping) and "pixel_values" not in row for row in dataset):
         return [
-            row.get(ANNOTATED) in (None, True)
-            and any(_holds_objects(row.get(n)) if n == "objects" else row.get(n) is not None for n in sources)
-            for row in dataset
+            row.get(ANNOTATED) in (None, True) and any(_holds(row.get(name)) for name in sources) for row in dataset
         ]
     return None
 
@@ -152,14 +161,17 @@ def filled_rows(dataset: datasets.Dataset, columns: Sequence[str]) -> Iterator[b
 
 
 def _filled(column: Any, name: str) -> list[bool]:
-    if name != "objects":
-        valid: list[bool] = column.is_valid().to_pylist()
-        return valid
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):  # far faster than making lists of dicts
         longer: list[bool] = pc.greater(pc.fill_null(pc.list_value_length(column), 0), 0).to_pylist()
         return longer
-    return [_holds_objects(objects) for objects in column.to_pylist()]
+    if name == "objects":
+        return [_holds(objects) for objects in column.to_pylist()]
+    valid: list[bool] = column.is_valid().to_pylist()
+    return valid
 
 
-def _holds_objects(objects: Any) -> bool:
-    return any(objects.values()) if isinstance(objects, dict) else bool(objects)
+def _holds(value: Any) -> bool:
+    """Whether what stands in a column of importance holds anything: objects may be a dict of lists, or a list."""
+    if isinstance(value, dict) and all(isinstance(each, list | tuple) for each in value.values()):
+        return any(value.values())
+    return bool(value) if isinstance(value, list | tuple) else value is not None

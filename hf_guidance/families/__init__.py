@@ -31,10 +31,11 @@ from hf_guidance.families.layout import Layout
 from hf_guidance.families.region_family import RegionFamily
 from hf_guidance.families.structure.image_classifiers import structured
 from hf_guidance.families.structure.signature import takes_pixels
+from hf_guidance.families.words import words_of
 from hf_guidance.models.channel_mask.loading import refuse_unmasked
 from hf_guidance.models.shared.remote_code import refuse_copy
 
-__all__ = ["ARCHITECTURES", "Family", "FullCall", "Layout", "RegionFamily", "family_of"]
+__all__ = ["ARCHITECTURES", "Family", "FullCall", "Layout", "RegionFamily", "family_of", "words_of"]
 
 ARCHITECTURES = (
     resnet, convnext, vit, swin, timm, updn, pythia, san, lxmert, updn_captioner, vision_encoder_decoder, blip,

@@ -48,9 +48,9 @@ class Family:
             family by hand. With a mapping, the layout of a module that it does not name is found by changing parts of an
             input (``location.py``), or refused.
         arguments: Further arguments of every call of the model, such as ``{"interpolate_pos_encoding": True}``.
-        pooled_linear: Path of the head, if it is a Linear layer on the plain spatial mean of the layer "final". The gradient
-            there is then a row of the head's weight matrix (CAM, arXiv 1512.04150). None for other heads. Of a net whose
-            layers are found it is found when it is read, by calls of the model, and again when the head has changed.
+        pooled_linear: Path of the head, if it is a Linear layer on the plain spatial mean of the layer "final", so that the
+            gradient there is a row of its weight (CAM, arXiv 1512.04150); else None. Of a net whose layers are found it is
+            found when it is read, by calls of the model, and again when the head has changed.
         places: Batch column (images, *space) that is zero where a place is padding; None if no place is padding.
         shared: Paths of modules whose output on the full input ``call`` re-uses.
         class_map: Path of the module whose output is one map per class, (images, classes, height, width). The mean of a map

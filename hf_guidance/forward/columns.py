@@ -11,6 +11,7 @@ from torch import Tensor
 from hf_guidance.data.columns import ANNOTATED, ROW, SLOT, TIME
 from hf_guidance.families import Family
 from hf_guidance.families.grid import fits
+from hf_guidance.families.words import words_of
 from hf_guidance.forward.maps import onto_places
 
 
@@ -40,6 +41,13 @@ class BatchColumns:
                 f"column {family.features!r} has shape {tuple(features.shape)}; images are (images, channels, height, width). "
                 "Models that take an image as several tiles or as flattened patches (Idefics3, SmolVLM, SigLIP 2) have no map "
                 "of the whole image: use a processor and a model without tiling."
+            )
+        words = words_of(family.inputs) if family.times else None
+        if words is not None and words not in batch:
+            how = "CaptionCollator(decoder=True)" if words.startswith("decoder") else "CaptionCollator()"
+            raise ValueError(
+                f"the batch has no column {words!r} with the words of the captions; it has {sorted(batch)}. For this "
+                f"model they are made by {how}, of rows with a caption."
             )
         self._seen: dict[tuple[int, ...], tuple[float, float]] = {}
         self._image_size = (int(features.shape[-2]), int(features.shape[-1])) if features.dim() == 4 else None

@@ -50,6 +50,8 @@ def slotwise_gradient(
     scale = _HALF_SCALE if torch.float16 in (scores.dtype, raw[0].dtype) else 1.0
     parts, order = [], []
     slots = sorted(set(slot))
+    if not slots:
+        return full_precision(to_space(torch.cat(list(raw)))).unflatten(0, (scores.shape[0], -1))[:, :0]
     for current in slots:
         chosen = [index for index, value in enumerate(slot) if value == current]
         images = [row[index] for index in chosen]

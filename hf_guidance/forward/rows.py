@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_guidance.data.columns import ANNOTATED, EXPLAINED_ROW_COLUMNS, ROW, SLOT
+from hf_guidance.data.columns import ANNOTATED, EXPLAINED_ROW_COLUMNS, ROW, SLOT, TIME
 
 
 class ExplainedRows:
@@ -38,12 +38,13 @@ class ExplainedRows:
     def draw_one_per_image(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Keep one explained row per image, drawn uniformly (arXiv 2303.11932: one positive class per image and step).
 
+        Of captions, whose rows have a ``time``, all are kept: the loss is on every visual word (arXiv 1902.03751, section 5).
         Draws from torch's global CPU generator, which checkpoints store: a resumed run draws the same classes.
 
         Args:
-            batch: A collated batch; without the column ``row`` it is returned unchanged.
+            batch: A collated batch; without the column ``row`` it is returned unchanged, and with ``time``.
         """
-        if ROW not in batch:
+        if ROW not in batch or TIME in batch:
             return dict(batch)
         of_image: dict[int, list[int]] = {}
         for index, image in enumerate(batch[ROW]):

@@ -19,7 +19,7 @@ from hf_guidance.guidance.serialization import NOT_BUILT, from_plain, to_plain
 from hf_guidance.guidance.sharing import GUIDANCE_FILE, fetch_document, file_in, publish_text
 from hf_guidance.guidance.term import Term
 from hf_guidance.guidance.trainer_task import TrainerTask
-from hf_guidance.objectives import AttributionObjective, Objective, TaskLoss
+from hf_guidance.objectives import AttributionObjective, CaptionLoss, Objective, TaskLoss
 from hf_guidance.views import Needs
 from hf_guidance.views.layers import is_recorded
 
@@ -236,10 +236,10 @@ def smoothed(guidance: Guidance, factor: float) -> Guidance:
     """The same guidance with label smoothing in its task, unless the task smooths already.
 
     Raises:
-        ValueError: The task is not a TaskLoss, so it cannot smooth labels.
+        ValueError: The task has no ``label_smoothing``, as TaskLoss and CaptionLoss have, so it cannot smooth labels.
     """
     task = guidance["task"]
-    if not isinstance(task.objective, TaskLoss):
+    if not isinstance(task.objective, TaskLoss | CaptionLoss):
         raise ValueError(
             f"label_smoothing_factor={factor} with the task {type(task.objective).__name__}, which does not smooth labels; "
             "set label_smoothing_factor=0."

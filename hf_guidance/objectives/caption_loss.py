@@ -46,7 +46,10 @@ class CaptionLoss(Objective):
 
     Example:
         >>> import torch
-        >>> from hf_guidance.objectives import CaptionLoss
+        >>> from hf_guidance import Guidance
+        >>> from hf_guidance.attributions import Gradient, WordLogit
+        >>> from hf_guidance.objectives import CaptionLoss, RankingHINT
+        >>> guidance = Guidance(task=CaptionLoss(), hint=RankingHINT(Gradient(target=WordLogit())))
         >>> logits, labels = torch.zeros(1, 3, 4), torch.tensor([[2, 1, -100]])
         >>> CaptionLoss().of_words(logits, labels).sum(1)  # 2 * log(4)
         tensor([2.7726])

@@ -30,6 +30,11 @@ def checked_labels(labels: Any, logits: Tensor) -> Tensor:
         found = torch.as_tensor(labels, device=logits.device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"labels are a {type(labels).__name__} that is no tensor: {error}; give numbers.") from error
+    if logits.dim() != 2:
+        raise ValueError(
+            f"the logits have shape {tuple(logits.shape)}, and one of (images, classes) is needed: for captions, whose logits "
+            "are (images, times, vocabulary), give Guidance(task=CaptionLoss(), ...)."
+        )
     images, classes = logits.shape
     if found.shape == logits.shape:
         soft = found.to(logits.dtype)

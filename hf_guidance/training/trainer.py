@@ -20,7 +20,7 @@ from hf_guidance.data.columns import KNOWN_COLUMNS
 from hf_guidance.data.default_collator import default_collator
 from hf_guidance.data.images.transform_check import refuse_left_behind
 from hf_guidance.evaluation.grounding import Grounding, default_grounding
-from hf_guidance.families import Family
+from hf_guidance.families import Family, words_of
 from hf_guidance.forward import Forward
 from hf_guidance.forward.batch_norm import couples_images, freeze
 from hf_guidance.forward.groups import inverse_permutation
@@ -156,10 +156,10 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
         return guidance
 
     def _collate_rows(self) -> None:
-        if self._given_family is None and "input_ids" in self.family.inputs and self.family.images:
+        if self._given_family is None and words_of(self.family.inputs) and self.family.images:
             raise ValueError(
-                f"{type(self.model).__name__} takes text beside images, which the default collator does not make; give a "
-                "data_collator that makes input_ids, and the columns of explained rows (docs/from-trainer.md)."
+                f"{type(self.model).__name__} takes text beside images, which the default collator does not make; give a data_"
+                f"collator that makes {words_of(self.family.inputs)}, and the columns of explained rows (docs/from-trainer.md)."
             )
         if self._given_family is None or self._given_family.images:
             self.data_collator = default_collator(self.processing_class, getattr(self.model, "config", None))

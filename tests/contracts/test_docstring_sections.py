@@ -32,6 +32,8 @@ ANSWERED = {
 # default.
 CANNOT = [
     *(("pixels", name) for name in ("AttentionWeights", "ComparisonSCR", "AttentionSQuINT", "ContrastiveSOrT")),
+    ("pixels", "CaptionLoss"),
+    ("boxes", "CaptionLoss"),  # of words: tests/forward/test_words.py
     ("pixels", "AdversarialAnswerLoss"),
     ("boxes", "ContrastiveSOrT"),
     *(("boxes", name) for name in ("GradCAM", "GRADIA", "ActDiff", "RelevantCRAYON", "IrrelevantCRAYON")),

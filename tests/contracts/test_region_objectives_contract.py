@@ -20,7 +20,7 @@ ALL = [
     cls
     for cls in (getattr(objectives, name) for name in objectives.__all__)
     if issubclass(cls, Objective) and cls not in BASES
-    if not issubclass(cls, objectives.TaskLoss)  # of classes, not of answers
+    if not issubclass(cls, objectives.TaskLoss | objectives.CaptionLoss)  # of classes, or of words, not of answers
 ]
 GUIDED = [cls for cls in ALL if not issubclass(cls, objectives.AnswerLoss)]
 OF_GROUPS = (objectives.ContrastiveSOrT, objectives.AttentionSQuINT)  # one number for several questions

@@ -57,3 +57,15 @@ def test_splits_and_streams_are_refused():
     for given in (datasets.DatasetDict(train=dataset), dataset.to_iterable_dataset()):
         with pytest.raises(ValueError, match=rf"{type(given).__name__} has no rows .* give one datasets.Dataset"):
             with_annotated_fraction(given, 0.5, 0)
+
+
+def test_a_fraction_of_the_images_with_all_of_their_captions():
+    images = [f"i{number % 20}" for number in range(100)]
+    rows = datasets.Dataset.from_dict({"image_id": images})
+    flagged = with_annotated_fraction(rows, 0.2, 1, by="image_id")
+    chosen = {image for image, flag in zip(images, flagged["annotated"], strict=True) if flag}
+    assert len(chosen) == 4
+    assert flagged["annotated"][:] == [image in chosen for image in images]
+    assert chosen == {sorted(set(images))[index] for index in annotated_indices(20, 0.2, 1)}
+    with pytest.raises(ValueError, match=r"by='image' is no column; there are \['image_id'\]"):
+        with_annotated_fraction(rows, 0.2, 1, by="image")

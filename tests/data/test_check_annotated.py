@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hf_guidance.data.annotated import check_annotated
+from hf_guidance.data.annotated import annotated_flags, check_annotated
 
 SOURCES = ("importance", "mask", "objects", "reference_boxes")
 
@@ -101,3 +101,10 @@ def test_flags_and_boxes_must_meet_in_a_row():
     with pytest.raises(ValueError, match="False in every row that has something"):
         check_annotated(dataset(objects=[[], [OBJECT]], mask=[None, None], annotated=[None, False]), SOURCES)
     check_annotated(dataset(objects=[[], [OBJECT]], mask=[MASK, None], annotated=[True, False]), SOURCES)
+
+
+@pytest.mark.parametrize("make", [list, datasets.Dataset.from_list])
+def test_a_list_without_entries_annotates_nothing(make):
+    mask = {"category": "dog", "size": [2, 2], "counts": "04"}
+    rows = make([{"segmentations": given} for given in ([], [mask], None, [])])
+    assert annotated_flags(rows, ("segmentations",)) == [False, True, False, False]

@@ -108,7 +108,8 @@ def test_maps_are_those_of_the_images(name):
     model, batch = MADE[name](), batch_of(name)
     for method in (GradCAM(layer="final", target=WordLogit()), InputXGradient(layer="input", target=WordLogit())):
         maps = explain(model, family_of(model), batch, method).attribution(method)
-        assert maps.shape == (5, SIZE // PATCH, SIZE // PATCH) if method.layer == "final" else (5, SIZE, SIZE)
+        side = SIZE // PATCH if method.layer == "final" else SIZE
+        assert maps.shape == (5, side, side)
         assert torch.isfinite(maps).all()
 
 

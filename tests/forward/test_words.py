@@ -18,7 +18,7 @@ from hf_guidance.attributions import (
     WordLogit,
 )
 from hf_guidance.families import family_of
-from hf_guidance.objectives import CaptionLoss, RankingHINT
+from hf_guidance.objectives import CaptionLoss, RankingHINT, TaskLoss
 from hf_guidance.views import FULL
 
 MODEL = captioner().train()
@@ -66,6 +66,15 @@ def test_words_of_different_images_share_a_backward(monkeypatch):
     monkeypatch.setattr(torch.autograd, "grad", lambda *args, **more: calls.append(1) or real(*args, **more))
     explain(MODEL, FAMILY, caption_batch(), Gradient()).attribution(Gradient())
     assert len(calls) == 4, "seven words, four of them in one caption"
+
+
+def test_a_batch_without_words():
+    batch = caption_batch()
+    none = {
+        name: batch[name][:0] for name in ("row", "slot", "time", "target", "word_tokens", "annotated", "importance")
+    }
+    for method in (Gradient(target=WordLogit()), InputXGradient(target=WordLogit()), LeaveOneOut(target=WordLogit())):
+        assert explain(MODEL, FAMILY, batch | none, method).attribution(method).shape == (0, OBJECTS)
 
 
 def test_attention_of_a_word():
@@ -168,6 +177,15 @@ def test_bad_captions_are_named(labels, message):
         CaptionLoss("each")
     with pytest.raises(ValueError, match="label_smoothing"):
         CaptionLoss(label_smoothing=1.0)
+
+
+def test_captions_that_are_missing_are_named():
+    batch = caption_batch()
+    del batch["input_ids"]
+    with pytest.raises(ValueError, match=r"no column 'input_ids' with the words.*CaptionCollator\(\)"):
+        explain(MODEL, FAMILY, batch, CaptionLoss())
+    with pytest.raises(ValueError, match=r"logits have shape \(3, 6, 11\).*CaptionLoss"):
+        TaskLoss()(explain(MODEL, FAMILY, caption_batch(), TaskLoss()))
 
 
 def test_a_time_where_logits_have_none():

@@ -98,11 +98,9 @@ def test_beams_find_the_likeliest_caption():
     every = torch.cartesian_prod(torch.tensor([BEGIN]), *[torch.arange(WORDS)] * 2)
     repeated = {name: value.expand(len(every), *value.shape[1:]) for name, value in given.items()}
     scores = model(every[:, :2], **repeated).logits.log_softmax(-1).gather(2, every[:, 1:, None])[..., 0].sum(1)
-    scores[(every[:, 1] == END) & (every[:, 2] != PAD)] = -torch.inf  # nothing follows the end
-    best = every[scores.argmax()]
     found = model.generate(**given, num_beams=WORDS, max_new_tokens=2, min_new_tokens=2, length_penalty=0.0)
-    scores[(every[:, 1:] == END).any(1)] = -torch.inf
-    assert torch.equal(found[0], every[scores.argmax()]) or torch.equal(found[0], best)
+    scores[(every[:, 1:] == END).any(1)] = -torch.inf  # the end may not come before two words
+    assert torch.equal(found[0], every[scores.argmax()])
 
 
 def test_it_is_saved_and_loaded(tmp_path):

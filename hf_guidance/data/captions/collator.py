@@ -75,6 +75,9 @@ class CaptionCollator(RowCollator):
         image_processor: That of a model that reads pixels; None for boxes.
         decoder: Whether the model is an encoder with a decoder (VisionEncoderDecoderModel): ``input_ids`` and
             ``attention_mask`` are called ``decoder_input_ids`` and ``decoder_attention_mask`` then.
+        begin: The token before the first word, which must be the one that ``generate()`` of the model begins with: None for
+            the tokenizer's. BLIP has ``model.config.text_config.bos_token_id``, an encoder-decoder
+            ``model.config.decoder_start_token_id``.
         max_length: Tokens of a caption; longer ones are cut, and counted.
         score: Importance of boxes: "contrast" (eq. 1 of HINT) or "share" of the box that the mask covers.
         seed: Seed of ``random_importance``: one uniform number in [0, 1) per box or pixel, the same for a word of a caption in
@@ -108,6 +111,7 @@ class CaptionCollator(RowCollator):
     regions: Any = None
     image_processor: Any = None
     decoder: bool = False
+    begin: int | None = None
     max_length: int = 20
     score: str = "contrast"
     seed: int = 0
@@ -117,7 +121,7 @@ class CaptionCollator(RowCollator):
         check_choice("score", self.score, SCORES)
         if self.words is None:
             self.words = VisualWords.coco()
-        self._encoder = CaptionEncoder(self.tokenizer, self.max_length)
+        self._encoder = CaptionEncoder(self.tokenizer, self.max_length, self.begin)
         self._pixels = ProcessedPixels(self.image_processor)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

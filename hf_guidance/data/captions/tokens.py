@@ -43,12 +43,13 @@ class CaptionEncoder:
             ``cls_token`` where it has none; that of the end is ``eos_token``, or ``sep_token``. Padding is ``pad_token``, or
             the end where it has none, as GPT-2 has not.
         max_length: Tokens of a caption, without beginning and end; longer ones are cut.
+        begin: The token before the first word, instead of the tokenizer's.
 
     Raises:
         ValueError: The tokenizer is not fast, or has no token of the beginning or of the end; ``max_length`` is below 1.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int) -> None:
+    def __init__(self, tokenizer: Any, max_length: int, begin: int | None = None) -> None:
         if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1:
             raise ValueError(
                 f"max_length={max_length!r} leaves no token; give a whole number of at least 1, such as 20."
@@ -59,7 +60,8 @@ class CaptionEncoder:
                 "AutoTokenizer.from_pretrained(...) or hf_guidance.models.caption_tokenizer(captions)."
             )
         self.tokenizer, self.max_length = tokenizer, max_length
-        self.begin = _special(tokenizer, "bos_token_id", "cls_token_id", "beginning")
+        own = begin is None
+        self.begin = _special(tokenizer, "bos_token_id", "cls_token_id", "beginning") if own else begin
         self.end = _special(tokenizer, "eos_token_id", "sep_token_id", "end")
         padding = getattr(tokenizer, "pad_token_id", None)
         self.padding = self.end if padding is None else int(padding)

@@ -116,6 +116,11 @@ class QuestionCollator(RowCollator):
             check_choice("padding", self.padding, ("max_length", "longest"))
         if self.map_size is not None:
             self.map_size = checked_map_size(self.map_size, self)
+            if self.control_seed is not None:
+                raise ValueError(
+                    f"map_size={self.map_size} with control_seed={self.control_seed}: the control shuffles importance among "
+                    "boxes, and the human maps would stay true; leave out one of the two."
+                )
         self.max_length, self.padding = token_options(self.tokenizer, self.max_length, self.padding)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ SUB_QUESTIONS, IRRELEVANT_QUESTIONS = "sub_questions", "irrelevant_questions"
 """Columns with the questions of a reasoning question, each ``{"question": text, "answers": texts}``, or ``"answer": text``."""
 _LISTS = (SUB_QUESTIONS, IRRELEVANT_QUESTIONS)
 _READ = ("question_id", "question", *_LISTS)
-_TEXTS = (*_READ, "answers")
+_TEXTS = (*_READ, "answers", "image_id")
 
 
 class QuestionTriples(Dataset[dict[str, Any]]):
@@ -99,29 +99,35 @@ class QuestionTriples(Dataset[dict[str, Any]]):
         return int(rng.integers(subs)), int(rng.integers(others))
 
 
-def every_question(rows: Any) -> Iterator[tuple[str, list[str]]]:
+def every_question(*parts: Any) -> Iterator[tuple[str, list[str]]]:
     """All questions of rows: the rows' own, their sub-questions and their irrelevant questions.
 
-    What the words of a tokenizer and an AnswerVocabulary are made from.
+    What the words of a tokenizer and an AnswerVocabulary are made from. A question about an image, told by its ``image_id``, is
+    one however often it stands in the rows, so that it counts once for ``min_occurrence``.
 
     Args:
-        rows: A map-style dataset, or a list of rows, with or without the lists of `QuestionTriples`.
+        *parts: Map-style datasets, or lists of rows, with or without the lists of `QuestionTriples`.
 
     Yields:
         Text and raw answers of a question.
 
     Raises:
-        ValueError: As `QuestionTriples` for ``rows``, and for answers of an unknown form.
+        ValueError: As `QuestionTriples` for rows that are none, and for answers of an unknown form.
 
     Example:
         >>> one = {"question": "is it day?", "answers": ["yes"], "sub_questions": [{"question": "is it dark?", "answer": "no"}]}
         >>> list(every_question([one]))
         [('is it day?', ['yes']), ('is it dark?', ['no'])]
     """
-    for row in _texts_of(rows):
-        yield row["question"], answer_texts(row["answers"])
-        for asked in (asked for name in _LISTS for asked in row.get(name) or ()):
-            yield asked["question"], _answers(asked)
+    seen: set[tuple[str, str]] = set()
+    for row in (row for part in parts for row in _texts_of(part)):
+        others = [(asked["question"], _answers(asked)) for name in _LISTS for asked in row.get(name) or ()]
+        for text, answers in ((row["question"], answer_texts(row["answers"])), *others):
+            key = None if row.get("image_id") is None else (id_text(row["image_id"]), text)
+            if key not in seen:
+                yield text, answers
+            if key is not None:
+                seen.add(key)
 
 
 def _triple(row: Mapping[str, Any], sub: int, other: int) -> dict[str, Any]:

@@ -94,3 +94,8 @@ def test_maps_outside_of_every_box_are_counted():
 def test_triples_have_no_maps():
     with pytest.raises(ValueError, match=r"QuestionTripleCollator\(map_size=\(2, 3\)\): importance"):
         QuestionTripleCollator(collator().tokenizer, map_size=(2, 3))
+
+
+def test_a_control_has_no_true_maps():
+    with pytest.raises(ValueError, match=r"map_size=\(2, 3\) with control_seed=3"):
+        collator(map_size=(2, 3), control_seed=3)

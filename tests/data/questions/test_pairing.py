@@ -110,6 +110,16 @@ def test_every_question_of_rows_is_told(make):
         list(every_question({"train": [alone]}))
 
 
+def test_a_question_about_an_image_is_told_once():
+    rows = [row(0, ["a"], ["x"], image_id="i"), row(1, ["x"], ["a"], image_id="i"), row(2, ["a"], image_id="j")]
+    plain = [
+        {"question": "x", "answers": ["no"], "image_id": "i"},
+        {"question": "x", "answers": ["no"], "image_id": "k"},
+    ]
+    told = [text for text, _ in every_question(rows, plain)]
+    assert told == ["why 0?", "a", "x", "why 1?", "why 2?", "a", "x"]
+
+
 def test_mixed_by_size():
     triples = QuestionTriples(ROWS, pairs="sampled")
     plain = datasets.Dataset.from_list([{"question_id": f"v{number}", "question": "what?"} for number in range(5)])
