@@ -51,7 +51,8 @@ def slotwise_gradient(
     parts, order = [], []
     slots = sorted(set(slot))
     if not slots:
-        return full_precision(to_space(torch.cat(list(raw)))).unflatten(0, (scores.shape[0], -1))[:, :0]
+        nothing: Tensor = full_precision(to_space(torch.cat(list(raw)))).unflatten(0, (scores.shape[0], -1))
+        return nothing[:, :0]
     for current in slots:
         chosen = [index for index, value in enumerate(slot) if value == current]
         images = [row[index] for index in chosen]
