@@ -38,7 +38,8 @@ from hf_guidance.models import PythiaConfig, PythiaForQuestionAnswering, word_to
 from hf_guidance.objectives import RoleAnswerLoss
 
 RANKED = ("mp_at_1", "ranking_accuracy", "mrr", "wpr")
-METRICS = ("accuracy", "reasoning_accuracy", "consistency", "ood_consistency", *RANKED, "plausibility")
+QUADRANTS = ("r_right_s_right", "r_right_s_wrong", "r_wrong_s_right", "r_wrong_s_wrong")
+METRICS = ("accuracy", "reasoning_accuracy", "consistency", "ood_consistency", *RANKED, "plausibility", *QUADRANTS)
 THRESHOLD = recipes.THRESHOLDS["clevr_xai"]  # drawn scenes with exact boxes, as here
 
 
@@ -187,10 +188,10 @@ def main() -> None:
         partial = folder / "results.json.partial"
         partial.write_text(json.dumps(table, indent=2) + "\n")
         os.replace(partial, folder / "results.json")
-    names = list(table[arms[0]])
-    print(f"\n{'':24s}" + "".join(f"{name:>19s}" for name in names))
-    for arm, row in table.items():
-        print(f"{arm:24s}" + "".join(f"{row[n]['mean']:>11.3f} ± {row[n]['std']:.3f}" for n in names))
+    for names in ([n for n in table[arms[0]] if n not in QUADRANTS], QUADRANTS):
+        print(f"\n{'':24s}" + "".join(f"{name:>19s}" for name in names))
+        for arm, row in table.items():
+            print(f"{arm:24s}" + "".join(f"{row[n]['mean']:>11.3f} ± {row[n]['std']:.3f}" for n in names))
     print(f"{options.seeds} seeds, {time.time() - started:.0f} s; written to {folder}", file=sys.stderr)
 
 
