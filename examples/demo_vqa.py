@@ -22,13 +22,13 @@ from typing import Any
 from workers import draw_no_bars, follow, map_seeds, say
 
 # isort: split
-import evaluate
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import HfArgumentParser, set_seed
 
-from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, dataset_builder, metric_path, recipes
+from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, dataset_builder, recipes
+from hf_guidance.apps.cli.tasks.question_answering.measures import vqa_accuracy as accuracy
 from hf_guidance.attributions import Gradient, PredictedLogit
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.collator import QuestionCollator
@@ -120,13 +120,6 @@ def train(
     follow(trainer)
     trainer.train()
     return trainer
-
-
-def accuracy(trainer: GuidedTrainer, rows: list[dict[str, Any]]) -> float:
-    names = trainer.model.config.id2label
-    predicted = [names[int(label)] for label in trainer.predict(rows).predictions.argmax(-1)]
-    metric = evaluate.load(metric_path("vqa_accuracy"), keep_in_memory=True)
-    return float(metric.compute(predictions=predicted, references=[row["answers"] for row in rows])["vqa_accuracy"])
 
 
 def explanations(trainer: GuidedTrainer, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from hf_guidance.attributions.targets import Target
 from hf_guidance.common.checks import check_choice
-from hf_guidance.data.columns import TIME, WORD_TOKENS
+from hf_guidance.data.columns import WORD_TOKENS
 from hf_guidance.forward import Forward
 
 _TOKENS = ("first", "sum")
@@ -38,7 +37,6 @@ class WordLogit(Target):
         word_tokens: (rows, tokens) int64 in [0, vocabulary), -1 behind the last token of a word.
     """
 
-    linear: ClassVar[bool] = True
     tokens: str = "first"
 
     def __post_init__(self) -> None:
@@ -53,9 +51,7 @@ class WordLogit(Target):
         forward.check_times(logits)
         words = self._checked(forward, logits.shape[-1]).to(logits.device)
         words = words[:, :1] if self.tokens == "first" else words
-        row, time = (
-            torch.tensor(index, dtype=torch.long, device=words.device) for index in (forward.row, forward.time)
-        )
+        row, time = forward.rows_and_times()
         times = time[:, None] + torch.arange(words.shape[1], device=words.device)
         real = words >= 0
         if bool((real & (times >= logits.shape[2])).any()):
@@ -68,8 +64,6 @@ class WordLogit(Target):
 
     def _checked(self, forward: Forward, vocabulary: int) -> Tensor:
         words: Tensor = forward.column(WORD_TOKENS)
-        if forward.time is None:
-            forward.column(TIME)  # raises, and lists the columns there are
         if words.dim() != 2 or len(words) != len(forward.row) or bool((words[:, 0] < 0).any()):
             raise ValueError(
                 f"column {WORD_TOKENS!r} of shape {tuple(words.shape)} must be (rows, tokens) for {len(forward.row)} explained "

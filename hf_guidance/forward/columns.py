@@ -104,8 +104,21 @@ class BatchColumns:
         self.check_times(logits)
         if self.time is None:
             return logits if self._row is None else logits.index_select(1, self._row)
-        row, time = (torch.tensor(index, dtype=torch.long, device=logits.device) for index in (self.row, self.time))
-        return logits[:, row, time]
+        return logits[:, *self.rows_and_times()]
+
+    def rows_and_times(self) -> tuple[Tensor, Tensor]:
+        """The image and the time of every explained row, (rows,) int64 each, on the device of the features.
+
+        Raises:
+            ValueError: The batch has no column ``time``.
+        """
+        device, times = self.column(self.family.features).device, self.column(TIME)
+        pairs = (("rows", self.row), ("times", times))
+        row, time = (
+            self._once(key, lambda given=given: torch.tensor(given, dtype=torch.long, device=device))
+            for key, given in pairs
+        )
+        return row, time
 
     def check_times(self, logits: Tensor) -> None:
         """Raise where the column ``time`` and logits, laid out as for `logits_of_rows`, do not fit each other."""

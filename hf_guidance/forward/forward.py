@@ -113,7 +113,7 @@ class Forward(ModelOutputs):
         if view == FULL:
             full = self._to_space(layer, self._of_images(raw))
             timed = is_attention(layer) and self.time is not None
-            return full_precision(full[self.row, self.time] if timed else self.of_rows(full))
+            return full_precision(full[self.rows_and_times()] if timed else self.of_rows(full))
         copies = self._to_space(layer, torch.cat(raw)).unflatten(0, (-1, self.images))
         return full_precision(copies if self._row is None else copies.index_select(1, self._row))
 

@@ -9,13 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.data.captions.tokens import IGNORED
 from hf_guidance.forward import Forward
 from hf_guidance.forward.maps import full_precision
 from hf_guidance.objectives.objective import Objective
 from hf_guidance.views import FULL, Needs
 from hf_guidance.views.layers import LOGITS
-
-_IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class CaptionLoss(Objective):
         logits, labels = full_precision(forward.logits()), forward.column("labels")
         _check(logits, labels)
         losses = self.of_words(logits, labels).sum(1)
-        return losses if self.words == "sum" else losses / (labels != _IGNORED).sum(1)
+        return losses if self.words == "sum" else losses / (labels != IGNORED).sum(1)
 
     def of_words(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of every word, 0 where there is none.
@@ -88,7 +87,7 @@ class CaptionLoss(Objective):
         return F.cross_entropy(
             logits.transpose(1, 2),
             labels,
-            ignore_index=_IGNORED,
+            ignore_index=IGNORED,
             reduction="none",
             label_smoothing=self.label_smoothing,
         )
@@ -100,7 +99,7 @@ def _check(logits: Tensor, labels: Tensor) -> None:
             f"logits have shape {tuple(logits.shape)} and labels {tuple(labels.shape)} ({labels.dtype}); captions need logits "
             "(images, times, vocabulary) and labels (images, times) of tokens, as CaptionCollator makes them."
         )
-    real = labels != _IGNORED
+    real = labels != IGNORED
     if bool((real & ((labels < 0) | (labels >= logits.shape[2]))).any()):
         raise ValueError(
             f"labels hold tokens from {int(labels[real].min())} to {int(labels[real].max())}, and the model knows 0 to "
