@@ -113,18 +113,24 @@ def test_a_batch_that_does_not_fit_is_halved(trainer_of, model_of, monkeypatch):
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory):
     """The number of processes that each command line starts, by its options."""
-    count = tmp_path_factory.mktemp("launched") / "count.py"
-    count.write_text("import os\nprint('processes', os.environ.get('WORLD_SIZE', '1'))\n")
+    folder = tmp_path_factory.mktemp("launched")
+    count = folder / "count.py"
+    # A file for each process: what two processes print at once is mixed.
+    count.write_text(
+        "import os, sys\nfrom pathlib import Path\n"
+        "folder = Path(__file__).parent / sys.argv[1]\nfolder.mkdir(exist_ok=True)\n"
+        "(folder / str(os.getpid())).write_text(f\"processes {os.environ.get('WORLD_SIZE', '1')}\")\n"
+    )
     commands = {
         "--cpu": ([], {}),
         "--multi_gpu": (["--main_process_port", str(free_port())], {"ACCELERATE_USE_CPU": "true"}),
     }
     found = {}
     for option, (more, extra) in commands.items():
-        words = ("--num_processes", "2", option, *more, count)
-        launch = Fork(module("accelerate.commands.launch", *words), **extra)
-        launch.wait(120)
-        found[option] = launch.out.splitlines()
+        name = option.strip("-")
+        words = ("--num_processes", "2", option, *more, count, name)
+        Fork(module("accelerate.commands.launch", *words), **extra).wait(120)
+        found[option] = [path.read_text() for path in (folder / name).iterdir()]
     return found
 
 
