@@ -20,7 +20,7 @@ from hf_guidance.apps.annotation import write_annotation_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
-sys.path.insert(0, str(ROOT / "tests" / "apps" / "annotation"))
+sys.path.insert(0, str(ROOT / "tests" / "apps"))
 from asked import CHROMIUM, NO_BROWSER, Page, Person  # noqa: E402
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from hf_guidance.apps.annotation.items import Item
+from hf_guidance.apps.annotation.items.item import Item
 
 __all__ = ["box_tool", "drawn_boxes", "tool_value"]
 

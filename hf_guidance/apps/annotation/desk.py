@@ -8,8 +8,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hf_guidance.apps.annotation.items import Items
-from hf_guidance.apps.annotation.order import drawn_order
+from hf_guidance.apps.annotation.items.item import Items
+from hf_guidance.apps.annotation.order import drawn_order, drawn_sides
 from hf_guidance.apps.annotation.sitting import Sitting
 from hf_guidance.apps.annotation.store import AnswerStore
 
@@ -89,8 +89,7 @@ class Desk:
             name, now = self.name_of(given), time.monotonic()
             seat = self._seats.get(name)
             if seat is None:
-                order = drawn_order(self._items.ids, name, self._seed)
-                seat = self._seats[name] = _Seat(Sitting(name, order, self._store), tab, now, session)
+                seat = self._seats[name] = _Seat(self._sitting(name), tab, now, session)
             elif seat.tab != tab and now - seat.seen < self._idle:
                 raise ValueError(
                     f"{name!r} is answering in another browser tab. Take another name if you are somebody else; if that tab is "
@@ -98,6 +97,12 @@ class Desk:
                 )
             seat.tab, seat.seen, seat.session = tab, now, session or seat.session
             return seat.sitting
+
+    def _sitting(self, name: str) -> Sitting:
+        ids = self._items.ids
+        order = drawn_order(ids, name, self._seed)
+        sides = drawn_sides(order, ids, name, self._seed) if self._store.scale.mirrored else None
+        return Sitting(name, order, self._store, sides)
 
     def leave(self, session: str) -> None:
         """A tab was closed or loaded anew: its name is free."""

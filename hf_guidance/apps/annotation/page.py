@@ -14,8 +14,9 @@ from hf_guidance.apps.annotation import page_parts
 from hf_guidance.apps.annotation.agreement import agreement
 from hf_guidance.apps.annotation.box_tool import box_tool, drawn_boxes, tool_value
 from hf_guidance.apps.annotation.desk import Desk
-from hf_guidance.apps.annotation.drawing import Drawer
-from hf_guidance.apps.annotation.items import Items
+from hf_guidance.apps.annotation.drawer import Drawer, Drawn
+from hf_guidance.apps.annotation.items.item import Items
+from hf_guidance.apps.annotation.items.scale import BACK
 from hf_guidance.apps.annotation.sitting import Sitting
 from hf_guidance.apps.annotation.store import AnswerStore
 
@@ -67,7 +68,7 @@ class AnnotationPage:
             allowed_paths=[], blocked_paths=None if self._folder is None else [os.path.abspath(self._folder)],
             max_file_size=_LARGEST_UPLOAD, enable_monitoring=False, ssr_mode=False, mcp_server=False, pwa=False,
             run_history=False, footer_links=[], theme=gr.themes.Default(font=fonts, font_mono=["monospace"]),
-            css=page_parts.CSS, head=page_parts.HEAD,
+            css=page_parts.CSS, head=page_parts.head(self._items.scale),
         )  # fmt: skip
         return str(address)
 
@@ -78,7 +79,7 @@ class AnnotationPage:
 
     def _built(self) -> Any:
         event: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        with gr.Blocks(title="Yes or no", analytics_enabled=False) as blocks:
+        with gr.Blocks(title=self._items.scale.title, analytics_enabled=False) as blocks:
             with gr.Row() as entry:
                 name = gr.Textbox(label="Your name", elem_id="name", max_length=80)
                 start = gr.Button("Start", variant="primary", elem_id="start")
@@ -86,8 +87,11 @@ class AnnotationPage:
             question = gr.HTML(visible=False)
             carried = gr.Textbox(visible=False)
             with gr.Row(visible=False) as row:
-                words = {"yes": "Yes (y)", "no": "No (n)", "maybe": "Unsure (u)", "back": "Back (b)"}
-                buttons = {word: gr.Button(text, elem_id=f"answer-{word}") for word, text in words.items()}
+                words = {choice.word: f"{choice.label} ({choice.key})" for choice in self._items.scale.choices}
+                words["back"] = f"Back ({BACK})"
+                buttons = {
+                    word: gr.Button(text, elem_id=f"answer-{word}", min_width=80) for word, text in words.items()
+                }
             drawn = box_tool() if self._boxes else gr.Textbox(visible=False)
             with gr.Accordion("Agreement", open=False):
                 figures = gr.HTML()
@@ -159,25 +163,23 @@ class AnnotationPage:
         """What the page shows to an annotator: the HTML, and the image for the box tool."""
         item = sitting.shown
         if (after := sitting.next) is not None:
-            self._draw.prepare(after)
-        pictures: Sequence[tuple[str, str]] = []
-        asked, tool = "", None
+            self._draw.prepare(after, sitting.swapped(after))
+        shown, tool = Drawn("", "", []), None
         if item is not None:
             try:
-                pictures, asked = self._draw(item)
+                shown = self._draw(item, sitting.swapped(item))
                 tool = tool_value(self._items[item], sitting.drawn(item)) if self._boxes else None
             except ValueError as error:  # a picture that is damaged: unsure is an answer, and the others go on
                 told = f"{error} Answer unsure to go on."
         before = None if item is None else sitting.answered(item)
-        html = page_parts.question_html(
-            sitting.name, item, asked, pictures, sitting.done, len(self._items), before, told
-        )
+        said = None if before is None else self._items.scale.label(before)
+        html = page_parts.question_html(sitting.name, item, shown, sitting.done, len(self._items), said, told)
         return html, tool
 
     def _figures(self) -> str:
         columns = self._store.columns()
         counts = {name: sum(word is not None for word in given) for name, given in columns.items()}
-        return page_parts.agreement_html(agreement(columns), counts)
+        return page_parts.agreement_html(agreement(columns, self._items.scale), counts)
 
     def _left(self, request: gr.Request) -> None:
         if request.session_hash:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 from html import escape
 
 from hf_guidance.apps.annotation.agreement import Agreement
+from hf_guidance.apps.annotation.drawer import Drawn
+from hf_guidance.apps.annotation.items.scale import BACK, Scale
 
-__all__ = ["CSS", "HEAD", "agreement_html", "question_html"]
+__all__ = ["CSS", "agreement_html", "head", "question_html"]
 
-HEAD = """
+_HEAD = """
 <script>
 window.hfGuidance = (() => {
-  const KEYS = {y: "yes", n: "no", u: "maybe", b: "back"};
+  const KEYS = %KEYS%;
   const tab = () => {  // kept when the page is loaded anew, and not shared with another tab
     let word = sessionStorage.getItem("hf-guidance-tab");
     if (!word) {
@@ -49,11 +51,23 @@ window.hfGuidance = (() => {
 })();
 </script>
 """
+
+
+def head(scale: Scale) -> str:
+    """The script of the page, which knows the keys of a scale."""
+    keys = {choice.key: choice.word for choice in scale.choices} | {BACK: "back"}
+    return _HEAD.replace("%KEYS%", json.dumps(keys))
+
+
 CSS = """
 footer {display: none !important}
-#pictures {display: flex; gap: 12px; margin: 8px 0; min-height: 320px}
-#pictures figure {margin: 0; flex: 0 1 320px} #pictures img {width: 100%} #pictures figcaption {font-size: 13px; opacity: 0.75}
-#question h2 {margin: 4px 0 8px} #question .told {color: #b45309; min-height: 1.4em}
+#pictures {display: flex; gap: 12px; margin: 8px 0; min-height: 320px; align-items: flex-end}
+#pictures .group {min-width: 0; max-width: fit-content} #pictures h3 {margin: 0 0 4px} #pictures .row {display: flex; gap: 12px}
+#pictures figure {margin: 0; flex: 0 1 320px; min-width: 0} #pictures img {width: 100%}
+#pictures figcaption {font-size: 13px; opacity: 0.75}
+#pictures .headed {background: #8881; border-radius: 6px; padding: 8px}
+#question h2 {margin: 4px 0 8px} #question .text {font-size: 17px; margin: 0 0 8px}
+#question .told {color: #b45309; min-height: 1.4em}
 #question .bar {height: 6px; background: #8883; border-radius: 3px} #question .bar div {height: 6px; background: #4f46e5;
   border-radius: 3px}
 #agreement table {border-collapse: collapse} #agreement td, #agreement th {padding: 2px 12px 2px 0; text-align: left}
@@ -63,8 +77,7 @@ footer {display: none !important}
 def question_html(
     name: str,
     item: int | None,
-    asked: str,
-    pictures: Sequence[tuple[str, str]],
+    shown: Drawn,
     done: int,
     total: int,
     before: str | None,
@@ -75,29 +88,36 @@ def question_html(
     Args:
         name: The annotator.
         item: Place of the item; None where all are answered.
-        asked: The question.
-        pictures: Captions and addresses.
+        shown: The question and its pictures.
         done: How many they answered.
         total: Of how many.
-        before: What they said about this one.
+        before: What they said about this one: the label of its button.
         told: A message.
 
     Returns:
         HTML, whose element ``#question`` says in data-item and data-name what is shown to whom.
     """
+    said = "" if before is None else f" You said {escape(before.lower())}; answer anew to change it."
+    heading = "All are answered. Thank you!" if item is None else shown.question
+    text = f'<p class="text">{escape(shown.text)}</p>' if shown.text else ""
+    groups = "".join(_group(name, pictures) for name, pictures in shown.groups)
+    place = "" if item is None else str(item)
+    return (
+        f'<div id="question" data-item="{place}" data-name="{escape(name)}" data-done="{done}"><h2>{escape(heading)}</h2>{text}'
+        f'<div class="bar"><div style="width: {100 * done / max(total, 1):.2f}%"></div></div>'
+        f'<div id="progress">{escape(name)}: {done} of {total} answered.{said}</div><div id="pictures">{groups}</div>'
+        f'<div class="told">{escape(told)}</div></div>'
+    )
+
+
+def _group(heading: str, pictures: list[tuple[str, str]]) -> str:
     figures = "".join(
         f'<figure><img src="{escape(address)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
         for caption, address in pictures
     )
-    said = "" if before is None else f" You said {'unsure' if before == 'maybe' else before}; answer anew to change it."
-    heading = "All are answered. Thank you!" if item is None else asked
-    place = "" if item is None else str(item)
-    return (
-        f'<div id="question" data-item="{place}" data-name="{escape(name)}" data-done="{done}"><h2>{escape(heading)}</h2>'
-        f'<div class="bar"><div style="width: {100 * done / max(total, 1):.2f}%"></div></div>'
-        f'<div id="progress">{escape(name)}: {done} of {total} answered.{said}</div><div id="pictures">{figures}</div>'
-        f'<div class="told">{escape(told)}</div></div>'
-    )
+    above, kind = (f"<h3>{escape(heading)}</h3>", "group headed") if heading else ("", "group")
+    # Every picture of the page gets an equal part of its width.
+    return f'<div class="{kind}" style="flex: {len(pictures)} 1 0">{above}<div class="row">{figures}</div></div>'
 
 
 def agreement_html(found: Agreement, counts: dict[str, int]) -> str:

@@ -7,24 +7,32 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from hf_guidance.apps.annotation.folder import AnnotationFolder
+from hf_guidance.apps.annotation.items.folder import AnnotationFolder
+from hf_guidance.apps.annotation.items.image_folder import ImageFolder
 from hf_guidance.apps.annotation.store import AnswerStore
 
 __all__ = ["ANSWERS", "opened", "serve"]
 
 ANSWERS = "answers.sqlite"
+_Folder = TypeVar("_Folder", bound=ImageFolder)
 
 
 @contextmanager
 def opened(
-    folder: str | os.PathLike[str], answers: str | os.PathLike[str] | None = None, *, read_only: bool = False
-) -> Iterator[tuple[AnnotationFolder, AnswerStore]]:
+    folder: str | os.PathLike[str],
+    answers: str | os.PathLike[str] | None = None,
+    *,
+    kind: type[_Folder],
+    read_only: bool = False,
+) -> Iterator[tuple[_Folder, AnswerStore]]:
     """A folder and its answers.
 
     Args:
         folder: The folder.
         answers: The file of answers; None for ``answers.sqlite`` in the folder.
+        kind: What reads the folder.
         read_only: Only look.
 
     Yields:
@@ -33,21 +41,24 @@ def opened(
     Raises:
         ValueError: One of them cannot be used.
     """
-    items = AnnotationFolder(folder)
+    items = kind(folder)
     file = Path(folder) / ANSWERS if answers is None else Path(answers)
-    with AnswerStore(file, items.fingerprint, len(items), read_only=read_only) as store:
+    with AnswerStore(file, items.fingerprint, len(items), items.scale, read_only=read_only) as store:
         yield items, store
 
 
 def serve(
-    folder: str | os.PathLike[str], *, question: str | None = None, answers: str | os.PathLike[str] | None = None,
-    annotators: Sequence[str] | None = None, seed: int = 0, boxes: bool = False, password: str | None = None,
-    host: str | None = "127.0.0.1", port: int | None = None, at: Callable[[str], None] = print,
+    folder: str | os.PathLike[str], *, kind: type[ImageFolder] = AnnotationFolder, question: str | None = None,
+    answers: str | os.PathLike[str] | None = None, annotators: Sequence[str] | None = None, seed: int = 0,
+    boxes: bool = False, password: str | None = None, host: str | None = "127.0.0.1", port: int | None = None,
+    at: Callable[[str], None] = print,
 ) -> None:  # fmt: skip
     """Serve the page until the process is ended.
 
     Args:
-        folder: A folder that ``write_annotation_folder`` or ``write_patch_folder`` wrote.
+        folder: A folder that ``write_annotation_folder``, ``write_patch_folder`` or, of two models, ``write_comparison_folder``
+            wrote.
+        kind: What reads the folder: `AnnotationFolder`, or `hf_guidance.apps.trust_study.ComparisonFolder`.
         question: What is asked, in place of the folder's words.
         answers: The file of answers; None for ``answers.sqlite`` in the folder.
         annotators: The names that are allowed; None for any.
@@ -66,8 +77,8 @@ def serve(
         from hf_guidance.apps.annotation.page import AnnotationPage
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed; run `pip install 'hf-guidance[annotate]'`.") from error
-    with opened(folder, answers) as (items, store):
-        asked = AnnotationFolder(folder, question) if question else items
+    with opened(folder, answers, kind=kind) as (items, store):
+        asked = kind(folder, question) if question else items
         page = AnnotationPage(
             asked, store, seed=seed, annotators=annotators, boxes=boxes, password=password, folder=folder
         )  # fmt: skip

@@ -18,11 +18,22 @@ class Sitting:
     Args:
         name: Who it is.
         order: (items,) the items in the order that they see them.
-        store: Where answers go.
+        store: Where answers go. It keeps what was said of two things that are compared in their own order, however they were
+            shown; this class speaks of them as they are shown.
+        sides: (items,) whether the two things change places, in the order of ``order``; None where nothing is compared.
     """
 
-    def __init__(self, name: str, order: npt.NDArray[np.int64], store: AnswerStore) -> None:
+    def __init__(
+        self,
+        name: str,
+        order: npt.NDArray[np.int64],
+        store: AnswerStore,
+        sides: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
         self.name, self._order, self._store = name, order, store
+        self._swapped = np.zeros(len(order), bool)
+        if sides is not None:
+            self._swapped[order] = sides
         self._answered = np.zeros(len(order), bool)
         known = store.answers_of(name)
         self._answered[np.isin(order, list(known))] = True
@@ -51,7 +62,7 @@ class Sitting:
 
         Args:
             item: What the annotator saw.
-            word: "yes", "no" or "maybe".
+            word: One of the scale's words, of what was shown.
             boxes: What they drew.
 
         Returns:
@@ -62,7 +73,8 @@ class Sitting:
         """
         if item != self.shown:
             return False
-        self._store.put(item, self.name, word, boxes)
+        swapped = self.swapped(item)
+        self._store.put(item, self.name, self._store.scale.turned(word, swapped), boxes, swapped)
         self._answered[self._place] = True
         self._place = self._first_open(0)
         return True
@@ -78,9 +90,14 @@ class Sitting:
         self._place -= 1
         return True
 
+    def swapped(self, item: int) -> bool:
+        """Whether they see two things that are compared in changed places."""
+        return bool(self._swapped[item])
+
     def answered(self, item: int) -> str | None:
-        """What they said about an item."""
-        return self._store.answer_of(item, self.name)
+        """What they said about an item, of what they are shown."""
+        word = self._store.answer_of(item, self.name)
+        return None if word is None else self._store.scale.turned(word, self.swapped(item))
 
     def drawn(self, item: int) -> list[list[float]]:
         """The boxes that they drew on an item."""

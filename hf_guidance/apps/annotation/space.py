@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from importlib import metadata
 from pathlib import Path
 
-from hf_guidance.apps.annotation.folder import AnnotationFolder
+from hf_guidance.apps.annotation.items.folder import AnnotationFolder
+from hf_guidance.apps.annotation.items.image_folder import ImageFolder
 from hf_guidance.common.whole_file import whole_folder
 
 __all__ = ["write_space"]
@@ -19,6 +21,7 @@ import os
 from pathlib import Path
 
 from hf_guidance.apps.annotation.serving import serve
+from {module} import {kind}
 
 HERE = Path(__file__).resolve().parent
 KEPT = Path("/data")  # the disk of a Space that outlives a restart, where it has one
@@ -27,6 +30,7 @@ ANSWERS = (KEPT if os.access(KEPT, os.W_OK) else HERE) / "answers.sqlite"
 if __name__ == "__main__":
     serve(
         HERE / "items",
+        kind={kind},
         answers=ANSWERS,
         question={question!r},
         boxes={boxes!r},
@@ -36,13 +40,13 @@ if __name__ == "__main__":
 '''
 _CARD = """\
 ---
-title: Yes or no
+title: {title}
 sdk: gradio
 sdk_version: {gradio}
 app_file: app.py
 pinned: false
 ---
-People say yes or no to the images in `items/`: `app.py` is the page of `hf-guidance annotate`.
+People answer questions about the images in `items/`: `app.py` is the page of hf_guidance.
 
 Answers are kept in `/data/answers.sqlite` where the Space has a persistent disk; without one they are lost when it restarts, so
 add a disk before you ask people. The secret `ANNOTATE_PASSWORD`, if it is set, is the password that they log in with.
@@ -50,13 +54,19 @@ add a disk before you ask people. The secret `ANNOTATE_PASSWORD`, if it is set, 
 
 
 def write_space(
-    folder: str | os.PathLike[str], target: str | os.PathLike[str], *, question: str | None = None, boxes: bool = False
+    folder: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    kind: type[ImageFolder] = AnnotationFolder,
+    question: str | None = None,
+    boxes: bool = False,
 ) -> Path:
     """Write a folder that runs as a Space: app.py, requirements.txt, README.md, and the items. Answers are left out.
 
     Args:
         folder: What is asked about.
         target: Where to write: whole or absent.
+        kind: What reads the folder.
         question: What is asked, in place of the folder's words.
         boxes: Whether people may draw boxes.
 
@@ -66,17 +76,20 @@ def write_space(
     Raises:
         ValueError: The folder of items cannot be used, the target is not empty, or gradio is not installed.
     """
-    items, place = AnnotationFolder(folder, question), Path(target).absolute()
+    items, place = kind(folder, question), Path(target).absolute()
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ValueError(f"{place} is there already and not empty; name another folder.")
     try:
         gradio = metadata.version("gradio")
     except metadata.PackageNotFoundError as error:
         raise ValueError("gradio is not installed; run `pip install 'hf-guidance[annotate]'`.") from error
+    app = _APP.format(module=kind.__module__, kind=kind.__qualname__, question=question, boxes=boxes)
     with whole_folder(place) as draft:
-        (draft / "app.py").write_text(_APP.format(question=question, boxes=boxes), encoding="utf-8")
+        (draft / "app.py").write_text(app, encoding="utf-8")
         (draft / "requirements.txt").write_text("hf-guidance[annotate]\n", encoding="utf-8")
-        (draft / "README.md").write_text(_CARD.format(gradio=gradio), encoding="utf-8")
+        (draft / "README.md").write_text(
+            _CARD.format(gradio=gradio, title=json.dumps(kind.scale.title)), encoding="utf-8"
+        )
         for name in items.files():
             copy = draft / "items" / name
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -14,26 +14,27 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from hf_guidance.apps.annotation.items.scale import YES_NO, Scale
 from hf_guidance.common.checks import check_choice
-from hf_guidance.data.images.yes_no import WORDS
 
 __all__ = ["AnswerStore"]
 
-_FORM = "1"
+_FORM, _BEFORE = "2", "1"  # before, nothing was compared, and no table had "swapped"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
     item INTEGER NOT NULL, annotator TEXT NOT NULL, answer TEXT NOT NULL, boxes TEXT NOT NULL, time REAL NOT NULL,
-    PRIMARY KEY (item, annotator)
+    swapped INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (item, annotator)
 );
 CREATE TABLE IF NOT EXISTS log (
     number INTEGER PRIMARY KEY, item INTEGER NOT NULL, annotator TEXT NOT NULL, before TEXT, answer TEXT NOT NULL,
-    boxes TEXT NOT NULL, time REAL NOT NULL
+    boxes TEXT NOT NULL, time REAL NOT NULL, swapped INTEGER NOT NULL DEFAULT 0
 );
 """
 _PUT = (
-    "INSERT INTO answers VALUES (?, ?, ?, ?, ?) ON CONFLICT (item, annotator) "
-    "DO UPDATE SET answer = excluded.answer, boxes = excluded.boxes, time = excluded.time"
+    "INSERT INTO answers (item, annotator, answer, boxes, swapped, time) VALUES (?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (item, annotator) DO UPDATE SET answer = excluded.answer, boxes = excluded.boxes, "
+    "swapped = excluded.swapped, time = excluded.time"
 )
 
 
@@ -47,6 +48,7 @@ class AnswerStore:
         path: The file; it is made if it is new.
         fingerprint: That of the items. A file with answers about other items is refused.
         count: How many items there are.
+        scale: The answers that are allowed.
         read_only: Only look, beside a page that is open.
 
     Raises:
@@ -59,8 +61,16 @@ class AnswerStore:
         True
     """
 
-    def __init__(self, path: str | os.PathLike[str], fingerprint: str, count: int, *, read_only: bool = False) -> None:
-        self.path, self._count, self._lock = Path(path), count, threading.RLock()
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        fingerprint: str,
+        count: int,
+        scale: Scale = YES_NO,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self.path, self.scale, self._count, self._lock = Path(path), scale, count, threading.RLock()
         self._only = None if read_only else _only_writer(self.path)
         if read_only and not self.path.is_file():
             raise ValueError(
@@ -93,14 +103,21 @@ class AnswerStore:
                 for key, value in (("form", _FORM), ("items", fingerprint), ("count", str(self._count))):
                     self._base.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (key, value))
         about = dict(self._base.execute("SELECT key, value FROM about"))
-        if about.get("form") != _FORM:
-            raise ValueError(f"{self.path} has form {about.get('form')}, known is {_FORM}; update hf_guidance.")
+        self._form = about.get("form")
+        if self._form not in (_FORM, _BEFORE):
+            raise ValueError(f"{self.path} has form {self._form}, known is {_FORM}; update hf_guidance.")
         if about.get("items") != fingerprint or about.get("count") != str(self._count):
             raise ValueError(
                 f"{self.path} holds answers about other items ({about.get('count')} of them, fingerprint {about.get('items')}; "
                 f"given are {self._count}, {fingerprint}). Images, maps or their order have changed since; take them back, or "
                 "name another file of answers."
             )
+        if self._form == _BEFORE and not read_only:
+            with self._written():
+                for table in ("answers", "log"):
+                    self._base.execute(f"ALTER TABLE {table} ADD COLUMN swapped INTEGER NOT NULL DEFAULT 0")
+                self._base.execute("UPDATE about SET value = ? WHERE key = 'form'", (_FORM,))
+            self._form = _FORM
 
     @contextmanager
     def _written(self) -> Iterator[None]:
@@ -114,14 +131,22 @@ class AnswerStore:
                 raise
             self._base.execute("COMMIT")
 
-    def put(self, item: int, annotator: str, answer: str, boxes: Sequence[Sequence[float]] = ()) -> bool:
+    def put(
+        self,
+        item: int,
+        annotator: str,
+        answer: str,
+        boxes: Sequence[Sequence[float]] = (),
+        swapped: bool = False,
+    ) -> bool:
         """Keep an answer; it is on disk when this returns. One that was there is replaced, and stays in the log.
 
         Args:
             item: Place of the item.
             annotator: Who answers.
-            answer: "yes", "no" or "maybe".
+            answer: One of the scale's words; about things that are compared, in their own order.
             boxes: What was drawn, [left, top, right, bottom] in pixels of the image.
+            swapped: Whether two things that are compared had changed places when the annotator saw them.
 
         Returns:
             Whether anything changed: False where just this answer was there.
@@ -129,9 +154,15 @@ class AnswerStore:
         Raises:
             ValueError: An unknown word, or no such item.
         """
-        return self.put_all([(item, answer)], annotator, boxes) == 1
+        return self.put_all([(item, answer)], annotator, boxes, swapped) == 1
 
-    def put_all(self, answers: Sequence[tuple[int, str]], annotator: str, boxes: Sequence[Sequence[float]] = ()) -> int:
+    def put_all(
+        self,
+        answers: Sequence[tuple[int, str]],
+        annotator: str,
+        boxes: Sequence[Sequence[float]] = (),
+        swapped: bool = False,
+    ) -> int:
         """Keep several answers of one annotator: all of them or, where one is refused, none.
 
         Returns:
@@ -141,23 +172,23 @@ class AnswerStore:
             ValueError: As of ``put``.
         """
         for item, answer in answers:
-            check_choice("answer", answer, WORDS)
+            check_choice("answer", answer, self.scale.words)
             if not 0 <= item < self._count:
                 raise ValueError(f"item {item} is none of the {self._count} items.")
         drawn, now, changed = json.dumps([list(map(float, box)) for box in boxes]), time.time(), 0
         with self._written():
             for item, answer in answers:
                 before = self._base.execute(
-                    "SELECT answer, boxes FROM answers WHERE item = ? AND annotator = ?", (item, annotator)
+                    "SELECT answer, boxes, swapped FROM answers WHERE item = ? AND annotator = ?", (item, annotator)
                 ).fetchone()
-                if before == (answer, drawn):
+                if before == (answer, drawn, swapped):
                     continue
                 changed += 1
-                self._base.execute(_PUT, (item, annotator, answer, drawn, now))
+                self._base.execute(_PUT, (item, annotator, answer, drawn, swapped, now))
                 said = None if before is None else before[0]
                 self._base.execute(
-                    "INSERT INTO log (item, annotator, before, answer, boxes, time) VALUES (?, ?, ?, ?, ?, ?)",
-                    (item, annotator, said, answer, drawn, now),
+                    "INSERT INTO log (item, annotator, before, answer, boxes, swapped, time) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (item, annotator, said, answer, drawn, swapped, now),
                 )
         return changed
 
@@ -190,6 +221,13 @@ class AnswerStore:
         for item, annotator, answer in self._rows("SELECT item, annotator, answer FROM answers ORDER BY annotator"):
             found.setdefault(annotator, [None] * self._count)[item] = answer
         return found
+
+    def swapped_of(self, annotator: str) -> dict[int, bool]:
+        """Place of an item to whether two things that are compared had changed places when one annotator answered."""
+        if self._form == _BEFORE:  # read only
+            return dict.fromkeys(self.answers_of(annotator), False)
+        found = self._rows("SELECT item, swapped FROM answers WHERE annotator = ?", annotator)
+        return {item: bool(swapped) for item, swapped in found}
 
     def log(self) -> list[tuple[int, str, str | None, str]]:
         """All that was said, in its order: item, annotator, the answer before (None for the first), the answer."""

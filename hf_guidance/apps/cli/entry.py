@@ -17,7 +17,7 @@ import typer
 from hf_guidance.apps.cli.application import app, is_utf8
 from hf_guidance.apps.cli.output import one_line, say, without_secrets
 
-COMMANDS = ("train", "evaluate", "explain", "annotate", "publish", "models", "metrics")
+COMMANDS = ("train", "evaluate", "explain", "annotate", "trust_study", "publish", "models", "metrics")
 """The files of the commands, in the order of the help."""
 
 FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 1, 2, 128 + signal.SIGINT, 128 + signal.SIGTERM

@@ -10,6 +10,7 @@ from hf_guidance.evaluation.analysis.plausibility_accuracy import (
     faithfulness_groups,
     plot_trends,
 )
+from hf_guidance.evaluation.analysis.preference import Interval, Preference, preference
 from hf_guidance.evaluation.analysis.representative import NoRepresentative, representative
 from hf_guidance.evaluation.analysis.seed_interval import SeedInterval, seed_difference, seed_interval
 from hf_guidance.evaluation.top_boxes import top_box_iou
@@ -18,9 +19,11 @@ __all__ = [
     "PREDICTORS",
     "Correlation",
     "Estimate",
+    "Interval",
     "NoRepresentative",
     "ParetoFront",
     "ParetoMember",
+    "Preference",
     "SeedInterval",
     "Trend",
     "accuracy_by_plausibility",
@@ -33,6 +36,7 @@ __all__ = [
     "plot_trends",
     "point_grid",
     "predict_ood",
+    "preference",
     "representative",
     "seed_difference",
     "seed_interval",

@@ -1,5 +1,5 @@
 import pytest
-from asked import CHROMIUM, NO_BROWSER, Page, maps_folder
+from asked import Page, maps_folder
 
 
 @pytest.fixture
@@ -27,15 +27,3 @@ def page(tmp_path_factory):
     found = Page(maps_folder(tmp_path_factory.mktemp("page") / "asked", 500))
     yield found
     found.kill()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Debian's chromium, driven by Playwright."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the page is driven by playwright")
-    if CHROMIUM is None:
-        pytest.skip(NO_BROWSER)
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()

@@ -10,7 +10,8 @@ from asked import maps_folder
 from PIL import Image
 
 from hf_guidance.apps.annotation import AnnotationFolder, write_annotation_folder, write_patch_folder
-from hf_guidance.apps.annotation.drawing import Drawer, heat, pictures
+from hf_guidance.apps.annotation.drawer import Drawer
+from hf_guidance.apps.annotation.items.pictures import heat
 
 ROWS = [{"image": Image.new("RGB", (20, 10), (40 * row, 0, 200))} for row in range(5)]
 PATCHES = [
@@ -44,7 +45,7 @@ def test_maps_there_and_back(tmp_path):
 def test_patches_there_and_back(tmp_path):
     items = AnnotationFolder(write_patch_folder(ROWS, PATCHES, tmp_path / "asked"))
     assert items.ids == ["images/3.png:0:1", "images/3.png:0:0"]
-    assert (items[0].box, items[0].map, items.channels(0)) == ((10, 0, 20, 10), None, [4, 7])
+    assert (items[0].box, items.channels(0)) == ((10, 0, 20, 10), [4, 7])
     assert "red rectangle" in items[0].question
     assert [path.name for path in (items.folder / "images").iterdir()] == ["3.png"], "images without a patch stay away"
 
@@ -142,7 +143,8 @@ def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path):
 
 def test_a_map_is_drawn_in_red(folder):
     item = AnnotationFolder(folder)[0]
-    (_, image), (_, over), (_, alone) = pictures(item)
+    ((heading, ((_, image), (_, over), (_, alone))),) = item.groups()
+    assert heading == ""
     assert image.size == over.size == alone.size == (320, 240)
     red = np.asarray(alone)
     assert red[..., 1:].max() == 0
@@ -159,7 +161,7 @@ def test_a_map_without_numbers_above_zero_is_black(values):
 
 def test_a_patch_is_a_red_rectangle(tmp_path):
     item = AnnotationFolder(write_patch_folder(ROWS, PATCHES, tmp_path / "asked"))[0]
-    (_, image), (_, shown) = pictures(item)
+    ((_, ((_, image), (_, shown))),) = item.groups()
     changed = np.argwhere((np.asarray(image) != np.asarray(shown)).any(-1))
     assert changed.min(0).tolist() == [0, 160]
     assert changed.max(0).tolist() == [159, 319]
@@ -168,8 +170,8 @@ def test_a_patch_is_a_red_rectangle(tmp_path):
 
 def test_pictures_are_addresses_that_hold_them(folder):
     draw = Drawer(AnnotationFolder(folder))
-    found, question = draw(0)
+    question, text, ((_, found),) = draw(0)
     draw.prepare(1)
     assert [address[:23] for _, address in found] == ["data:image/jpeg;base64,"] * 3
-    assert question == "Does the model look at the right thing?"
+    assert (question, text) == ("Does the model look at the right thing?", "")
     draw.close()

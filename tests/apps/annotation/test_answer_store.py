@@ -127,3 +127,22 @@ def test_what_is_no_answer(file, item, word, message):
         with pytest.raises(ValueError, match=message):
             store.put_all([(1, "yes"), (item, word)], "anna")
         assert store.columns() == {}
+
+
+def test_a_file_of_before_comparisons_is_brought_up(file):
+    with AnswerStore(file, "f", 5) as store:
+        store.put(2, "anna", "yes", [[1, 2, 3, 4]])
+    base = sqlite3.connect(file)
+    for table in ("answers", "log"):
+        base.execute(f"ALTER TABLE {table} DROP COLUMN swapped")
+    base.execute("UPDATE about SET value = '1' WHERE key = 'form'")
+    base.commit()
+    base.close()
+    with AnswerStore(file, "f", 5, read_only=True) as store:
+        assert (store.columns()["anna"][2], store.swapped_of("anna")) == ("yes", {2: False})
+    with AnswerStore(file, "f", 5) as store:
+        assert not store.put(2, "anna", "yes", [[1, 2, 3, 4]])
+        assert store.put(2, "anna", "no", swapped=True)
+        assert store.swapped_of("anna") == {2: True}
+    with AnswerStore(file, "f", 5) as store:
+        assert store.log() == [(2, "anna", None, "yes"), (2, "anna", "yes", "no")]

@@ -4,9 +4,9 @@ import pytest
 from PIL import Image
 
 from hf_guidance.apps.annotation.box_tool import SIDE, drawn_boxes, tool_value
-from hf_guidance.apps.annotation.items import Item
+from hf_guidance.apps.annotation.items.patch_item import PatchItem
 
-ITEM = Item("a", Image.new("RGB", (200, 100)), None, (0, 0, 1, 1), "?")
+ITEM = PatchItem("a", Image.new("RGB", (200, 100)), "?", "", (0, 0, 1, 1))
 SCALE = SIDE / 200
 
 

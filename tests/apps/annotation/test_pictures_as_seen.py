@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageOps
 
 from hf_guidance.apps.annotation import AnnotationFolder, write_annotation_folder, write_patch_folder
-from hf_guidance.apps.annotation.as_seen import AsSeen
+from hf_guidance.apps.annotation.items.as_seen import AsSeen
 
 
 def picture(width=100, height=60):

@@ -37,19 +37,20 @@ def maps_folder(folder: Path, count: int = 40) -> Path:
 
 
 class Page:
-    """``hf-guidance annotate`` as a process.
+    """``hf-guidance annotate``, or another command that opens a page, as a process.
 
     Args:
         folder: What is asked about.
         *options: Words of the command line.
         port: Where; None for a free one.
+        command: The command.
     """
 
-    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
+    def __init__(self, folder: Path, *options: str, port: int | None = None, command: str = "annotate") -> None:
         self.folder, self.port = folder, port or free_port()
         import hf_guidance.apps.annotation.page  # noqa: F401  # Gradio takes eight seconds, in every copy otherwise
 
-        self._open(Fork(module("hf_guidance.apps.cli", "annotate", folder, "--port", self.port, *options)))
+        self._open(Fork(module("hf_guidance.apps.cli", command, folder, "--port", self.port, *options)))
 
     def _open(self, process: Fork | subprocess.Popen) -> None:
         self.address, self.process = f"http://127.0.0.1:{self.port}", process
