@@ -111,7 +111,7 @@ def map_over(
         (2, 4, 3)
     """
     pixels = _pixels(image)
-    drawn = _on_pixels(np.asarray(values, float), boxes, (pixels.shape[0], pixels.shape[1]), overlap)
+    drawn = on_pixels(values, boxes, (pixels.shape[0], pixels.shape[1]), overlap)
     colours = _coloured(drawn if signed else np.maximum(drawn, 0), signed)
     strength = colours[..., 3:]
     blended = (1 - strength) * _grey(pixels)[..., None] + strength * colours[..., :3]
@@ -130,15 +130,29 @@ def _pixels(image: npt.ArrayLike) -> Floats:
     return pixels
 
 
-def _on_pixels(values: Floats, boxes: Any, size: tuple[int, int], overlap: str) -> Floats:
-    """Values of boxes, or a map of places, as a map of (height, width)."""
+def on_pixels(values: npt.ArrayLike, boxes: Any, size: tuple[int, int], overlap: str = "mean") -> Floats:
+    """Values of boxes, or a map of places, as a map of pixels.
+
+    Args:
+        values: As for `map_over`.
+        boxes: As for `map_over`.
+        size: (height, width) wanted.
+        overlap: As for `map_over`.
+
+    Returns:
+        (height, width).
+
+    Raises:
+        ValueError: As `map_over`.
+    """
+    given = np.asarray(values, float)
     if boxes is not None:
         places = torch.as_tensor(np.asarray(boxes, float)).reshape(-1, 4)
-        found = boxes_onto_image(torch.from_numpy(values)[None], places[None], size, overlap)
-    elif values.ndim == 2 and values.size:
-        found = onto_image(torch.from_numpy(values)[None], size)
+        found = boxes_onto_image(torch.from_numpy(given)[None], places[None], size, overlap)
+    elif given.ndim == 2 and given.size:
+        found = onto_image(torch.from_numpy(given)[None], size)
     else:
-        raise ValueError(f"the map has shape {values.shape}; give (height, width), or one number a box and the boxes.")
+        raise ValueError(f"the map has shape {given.shape}; give (height, width), or one number a box and the boxes.")
     drawn: Floats = found[0].numpy().astype(float)
     return drawn
 
