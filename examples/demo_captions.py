@@ -7,7 +7,8 @@ of the weights 1 and 0.1 of the ranking, 1 had the higher rank correlation.
 
 Writes runs/demo-captions/results.json, and prints the table. "rank_correlation" is that of the gradient of a word of the
 caption with its mask, over the boxes; "cider" that of the captions the model says itself, "chair" the share of the objects in
-them that the image does not show.
+them that the image does not show. words.png beside it has the words of some test scenes of the first seed: the scene, where
+people see the word, and the gradient of the word in some arms.
 """
 
 import copy
@@ -40,12 +41,14 @@ from hf_guidance import (
 )
 from hf_guidance.attributions import Gradient, WordLogit
 from hf_guidance.data import CaptionCollator, VisualWords
-from hf_guidance.evaluation import generate_captions
+from hf_guidance.evaluation import WordExplanation, explain_words, generate_captions, word_figure
+from hf_guidance.evaluation.figures import save_figure
 from hf_guidance.models import UpDnCaptionerConfig, UpDnForImageCaptioning, caption_tokenizer
 from hf_guidance.objectives import CaptionLoss
 
 SHAPES = ("circle", "square", "triangle", "diamond", "cross")
 METRICS = ("cider", "chair", "rank_correlation", "ood_cider", "ood_chair")
+SHOWN, ARMS_SHOWN = 3, ("unguided", "hint", "hint_random")  # scenes of words.png, and arms
 FEW = 0.06  # the share of the scenes with masks, as in the paper
 
 
@@ -97,6 +100,19 @@ def load(seed: int, options: DemoArguments) -> Any:
     return builder.as_dataset().remove_columns("scene")
 
 
+def shown_scenes(seed: int) -> Any:
+    """The first scenes of the test split, with their images."""
+    sizes = {"train_size": 0, "dev_size": 0, "test_id_size": SHOWN, "test_ood_size": 0}
+    builder = dataset_builder("shapes_captions", seed=seed, images=True, **sizes)
+    builder.download_and_prepare()
+    return builder.as_dataset("test_id")
+
+
+def draw_words(maps: dict[str, list[WordExplanation]], path: Path) -> None:
+    """A picture of the maps of each word, arm by arm."""
+    save_figure(word_figure({arm: maps[arm] for arm in ARMS_SHOWN if arm in maps}), path)
+
+
 def train(
     model: Any, rows: Any, collator: CaptionCollator, guidance: Guidance, epochs: int, rate: float, seed: int
 ) -> GuidedTrainer:
@@ -132,7 +148,9 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
     """All arms of one seed, by arm the measures."""
     torch.set_num_threads(1)
     draw_no_bars()
-    splits, results = load(seed, options), {}
+    splits, results, maps = load(seed, options), {}, {}
+    drawn = options.test and seed == options.first_seed
+    scenes = shown_scenes(seed) if drawn else None
     own = splits["test_id" if options.test else "dev"]
     tokenizer = caption_tokenizer(splits["train"]["caption"])
     collator = CaptionCollator(tokenizer, VisualWords.from_names(SHAPES), seed=seed)
@@ -154,9 +172,13 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
         measured = said_well(trainer, own) | {"rank_correlation": trainer.evaluate(own)["eval_plausibility"]}
         if options.test:
             measured |= {f"ood_{name}": value for name, value in said_well(trainer, splits["test_ood"]).items()}
+        if drawn:
+            maps[arm] = explain_words(trainer.model, collator, scenes)
         results[arm] = {name: measured[name] for name in METRICS if name in measured}
         rounded = {name: round(value, 3) for name, value in results[arm].items()}
         say(f"seed {seed} {arm:15s} {rounded} {time.time() - started:.0f} s")
+    if drawn and any(arm in maps for arm in ARMS_SHOWN):
+        draw_words(maps, Path(options.output_dir) / "words.png")
     return results
 
 

@@ -42,11 +42,11 @@ NAMES = {
     "hf_guidance.data.questions.vqa_files": "find_vqa_files VqaRecords vqa_row LAYOUT",
     "hf_guidance.apps.pipelines": "GuidedImageClassificationPipeline TASK",
     "hf_guidance.evaluation": "Grounding metric_path load_front load_representative explain explain_answer Explanation "
-    "Explanations AnswerExplanation extract_maps",
+    "Explanations AnswerExplanation extract_maps explain_words WordExplanation word_figure",
     "hf_guidance.evaluation.analysis": "ParetoFront merged representative bootstrap_mean predict_ood top_box_iou",
     "hf_guidance.evaluation.scores": "explanation_scores explanation_metrics top_boxes",
     "hf_guidance.evaluation.classification": "classification_metrics mean_average_precision micro_f1 best_threshold",
-    "hf_guidance.evaluation.figures": "attribution_figure Panel panel_figure save_figure",
+    "hf_guidance.evaluation.figures": "attribution_figure map_over Panel panel_figure save_figure",
     "hf_guidance.evaluation.patches": "Patch PatchTable top_patches",
     "hf_guidance.training.pruning": "prune_channels pooled_features PooledFeatures fine_tune_head HeadTraining "
     "pruning_settings neuron_votes sampled_neurons read_neurons write_neurons",

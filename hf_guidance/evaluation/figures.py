@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from hf_guidance.common.whole_file import whole_file
+from hf_guidance.forward.maps import boxes_onto_image, onto_image
 
 Floats = npt.NDArray[np.floating]
 _SHARE = 99.5  # the percentile of |map| at which colours are full: of maps of pixels single ones stand far out
@@ -80,6 +82,79 @@ def panel_figure(lines: Sequence[Sequence[Panel]], title: str = "", side: float 
     if title:
         figure.suptitle(title, fontsize=8, parse_math=False)
     return figure
+
+
+def map_over(
+    image: npt.ArrayLike, values: npt.ArrayLike, boxes: Any = None, *, overlap: str = "mean", signed: bool = False
+) -> npt.NDArray[np.uint8]:
+    """The pixels of an image in grey with a map over it, in the colours of `panel_figure`; nothing is written or framed.
+
+    The map has its own scale: the colour is full at its largest value, or where 0.5 % of the pixels are stronger.
+
+    Args:
+        image: (height, width, 3), floating point in [0, 1] or uint8.
+        values: One number for each box, (objects,), as the attribution or the importance of a word of a caption; without boxes
+            a map of places, which is resized to the image.
+        boxes: (objects, 4) xyxy in [0, 1], no padding; None for a map of places.
+        overlap: What a pixel in several boxes gets: the "mean" of their values, or their "sum"; see `boxes_onto_image`.
+        signed: False draws the positive part, from yellow to red; True positive values red and negative ones blue.
+
+    Returns:
+        (height, width, 3) uint8, of the image's size.
+
+    Raises:
+        ValueError: An image or a map of another shape, boxes that are not as many as the values or not in [0, 1], or an
+            unknown ``overlap``.
+
+    Example:
+        >>> map_over(np.ones((2, 4, 3)), [1.0, 3.0], [[0, 0, 0.5, 1], [0.5, 0, 1, 1]]).shape
+        (2, 4, 3)
+    """
+    pixels = _pixels(image)
+    drawn = on_pixels(values, boxes, (pixels.shape[0], pixels.shape[1]), overlap)
+    colours = _coloured(drawn if signed else np.maximum(drawn, 0), signed)
+    strength = colours[..., 3:]
+    blended = (1 - strength) * _grey(pixels)[..., None] + strength * colours[..., :3]
+    return np.asarray((255 * blended).round(), np.uint8)
+
+
+def _pixels(image: npt.ArrayLike) -> Floats:
+    """An image as floating point in [0, 1]."""
+    given = np.asarray(image)
+    if given.ndim != 3 or given.shape[2] != 3 or not given.size:
+        raise ValueError(
+            f"the image has shape {given.shape}; give (height, width, 3), for example np.asarray(picture)."
+        )
+    whole = given / 255 if given.dtype == np.uint8 else np.asarray(given, float)
+    pixels: Floats = np.clip(whole, 0, 1)
+    return pixels
+
+
+def on_pixels(values: npt.ArrayLike, boxes: Any, size: tuple[int, int], overlap: str = "mean") -> Floats:
+    """Values of boxes, or a map of places, as a map of pixels.
+
+    Args:
+        values: As for `map_over`.
+        boxes: As for `map_over`.
+        size: (height, width) wanted.
+        overlap: As for `map_over`.
+
+    Returns:
+        (height, width).
+
+    Raises:
+        ValueError: As `map_over`.
+    """
+    given = np.asarray(values, float)
+    if boxes is not None:
+        places = torch.as_tensor(np.asarray(boxes, float)).reshape(-1, 4)
+        found = boxes_onto_image(torch.from_numpy(given)[None], places[None], size, overlap)
+    elif given.ndim == 2 and given.size:
+        found = onto_image(torch.from_numpy(given)[None], size)
+    else:
+        raise ValueError(f"the map has shape {given.shape}; give (height, width), or one number a box and the boxes.")
+    drawn: Floats = found[0].numpy().astype(float)
+    return drawn
 
 
 def _height(image: Floats) -> float:

@@ -14,10 +14,11 @@ from transformers.utils import logging
 
 from hf_guidance.common.eval_mode import evaluating
 from hf_guidance.common.generators import generators_kept
+from hf_guidance.evaluation.displayed import displayed
 from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
 from hf_guidance.training.metric_columns import popped_columns
 from hf_guidance.training.plain_batch import plain_batch
-from hf_guidance.training.publishing.maps_picture import displayed, draw_maps
+from hf_guidance.training.publishing.maps_picture import draw_maps
 from hf_guidance.training.publishing.sample import Sample, sample_of
 from hf_guidance.training.whole_checkpoints import WholeCheckpointTrainer
 

@@ -12,9 +12,10 @@ from PIL import Image
 
 from hf_guidance import Guidance, Term
 from hf_guidance.attributions import ExpectedGradients, GradCAM
+from hf_guidance.evaluation.displayed import displayed
 from hf_guidance.objectives import Energy
 from hf_guidance.training.publishing import card_trainer, drawing_trainer, maps_picture
-from hf_guidance.training.publishing.maps_picture import PICTURE, displayed, draw_maps
+from hf_guidance.training.publishing.maps_picture import PICTURE, draw_maps
 from hf_guidance.training.publishing.sample import BEFORE, Sample
 
 GUIDANCE = Guidance(energy=Term(Energy(GradCAM()), 1.0, "rows"))
