@@ -52,6 +52,7 @@ SECTIONS = {
     "evaluate": "The metrics of the task and of the maps, by default of the attribution that the checkpoint was guided by.",
     "explain": "A picture for every image, and `explanations.json`. A run that was stopped goes on with `--resume`.",
     "annotate": "A page that asks people yes or no about maps, or about patches of neurons ([annotating](annotating.md)).",
+    "trust-study": "A page that asks people which of two models looks at more reasonable places ([trust study](trust-study.md)).",
     "publish": "What is sent, what is not, and the card; without `--dry-run` it is sent, as one commit.",
     "models": "What is supported; with a name a model is built, with random weights, and tried.",
     "metrics": "The metrics that come with the library; with a name the card of one.",
@@ -70,6 +71,7 @@ MORE = {
         "hf-guidance annotate to_answer --space my_space",
         "ls my_space",
     ],
+    "trust-study": ["hf-guidance trust-study trust --export ratings", "ls ratings"],
     "publish": ["hf-guidance publish runs/digits me/digits --dry-run"],
     "models": ["hf-guidance models", "hf-guidance models runs/digits", "hf-guidance models vitt"],
     "metrics": ["hf-guidance metrics"],
@@ -114,7 +116,8 @@ def _prepare(folder: Path) -> None:
     import numpy as np
 
     from hf_guidance import dataset_builder
-    from hf_guidance.apps.annotation import write_annotation_folder
+    from hf_guidance.apps.annotation import AnswerStore, write_annotation_folder
+    from hf_guidance.apps.trust_study import ComparisonFolder, write_comparison_folder
 
     (folder / "digits.yaml").write_text(CONFIG)
     (folder / "photos").mkdir()
@@ -126,6 +129,12 @@ def _prepare(folder: Path) -> None:
     (folder / "answers.json").write_text('["yes", "no", "maybe", null]\n')
     rows = builder.as_dataset("test").select(range(4))
     write_annotation_folder(rows, np.ones((4, 7, 7), np.float32), folder / "to_answer")
+    maps = {name: np.ones((4, 7, 7), np.float32) for name in ("before", "after")}
+    items = ComparisonFolder(write_comparison_folder(rows, maps, folder / "trust"))
+    with AnswerStore(items.folder / "answers.sqlite", items.fingerprint, len(items), items.scale) as store:
+        for name in ("anna", "ben"):
+            for place, points in enumerate(("2", "1", "0", "-1")):
+                store.put(place, name, points)
 
 
 def _session(lines: list[str], longest: int = LONGEST) -> str:

@@ -7,6 +7,7 @@ Hub. `hf_guidance.apps.trust_study` asks by the same page which of two models lo
 """
 
 from hf_guidance.apps.annotation.agreement import Agreement, agreement
+from hf_guidance.apps.annotation.desk import Desk
 from hf_guidance.apps.annotation.export import answer_table, export_answers, import_answers
 from hf_guidance.apps.annotation.items.folder import AnnotationFolder
 from hf_guidance.apps.annotation.items.item import Item, Items
@@ -16,6 +17,6 @@ from hf_guidance.apps.annotation.space import write_space
 from hf_guidance.apps.annotation.store import AnswerStore
 
 __all__ = [
-    "Agreement", "AnnotationFolder", "AnswerStore", "Item", "Items", "agreement", "answer_table", "export_answers",
+    "Agreement", "AnnotationFolder", "AnswerStore", "Desk", "Item", "Items", "agreement", "answer_table", "export_answers",
     "import_answers", "write_annotation_folder", "write_patch_folder", "write_space",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -63,17 +63,20 @@ def trust_study(
 
         if space is not None:
             write_space(folder, space, kind=ComparisonFolder, question=question)
-            give({"folder": str(space)} if as_json else f"folder: {space}")
+            done, text = {"folder": str(space)}, f"folder: {space}"
         elif export is not None:
-            _export(folder, answers, export, as_json)
+            done, text = _exported(folder, answers, export)
         else:
+            done, text = {}, ""
             serve_page(
                 folder, kind=ComparisonFolder, question=question, answers=answers, annotators=annotators, seed=seed,
                 password=password, host=host, port=port,
             )  # fmt: skip
+    give(done if as_json else text)
 
 
-def _export(folder: Path, answers: Path | None, target: Path, as_json: bool) -> None:
+def _exported(folder: Path, answers: Path | None, target: Path) -> tuple[dict[str, Any], str]:
+    """What the ratings say, for programs and for people."""
     from hf_guidance.apps.annotation.agreement import agreement
     from hf_guidance.apps.annotation.serving import opened
     from hf_guidance.apps.trust_study import ComparisonFolder, export_ratings, study_preference
@@ -82,8 +85,6 @@ def _export(folder: Path, answers: Path | None, target: Path, as_json: bool) -> 
         export_ratings(items, store, target)
         found = study_preference(items, store)
         alpha = agreement(store.columns(), items.scale).alpha
-    if as_json:
-        give({"folder": str(target), **asdict(found), "krippendorff_alpha": alpha})
-    else:
-        told = "not defined" if alpha is None else f"{alpha:.3f}"
-        give(f"folder: {target}\n{found}\nKrippendorff's alpha (ordinal): {told}")
+    told = "not defined" if alpha is None else f"{alpha:.3f}"
+    done = {"folder": str(target), **asdict(found), "krippendorff_alpha": alpha}
+    return done, f"folder: {target}\n{found}\nKrippendorff's alpha (ordinal): {told}"

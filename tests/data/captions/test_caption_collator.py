@@ -244,3 +244,16 @@ def test_words_of_a_decoder():
     assert torch.equal(named.pop("decoder_input_ids"), plain.pop("input_ids"))
     assert torch.equal(named.pop("decoder_attention_mask"), plain.pop("attention_mask"))
     assert named.keys() == plain.keys()
+
+
+def test_a_caption_as_one_word():
+    words, whole = (collator(explained=name)([row(0), row(1), row(3)]) for name in ("words", "caption"))
+    assert (whole["row"], whole["slot"], whole["time"]) == ([0, 1, 2], [0, 0, 0], [0, 0, 0])
+    for image, tokens in enumerate(whole["word_tokens"].tolist()):
+        said = [label for label in whole["labels"][image].tolist() if label >= 0][:-1]  # without the end
+        assert [token for token in tokens if token >= 0] == said
+    assert (whole["annotated"], whole["importance"].shape) == ([False] * 3, (3, 3))
+    for name in ("input_ids", "labels", "visual_feats"):
+        assert torch.equal(whole[name], words[name])
+    with pytest.raises(ValueError, match="'captions'"):
+        collator(explained="captions")
