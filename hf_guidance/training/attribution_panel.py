@@ -31,6 +31,9 @@ NAME = "panel/attributions"
 class AttributionPanel(AttachedCallback):
     """Draw the same rows before, during and after training: images with their boxes and maps, questions as bars.
 
+    Of captions every visual word is drawn: the image of the row, or its boxes, with the outline of what people look at for the
+    word and the map of the word over it, under the probability that the model gives it.
+
     The pictures are ``<output_dir>/panels/step-000100.png``, with panels.json beside them, which names the rows and has the
     unweighted losses of the terms on them. Picture and losses (as "panel/loss/<term>") also go to TensorBoard, Weights &
     Biases and trackio, where ``report_to`` names them; another integration is named once in a warning. The losses of the

@@ -1,4 +1,4 @@
-"""The picture of a panel: each image beside its map, or the boxes of each question as bars."""
+"""The picture of a panel: each image or word beside its map, or the boxes of each question as bars."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def panel_picture(maps: PanelMaps, heading: str) -> npt.NDArray[np.uint8]:
     from matplotlib.figure import Figure
 
     boxes = maps.drawn[0].picture is None
-    cell = _BARS if boxes else _Cell.of(maps.drawn[0].attribution.shape)
+    tallest = max((drawn.attribution.shape for drawn in maps.drawn), key=lambda shape: shape[0] / shape[-1])
+    cell = _BARS if boxes else _Cell.of(tallest)
     across = min(2 if boxes else _ACROSS, len(maps.drawn))
     lines = -(-len(maps.drawn) // across)
     words = textwrap.wrap(heading, int(13 * cell.width * across))

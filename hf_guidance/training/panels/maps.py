@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,12 @@ from hf_guidance.attributions import Attribution
 from hf_guidance.common.eval_mode import evaluating
 from hf_guidance.common.generators import generators_kept
 from hf_guidance.data.columns import ANNOTATED, IMPORTANCE, TARGET
+from hf_guidance.evaluation.figures import on_pixels
+from hf_guidance.evaluation.row_pictures import row_picture
 from hf_guidance.forward import Forward
 from hf_guidance.forward.maps import onto_image
 from hf_guidance.training.panels.rows import PanelRows
+from hf_guidance.training.panels.words import word_titles
 
 Array = npt.NDArray[Any]
 _SEED = 0  # of views that are drawn: the same at every step
@@ -28,12 +31,14 @@ _NOTHING = 1e-7  # as in undefined_share: a map whose positive part adds up to l
 
 @dataclass(frozen=True)
 class Drawn:
-    """One row of a panel.
+    """One row of a panel, or one word of a caption.
 
     Attributes:
-        attribution: (height, width) on the pixels of the model, or (objects,) of the boxes that are no padding.
-        importance: The same shape in [0, 1]; None where the row has none.
-        picture: (height, width, 3) in [0, 1]; None for questions.
+        attribution: (height, width) on the pixels of ``picture``, or (objects,) of the boxes that are no padding. Of words over
+            boxes a pixel has the mean of the boxes that cover it.
+        importance: The same shape in [0, 1]; None where there is none.
+        picture: (height, width, 3) in [0, 1]: what the model sees, or the image of a caption over boxes, or its boxes alone;
+            None for questions.
         title: What is explained and what the model answers.
     """
 
@@ -60,7 +65,8 @@ def panel_maps(trainer: Any, rows: PanelRows, attribution: Attribution) -> Panel
     """Compute what a panel shows, with the model as it is now.
 
     The model runs in eval mode and without a graph; afterwards its modes, statistics and gradients, and all random number
-    generators are as they were. Of an image with several explained classes the first annotated one is shown.
+    generators are as they were. Of an image with several explained classes the first annotated one is shown, of a caption every
+    visual word.
 
     Args:
         trainer: The GuidedTrainer.
@@ -102,19 +108,47 @@ def _rows(trainer: Any, rows: PanelRows, batch: Mapping[str, Any], forward: Forw
     real = forward.real_places(tuple(maps.shape[1:]))
     importance = forward.importance(IMPORTANCE).float().cpu().numpy() if IMPORTANCE in batch else None
     values, flags = maps.float().cpu().numpy(), batch.get(ANNOTATED, [importance is not None] * len(forward.row))
+    titles = None if forward.time is None else word_titles(_collator(trainer), rows.rows, forward)
     drawn = []
+    for image, pair in _shown(rows, forward, flags):
+        places = slice(None) if real is None else real[image].cpu().numpy()
+        told = None if importance is None or not flags[pair] else importance[pair][places]
+        title = _title(trainer, rows.rows[image], batch, forward, image, pair) if titles is None else titles[pair]
+        one = Drawn(values[pair][places], told, pictures[image], title)
+        over_boxes = titles is not None and one.picture is None
+        drawn.append(_over_boxes(one, rows, image, batch[trainer.family.boxes], places) if over_boxes else one)
+    return drawn
+
+
+def _shown(rows: PanelRows, forward: Forward, flags: Any) -> list[tuple[int, int]]:
+    """The images and explained rows that are drawn."""
+    shown = []
     for image in range(forward.images):
         pairs = [number for number, owner in enumerate(forward.row) if owner == image]
         if not pairs:
-            raise ValueError(
-                f"row {rows.indices[image]} of {rows.origin} has no label, so nothing can be explained; give rows with labels."
+            lacks, fix = (
+                ("label", "labels") if forward.time is None else ("visual word", "a visual word that has a mask")
             )
-        pair = next((number for number in pairs if flags[number]), pairs[0])
-        places = slice(None) if real is None else real[image].cpu().numpy()
-        told = None if importance is None or not flags[pair] else importance[pair][places]
-        title = _title(trainer, rows.rows[image], batch, forward, image, pair)
-        drawn.append(Drawn(values[pair][places], told, pictures[image], title))
-    return drawn
+            raise ValueError(
+                f"row {rows.indices[image]} of {rows.origin} has no {lacks}, so nothing can be explained; give rows with {fix}."
+            )
+        first = next((number for number in pairs if flags[number]), pairs[0])
+        shown += [(image, pair) for pair in ([first] if forward.time is None else pairs)]
+    return shown
+
+
+def _over_boxes(drawn: Drawn, rows: PanelRows, image: int, boxes: Tensor, places: Any) -> Drawn:
+    """A word over boxes, as maps of the pixels of its picture."""
+    corners = boxes[image].float().cpu().numpy()[places]
+    picture = row_picture(rows.rows[image], corners, f"row {rows.indices[image]} of {rows.origin}")
+    size = (picture.shape[0], picture.shape[1])
+    told = None if drawn.importance is None else on_pixels(drawn.importance, corners, size)
+    return replace(drawn, attribution=on_pixels(drawn.attribution, corners, size), importance=told, picture=picture)
+
+
+def _collator(trainer: Any) -> Any:
+    collator = trainer.plain_collator_for_evaluation()
+    return getattr(collator, "explained", collator)
 
 
 def _title(
@@ -137,10 +171,10 @@ def _pictures(trainer: Any, rows: PanelRows, batch: Mapping[str, Any]) -> list[A
     """What the model sees, as pictures; of more than three channels the first three (B-cos)."""
     pixels = batch[trainer.family.features].float().cpu()
     pixels = pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
-    collator = trainer.plain_collator_for_evaluation()
-    collator = getattr(collator, "explained", collator)
     ready = "pixel_values" in rows.rows[0]  # which a transform made: no processor saw them
-    levels = None if ready else _levels(getattr(collator, "image_processor", None) or trainer.processing_class)
+    levels = (
+        None if ready else _levels(getattr(_collator(trainer), "image_processor", None) or trainer.processing_class)
+    )
     if levels is None:  # the darkest pixel of an image is then black
         low, high = pixels.amin((1, 2, 3), keepdim=True), pixels.amax((1, 2, 3), keepdim=True)
     else:
