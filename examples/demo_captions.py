@@ -7,8 +7,9 @@ of the weights 1 and 0.1 of the ranking, 1 had the higher rank correlation.
 
 Writes runs/demo-captions/results.json, and prints the table. "rank_correlation" is that of the gradient of a word of the
 caption with its mask, over the boxes; "cider" that of the captions the model says itself, "chair" the share of the objects in
-them that the image does not show. words.png beside it has the words of some test scenes of the first seed: the scene, where
-people see the word, and the gradient of the word in some arms.
+them that the image does not show. Beside it, of the first seed: words.png, the words of some test scenes, where people see them
+and the gradient in some arms; trust, a trust study of the unguided model and HINT (`hf-guidance trust-study`), and ratings, what
+five simulated raters say of it, who prefer the map with more energy on the object (simulated_rater.py).
 """
 
 import copy
@@ -27,6 +28,7 @@ from workers import draw_no_bars, follow, map_seeds, say
 import evaluate
 import numpy as np
 import torch
+from caption_pictures import show
 from transformers import HfArgumentParser, set_seed
 
 from hf_guidance import (
@@ -41,14 +43,12 @@ from hf_guidance import (
 )
 from hf_guidance.attributions import Gradient, WordLogit
 from hf_guidance.data import CaptionCollator, VisualWords
-from hf_guidance.evaluation import WordExplanation, explain_words, generate_captions, word_figure
-from hf_guidance.evaluation.figures import save_figure
+from hf_guidance.evaluation import generate_captions
 from hf_guidance.models import UpDnCaptionerConfig, UpDnForImageCaptioning, caption_tokenizer
 from hf_guidance.objectives import CaptionLoss
 
 SHAPES = ("circle", "square", "triangle", "diamond", "cross")
 METRICS = ("cider", "chair", "rank_correlation", "ood_cider", "ood_chair")
-SHOWN, ARMS_SHOWN = 3, ("unguided", "hint", "hint_random")  # scenes of words.png, and arms
 FEW = 0.06  # the share of the scenes with masks, as in the paper
 
 
@@ -100,19 +100,6 @@ def load(seed: int, options: DemoArguments) -> Any:
     return builder.as_dataset().remove_columns("scene")
 
 
-def shown_scenes(seed: int) -> Any:
-    """The first scenes of the test split, with their images."""
-    sizes = {"train_size": 0, "dev_size": 0, "test_id_size": SHOWN, "test_ood_size": 0}
-    builder = dataset_builder("shapes_captions", seed=seed, images=True, **sizes)
-    builder.download_and_prepare()
-    return builder.as_dataset("test_id")
-
-
-def draw_words(maps: dict[str, list[WordExplanation]], path: Path) -> None:
-    """A picture of the maps of each word, arm by arm."""
-    save_figure(word_figure({arm: maps[arm] for arm in ARMS_SHOWN if arm in maps}), path)
-
-
 def train(
     model: Any, rows: Any, collator: CaptionCollator, guidance: Guidance, epochs: int, rate: float, seed: int
 ) -> GuidedTrainer:
@@ -148,9 +135,7 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
     """All arms of one seed, by arm the measures."""
     torch.set_num_threads(1)
     draw_no_bars()
-    splits, results, maps = load(seed, options), {}, {}
-    drawn = options.test and seed == options.first_seed
-    scenes = shown_scenes(seed) if drawn else None
+    splits, results, models = load(seed, options), {}, {}
     own = splits["test_id" if options.test else "dev"]
     tokenizer = caption_tokenizer(splits["train"]["caption"])
     collator = CaptionCollator(tokenizer, VisualWords.from_names(SHAPES), seed=seed)
@@ -172,13 +157,12 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
         measured = said_well(trainer, own) | {"rank_correlation": trainer.evaluate(own)["eval_plausibility"]}
         if options.test:
             measured |= {f"ood_{name}": value for name, value in said_well(trainer, splits["test_ood"]).items()}
-        if drawn:
-            maps[arm] = explain_words(trainer.model, collator, scenes)
+        models[arm] = trainer.model
         results[arm] = {name: measured[name] for name in METRICS if name in measured}
         rounded = {name: round(value, 3) for name, value in results[arm].items()}
         say(f"seed {seed} {arm:15s} {rounded} {time.time() - started:.0f} s")
-    if drawn and any(arm in maps for arm in ARMS_SHOWN):
-        draw_words(maps, Path(options.output_dir) / "words.png")
+    if options.test and seed == options.first_seed:
+        say(show(models, collator, seed, Path(options.output_dir)))
     return results
 
 

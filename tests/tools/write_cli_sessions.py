@@ -52,7 +52,7 @@ SECTIONS = {
     "evaluate": "The metrics of the task and of the maps, by default of the attribution that the checkpoint was guided by.",
     "explain": "A picture for every image, and `explanations.json`. A run that was stopped goes on with `--resume`.",
     "annotate": "A page that asks people yes or no about maps, or about patches of neurons ([annotating](annotating.md)).",
-    "trust-study": "A page that asks people which of two models looks at more reasonable places ([trust study](trust-study.md)).",
+    "trust-study": "A page that asks people which of two models looks at better places ([trust study](trust-study.md)).",
     "publish": "What is sent, what is not, and the card; without `--dry-run` it is sent, as one commit.",
     "models": "What is supported; with a name a model is built, with random weights, and tried.",
     "metrics": "The metrics that come with the library; with a name the card of one.",

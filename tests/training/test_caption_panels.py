@@ -36,9 +36,11 @@ def test_every_visual_word_is_a_picture_titled_by_it(tmp_path):
     assert captions == (rows[0]["caption"],) * 3 + (rows[1]["caption"],)
     batch = trainer.data_collator(rows)
     model = trainer.model.eval()
-    shares = model(
-        **{name: batch[name] for name in ("input_ids", "visual_feats", "visual_attention_mask")}
-    ).logits.detach().softmax(-1)
+    shares = (
+        model(**{name: batch[name] for name in ("input_ids", "visual_feats", "visual_attention_mask")})
+        .logits.detach()
+        .softmax(-1)
+    )
     for place, word in enumerate(words):
         image, time = batch["row"][place], batch["time"][place]
         assert float(word.split(" ")[1]) == pytest.approx(float(shares[image, time, batch["target"][place]]), abs=0.006)

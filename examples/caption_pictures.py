@@ -1,4 +1,4 @@
-"""The trust study of the captions demo: a folder that people can rate, and what simulated raters say of it."""
+"""What the captions demo shows people: a picture of the maps of words, and a trust study, which simulated raters answer."""
 
 import shutil
 from collections.abc import Mapping
@@ -8,12 +8,45 @@ from typing import Any
 import numpy as np
 from simulated_rater import rate_all
 
+from hf_guidance import dataset_builder
 from hf_guidance.apps.annotation import AnswerStore
 from hf_guidance.apps.trust_study import ComparisonFolder, export_ratings, study_preference, write_caption_study
 from hf_guidance.data import CaptionCollator
 from hf_guidance.data.captions.segmentations import category_masks
+from hf_guidance.evaluation import explain_words, word_figure
+from hf_guidance.evaluation.figures import save_figure
 
+DRAWN, RATED = 3, 100  # scenes of words.png and of the trust study
 RATERS = 5  # a comparison, as in the paper
+ARMS, RIVALS = ("unguided", "hint", "hint_random"), ("unguided", "hint")
+
+
+def show(models: Mapping[str, Any], collator: CaptionCollator, seed: int, folder: Path) -> str:
+    """Write words.png and the trust study of some arms.
+
+    Args:
+        models: Arm to its captioner.
+        collator: Of the captions.
+        seed: Of the scenes.
+        folder: Where to write.
+
+    Returns:
+        Which model simulated raters prefer, as text; empty where one of the two was not trained.
+    """
+    scenes = test_scenes(seed)
+    first = scenes.select(range(DRAWN))
+    if drawn := {arm: explain_words(models[arm], collator, first) for arm in ARMS if arm in models}:
+        save_figure(word_figure(drawn), folder / "words.png")
+    rivals = {arm: models[arm] for arm in RIVALS if arm in models}
+    return rate_by_simulation(rivals, collator, scenes, folder, seed) if len(rivals) == 2 else ""
+
+
+def test_scenes(seed: int) -> Any:
+    """The first scenes of the test split, with their images."""
+    sizes = {"train_size": 0, "dev_size": 0, "test_id_size": RATED, "test_ood_size": 0}
+    builder = dataset_builder("shapes_captions", seed=seed, images=True, **sizes)
+    builder.download_and_prepare()
+    return builder.as_dataset("test_id")
 
 
 def rate_by_simulation(
