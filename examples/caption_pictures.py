@@ -11,6 +11,7 @@ from simulated_rater import rate_all
 from hf_guidance import dataset_builder
 from hf_guidance.apps.annotation import AnswerStore
 from hf_guidance.apps.trust_study import ComparisonFolder, export_ratings, study_preference, write_caption_study
+from hf_guidance.attributions import Gradient, InputXGradient, WordLogit
 from hf_guidance.data import CaptionCollator
 from hf_guidance.data.captions.segmentations import category_masks
 from hf_guidance.evaluation import explain_words, word_figure
@@ -18,6 +19,10 @@ from hf_guidance.evaluation.figures import save_figure
 
 DRAWN, RATED = 3, 100  # scenes of words.png and of the trust study
 RATERS = 5  # a comparison, as in the paper
+STUDIES = {
+    "trust": Gradient,
+    "trust-input-x-gradient": InputXGradient,
+}  # folder to how words and captions are explained
 ARMS, RIVALS = ("unguided", "hint", "hint_random"), ("unguided", "hint")
 
 
@@ -38,7 +43,10 @@ def show(models: Mapping[str, Any], collator: CaptionCollator, seed: int, folder
     if drawn := {arm: explain_words(models[arm], collator, first) for arm in ARMS if arm in models}:
         save_figure(word_figure(drawn), folder / "words.png")
     rivals = {arm: models[arm] for arm in RIVALS if arm in models}
-    return rate_by_simulation(rivals, collator, scenes, folder, seed) if len(rivals) == 2 else ""
+    if len(rivals) < 2:
+        return ""
+    told = [rate_by_simulation(rivals, collator, scenes, folder, name, seed) for name in STUDIES]
+    return "\n".join([f"Trust studies by {RATERS} simulated raters, no people", *told])
 
 
 def test_scenes(seed: int) -> Any:
@@ -50,25 +58,28 @@ def test_scenes(seed: int) -> Any:
 
 
 def rate_by_simulation(
-    models: Mapping[str, Any], collator: CaptionCollator, scenes: Any, folder: Path, seed: int
+    models: Mapping[str, Any], collator: CaptionCollator, scenes: Any, folder: Path, name: str, seed: int
 ) -> str:
-    """Write the study of two models into ``folder``/trust and the ratings of simulated raters into ``folder``/ratings.
+    """Write the study of two models into a folder of the given name, and the ratings of simulated raters beside it.
 
     Returns:
         Which model they prefer, as text.
     """
-    for name in ("trust", "ratings"):  # of an earlier run
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for file in folder.glob("simulated.sqlite*"):
+    study, ratings, answers = folder / name, folder / f"{name}-ratings", folder / f"{name}-simulated.sqlite"
+    for old in (study, ratings):  # of an earlier run
+        shutil.rmtree(old, ignore_errors=True)
+    for file in folder.glob(f"{answers.name}*"):
         file.unlink()
-    items = ComparisonFolder(write_caption_study(models, collator, scenes, folder / "trust"))
+    how, target = STUDIES[name], WordLogit("sum")
+    write_caption_study(models, collator, scenes, study, word=how(target=WordLogit()), caption=how(target=target))
+    items = ComparisonFolder(study)
     masks = masks_of(items, collator, scenes)
     # Beside the folder, not in it: what people answer there must not be mixed with what nobody said.
-    with AnswerStore(folder / "simulated.sqlite", items.fingerprint, len(items), items.scale) as store:
+    with AnswerStore(answers, items.fingerprint, len(items), items.scale) as store:
         for number in range(1, RATERS + 1):
             rate_all(items, store, masks, f"simulated rater {number}", seed)
-        export_ratings(items, store, folder / "ratings")
-        return f"Trust study by {RATERS} simulated raters, no people:\n{study_preference(items, store)}"
+        export_ratings(items, store, ratings)
+        return f"{how.__name__} of words: {study_preference(items, store)}"
 
 
 def masks_of(items: ComparisonFolder, collator: CaptionCollator, scenes: Any) -> list[np.ndarray]:

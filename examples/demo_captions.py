@@ -8,8 +8,9 @@ of the weights 1 and 0.1 of the ranking, 1 had the higher rank correlation.
 Writes runs/demo-captions/results.json, and prints the table. "rank_correlation" is that of the gradient of a word of the
 caption with its mask, over the boxes; "cider" that of the captions the model says itself, "chair" the share of the objects in
 them that the image does not show. Beside it, of the first seed: words.png, the words of some test scenes, where people see them
-and the gradient in some arms; trust, a trust study of the unguided model and HINT (`hf-guidance trust-study`), and ratings,
-what five simulated raters say of it, who prefer the map with more energy on the object (simulated_rater.py).
+and the gradient in some arms; trust, a trust study of the unguided model and HINT (`hf-guidance trust-study`) by the gradient
+of words, another by input times gradient, and what five simulated raters say of both, who prefer the map with more energy on
+the object (simulated_rater.py).
 """
 
 import copy

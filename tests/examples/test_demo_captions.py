@@ -1,10 +1,14 @@
 """The demo of captions on few scenes, every arm of it."""
 
 import importlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from hf_guidance.apps.trust_study import ComparisonFolder
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ARMS = ("unguided", "hint", "hint_6", "attention_align", "hint_random")
@@ -22,14 +26,22 @@ def demo(monkeypatch, tmp_path):
     return module
 
 
-def test_every_arm_is_trained_and_measured(demo):
-    found = demo.one_seed(0, demo.DemoArguments(train_size=64, epochs=1, arm_epochs=1))
+def test_every_arm_is_trained_and_measured(demo, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("caption_pictures.RATED", 6)
+    (tmp_path / "out").mkdir()
+    options = demo.DemoArguments(train_size=64, epochs=1, arm_epochs=1, output_dir=str(tmp_path / "out"))
+    found = demo.one_seed(0, options)
     assert tuple(found) == ARMS
     for measured in found.values():
         assert set(measured) == set(demo.METRICS)
         assert all(np.isfinite(value) for value in measured.values())
     maps = {arm: measured["rank_correlation"] for arm, measured in found.items()}
     assert len(set(maps.values())) == len(ARMS), maps
+    assert Image.open(tmp_path / "out" / "words.png").width > 300
+    assert ComparisonFolder(tmp_path / "out" / "trust").models == ("unguided", "hint")
+    told = json.loads((tmp_path / "out" / "trust-ratings" / "preference.json").read_text())
+    assert (told["ratings"], told["raters"]) == (30, 5)
+    assert "by 5 simulated raters, no people" in capsys.readouterr().out
 
 
 def test_settings_are_chosen_on_dev(demo):

@@ -86,7 +86,7 @@ class AnnotationPage:
             told = gr.Markdown(elem_id="told")
             question = gr.HTML(visible=False)
             carried = gr.Textbox(visible=False)
-            with gr.Row(visible=False) as row:
+            with gr.Row(visible=False, equal_height=True) as row:
                 words = {choice.word: f"{choice.label} ({choice.key})" for choice in self._items.scale.choices}
                 words["back"] = f"Back ({BACK})"
                 buttons = {

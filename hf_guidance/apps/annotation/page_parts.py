@@ -61,10 +61,11 @@ def head(scale: Scale) -> str:
 
 CSS = """
 footer {display: none !important}
-#pictures {display: flex; gap: 12px; margin: 8px 0; min-height: 320px; align-items: flex-end}
+#pictures {display: flex; gap: 12px; margin: 8px 0; min-height: 320px; align-items: flex-start}
 #pictures .group {min-width: 0; max-width: fit-content} #pictures h3 {margin: 0 0 4px} #pictures .row {display: flex; gap: 12px}
 #pictures figure {margin: 0; flex: 0 1 320px; min-width: 0} #pictures img {width: 100%}
 #pictures figcaption {font-size: 13px; opacity: 0.75}
+#pictures:has(.headed) {min-height: 240px} #pictures .beside {padding: 8px 0}
 #pictures .headed {background: #8881; border-radius: 6px; padding: 8px}
 #question h2 {margin: 4px 0 8px} #question .text {font-size: 17px; margin: 0 0 8px}
 #question .told {color: #b45309; min-height: 1.4em}
@@ -100,7 +101,8 @@ def question_html(
     said = "" if before is None else f" You said {escape(before.lower())}; answer anew to change it."
     heading = "All are answered. Thank you!" if item is None else shown.question
     text = f'<p class="text">{escape(shown.text)}</p>' if shown.text else ""
-    groups = "".join(_group(name, pictures) for name, pictures in shown.groups)
+    headed = any(name for name, _ in shown.groups)
+    groups = "".join(_group(name, pictures, headed) for name, pictures in shown.groups)
     place = "" if item is None else str(item)
     return (
         f'<div id="question" data-item="{place}" data-name="{escape(name)}" data-done="{done}"><h2>{escape(heading)}</h2>{text}'
@@ -110,12 +112,13 @@ def question_html(
     )
 
 
-def _group(heading: str, pictures: list[tuple[str, str]]) -> str:
+def _group(heading: str, pictures: list[tuple[str, str]], headed: bool) -> str:
     figures = "".join(
         f'<figure><img src="{escape(address)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
         for caption, address in pictures
     )
-    above, kind = (f"<h3>{escape(heading)}</h3>", "group headed") if heading else ("", "group")
+    kind = "group headed" if heading else "group beside" if headed else "group"
+    above = f"<h3>{escape(heading) or '&nbsp;'}</h3>" if headed else ""  # so that all pictures begin at one height
     # Every picture of the page gets an equal part of its width.
     return f'<div class="{kind}" style="flex: {len(pictures)} 1 0">{above}<div class="row">{figures}</div></div>'
 
