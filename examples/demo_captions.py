@@ -48,7 +48,7 @@ from hf_guidance.objectives import CaptionLoss
 
 SHAPES = ("circle", "square", "triangle", "diamond", "cross")
 METRICS = ("cider", "chair", "rank_correlation", "ood_cider", "ood_chair")
-SHOWN, ARMS_SHOWN = 3, ("unguided", "hint", "hint_random")  # scenes of words.png, and arms
+SHOWN, ARMS_SHOWN = 2, ("unguided", "hint", "hint_random")  # scenes of words.png, and arms
 FEW = 0.06  # the share of the scenes with masks, as in the paper
 
 
@@ -110,7 +110,8 @@ def shown_scenes(seed: int) -> Any:
 
 def draw_words(maps: dict[str, list[WordExplanation]], path: Path) -> None:
     """A picture of the maps of each word, arm by arm."""
-    save_figure(word_figure({arm: maps[arm] for arm in ARMS_SHOWN if arm in maps}), path)
+    title = "gradients of words: red speaks for the word, blue against it, each map to its own largest value"
+    save_figure(word_figure({arm: maps[arm] for arm in ARMS_SHOWN if arm in maps}, title), path)
 
 
 def train(

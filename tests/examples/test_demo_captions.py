@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ARMS = ("unguided", "hint", "hint_6", "attention_align", "hint_random")
@@ -17,26 +18,40 @@ def demo(monkeypatch, tmp_path):
     module = importlib.import_module("demo_captions")
     real = module.dataset_builder
     sizes = {"dev_size": 12, "test_id_size": 20, "test_ood_size": 20}
-    monkeypatch.setattr(module, "dataset_builder", lambda *args, **options: real(*args, **options, **sizes))
+    monkeypatch.setattr(module, "dataset_builder", lambda *args, **options: real(*args, **sizes | options))
     monkeypatch.setattr(module, "draw_no_bars", lambda: None)
     return module
 
 
-def test_every_arm_is_trained_and_measured(demo):
-    found = demo.one_seed(0, demo.DemoArguments(train_size=64, epochs=1, arm_epochs=1))
+def test_every_arm_is_trained_and_measured(demo, tmp_path):
+    options = demo.DemoArguments(train_size=64, epochs=1, arm_epochs=1, output_dir=str(tmp_path))
+    found = demo.one_seed(0, options)
     assert tuple(found) == ARMS
     for measured in found.values():
         assert set(measured) == set(demo.METRICS)
         assert all(np.isfinite(value) for value in measured.values())
     maps = {arm: measured["rank_correlation"] for arm, measured in found.items()}
     assert len(set(maps.values())) == len(ARMS), maps
+    with Image.open(tmp_path / "words.png") as picture:
+        assert picture.width > 800
+        assert picture.height > 600
 
 
-def test_settings_are_chosen_on_dev(demo):
-    options = demo.DemoArguments(train_size=48, epochs=1, arm_epochs=1, test=False, arms="hint_6")
+def test_the_scenes_of_the_picture_are_those_of_the_test(demo):
+    shown, test = demo.shown_scenes(5), demo.load(5, demo.DemoArguments(train_size=1))["test_id"]
+    for scene, row in zip(shown, test.select(range(len(shown))), strict=True):
+        assert scene["image"].size == (128, 128)
+        assert {name: scene[name] for name in row} == row
+
+
+def test_settings_are_chosen_on_dev(demo, tmp_path):
+    options = demo.DemoArguments(
+        train_size=48, epochs=1, arm_epochs=1, test=False, arms="hint_6", output_dir=str(tmp_path)
+    )
     (measured,) = demo.one_seed(0, options).values()
     assert "ood_cider" not in measured
     assert "rank_correlation" in measured
+    assert not (tmp_path / "words.png").exists()
 
 
 def test_arms_differ_by_what_they_are_told(demo):
