@@ -17,12 +17,13 @@ from hf_guidance.data.captions.segmentations import category_masks
 from hf_guidance.evaluation import explain_words, word_figure
 from hf_guidance.evaluation.figures import save_figure
 
-DRAWN, RATED = 3, 100  # scenes of words.png and of the trust study
+DRAWN, RATED = 2, 100  # scenes of words.png and of the trust study
 RATERS = 5  # a comparison, as in the paper
 STUDIES = {
     "trust": Gradient,
     "trust-input-x-gradient": InputXGradient,
 }  # folder to how words and captions are explained
+TITLE = "gradients of words: red speaks for the word, blue against it, each map to its own largest value"
 ARMS, RIVALS = ("unguided", "hint", "hint_random"), ("unguided", "hint")
 
 
@@ -41,7 +42,7 @@ def show(models: Mapping[str, Any], collator: CaptionCollator, seed: int, folder
     scenes = test_scenes(seed)
     first = scenes.select(range(DRAWN))
     if drawn := {arm: explain_words(models[arm], collator, first) for arm in ARMS if arm in models}:
-        save_figure(word_figure(drawn), folder / "words.png")
+        save_figure(word_figure(drawn, TITLE), folder / "words.png")
     rivals = {arm: models[arm] for arm in RIVALS if arm in models}
     if len(rivals) < 2:
         return ""

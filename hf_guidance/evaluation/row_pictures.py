@@ -45,5 +45,5 @@ def row_picture(
                 max(right * width - 1, left * width),
                 max(bottom * height - 1, top * height),
             )
-            draw.rectangle(corners, outline=_FRAME)
+            draw.rectangle(corners, outline=_FRAME, width=2)
     return np.asarray(picture, float) / 255

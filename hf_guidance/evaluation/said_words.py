@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hf_guidance.data.columns import TARGET, WORD_TOKENS
+from hf_guidance.families.words import words_of
 from hf_guidance.forward import Forward
 
 
@@ -19,12 +20,14 @@ class SaidWord:
 
     Attributes:
         text: As the vocabulary has it.
+        before: The caption up to the word, likewise.
         probability: Of its tokens, each after those before it (teacher forcing): their product.
         instead: What the model would rather say there, its most probable token; None if that begins the word.
         instead_probability: Of that token; of the first one of the word where there is no other.
     """
 
     text: str
+    before: str
     probability: float
     instead: str | None
     instead_probability: float
@@ -40,7 +43,7 @@ def said_words(forward: Forward, tokenizer: Any) -> list[SaidWord]:
 
     Args:
         forward: A step whose rows have a ``time``.
-        tokenizer: That of the captions; None gives the numbers of the tokens, as "#12".
+        tokenizer: As for `word_text`.
 
     Returns:
         (rows,) words.
@@ -49,21 +52,35 @@ def said_words(forward: Forward, tokenizer: Any) -> list[SaidWord]:
     rows, times = (index.tolist() for index in forward.rows_and_times())
     column = WORD_TOKENS if WORD_TOKENS in forward.batch else TARGET
     tokens = forward.column(column).cpu().reshape(len(rows), -1).tolist()
+    read = forward.batch[words_of(forward.family.inputs) or "input_ids"].cpu()
     return [
-        _said(shares[row, time:], [token for token in word if token >= 0], tokenizer)
+        _said(
+            shares[row, time:],
+            read[row, 1 : time + 1].tolist(),  # behind the token of the beginning
+            [token for token in word if token >= 0],
+            tokenizer,
+        )
         for row, time, word in zip(rows, times, tokens, strict=True)
     ]
 
 
-def _said(shares: Tensor, tokens: Sequence[int], tokenizer: Any) -> SaidWord:
-    places = torch.arange(min(len(tokens), len(shares)))
-    probability = float(shares[places, torch.tensor(tokens)[places]].prod())
-    first = int(shares[0].argmax())
-    instead = None if first == tokens[0] else _text([first], tokenizer)
-    return SaidWord(_text(tokens, tokenizer), probability, instead, float(shares[0, first]))
+def word_text(tokens: Sequence[int], tokenizer: Any) -> str:
+    """Tokens as text.
 
-
-def _text(tokens: Sequence[int], tokenizer: Any) -> str:
+    Args:
+        tokens: Their numbers.
+        tokenizer: That of the captions; None gives the numbers, as "#12".
+    """
     if tokenizer is None:
         return " ".join(f"#{token}" for token in tokens)
     return str(tokenizer.decode(list(tokens))).strip()
+
+
+def _said(shares: Tensor, before: Sequence[int], tokens: Sequence[int], tokenizer: Any) -> SaidWord:
+    places = torch.arange(min(len(tokens), len(shares)))
+    probability = float(shares[places, torch.tensor(tokens)[places]].prod())
+    first = int(shares[0].argmax())
+    instead = None if first == tokens[0] else word_text([first], tokenizer)
+    return SaidWord(
+        word_text(tokens, tokenizer), word_text(before, tokenizer), probability, instead, float(shares[0, first])
+    )

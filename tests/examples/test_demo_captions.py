@@ -21,7 +21,7 @@ def demo(monkeypatch, tmp_path):
     module = importlib.import_module("demo_captions")
     real = module.dataset_builder
     sizes = {"dev_size": 12, "test_id_size": 20, "test_ood_size": 20}
-    monkeypatch.setattr(module, "dataset_builder", lambda *args, **options: real(*args, **options, **sizes))
+    monkeypatch.setattr(module, "dataset_builder", lambda *args, **options: real(*args, **sizes | options))
     monkeypatch.setattr(module, "draw_no_bars", lambda: None)
     return module
 
@@ -37,18 +37,32 @@ def test_every_arm_is_trained_and_measured(demo, monkeypatch, tmp_path, capsys):
         assert all(np.isfinite(value) for value in measured.values())
     maps = {arm: measured["rank_correlation"] for arm, measured in found.items()}
     assert len(set(maps.values())) == len(ARMS), maps
-    assert Image.open(tmp_path / "out" / "words.png").width > 300
+    with Image.open(tmp_path / "out" / "words.png") as picture:
+        assert picture.width > 800
+        assert picture.height > 600
     assert ComparisonFolder(tmp_path / "out" / "trust").models == ("unguided", "hint")
     told = json.loads((tmp_path / "out" / "trust-ratings" / "preference.json").read_text())
     assert (told["ratings"], told["raters"]) == (30, 5)
     assert "by 5 simulated raters, no people" in capsys.readouterr().out
 
 
-def test_settings_are_chosen_on_dev(demo):
-    options = demo.DemoArguments(train_size=48, epochs=1, arm_epochs=1, test=False, arms="hint_6")
+def test_the_scenes_that_people_see_are_those_of_the_test(demo, monkeypatch):
+    pictures = importlib.import_module("caption_pictures")
+    monkeypatch.setattr(pictures, "RATED", 4)
+    shown, test = pictures.test_scenes(5), demo.load(5, demo.DemoArguments(train_size=1))["test_id"]
+    for scene, row in zip(shown, test.select(range(len(shown))), strict=True):
+        assert scene["image"].size == (128, 128)
+        assert {name: scene[name] for name in row} == row
+
+
+def test_settings_are_chosen_on_dev(demo, tmp_path):
+    options = demo.DemoArguments(
+        train_size=48, epochs=1, arm_epochs=1, test=False, arms="hint_6", output_dir=str(tmp_path)
+    )
     (measured,) = demo.one_seed(0, options).values()
     assert "ood_cider" not in measured
     assert "rank_correlation" in measured
+    assert not (tmp_path / "words.png").exists()
 
 
 def test_arms_differ_by_what_they_are_told(demo):

@@ -125,7 +125,7 @@ def _of_batch(
     if not batch[ROW]:
         return []
     forward = Forward(net, family, batch, method.needs())
-    maps, importance = forward.attribution(method).float().cpu().numpy(), batch[IMPORTANCE].float().cpu().numpy()
+    maps, importance = forward.attribution(method).cpu().numpy(), batch[IMPORTANCE].float().cpu().numpy()
     pictures = None if not family.images else displayed(batch[family.features], collator.image_processor)
     boxes, real = batch.get(getattr(family, "boxes", "")), forward.real_places(maps.shape[1:])
     found = []

@@ -108,7 +108,7 @@ def _rows(trainer: Any, rows: PanelRows, batch: Mapping[str, Any], forward: Forw
     real = forward.real_places(tuple(maps.shape[1:]))
     importance = forward.importance(IMPORTANCE).float().cpu().numpy() if IMPORTANCE in batch else None
     values, flags = maps.float().cpu().numpy(), batch.get(ANNOTATED, [importance is not None] * len(forward.row))
-    titles = None if forward.time is None else word_titles(_collator(trainer), rows.rows, forward)
+    titles = None if forward.time is None else word_titles(_collator(trainer), forward)
     drawn = []
     for image, pair in _shown(rows, forward, flags):
         places = slice(None) if real is None else real[image].cpu().numpy()

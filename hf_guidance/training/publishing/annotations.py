@@ -11,7 +11,7 @@ from hf_guidance.data.annotated import annotated_flags
 from hf_guidance.data.collator import RowCollator
 
 _OF_HUB = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)@", re.ASCII)
-_WORDS = {"objects": "boxes"}  # what a column is called where people read of it
+_WORDS = {"objects": "boxes", "segmentations": "masks"}  # what a column is called where people read of it
 
 
 @dataclass(frozen=True)

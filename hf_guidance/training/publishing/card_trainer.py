@@ -16,13 +16,14 @@ from transformers.utils import logging
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.guidance import GUIDANCE_FILE
 from hf_guidance.training.publishing.annotations import AnnotationFacts, RowsFacts
+from hf_guidance.training.publishing.caption_usage import CaptionUse
 from hf_guidance.training.publishing.card_options import CardOptions, listed
 from hf_guidance.training.publishing.drawing_trainer import DrawingTrainer
 from hf_guidance.training.publishing.hidden_secrets import hide_secrets
 from hf_guidance.training.publishing.maps_picture import PICTURE
 from hf_guidance.training.publishing.model_card import MARK, CardFacts, model_card, own_words_of
 from hf_guidance.training.publishing.results import Evaluations, unguided_metrics
-from hf_guidance.training.publishing.usage import IMAGES, QUESTIONS
+from hf_guidance.training.publishing.usage import CAPTIONS, IMAGES, QUESTIONS
 
 logger = logging.get_logger(__name__)
 
@@ -172,13 +173,14 @@ class CardTrainer(DrawingTrainer):
         model = self.accelerator.unwrap_model(self.model)
         repo = getattr(self, "hub_model_id", None) or self.args.hub_model_id
         name = self.card.model_name or (repo or Path(self.args.output_dir).absolute().name).split("/")[-1]
-        questions = "input_ids" in self.family.inputs
+        family = self.family
+        task = CAPTIONS if family.times else QUESTIONS if "input_ids" in family.inputs else IMAGES
         return CardFacts(
             name=name,
             repo=repo if repo and "/" in repo else None,
             model=model,
             guidance=self.guidance,
-            task=next(iter(listed(self.card.tasks)), QUESTIONS if questions else IMAGES),
+            task=next(iter(listed(self.card.tasks)), task),
             options=self.card,
             annotations=self.annotation_facts(),
             evaluated={prefix: RowsFacts.of(rows) for prefix, rows in self._evaluated().items()},
@@ -192,6 +194,7 @@ class CardTrainer(DrawingTrainer):
             processor=self.family.images and hasattr(self.processing_class, "save_pretrained"),
             training=extract_hyperparameters_from_trainer(self),
             own_words=own_words,
+            captions=CaptionUse.of(self.data_collator, self.processing_class, family.images) if family.times else None,
         )
 
     def _unguided(self) -> dict[str, float]:

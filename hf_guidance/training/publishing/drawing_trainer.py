@@ -83,12 +83,13 @@ class DrawingTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         held_out: Any = self.eval_dataset  # type: ignore[has-type]
         held_out = next(iter(held_out.values()), None) if isinstance(held_out, dict) else held_out
         id2label = getattr(getattr(self.model, "config", None), "id2label", None)
+        tokenizer = getattr(self._own_collator(), "tokenizer", None)
         sources = [name for collator in self._row_collators for name in collator.sources]
         for rows, of_evaluation in ((held_out, True), (self.train_dataset, False)):
             if isinstance(rows, datasets.Dataset):
                 rows = self._remove_unused_columns(rows, "evaluation")
             with generators_kept():
-                found = sample_of(rows, sources, self._collated, self._rows, id2label, of_evaluation)
+                found = sample_of(rows, sources, self._collated, self._rows, id2label, of_evaluation, tokenizer)
             if found is not None:
                 return found
         return None
@@ -118,23 +119,32 @@ class DrawingTrainer(WholeCheckpointTrainer, EvaluatingTrainer):
         if sample.before is not None and self.state.global_step:
             columns["before training"] = sample.before
         columns[now] = [drawn for _, drawn, _ in pairs]
+        owners = [image for image, _, _ in pairs]  # several words may be of one image
         boxes = sample.batch.get("visual_pos")
         images = sample.batch.get(self.family.features) if self.family.images else None
         drawn = draw_maps(
             folder,
-            None if images is None else displayed(images, self.processing_class),
-            None if boxes is None else boxes.float().numpy(),
+            None if images is None else displayed(images[owners], self._image_processor()),
+            None if boxes is None else boxes[owners].float().numpy(),
             [marked for _, _, marked in pairs],
             sample.names,
             columns,
         )
         return self._caption(sample) if drawn else None
 
+    def _own_collator(self) -> Any:
+        collator = self.plain_collator_for_evaluation()
+        return getattr(collator, "explained", collator)
+
+    def _image_processor(self) -> Any:
+        """What makes the pixels: of captioners that of the collator, since beside the model lies a tokenizer."""
+        return getattr(self._own_collator(), "image_processor", None) if self.family.times else self.processing_class
+
     def _caption(self, sample: Sample) -> str:
         assert self.grounding is not None
         rows = "of the evaluation set" if sample.held_out else "of the training set"
-        read = self.grounding.attribution
+        read, named = self.grounding.attribution, "word" if self.family.times else "class"
         return (
-            f"Maps of {type(read).__name__} at layer “{read.layer}” for the class named, of annotated rows {rows}. Frames are "
-            "around what people marked; above each map is the share of its positive attribution that lies on it."
+            f"Maps of {type(read).__name__} at layer “{read.layer}” for the {named} named, of annotated rows {rows}. Frames "
+            "are around what people marked; above each map is the share of its positive attribution that lies on it."
         )

@@ -8,13 +8,14 @@ from hf_guidance.training.publishing.annotations import AnnotationFacts
 from hf_guidance.training.publishing.terms import attributions_in
 
 
-def limits_of(guidance: Guidance, annotations: AnnotationFacts, questions: bool) -> list[str]:
+def limits_of(guidance: Guidance, annotations: AnnotationFacts, questions: bool, captions: bool = False) -> list[str]:
     """The limits that hold for a model, as Markdown.
 
     Args:
         guidance: Its terms.
         annotations: What guided it.
         questions: Whether it answers questions over boxes.
+        captions: Whether it captions images.
     """
     told = []
     if annotations.control:
@@ -22,7 +23,7 @@ def limits_of(guidance: Guidance, annotations: AnnotationFacts, questions: bool)
             "**This model is a control**: its importance lay at the wrong places on purpose. It shows what guidance must beat."
         )
     if guidance.guided:
-        told += _of_guidance(guidance, annotations)
+        told += _of_guidance(guidance, annotations, "words" if captions else "classes")
     told.append(
         "A map that lies inside an annotation does not prove that the model decides by what is there, nor that the "
         "annotation is right."
@@ -40,7 +41,7 @@ def limits_of(guidance: Guidance, annotations: AnnotationFacts, questions: bool)
     return told
 
 
-def _of_guidance(guidance: Guidance, annotations: AnnotationFacts) -> list[str]:
+def _of_guidance(guidance: Guidance, annotations: AnnotationFacts, explained: str) -> list[str]:
     told = []
     maps = dict.fromkeys(
         f"{code(type(read).__name__)} at layer {code(read.layer)}"
@@ -64,8 +65,8 @@ def _of_guidance(guidance: Guidance, annotations: AnnotationFacts) -> list[str]:
             f"Only {annotations.annotated / rows:.1%} of the training rows were annotated; the others moved the task loss only."
         )
     told.append(
-        "Only classes and rows with annotations were guided. Of others nothing is known, nor of data with other biases than "
-        "those of the training set."
+        f"Only {explained} and rows with annotations were guided. Of others nothing is known, nor of data with other biases "
+        "than those of the training set."
     )
     if guidance.on_attributions:
         told.append(

@@ -18,13 +18,14 @@ from hf_guidance.guidance import Guidance
 from hf_guidance.training.best_model import higher_is_better
 from hf_guidance.training.checkpoint_adapters import saves_adapters
 from hf_guidance.training.publishing.annotations import AnnotationFacts, RowsFacts
+from hf_guidance.training.publishing.caption_usage import CaptionUse
 from hf_guidance.training.publishing.card_options import CardOptions, listed
 from hf_guidance.training.publishing.limits import limits_of
 from hf_guidance.training.publishing.maps_picture import PICTURE
 from hf_guidance.training.publishing.origins import base_model, licence_of
 from hf_guidance.training.publishing.results import eval_results
 from hf_guidance.training.publishing.terms import TermFacts, sources_of, term_facts
-from hf_guidance.training.publishing.usage import QUESTIONS, code_to_load
+from hf_guidance.training.publishing.usage import CAPTIONS, QUESTIONS, code_to_load
 
 logger = logging.get_logger(__name__)
 
@@ -38,6 +39,7 @@ _ARROWS = (
     "`loss/<term>` is a term alone, unweighted."
 )
 _DATA_SET = re.compile(r"([\w.-]+/)?[\w.-]{1,96}", re.ASCII)
+_DOES = {QUESTIONS: "answers questions about images", CAPTIONS: "captions images"}
 _PACKAGES = ("hf-guidance", "transformers", "torch", "datasets", "peft")
 
 
@@ -64,6 +66,7 @@ class CardFacts:
         processor: Whether an image processor is saved beside the model.
         training: Hyperparameters.
         own_words: What the user wrote into an earlier card.
+        captions: What the code of a captioner needs; None for other models.
     """
 
     name: str
@@ -84,6 +87,7 @@ class CardFacts:
     processor: bool
     training: Mapping[str, Any]
     own_words: str = ""
+    captions: CaptionUse | None = None
 
 
 def model_card(facts: CardFacts) -> str:
@@ -112,8 +116,8 @@ def model_card(facts: CardFacts) -> str:
         terms_table=_terms_table(terms),
         terms_note=_terms_note(facts.guidance),
         annotations=_annotations(facts.annotations),
-        code=code_to_load(facts.model, facts.guidance, repo, base, facts.task, facts.processor),
-        limits=limits_of(facts.guidance, facts.annotations, facts.task == QUESTIONS),
+        code=code_to_load(facts.model, facts.guidance, repo, base, facts.task, facts.processor, facts.captions),
+        limits=limits_of(facts.guidance, facts.annotations, facts.task == QUESTIONS, facts.captions is not None),
         training=[f"{escaped(name)}: {code(value)}" for name, value in facts.training.items()] + _versions(),
         guidance_json=facts.guidance.to_json().strip(),
         licence=escaped(licence)
@@ -168,7 +172,7 @@ def _summary(facts: CardFacts, base: str | None) -> str:
     kind = getattr(getattr(facts.model, "config", None), "model_type", None) or type(facts.model).__name__
     told = "fine-tuned from" if base else "trained"
     start = f" [{base}](https://huggingface.co/{base})" if base else ""
-    what = "answers questions about images" if facts.task == QUESTIONS else "classifies images"
+    what = _DOES.get(facts.task, "classifies images")
     guided = len(facts.guidance.guided)
     if not guided:
         return f"A {code(kind)} model that {what}, {told}{start} without guidance: the task loss alone."

@@ -14,7 +14,8 @@ import torch
 
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.data.annotated import annotated_flags
-from hf_guidance.data.columns import TARGET
+from hf_guidance.data.columns import ROW, TARGET, TIME, WORD_TOKENS
+from hf_guidance.evaluation.said_words import word_text
 from hf_guidance.forward import ExplainedRows
 
 BEFORE = "_before_training.pt"  # Trainer uploads nothing whose name begins so
@@ -26,8 +27,8 @@ class Sample:
     """What is drawn.
 
     Attributes:
-        batch: As the collator for evaluation made it: one annotated explained row of each image.
-        names: Of each image, the class explained, or the question.
+        batch: As the collator for evaluation made it: one annotated explained row of each image; of a caption all of them.
+        names: Of each explained row, the class explained, the question, or the word and its caption.
         held_out: Whether the images are of the evaluation set, and not of the training set.
         before: The maps before training; None where they are unknown.
     """
@@ -62,8 +63,9 @@ def sample_of(
     explained: ExplainedRows,
     id2label: Any,
     held_out: bool,
+    tokenizer: Any = None,
 ) -> Sample | None:
-    """Choose up to four annotated images of a data set, spread over it.
+    """Choose up to four annotated images of a data set, spread over it; of captions so many that there are four words or more.
 
     Args:
         rows: A data set with rows that are read by number; of another kind None is returned.
@@ -72,6 +74,7 @@ def sample_of(
         explained: Which columns are of explained rows.
         id2label: Names of the classes, if there are any.
         held_out: Kept with the sample.
+        tokenizer: Spells the words of captions; None gives numbers of tokens.
     """
     if not (hasattr(rows, "__len__") and hasattr(rows, "__getitem__")) or not len(rows):
         return None
@@ -79,11 +82,20 @@ def sample_of(
     if not taken:
         return None
     batch = collate(taken)
-    chosen = explained.annotated_images(batch)[:_IMAGES]
+    chosen = _first(explained.annotated_images(batch), batch)
     if not chosen:
         return None
     batch = explained.draw_one_per_image(explained.annotated_only(explained.take_images(batch, chosen)))
-    return Sample(batch, _names([taken[index] for index in chosen], batch, id2label), held_out)
+    shown = [taken[index] for index in chosen]
+    return Sample(batch, _words(shown, batch, tokenizer) if TIME in batch else _names(shown, batch, id2label), held_out)
+
+
+def _first(annotated: list[int], batch: dict[str, Any]) -> list[int]:
+    """The first four images; of captions the first ones that have four words."""
+    if TIME not in batch:
+        return annotated[:_IMAGES]
+    words = np.cumsum([batch[ROW].count(image) for image in annotated])
+    return annotated[: 1 + int(np.searchsorted(words, _IMAGES))]
 
 
 def _candidates(rows: Any, sources: Sequence[str]) -> list[int]:
@@ -101,6 +113,12 @@ def _names(rows: list[Any], batch: dict[str, Any], id2label: Any) -> list[str]:
     targets = batch.get(TARGET)
     classes = [None] * len(rows) if targets is None else [int(target) for target in targets]
     return [_name(row, target, id2label) for row, target in zip(rows, classes, strict=False)]
+
+
+def _words(rows: list[Any], batch: dict[str, Any], tokenizer: Any) -> list[str]:
+    tokens = batch.get(WORD_TOKENS, batch[TARGET]).reshape(len(batch[ROW]), -1).tolist()
+    texts = [word_text([token for token in word if token >= 0], tokenizer) for word in tokens]
+    return [f"{text}: {rows[image].get('caption') or ''}" for image, text in zip(batch[ROW], texts, strict=True)]
 
 
 def _name(row: Any, target: int | None, id2label: Any) -> str:

@@ -11,12 +11,21 @@ from transformers import AutoModelForImageClassification
 from hf_guidance.guidance import Guidance, known_names
 from hf_guidance.models.channel_mask import has_channel_mask
 from hf_guidance.training.checkpoint_adapters import saves_adapters
+from hf_guidance.training.publishing.caption_usage import CaptionUse
 
 _AUTO = "AutoModelForImageClassification"
-IMAGES, QUESTIONS = "image-classification", "visual-question-answering"
+IMAGES, QUESTIONS, CAPTIONS = "image-classification", "visual-question-answering", "image-to-text"
 
 
-def code_to_load(model: Any, guidance: Guidance, repo: str, base: str | None, task: str, processor: bool) -> str:
+def code_to_load(
+    model: Any,
+    guidance: Guidance,
+    repo: str,
+    base: str | None,
+    task: str,
+    processor: bool,
+    captions: CaptionUse | None = None,
+) -> str:
     """Lines of Python.
 
     Args:
@@ -26,12 +35,14 @@ def code_to_load(model: Any, guidance: Guidance, repo: str, base: str | None, ta
         base: Hub id of the base model.
         task: Id of the task on the Hub.
         processor: Whether an image processor is beside the model.
+        captions: What a captioner needs; None for other models.
     """
     explained = next(iter(guidance.on_attributions), None) if task == IMAGES and processor else None
     auto, load = _loading(model, base)
     lines = [f"from hf_guidance import Guidance{', explain' if explained else ''}", *auto]
     if processor and task == IMAGES:
         lines[-1:] = [_joined(lines[-1])]
+    lines[1:1] = captions.imports() if captions else []
     lines += ["", f"repo = {json.dumps(repo)}", *load]
     if processor and task == IMAGES:
         lines.append("processor = AutoImageProcessor.from_pretrained(repo)")
@@ -44,6 +55,8 @@ def code_to_load(model: Any, guidance: Guidance, repo: str, base: str | None, ta
             "found = explain(model, images, processor, attribution=attribution)",
             'found.save("maps.png")',
         ]
+    if captions:
+        lines += ["", *captions.lines()]
     return "\n".join(lines)
 
 
