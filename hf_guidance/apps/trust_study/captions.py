@@ -63,7 +63,7 @@ def write_caption_study(
     if words_per_caption < 1:
         raise ValueError(f"words_per_caption={words_per_caption}; give a whole number of at least 1.")
     by_word = {name: explain_words(model, collator, rows, word) for name, model in models.items()}
-    whole, method = replace(collator, explained="caption"), caption or Gradient(target=WordLogit("sum"))
+    whole, method = replace(collator, explain="caption"), caption or Gradient(target=WordLogit("sum"))
     by_caption = {
         name: {one.row: one for one in explain_words(model, whole, rows, method)} for name, model in models.items()
     }

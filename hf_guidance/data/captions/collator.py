@@ -81,7 +81,7 @@ class CaptionCollator(RowCollator):
             ``model.config.decoder_start_token_id``.
         max_length: Tokens of a caption; longer ones are cut, and counted.
         score: Importance of boxes: "contrast" (eq. 1 of HINT) or "share" of the box that the mask covers.
-        explained: "words" makes every visual word an explained row, "caption" every caption, as one word of all its tokens, for
+        explain: "words" makes every visual word an explained row, "caption" every caption, as one word of all its tokens, for
             which people say nothing: take ``WordLogit("sum")`` as the target then.
         seed: Seed of ``random_importance``: one uniform number in [0, 1) per box or pixel, the same for a word of a caption in
             every epoch.
@@ -117,13 +117,13 @@ class CaptionCollator(RowCollator):
     begin: int | None = None
     max_length: int = 20
     score: str = "contrast"
-    explained: str = "words"
+    explain: str = "words"
     seed: int = 0
     counts: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_choice("score", self.score, SCORES)
-        check_choice("explained", self.explained, EXPLAINED)
+        check_choice("explain", self.explain, EXPLAINED)
         if self.words is None:
             self.words = VisualWords.coco()
         self._encoder = CaptionEncoder(self.tokenizer, self.max_length, self.begin)
@@ -182,7 +182,7 @@ class CaptionCollator(RowCollator):
         name: str,
     ) -> list[_Word]:
         """The explained rows of a caption."""
-        if self.explained == "caption":
+        if self.explain == "caption":
             return [_Word(index, 0, 0, list(tokens.ids), None)]
         boxes = None if isinstance(place, tuple) else place
         try:

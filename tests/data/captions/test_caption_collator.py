@@ -247,7 +247,7 @@ def test_words_of_a_decoder():
 
 
 def test_a_caption_as_one_word():
-    words, whole = (collator(explained=name)([row(0), row(1), row(3)]) for name in ("words", "caption"))
+    words, whole = (collator(explain=name)([row(0), row(1), row(3)]) for name in ("words", "caption"))
     assert (whole["row"], whole["slot"], whole["time"]) == ([0, 1, 2], [0, 0, 0], [0, 0, 0])
     for image, tokens in enumerate(whole["word_tokens"].tolist()):
         said = [label for label in whole["labels"][image].tolist() if label >= 0][:-1]  # without the end
@@ -256,4 +256,4 @@ def test_a_caption_as_one_word():
     for name in ("input_ids", "labels", "visual_feats"):
         assert torch.equal(whole[name], words[name])
     with pytest.raises(ValueError, match="'captions'"):
-        collator(explained="captions")
+        collator(explain="captions")
