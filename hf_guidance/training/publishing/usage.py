@@ -42,7 +42,7 @@ def code_to_load(
     lines = [f"from hf_guidance import Guidance{', explain' if explained else ''}", *auto]
     if processor and task == IMAGES:
         lines[-1:] = [_joined(lines[-1])]
-    lines[1:1] = captions.imports() if captions else []
+    lines = _merged([*lines, *captions.imports()]) if captions else lines
     lines += ["", f"repo = {json.dumps(repo)}", *load]
     if processor and task == IMAGES:
         lines.append("processor = AutoImageProcessor.from_pretrained(repo)")
@@ -58,6 +58,15 @@ def code_to_load(
     if captions:
         lines += ["", *captions.lines()]
     return "\n".join(lines)
+
+
+def _merged(lines: list[str]) -> list[str]:
+    """Import lines, one for each module."""
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        module, names = line.removeprefix("from ").split(" import ")
+        found.setdefault(module, set()).update(names.split(", "))
+    return [f"from {module} import {', '.join(sorted(found[module]))}" for module in sorted(found)]
 
 
 def _joined(line: str) -> str:

@@ -139,9 +139,24 @@ def test_captioners_of_pixels(name, tmp_path, drawn, monkeypatch):
     assert ("decoder=True" in code) == (name != "blip")
     assert ("begin=1" in code) == (name == "blip")
     assert "processor = ...  # that of the training" in code
+    assert code.count("from transformers import") == 1
     processor.save_pretrained(folder)
     torch.manual_seed(0)
     found = run(code.replace("...  # that of the training", "AutoImageProcessor.from_pretrained(repo)").replace(
         "import AutoTokenizer", "import AutoImageProcessor, AutoTokenizer"), folder, rows, monkeypatch, "net")  # fmt: skip
     assert found == generate_captions(model, collator, rows)
     assert (folder / PICTURE).is_file()
+
+
+def test_what_is_pushed_captions_images(tmp_path, hub, pauses, monkeypatch):
+    rows = [row(0), row(1)]
+    trainer = trainer_of(tmp_path / "net", rows, HINT, push_to_hub=True, hub_model_id="tester/captioner")
+    trainer.train()
+    trainer.push_to_hub()
+    files = hub.files("tester/captioner")
+    assert files.keys() >= {"README.md", "guidance.json", "model.safetensors", "tokenizer.json", PICTURE}
+    code = files["README.md"].decode().split("```python\n")[1].split("```")[0]
+    assert 'repo = "tester/captioner"' in code
+    assert run(code, tmp_path / "net", rows, monkeypatch, "none") == generate_captions(
+        trainer.model, trainer.data_collator, rows
+    )
