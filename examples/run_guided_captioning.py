@@ -173,8 +173,14 @@ def run(
         if known
         else caption_tokenizer(rows["caption"], data.min_count, data.max_length)
     )
+    if not data.regions and "features" not in rows.column_names:
+        raise ValueError(
+            f"--regions is not given, and rows of {data.dataset} hold no features; name the files of their boxes."
+        )
     regions = RegionFeatures.open(*data.regions) if data.regions else None
     collator = CaptionCollator(tokenizer, words, regions, max_length=data.max_length, seed=args.seed)
+    for split in (data.train_split, *data.eval_splits):
+        collator.check_rows(splits[split], split)  # an image without features would end a run at any step
     model = made_model(
         model_args, len(tokenizer), collator([rows[0]])["visual_feats"].shape[-1], data.dataset == "shapes_captions"
     )
