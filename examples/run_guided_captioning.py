@@ -95,6 +95,16 @@ def task_only(words: str = "sum") -> Guidance:
 RECIPES = {"hint_captions": recipes.hint_captions, "task_only": task_only}
 
 
+def check_options(model_args: CaptionerArguments, hint: HintArguments) -> None:
+    """Raise on options that would end the run later, or would not be used."""
+    if json.loads(model_args.model_config) and model_args.model_name_or_path:
+        raise ValueError(
+            "--model_config is for a model from scratch, and --model_name_or_path names one; leave out one."
+        )
+    if hint.num_beams < 1:
+        raise ValueError(f"--num_beams {hint.num_beams} finds no caption; give 1 for greedy search, or more.")
+
+
 def chosen_guidance(given: HintArguments) -> Guidance:
     """The recipe, or what a folder holds."""
     options = json.loads(given.recipe_options)
@@ -123,6 +133,21 @@ def chosen_words(given: str, dataset: str) -> VisualWords:
     if given.endswith(".json"):
         return VisualWords.load(given)
     return VisualWords.from_names([name.strip() for name in given.split(",")])
+
+
+def made_collator(
+    tokenizer: Any, words: VisualWords, data: CaptionArguments, splits: Any, seed: int
+) -> CaptionCollator:
+    """The collator, where every image of the splits has features: one without would end the run in the middle."""
+    if not data.regions and "features" not in splits[data.train_split].column_names:
+        raise ValueError(
+            f"--regions is not given, and rows of {data.dataset} hold no features; name the files of region features."
+        )
+    regions = RegionFeatures.open(*data.regions) if data.regions else None
+    collator = CaptionCollator(tokenizer, words, regions, max_length=data.max_length, seed=seed)
+    for split in (data.train_split, *data.eval_splits):
+        collator.check_rows(splits[split], split)
+    return collator
 
 
 def made_model(given: CaptionerArguments, words: int, dims: int, small: bool) -> UpDnForImageCaptioning:
@@ -159,12 +184,9 @@ def run(
     model_args: CaptionerArguments, data: CaptionArguments, hint: HintArguments, args: GuidanceArguments
 ) -> Outcome:
     """Train, measure before and after, and save."""
+    check_options(model_args, hint)
     set_seed(args.seed)
     guidance, start, words = chosen_guidance(hint), checkpoint_of(args), chosen_words(data.visual_words, data.dataset)
-    if json.loads(model_args.model_config) and model_args.model_name_or_path:
-        raise ValueError(
-            "--model_config is for a model from scratch, and --model_name_or_path names one; leave out one."
-        )
     splits = splits_named(data.dataset, (data.train_split, *data.eval_splits), data.data_dir, data.builder_config)
     rows = splits[data.train_split]
     known = model_args.model_name_or_path
@@ -173,8 +195,7 @@ def run(
         if known
         else caption_tokenizer(rows["caption"], data.min_count, data.max_length)
     )
-    regions = RegionFeatures.open(*data.regions) if data.regions else None
-    collator = CaptionCollator(tokenizer, words, regions, max_length=data.max_length, seed=args.seed)
+    collator = made_collator(tokenizer, words, data, splits, args.seed)
     model = made_model(
         model_args, len(tokenizer), collator([rows[0]])["visual_feats"].shape[-1], data.dataset == "shapes_captions"
     )

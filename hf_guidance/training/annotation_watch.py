@@ -11,7 +11,7 @@ logger = logging.get_logger(__name__)
 
 _UNGUIDED = (
     "training saw no annotated row, so it was unguided: no row had a box, mask or importance of an explained class. "
-    "Check the columns 'objects', 'mask', 'importance' and 'annotated', and the collator's source."
+    "Check the columns 'objects', 'mask', 'segmentations', 'importance' and 'annotated', and the collator's source."
 )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from raw_folders import coco_annotation, make_coco_captions, write_image
 
-from hf_guidance.data import CaptionCollator, VisualWords, category_masks
+from hf_guidance.data import CaptionCollator, VisualWords, category_masks, encode_mask
 from hf_guidance.models import caption_tokenizer
 
 LEFT = np.zeros((30, 40), bool)
@@ -61,8 +61,13 @@ def test_words_have_importance(raw, prepare):
         collate.check_rows(train, "train")
 
 
-def test_masks_of_a_category_are_joined_and_crowds_read(tmp_path, prepare):
-    rle = {"size": [30, 40], "counts": [0, 30 * 10, 30 * 30]}  # the first ten columns
+RUNS = [0, 30 * 10, 30 * 30]  # the first ten columns
+TEXT = encode_mask("cat", np.arange(40) * np.ones((30, 1)) < 10)["counts"]
+
+
+@pytest.mark.parametrize("counts", [RUNS, TEXT], ids=["runs", "text"])
+def test_masks_of_a_category_are_joined_and_crowds_read(tmp_path, prepare, counts):
+    rle = {"size": [30, 40], "counts": counts}
     entries = [
         coco_annotation(0, 0, 3, segmentation=rle, iscrowd=1),
         coco_annotation(1, 0, 3, segmentation=[[10, 0, 20, 0, 20, 30, 10, 30]]),
@@ -175,6 +180,11 @@ def test_bad_captions(tmp_path, prepare, wrong, reason, message):
             "size of mask and image differ",
             r"the RLE is for \(height, width\) \[5, 5\]",
         ),
+        (
+            coco_annotation(0, 0, 3, segmentation={"size": [30, 40], "counts": [0, 5]}, iscrowd=1),
+            "malformed RLE",
+            r"its counts are not whole numbers that add up to 1200 pixels",
+        ),
     ],
 )
 def test_bad_objects(tmp_path, prepare, wrong, reason, message):
@@ -185,6 +195,19 @@ def test_bad_objects(tmp_path, prepare, wrong, reason, message):
     assert len(splits["train"]) == 8
     assert builder.report[reason]["count"] == 1
     assert splits["train"][0]["segmentations"] == []
+
+
+def test_an_id_of_another_file_is_told(tmp_path, prepare):
+    """Validation has captions 1000 and 1001; rows of all splits are told apart by their ids."""
+    raw = make_coco_captions(tmp_path / "raw", captions=[caption(1), caption(1000, 2)])
+    with pytest.raises(
+        ValueError, match=r"captions_val2014\.json, caption 1000: another caption has its id\. Fix it, or pass"
+    ):
+        prepare("coco_captions", data_dir=str(raw))
+    splits, builder = prepare("coco_captions", data_dir=str(raw), invalid="skip", per_image="never")
+    assert ids(splits)["train"] == ["1", "1000"]
+    assert "1000" not in ids(splits)["validation"]
+    assert builder.report["caption listed twice"]["count"] == 1
 
 
 def test_images_without_objects_and_captions_are_counted(tmp_path, prepare):

@@ -63,8 +63,3 @@ def test_the_words_a_model_says_itself_are_explained(made):
     words = collator.tokenizer.convert_ids_to_tokens(batch["target"])
     assert set(words) <= {"dog", "cat"}
     assert words[0] == "dog"
-
-
-def test_no_image_in_a_call(made):
-    with pytest.raises(ValueError, match="batch_size=0"):
-        generate_captions(*made, batch_size=0)

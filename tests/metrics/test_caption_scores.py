@@ -138,6 +138,8 @@ def test_what_java_refuses_is_told(load, monkeypatch, tmp_path):
         ({"references": [["a"], []]}, r"references\[1\] is \[\]"),
         ({"references": [["a"], [None]]}, r"references\[1\] is \[None\]"),
         ({"references": [["a", "..."], ["b"]]}, r"references\[0\] has a caption without a word"),
+        ({"references": [["a"], ["", "b"]]}, r"references\[1\] has a caption without a word.*leave that caption out"),
+        ({"references": ["a", "  "]}, r"references\[1\] has a caption without a word"),
         ({"scores": []}, r"scores are \[\]; allowed"),
         ({"scores": "cider"}, r"scores are 'cider'; allowed"),
         ({"scores": ["bleurt"]}, r"scores are \['bleurt'\]"),
@@ -154,4 +156,7 @@ def test_empty(load):
         load("caption_scores").compute()
     nothing = load("caption_scores").compute(predictions=["", "a dog"], references=[["a cat"], ["a dog"]])
     assert nothing["rouge_l"] == 0.5
+    for said in ("", "  ", "..."):  # a model that has learned nothing says nothing
+        found = load("caption_scores").compute(predictions=[said] * 2, references=[["a cat"], ["a dog"]])
+        assert set(found.values()) == {0.0}
     assert evaluate.config.HF_EVALUATE_OFFLINE

@@ -62,6 +62,9 @@ def test_without_a_table_objects_have_their_own_names(load):
 
 
 def test_captions_and_images_without_objects(load):
+    assert load("chair").compute(predictions=["  ", "DOG!"], references=[["cat"], ["dog"]]) == {
+        "chair_i": 0, "chair_s": 0, "object_recall": 0.5,
+    }  # fmt: skip
     assert load("chair").compute(predictions=["", "red"], references=[[], ["dog"]]) == {
         "chair_i": 0, "chair_s": 0, "object_recall": 0,
     }  # fmt: skip

@@ -109,7 +109,7 @@ def test_it_is_saved_and_loaded(tmp_path):
     again = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=torch.float64)
     assert isinstance(again, UpDnForImageCaptioning)
     assert relative_error(again(**MADE).logits, model(**MADE).logits) < 1e-14
-    assert again.generation_config.use_cache is False
+    assert again.generation_config.use_cache is not False
     assert AutoConfig.from_pretrained(tmp_path).attention_size == 6
     sizes = UpDnCaptionerConfig()
     assert (sizes.word_size, sizes.hidden_size, sizes.attention_size, sizes.visual_feat_dim) == (1000, 1000, 512, 2048)

@@ -62,10 +62,27 @@ def test_every_visual_word_counts(tmp_path):
 
 
 def test_captions_without_a_visual_word_train(tmp_path):
-    trainer = trainer_of(tmp_path, [row(0), row(2), row(5)], recipes.hint_captions(task=1.0))
-    batch = trainer.data_collator([row(2), row(5)])
+    """By the task alone: in a batch of their own, and beside others."""
+    guidance, task = recipes.hint_captions(task=1.0), Guidance(task=CaptionLoss())
+    trainer = trainer_of(tmp_path, [row(0), row(2), row(5)], guidance)
+    batch, model = trainer.data_collator([row(2), row(5)]), trainer.model.train()
     assert batch["row"] == []
-    assert torch.isfinite(trainer.compute_loss(trainer.model, dict(batch)))
+    loss = trainer.compute_loss(model, dict(batch))
+    expected, _ = task(Forward(model, family_of(model), batch, task.needs()), None)
+    assert relative_error(loss, expected) < 1e-6
+    for ours, theirs in zip(parameter_gradients(loss, model), parameter_gradients(expected, model), strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    trainer.train()
+    assert trainer.state.global_step == 2
+
+
+def test_a_training_without_any_visual_word_is_told(tmp_path):
+    """Its batches are those of above, but a whole epoch of them would be an unguided run under the name of a guided one."""
+    trainer = trainer_of(tmp_path, [row(2), row(5)], recipes.hint_captions(task=1.0))
+    with pytest.raises(ValueError, match=r"saw no annotated row, so it was unguided.*'segmentations'"):
+        trainer.train()
+    assert trainer.evaluate()["eval_loss/hint"] == 0
+    assert trainer_of(tmp_path, [row(2), row(5)], Guidance(task=CaptionLoss())).train().global_step == 2
 
 
 def test_labels_are_smoothed(tmp_path):

@@ -16,8 +16,9 @@ from torch import Tensor
 from hf_guidance.common.checks import check_choice
 from hf_guidance.data.builder_base import id_text
 from hf_guidance.data.captions.importance import SCORES, word_importance
+from hf_guidance.data.captions.segmentations import named_categories
 from hf_guidance.data.captions.tokens import CaptionEncoder, CaptionTokens
-from hf_guidance.data.captions.visual_words import VisualWords
+from hf_guidance.data.captions.visual_words import VisualWords, table_of
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import (
     ANNOTATED,
@@ -65,8 +66,8 @@ class CaptionCollator(RowCollator):
 
     ``counts`` counts what is allowed but worth knowing, and the first case of each kind is logged (the counts are those of
     the process that collates; each worker of a DataLoader has its own): captions cut at ``max_length``, captions without a
-    visual word, words whose category has no mask in the image, visual words beyond ``max_length``, visual words that the
-    vocabulary lacks, which are not explained, and unknown words.
+    visual word, masks of a category that no word of the table names, words whose category has no mask in the image, visual
+    words beyond ``max_length``, visual words that the vocabulary lacks, which are not explained, and unknown words.
 
     Args:
         tokenizer: A fast tokenizer with tokens of the beginning and of the end; see `CaptionEncoder`. For instance
@@ -124,8 +125,8 @@ class CaptionCollator(RowCollator):
     def __post_init__(self) -> None:
         check_choice("score", self.score, SCORES)
         check_choice("explain", self.explain, EXPLAINED)
-        if self.words is None:
-            self.words = VisualWords.coco()
+        self.words = table_of(self.words)
+        self._categories = frozenset(self.words.categories)
         self._encoder = CaptionEncoder(self.tokenizer, self.max_length, self.begin)
         self._pixels = ProcessedPixels(self.image_processor)
 
@@ -149,6 +150,11 @@ class CaptionCollator(RowCollator):
         if self.decoder:
             said = {name if name == "labels" else f"decoder_{name}": column for name, column in said.items()}
         return batch | said | self._explained(words, rows, batch, ready)
+
+    @property
+    def end(self) -> int:
+        """The token after the last word."""
+        return self._encoder.end
 
     def for_evaluation(self) -> Self:
         """The same collator; it shares ``counts``."""
@@ -196,6 +202,9 @@ class CaptionCollator(RowCollator):
             )
         if not found:
             self._count("captions without visual word", name, caption)
+        for category in named_categories(row.get("segmentations")):
+            if category not in self._categories:
+                self._count("masks of a category that no word names", f"{name}: {category!r}", caption)
         flag = row.get(ANNOTATED)
         used = flag is None or bool(flag)
         words: list[_Word] = []

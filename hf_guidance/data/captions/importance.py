@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from hf_guidance.common.checks import check_choice
 from hf_guidance.data.boxes import box_importance_from_map
 from hf_guidance.data.captions.segmentations import Mask, category_masks
-from hf_guidance.data.captions.visual_words import VisualWord, VisualWords
+from hf_guidance.data.captions.visual_words import VisualWord, VisualWords, table_of
 
 SCORES = ("contrast", "share")
 
@@ -60,7 +59,7 @@ def word_importance(
         visual word.
 
     Raises:
-        ValueError: A caption that is empty or not text, masks or boxes of another form, or an unknown score.
+        ValueError: A caption that is empty or not text, masks, boxes or words of another form, or an unknown score.
 
     Example:
         >>> left = np.array([[1, 0]])
@@ -71,15 +70,10 @@ def word_importance(
     check_choice("score", score, SCORES)
     if not isinstance(caption, str) or not caption.strip():
         raise ValueError(f"the caption is {caption!r:.60}; give text that is not empty, or leave it out.")
-    found = (words or _coco()).find(caption)
+    found = table_of(words).find(caption)
     masks = category_masks([] if segmentations is None else segmentations, {word.category for word in found})
     scores = {name: _scores(mask, boxes, score) for name, mask in masks.items()}
     return [WordImportance(word, scores.get(word.category)) for word in found]
-
-
-@cache
-def _coco() -> VisualWords:
-    return VisualWords.coco()
 
 
 def _scores(mask: Mask, boxes: Any, score: str) -> npt.NDArray[np.float32]:

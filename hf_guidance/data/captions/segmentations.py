@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -23,16 +24,13 @@ def encode_mask(category: str, mask: npt.NDArray[Any]) -> dict[str, Any]:
         ``{"category", "size": [height, width], "counts"}``, as pycocotools encodes it, the counts as text.
 
     Raises:
-        ValueError: The mask is not (height, width).
+        ValueError: The mask is not (height, width), or holds NaN or infinity.
 
     Example:
         >>> encode_mask("dog", np.ones((2, 3)))["size"]
         [2, 3]
     """
-    array = np.asarray(mask)
-    if array.ndim != 2 or not array.size:
-        raise ValueError(f"the mask of {category!r} has shape {array.shape}; give (height, width).")
-    rle = coco.encode(np.asfortranarray(array != 0, dtype=np.uint8))
+    rle = coco.encode(np.asfortranarray(_plain(category, mask), dtype=np.uint8))
     return {"category": category, "size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode()}
 
 
@@ -76,12 +74,26 @@ def category_masks(segmentations: Any, only: Collection[str] | None = None) -> d
     return found
 
 
+def named_categories(segmentations: Any) -> list[str]:
+    """The names of the categories, each once.
+
+    Args:
+        segmentations: As `category_masks` takes them, or None.
+    """
+    given = (
+        segmentations if isinstance(segmentations, Mapping) else (entry["category"] for entry in segmentations or ())
+    )
+    return list(dict.fromkeys(given))
+
+
 def _plain(name: str, given: Any) -> Mask:
     mask = np.asarray(given)
     if mask.ndim != 2 or not mask.size or mask.dtype.kind not in "biuf":
         raise ValueError(
             f"the mask of {name!r} is {mask.dtype} of shape {mask.shape}; give numbers or booleans, (height, width)."
         )
+    if not np.isfinite(mask).all():
+        raise ValueError(f"the mask of {name!r} holds NaN or infinity; give 0 outside, and any other number inside.")
     return np.asarray(mask != 0)
 
 
@@ -89,14 +101,28 @@ def _entry(entry: Any, place: int) -> tuple[str, dict[str, Any]]:
     fields = ("category", "size", "counts")
     if not isinstance(entry, Mapping) or any(entry.get(field) is None for field in fields):
         raise ValueError(f"segmentations[{place}] is {entry!r:.80}; give an object with {', '.join(fields)}.")
-    counts = entry["counts"]
-    return str(entry["category"]), {"size": [int(side) for side in entry["size"]], "counts": counts}
+    name, counts = entry["category"], entry["counts"]
+    if not isinstance(name, str):
+        raise ValueError(f"segmentations[{place}] has the category {name!r:.60}; give its name, as 'dog'.")
+    return name, {"size": _size(entry["size"], place), "counts": counts}
+
+
+def _size(given: Any, place: int) -> list[int]:
+    try:
+        height, width = map(operator.index, given)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1:
+        raise ValueError(
+            f"segmentations[{place}] has the size {given!r:.60}; give [height, width], whole numbers above 0."
+        )
+    return [height, width]
 
 
 def _decoded(name: str, rle: dict[str, Any]) -> Mask:
     height, width = rle["size"]
     counts = rle["counts"]
-    if min(height, width) < 1 or not isinstance(counts, str | bytes) or run_total(counts) != height * width:
+    if not isinstance(counts, str | bytes) or run_total(counts) != height * width:
         raise ValueError(
             f"the mask of {name!r} has counts that do not cover its size {height}x{width}; encode it again by encode_mask."
         )

@@ -19,7 +19,7 @@ class CaptionTokens:
 
     Attributes:
         ids: Token indices.
-        spans: First character of each token in the caption, and the one after its last.
+        spans: First character of each token in the caption, and the one after its last; those of tokens left out, too.
         cut: Whether tokens were left out.
         unknown: Which tokens stand for words that the vocabulary lacks.
     """
@@ -32,7 +32,8 @@ class CaptionTokens:
     def places(self, start: int, end: int) -> list[int]:
         """Indices of the tokens of the word at these characters, empty where not all of them are there."""
         found = [index for index, (a, b) in enumerate(self.spans) if a < b and a < end and b > start]
-        return found if found and self.spans[found[-1]][1] >= end else []
+        # By tokens, not characters: two tokens may share one, such as the bytes of an accented letter.
+        return found if found and found[-1] < len(self.ids) else []
 
 
 class CaptionEncoder:
@@ -75,6 +76,7 @@ class CaptionEncoder:
             return_attention_mask=False,
             truncation=False,
             padding=False,
+            split_special_tokens=True,  # a caption that spells "[END]" does not end there
             verbose=False,
         )
         unknown_id = getattr(self.tokenizer, "unk_token_id", None)
@@ -83,7 +85,7 @@ class CaptionEncoder:
             kept = [int(token) for token in ids[: self.max_length]]
             # Where the unknown token is also that of the end, as in GPT-2, no word becomes it.
             lacking = [token == unknown_id and token != self.end for token in kept]
-            characters = [(int(a), int(b)) for a, b in spans[: self.max_length]]
+            characters = [(int(a), int(b)) for a, b in spans]
             found.append(CaptionTokens(kept, characters, len(ids) > self.max_length, lacking))
         return found
 

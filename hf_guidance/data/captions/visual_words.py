@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,26 @@ class VisualWords:
         for name, category in self.table.items():
             lists.setdefault(category or "", []).append(name)
         Path(path).write_text(json.dumps({"words": lists}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def table_of(words: VisualWords | None) -> VisualWords:
+    """The table that is given, or that of COCO for None.
+
+    Raises:
+        ValueError: It is no `VisualWords`.
+    """
+    if words is None:
+        return _coco()
+    if not isinstance(words, VisualWords):
+        raise ValueError(
+            f"words is {words!r:.60}; give a VisualWords, as VisualWords({{'puppy': 'dog'}}), or None for COCO's."
+        )
+    return words
+
+
+@cache
+def _coco() -> VisualWords:
+    return VisualWords.coco()
 
 
 def words_of(name: Any) -> str:

@@ -93,5 +93,5 @@ def test_bad_boxes_and_scores():
         word_importance("a dog", {"dog": DOG}, [[0.0, 0, 20, 12]], WORDS, score="share")
     with pytest.raises(ValueError, match="score"):
         word_importance("a dog", {"dog": DOG}, BOXES, WORDS, score="iou")
-    with pytest.raises(ValueError, match=r"the mask of 'dog' has shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"the mask of 'dog' is float64 of shape \(3,\)"):
         encode_mask("dog", np.ones(3))
