@@ -116,7 +116,7 @@ def _prepare(folder: Path) -> None:
     import numpy as np
 
     from hf_guidance import dataset_builder
-    from hf_guidance.apps.annotation import AnswerStore, write_annotation_folder
+    from hf_guidance.apps.annotation import AnswerStore, Desk, write_annotation_folder
     from hf_guidance.apps.trust_study import ComparisonFolder, write_comparison_folder
 
     (folder / "digits.yaml").write_text(CONFIG)
@@ -133,8 +133,9 @@ def _prepare(folder: Path) -> None:
     items = ComparisonFolder(write_comparison_folder(rows, maps, folder / "trust"))
     with AnswerStore(items.folder / "answers.sqlite", items.fingerprint, len(items), items.scale) as store:
         for name in ("anna", "ben"):
-            for place, points in enumerate(("2", "1", "0", "-1")):
-                store.put(place, name, points)
+            sitting = Desk(items, store).sit(name, tab="")
+            for points in ("2", "1", "0", "-1"):
+                sitting.answer(sitting.shown, points)
 
 
 def _session(lines: list[str], longest: int = LONGEST) -> str:

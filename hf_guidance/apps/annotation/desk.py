@@ -40,7 +40,8 @@ class Desk:
         idle: Seconds after which another tab may take a name.
 
     Raises:
-        ValueError: One of the names is none, or is there twice.
+        ValueError: One of the names is none, or is there twice; or things are compared, and the file of answers was begun with
+            another seed.
     """
 
     def __init__(
@@ -55,6 +56,12 @@ class Desk:
         self._allowed = None if annotators is None else [_cleaned(name) for name in annotators]
         if self._allowed is not None and len({name.casefold() for name in self._allowed}) < len(self._allowed):
             raise ValueError(f"annotators: {self._allowed} has a name twice; give each annotator a name of their own.")
+        begun = store.remembered("seed", str(seed)) if store.scale.mirrored else str(seed)
+        if begun != str(seed):
+            raise ValueError(
+                f"seed={seed}: {store.path} was begun with seed {begun}, by which the sides are drawn; give that one, or name "
+                "another file of answers."
+            )
         self._seats: dict[str, _Seat] = {}
         self.lock = threading.RLock()
 

@@ -23,6 +23,7 @@ from hf_guidance.apps.annotation.store import AnswerStore
 __all__ = ["AnnotationPage"]
 
 _LARGEST_UPLOAD = 1  # byte: the page takes no files
+_UNREADABLE = "This picture cannot be read; tell the one who asks you."
 
 
 class AnnotationPage:
@@ -153,6 +154,11 @@ class AnnotationPage:
             return ""  # all are answered
         place = int(item)
         if place == sitting.shown:
+            if self._items.scale.unsure is None:
+                try:
+                    self._draw(place, sitting.swapped(place))
+                except ValueError:
+                    return f"{_UNREADABLE} Nothing was counted."
             sitting.answer(place, word, drawn_boxes(drawn, self._items[place]) if self._boxes else ())
             return ""
         if place < len(self._items) and sitting.answered(place) == word:
@@ -169,8 +175,8 @@ class AnnotationPage:
             try:
                 shown = self._draw(item, sitting.swapped(item))
                 tool = tool_value(self._items[item], sitting.drawn(item)) if self._boxes else None
-            except ValueError as error:  # a picture that is damaged: unsure is an answer, and the others go on
-                told = f"{error} Answer unsure to go on."
+            except ValueError:  # a picture that is damaged; where it lies is nothing for the people who answer
+                told = f"{_UNREADABLE} {'Answer unsure to go on.' if self._items.scale.unsure else ''}"
         before = None if item is None else sitting.answered(item)
         said = None if before is None else self._items.scale.label(before)
         html = page_parts.question_html(sitting.name, item, shown, sitting.done, len(self._items), said, told)
@@ -179,7 +185,7 @@ class AnnotationPage:
     def _figures(self) -> str:
         columns = self._store.columns()
         counts = {name: sum(word is not None for word in given) for name, given in columns.items()}
-        return page_parts.agreement_html(agreement(columns, self._items.scale), counts)
+        return page_parts.agreement_html(agreement(columns, self._items.scale), counts, self._items.scale)
 
     def _left(self, request: gr.Request) -> None:
         if request.session_hash:

@@ -63,7 +63,7 @@ CSS = """
 footer {display: none !important}
 #pictures {display: flex; gap: 12px; margin: 8px 0; min-height: 320px; align-items: flex-start}
 #pictures .group {min-width: 0; max-width: fit-content} #pictures h3 {margin: 0 0 4px} #pictures .row {display: flex; gap: 12px}
-#pictures figure {margin: 0; flex: 0 1 320px; min-width: 0} #pictures img {width: 100%}
+#pictures figure {margin: 0; flex: 0 1 320px; min-width: 0} #pictures img {max-width: 100%; height: auto}
 #pictures figcaption {font-size: 13px; opacity: 0.75}
 #pictures:has(.headed) {min-height: 240px} #pictures .beside {padding: 8px 0}
 #pictures .headed {background: #8881; border-radius: 6px; padding: 8px}
@@ -123,12 +123,13 @@ def _group(heading: str, pictures: list[tuple[str, str]], headed: bool) -> str:
     return f'<div class="{kind}" style="flex: {len(pictures)} 1 0">{above}<div class="row">{figures}</div></div>'
 
 
-def agreement_html(found: Agreement, counts: dict[str, int]) -> str:
+def agreement_html(found: Agreement, counts: dict[str, int], scale: Scale) -> str:
     """The figures of agreement as tables.
 
     Args:
         found: The figures.
         counts: Annotator to the number of their answers.
+        scale: That they answered on.
 
     Returns:
         HTML.
@@ -138,9 +139,10 @@ def agreement_html(found: Agreement, counts: dict[str, int]) -> str:
         f"<tr><td>{escape(first)} and {escape(second)}</td><td>{found.shared[first, second]}</td><td>{_figure(value)}</td></tr>"
         for (first, second), value in found.kappa.items()
     )
+    kappa = "Cohen's kappa" + (", quadratic weights" if scale.level == "ordinal" else "")
     return (
         f'<div id="agreement"><table><tr><th>annotator</th><th>answers</th></tr>{people}</table>'
-        f"<table><tr><th>annotators</th><th>both answered</th><th>Cohen's kappa</th></tr>{pairs}</table>"
+        f"<table><tr><th>annotators</th><th>both answered</th><th>{kappa}</th></tr>{pairs}</table>"
         f"<p>Krippendorff's alpha of all: {_figure(found.alpha)}. 1 is full agreement, 0 that of chance.</p></div>"
     )
 

@@ -31,7 +31,7 @@ class Sitting:
         sides: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         self.name, self._order, self._store = name, order, store
-        self._swapped = np.zeros(len(order), bool)
+        self._compares, self._swapped = sides is not None, np.zeros(len(order), bool)
         if sides is not None:
             self._swapped[order] = sides
         self._answered = np.zeros(len(order), bool)
@@ -74,7 +74,9 @@ class Sitting:
         if item != self.shown:
             return False
         swapped = self.swapped(item)
-        self._store.put(item, self.name, self._store.scale.turned(word, swapped), boxes, swapped)
+        self._store.put(
+            item, self.name, self._store.scale.turned(word, swapped), boxes, swapped if self._compares else None
+        )
         self._answered[self._place] = True
         self._place = self._first_open(0)
         return True

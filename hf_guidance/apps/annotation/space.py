@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -34,6 +35,8 @@ if __name__ == "__main__":
         answers=ANSWERS,
         question={question!r},
         boxes={boxes!r},
+        seed={seed!r},
+        annotators={annotators!r},
         password=os.environ.get("ANNOTATE_PASSWORD"),
         host=None,
     )
@@ -46,11 +49,16 @@ sdk_version: {gradio}
 app_file: app.py
 pinned: false
 ---
-People answer questions about the images in `items/`: `app.py` is the page of hf_guidance.
+`app.py` is the page of hf_guidance, on which people answer questions about images.{hidden}
 
 Answers are kept in `/data/answers.sqlite` where the Space has a persistent disk; without one they are lost when it restarts, so
 add a disk before you ask people. The secret `ANNOTATE_PASSWORD`, if it is set, is the password that they log in with.
 """
+
+
+_HIDDEN = """
+
+Make this Space private: its files tell which model is which, and the page must not."""
 
 
 def write_space(
@@ -60,6 +68,8 @@ def write_space(
     kind: type[ImageFolder] = AnnotationFolder,
     question: str | None = None,
     boxes: bool = False,
+    seed: int = 0,
+    annotators: Sequence[str] | None = None,
 ) -> Path:
     """Write a folder that runs as a Space: app.py, requirements.txt, README.md, and the items. Answers are left out.
 
@@ -69,6 +79,8 @@ def write_space(
         kind: What reads the folder.
         question: What is asked, in place of the folder's words.
         boxes: Whether people may draw boxes.
+        seed: Of the order of each annotator.
+        annotators: The names that are allowed; None for any.
 
     Returns:
         The folder written.
@@ -83,12 +95,18 @@ def write_space(
         gradio = metadata.version("gradio")
     except metadata.PackageNotFoundError as error:
         raise ValueError("gradio is not installed; run `pip install 'hf-guidance[annotate]'`.") from error
-    app = _APP.format(module=kind.__module__, kind=kind.__qualname__, question=question, boxes=boxes)
+    app = _APP.format(
+        module=kind.__module__, kind=kind.__qualname__, question=question, boxes=boxes, seed=seed,
+        annotators=None if annotators is None else list(annotators),
+    )  # fmt: skip
     with whole_folder(place) as draft:
         (draft / "app.py").write_text(app, encoding="utf-8")
         (draft / "requirements.txt").write_text("hf-guidance[annotate]\n", encoding="utf-8")
         (draft / "README.md").write_text(
-            _CARD.format(gradio=gradio, title=json.dumps(kind.scale.title)), encoding="utf-8"
+            _CARD.format(
+                gradio=gradio, title=json.dumps(kind.scale.title), hidden=_HIDDEN if kind.scale.mirrored else ""
+            ),
+            encoding="utf-8",
         )
         for name in items.files():
             copy = draft / "items" / name

@@ -24,11 +24,11 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
     item INTEGER NOT NULL, annotator TEXT NOT NULL, answer TEXT NOT NULL, boxes TEXT NOT NULL, time REAL NOT NULL,
-    swapped INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (item, annotator)
+    swapped INTEGER, PRIMARY KEY (item, annotator)
 );
 CREATE TABLE IF NOT EXISTS log (
     number INTEGER PRIMARY KEY, item INTEGER NOT NULL, annotator TEXT NOT NULL, before TEXT, answer TEXT NOT NULL,
-    boxes TEXT NOT NULL, time REAL NOT NULL, swapped INTEGER NOT NULL DEFAULT 0
+    boxes TEXT NOT NULL, time REAL NOT NULL, swapped INTEGER
 );
 """
 _PUT = (
@@ -115,7 +115,7 @@ class AnswerStore:
         if self._form == _BEFORE and not read_only:
             with self._written():
                 for table in ("answers", "log"):
-                    self._base.execute(f"ALTER TABLE {table} ADD COLUMN swapped INTEGER NOT NULL DEFAULT 0")
+                    self._base.execute(f"ALTER TABLE {table} ADD COLUMN swapped INTEGER")
                 self._base.execute("UPDATE about SET value = ? WHERE key = 'form'", (_FORM,))
             self._form = _FORM
 
@@ -137,7 +137,7 @@ class AnswerStore:
         annotator: str,
         answer: str,
         boxes: Sequence[Sequence[float]] = (),
-        swapped: bool = False,
+        swapped: bool | None = None,
     ) -> bool:
         """Keep an answer; it is on disk when this returns. One that was there is replaced, and stays in the log.
 
@@ -146,7 +146,8 @@ class AnswerStore:
             annotator: Who answers.
             answer: One of the scale's words; about things that are compared, in their own order.
             boxes: What was drawn, [left, top, right, bottom] in pixels of the image.
-            swapped: Whether two things that are compared had changed places when the annotator saw them.
+            swapped: Whether two things that are compared had changed places when the annotator saw them; None where nothing is
+                compared, or it is not known.
 
         Returns:
             Whether anything changed: False where just this answer was there.
@@ -161,7 +162,7 @@ class AnswerStore:
         answers: Sequence[tuple[int, str]],
         annotator: str,
         boxes: Sequence[Sequence[float]] = (),
-        swapped: bool = False,
+        swapped: bool | None = None,
     ) -> int:
         """Keep several answers of one annotator: all of them or, where one is refused, none.
 
@@ -191,6 +192,12 @@ class AnswerStore:
                     (item, annotator, said, answer, drawn, swapped, now),
                 )
         return changed
+
+    def remembered(self, key: str, value: str) -> str:
+        """What was given for a key when it was first asked for: ``value`` if that is now."""
+        with self._written():
+            self._base.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (key, value))
+        return str(self._rows("SELECT value FROM about WHERE key = ?", key)[0][0])
 
     def annotators(self) -> list[str]:
         """Names of all who answered, sorted."""
@@ -223,10 +230,10 @@ class AnswerStore:
         return found
 
     def swapped_of(self, annotator: str) -> dict[int, bool]:
-        """Place of an item to whether two things that are compared had changed places when one annotator answered."""
+        """Place of an item to whether two things that are compared had changed places, of the answers of which it is known."""
         if self._form == _BEFORE:  # read only
-            return dict.fromkeys(self.answers_of(annotator), False)
-        found = self._rows("SELECT item, swapped FROM answers WHERE annotator = ?", annotator)
+            return {}
+        found = self._rows("SELECT item, swapped FROM answers WHERE annotator = ? AND swapped NOT NULL", annotator)
         return {item: bool(swapped) for item, swapped in found}
 
     def log(self) -> list[tuple[int, str, str | None, str]]:

@@ -18,6 +18,8 @@ from hf_guidance.apps.cli.asking import (
     Seed,
     Space,
     check_one_ending,
+    names_of,
+    refuse_password,
     serve_page,
 )
 from hf_guidance.apps.cli.output import at_work, give
@@ -67,7 +69,8 @@ def annotate(
 
         if space is not None:
             done: dict[str, object] = {"folder": str(space)}
-            write_space(folder, space, question=question, boxes=boxes)
+            refuse_password(password)
+            write_space(folder, space, question=question, boxes=boxes, seed=seed, annotators=names_of(annotators))
         elif export is not None:
             done = _exported(folder, answers, export)
         elif take_in is not None:

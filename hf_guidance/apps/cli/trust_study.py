@@ -19,6 +19,8 @@ from hf_guidance.apps.cli.asking import (
     Seed,
     Space,
     check_one_ending,
+    names_of,
+    refuse_password,
     serve_page,
 )
 from hf_guidance.apps.cli.output import at_work, give
@@ -62,7 +64,9 @@ def trust_study(
         from hf_guidance.apps.trust_study import ComparisonFolder
 
         if space is not None:
-            write_space(folder, space, kind=ComparisonFolder, question=question)
+            refuse_password(password)
+            names = names_of(annotators)
+            write_space(folder, space, kind=ComparisonFolder, question=question, seed=seed, annotators=names)
             done, text = {"folder": str(space)}, f"folder: {space}"
         elif export is not None:
             done, text = _exported(folder, answers, export)
@@ -77,14 +81,11 @@ def trust_study(
 
 def _exported(folder: Path, answers: Path | None, target: Path) -> tuple[dict[str, Any], str]:
     """What the ratings say, for programs and for people."""
-    from hf_guidance.apps.annotation.agreement import agreement
     from hf_guidance.apps.annotation.serving import opened
-    from hf_guidance.apps.trust_study import ComparisonFolder, export_ratings, study_preference
+    from hf_guidance.apps.trust_study import ComparisonFolder, export_ratings
 
     with opened(folder, answers, kind=ComparisonFolder, read_only=True) as (items, store):
-        export_ratings(items, store, target)
-        found = study_preference(items, store)
-        alpha = agreement(store.columns(), items.scale).alpha
-    told = "not defined" if alpha is None else f"{alpha:.3f}"
-    done = {"folder": str(target), **asdict(found), "krippendorff_alpha": alpha}
-    return done, f"folder: {target}\n{found}\nKrippendorff's alpha (ordinal): {told}"
+        found = export_ratings(items, store, target)
+    told = "not defined" if found.alpha is None else f"{found.alpha:.3f}"
+    done = {"folder": str(target), **asdict(found.preference), "krippendorff_alpha": found.alpha}
+    return done, f"folder: {target}\n{found.preference}\nKrippendorff's alpha (ordinal): {told}"

@@ -6,10 +6,11 @@ It needs the extra ``annotate``.
 """
 
 from hf_guidance.apps.trust_study.captions import write_caption_study
-from hf_guidance.apps.trust_study.export import export_ratings, rating_table, study_preference
+from hf_guidance.apps.trust_study.export import ExportedRatings, export_ratings, rating_table, study_preference
 from hf_guidance.apps.trust_study.folder import ComparisonFolder
 from hf_guidance.apps.trust_study.write import write_comparison_folder
 
 __all__ = [
-    "ComparisonFolder", "export_ratings", "rating_table", "study_preference", "write_caption_study", "write_comparison_folder",
+    "ComparisonFolder", "ExportedRatings", "export_ratings", "rating_table", "study_preference", "write_caption_study",
+    "write_comparison_folder",
 ]  # fmt: skip

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from hf_guidance.apps.trust_study.write import write_comparison_folder
+from hf_guidance.apps.annotation.items.draft import refuse_full
+from hf_guidance.apps.trust_study.write import check_models, write_comparison_folder
 from hf_guidance.attributions import Attribution, Gradient, WordLogit
 from hf_guidance.evaluation.explaining import WordExplanation, explain_words
 from hf_guidance.evaluation.figures import on_pixels
@@ -20,7 +21,7 @@ from hf_guidance.evaluation.figures import on_pixels
 __all__ = ["write_caption_study"]
 
 WHOLE = "the whole caption"
-_CELLS = (64, 64)  # of a map: values of boxes are drawn so finely, whatever the size of the image
+_CELLS = (64, 64)  # of a map of boxes, whatever the size of the image; maps of pixels stay as they are
 
 
 def write_caption_study(
@@ -54,22 +55,23 @@ def write_caption_study(
         The folder.
 
     Raises:
-        ValueError: There are not two models, no caption has a visual word, or rows cannot be used, as the collator says; or the
-            folder is not empty.
+        ValueError: There are not two models, no caption has a visual word, one is longer than ``collator.max_length``, or rows
+            cannot be used, as the collator says; or the folder is not empty.
 
     Example:
         >>> write_caption_study({"unguided": before, "hint": after}, collator, test.select(range(200)), "trust")
     """
     if words_per_caption < 1:
         raise ValueError(f"words_per_caption={words_per_caption}; give a whole number of at least 1.")
-    by_word = {name: explain_words(model, collator, rows, word) for name, model in models.items()}
-    whole, method = replace(collator, explain="caption"), caption or Gradient(target=WordLogit("sum"))
-    by_caption = {
-        name: {one.row: one for one in explain_words(model, whole, rows, method)} for name, model in models.items()
-    }
-    first = next(iter(by_word.values()), [])
+    check_models(models)
+    refuse_full(folder)
+    method = caption or Gradient(target=WordLogit("sum"))
+    by_caption = {name: _whole(model, collator, rows, method) for name, model in models.items()}
+    # Copies of the collator, whose counts would be those of two passes.
+    by_word = {name: explain_words(model, replace(collator), rows, word) for name, model in models.items()}
+    first = next(iter(by_word.values()))
     places = list(_first_of_each(first, words_per_caption))
-    if models and not places:
+    if not places:
         raise ValueError(f"none of the {len(rows)} captions has a visual word of which the image has a mask.")
     maps = {
         name: [np.stack([_map(found[place]), _map(by_caption[name][found[place].row])]) for place in places]
@@ -87,8 +89,20 @@ def _first_of_each(words: Sequence[WordExplanation], count: int) -> Iterable[int
             yield place
 
 
+def _whole(model: Any, collator: Any, rows: Any, method: Attribution) -> dict[int, WordExplanation]:
+    """The explanation of every caption, by the number of its row."""
+    whole = replace(collator, explain="caption")
+    found = {one.row: one for one in explain_words(model, whole, rows, method)}
+    if cut := whole.counts["captions cut at max_length"]:
+        raise ValueError(
+            f"{cut} of {len(rows)} captions have more than max_length={collator.max_length} tokens, so they cannot be "
+            "explained as a whole; give a collator with a larger max_length, or leave these rows out."
+        )
+    return found
+
+
 def _map(word: WordExplanation) -> npt.NDArray[np.floating[Any]]:
-    return on_pixels(word.attribution, word.boxes, _CELLS)
+    return word.attribution if word.boxes is None else on_pixels(word.attribution, word.boxes, _CELLS)
 
 
 def _shown(word: WordExplanation, rows: Any) -> dict[str, Any]:

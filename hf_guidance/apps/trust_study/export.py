@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,24 @@ from hf_guidance.apps.trust_study.folder import ComparisonFolder
 from hf_guidance.common.whole_file import whole_folder
 from hf_guidance.evaluation.analysis.preference import Preference, preference
 
-__all__ = ["export_ratings", "rating_table", "study_preference"]
+__all__ = ["ExportedRatings", "export_ratings", "rating_table", "study_preference"]
 
 TABLE, SUMMARY = "ratings.parquet", "preference.json"
+
+
+@dataclass(frozen=True)
+class ExportedRatings:
+    """What was written.
+
+    Attributes:
+        folder: Where.
+        preference: Which model is preferred.
+        alpha: Krippendorff's alpha of ordinal ratings; None where it is not defined.
+    """
+
+    folder: Path
+    preference: Preference
+    alpha: float | None
 
 
 def rating_table(items: ComparisonFolder, store: AnswerStore) -> Any:
@@ -32,7 +47,7 @@ def rating_table(items: ComparisonFolder, store: AnswerStore) -> Any:
     Returns:
         ``datasets.Dataset`` with "id", "text", "mean_rating" (-2, the first model is clearly better, to 2, the second is; None
         where nobody rated), and for every rater "rating_of_NAME" and "shown_first_to_NAME", the model that stood there as
-        "Model 1" (both None where they did not rate).
+        "Model 1" (None where they did not rate, or it is not known).
     """
     import datasets
 
@@ -68,14 +83,15 @@ def study_preference(items: ComparisonFolder, store: AnswerStore, **options: Any
     """
     columns = store.columns()
     ratings = np.full((len(items), len(columns)), math.nan)
-    swapped = np.zeros(ratings.shape, bool)
+    swapped = ratings.copy()
     for rater, (name, given) in enumerate(columns.items()):
+        ratings[:, rater] = [math.nan if word is None else int(word) for word in given]
         for place, side in store.swapped_of(name).items():
-            ratings[place, rater], swapped[place, rater] = float(given[place] or math.nan), side
+            swapped[place, rater] = side
     return preference(ratings, items.models, swapped=swapped, **options)
 
 
-def export_ratings(items: ComparisonFolder, store: AnswerStore, folder: str | os.PathLike[str]) -> Path:
+def export_ratings(items: ComparisonFolder, store: AnswerStore, folder: str | os.PathLike[str]) -> ExportedRatings:
     """Write ``ratings.parquet``, which ``datasets.load_dataset`` reads, and ``preference.json``.
 
     Args:
@@ -84,7 +100,7 @@ def export_ratings(items: ComparisonFolder, store: AnswerStore, folder: str | os
         folder: Where to write: whole or absent.
 
     Returns:
-        The folder.
+        What was written.
 
     Raises:
         ValueError: The folder is not empty, or nobody has rated anything.
@@ -98,4 +114,4 @@ def export_ratings(items: ComparisonFolder, store: AnswerStore, folder: str | os
         table.to_parquet(str(draft / TABLE))
         summary = asdict(found) | {"krippendorff_alpha": agreed.alpha}
         (draft / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    return target
+    return ExportedRatings(target, found, agreed.alpha)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -29,7 +30,8 @@ class ComparisonFolder(ImageFolder):
 
     Raises:
         ValueError: items.json or maps.npy is not there, damaged, or does not fit the other; the names of the models are not
-            two; an image is missing or lies outside the folder; or two items have one id. The message names the item.
+            two; an image is missing, cannot be read, or lies outside the folder; or two items have one id. The message names
+            the item.
 
     Example:
         >>> ComparisonFolder("trust").models
@@ -39,6 +41,11 @@ class ComparisonFolder(ImageFolder):
     scale: ClassVar[Scale] = COMPARISON
     shape: ClassVar[tuple[int | str, ...]] = (2, "parts", "h", "w")
     writers: ClassVar[str] = "hf_guidance.apps.trust_study.write_comparison_folder"
+
+    def __init__(self, folder: str | os.PathLike[str], question: str | None = None) -> None:
+        super().__init__(folder, question)
+        for place in range(len(self)):  # a comparison that cannot be seen has no answer
+            self.picture(place)
 
     @property
     def models(self) -> tuple[str, str]:

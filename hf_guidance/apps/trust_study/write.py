@@ -50,8 +50,7 @@ def write_comparison_folder(
     Example:
         >>> write_comparison_folder(test, {"unguided": maps_before, "guided": maps_after}, "trust")
     """
-    if len(maps) != 2:
-        raise ValueError(f"maps are of {sorted(maps)}; give those of two models by their names.")
+    check_models(maps)
     for name, own in maps.items():
         if len(own) != len(dataset) or not len(own):
             raise ValueError(
@@ -72,8 +71,22 @@ def write_comparison_folder(
             entry = {"id": str(row.get("image_id", place)), "image": file, "parts": _parts(row, shape[0], place)}
             entries.append(entry | told)
         array.flush()  # type: ignore[attr-defined]
-        write_items(draft, entries, models=names, question=question)
+        known = [getattr(own, "fingerprint", None) for own in maps.values()]
+        write_items(draft, entries, models=names, question=question, maps=known if all(known) else None)
     return target
+
+
+def check_models(models: Mapping[str, Any]) -> None:
+    """Refuse what is not of two models that have names.
+
+    Raises:
+        ValueError: It is not.
+    """
+    names = list(models)
+    if len(names) != 2 or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(
+            f"there are {len(names)} models, {names}; give two, each by a name that is text and not empty."
+        )
 
 
 def _parts_first(values: Any, name: str, place: int) -> Any:
@@ -92,7 +105,8 @@ def _checked(found: Any, shape: tuple[int, ...], name: str, place: int) -> Any:
 
 
 def _parts(row: Mapping[str, Any], count: int, place: int) -> list[str]:
-    parts = list(row["parts"]) if row.get("parts") else list(PARTS)
+    given = row.get("parts") or PARTS
+    parts = [given] if isinstance(given, str) else list(given)
     if len(parts) != count:
         raise ValueError(f"row {place}: parts is {parts}, its maps are {count}; name what each map explains.")
     return [str(part) for part in parts]

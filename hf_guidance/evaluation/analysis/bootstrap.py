@@ -71,6 +71,7 @@ def bootstrap_mean(
     level: float = 0.95,
     seed: int = 0,
     missing: str = "refuse",
+    empty: str = "refuse",
     draws: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
 ) -> Estimate:
     """The mean of a grid and its confidence interval, points and seeds resampled with replacement.
@@ -83,6 +84,7 @@ def bootstrap_mean(
         level: Level of the confidence interval.
         seed: Seed of the draws.
         missing: What to do with NaN: "refuse" raises, "drop" averages over the drawn scores that are defined.
+        empty: What to do with bootstrap samples that hold no score at all: "refuse" raises, "drop" leaves them out.
         draws: Recorded draws to use instead of new ones, indices (samples, points) and (samples, seeds).
 
     Returns:
@@ -108,8 +110,12 @@ def bootstrap_mean(
         )
     parts = _drawn(values.shape, samples, seed) if draws is None else _given(draws, values.shape)
     statistics = np.concatenate([_means(values, valid, *part) for part in parts])
-    if np.isnan(statistics).any():
+    if empty not in ("refuse", "drop"):
+        raise ValueError(f"empty={empty!r}; choose 'refuse' or 'drop'.")
+    hollow = np.isnan(statistics)
+    if hollow.any() and (empty == "refuse" or hollow.all()):
         raise ValueError("a bootstrap sample holds no score at all; too many scores are NaN.")
+    statistics = statistics[~hollow]
     mean = float(statistics.mean())
     low, high = np.quantile(statistics, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(mean, float(low), float(high), float(np.mean(np.abs(statistics - mean) > abs(mean))))

@@ -22,13 +22,13 @@ class Interval:
 
     Attributes:
         mean: Of all ratings.
-        low: Lower end; None where a bootstrap sample may hold no rating at all.
-        high: Upper end; None likewise.
+        low: Lower end.
+        high: Upper end.
     """
 
     mean: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,16 @@ def preference(
 
     Source: R. Selvaraju et al., arXiv 1902.03751, section 7, which prints the shares of those who prefer each model. Confidence
     intervals are those of `bootstrap_mean`: comparisons and raters are both resampled, because the ratings of one comparison,
-    and those of one person, belong together. The same samples serve every share.
+    and those of one person, belong together. The same samples serve every
+    share; those that drew no rating at all are left out. The ratings of one person tell nothing of others: then an
+    interval is over comparisons alone.
 
     Args:
         ratings: (comparisons, raters) whole numbers from -2, the first model is clearly better, to 2, the second is; NaN where
             a rater did not rate.
         models: Names of the two models.
-        swapped: (comparisons, raters) bool, whether the second model stood first on the page; None where that is not known.
+        swapped: (comparisons, raters), 1 where the second model stood first on the page, 0 where it did not, NaN where that is
+            not known; None where it is known of none.
         samples: Number of bootstrap samples.
         level: Level of the confidence intervals.
         seed: Seed of the samples.
@@ -115,12 +118,8 @@ def preference(
 
     def interval(figures: npt.NDArray[np.float64]) -> Interval:
         figures = np.where(np.isnan(values), np.nan, figures)
-        mean = float(np.nanmean(figures))
-        try:
-            found = bootstrap_mean(figures, samples=samples, level=level, seed=seed, missing="drop")
-        except ValueError:  # two raters, say, who rated different comparisons
-            return Interval(mean, None, None)
-        return Interval(mean, found.low, found.high)
+        found = bootstrap_mean(figures, samples=samples, level=level, seed=seed, missing="drop", empty="drop")
+        return Interval(float(np.nanmean(figures)), found.low, found.high)
 
     first, second = models
     return Preference(
@@ -150,21 +149,19 @@ def _checked(ratings: npt.ArrayLike, models: Sequence[str]) -> npt.NDArray[np.fl
 def _shown_first(ratings: npt.NDArray[np.float64], swapped: npt.ArrayLike | None) -> float | None:
     if swapped is None:
         return None
-    sides = np.asarray(swapped, bool)
+    sides = np.asarray(swapped, np.float64)
     if sides.shape != ratings.shape:
         raise ValueError(f"swapped has shape {sides.shape}, ratings {ratings.shape}; give one side for each rating.")
-    chosen = ~np.isnan(ratings) & (ratings != 0)
+    chosen = ~np.isnan(ratings) & (ratings != 0) & ~np.isnan(sides)
     if not chosen.any():
         return None
     # Below 0 the first model is preferred, which stood first where nothing was swapped.
-    return float(((ratings < 0) ^ sides)[chosen].mean())
+    return float(((ratings < 0) ^ (sides > 0))[chosen].mean())
 
 
 def _share(found: Interval) -> str:
-    ends = "" if found.low is None or found.high is None else f" ({100 * found.low:.1f} to {100 * found.high:.1f})"
-    return f"{100 * found.mean:.1f} %{ends}"
+    return f"{100 * found.mean:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
 
 
 def _number(found: Interval) -> str:
-    ends = "" if found.low is None or found.high is None else f" ({found.low:+.2f} to {found.high:+.2f})"
-    return f"{found.mean:+.2f}{ends}"
+    return f"{found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f})"

@@ -50,7 +50,7 @@ def test_a_space_opens_the_same_page(cli, trust, tmp_path):
     names = {}
     exec(text.split("HERE =")[0], names)  # its imports
     assert names["ComparisonFolder"] is ComparisonFolder
-    assert 'title: "Which model looks' in (tmp_path / "space" / "README.md").read_text()
+    assert 'title: "Which model looks at more' in (tmp_path / "space" / "README.md").read_text()
     assert (tmp_path / "space" / "items" / "maps.npy").is_file()
 
 

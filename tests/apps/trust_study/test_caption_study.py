@@ -1,17 +1,20 @@
 """The study of captioners: what is asked about, against autograd of the words; and the simulated rater."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from comparisons import comparison_folder
+from toy_captioners import MADE, SIZE
 
 from hf_guidance import dataset_builder
 from hf_guidance.apps.annotation.store import AnswerStore
 from hf_guidance.apps.trust_study import ComparisonFolder, study_preference, write_caption_study
-from hf_guidance.data import CaptionCollator, VisualWords
+from hf_guidance.data import CaptionCollator, VisualWords, encode_mask
+from hf_guidance.evaluation import explain_words
 from hf_guidance.evaluation.figures import on_pixels
 from hf_guidance.models import UpDnCaptionerConfig, UpDnForImageCaptioning, caption_tokenizer
 
@@ -83,7 +86,8 @@ def test_more_words_of_a_caption(rows, collator, models, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"models": {}}, r"maps are of \[\]; give those of two models"),
+        ({"models": {}}, r"there are 0 models, \[\]; give two"),
+        ({"collator": "short"}, "6 of 6 captions have more than max_length=4 tokens"),
         ({"words_per_caption": 0}, "words_per_caption=0; give a whole number"),
         ({"collator": VisualWords.from_names(["dog"])}, "none of the 6 captions has a visual word"),
     ],
@@ -92,6 +96,8 @@ def test_what_is_refused(rows, collator, models, tmp_path, change, message):
     options = {"models": models, "collator": collator} | change
     if isinstance(options["collator"], VisualWords):
         options["collator"] = CaptionCollator(collator.tokenizer, options["collator"])
+    elif options["collator"] == "short":
+        options["collator"] = replace(collator, max_length=4)
     with pytest.raises(ValueError, match=message):
         write_caption_study(rows=rows, folder=tmp_path / "trust", **options)
     assert not list(tmp_path.iterdir())
@@ -126,3 +132,27 @@ def test_what_a_simulated_rater_says(rater):
     mask[2:, :2] = True
     assert rater.energy_on(values, mask) == pytest.approx(0.75)
     assert rater.energy_on(-np.ones((2, 2)), mask) == 0
+
+
+def test_nothing_is_explained_for_a_folder_that_is_full(rows, collator, models, folder, monkeypatch):
+    monkeypatch.setattr("hf_guidance.apps.trust_study.captions.explain_words", lambda *args: pytest.fail("explained"))
+    with pytest.raises(ValueError, match="is there already"):
+        write_caption_study(models, collator, rows, folder)
+
+
+def test_maps_of_pixels_stay_as_they_are(tmp_path):
+    left = np.zeros((SIZE, SIZE), bool)
+    left[:, : SIZE // 2] = True
+    masks = [encode_mask("circle", left), encode_mask("square", ~left)]
+    row = {
+        "caption_id": "0",
+        "caption": "circle square",
+        "segmentations": masks,
+        "pixel_values": torch.rand(3, SIZE, SIZE),
+    }
+    pixels = CaptionCollator(caption_tokenizer([row["caption"]]), VisualWords.from_names(SHAPES), decoder=True)
+    models = {"unguided": MADE["vit and gpt2"]().float(), "hint": MADE["vit and gpt2"]().float()}
+    items = ComparisonFolder(write_caption_study(models, pixels, [row], tmp_path / "trust"))
+    found = explain_words(models["hint"], pixels, [row])[0]
+    assert items[0].maps.shape == (2, 2, SIZE, SIZE)
+    assert np.allclose(items[0].maps[1, 0], found.attribution)

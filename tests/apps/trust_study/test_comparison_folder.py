@@ -118,22 +118,41 @@ def test_a_folder_of_the_other_kind_is_refused(folder, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows, maps: maps.pop("hint"), r"maps are of \['unguided'\]; give those of two models"),
+        (lambda rows, maps: maps.pop("hint"), r"there are 1 models, \['unguided'\]; give two"),
+        (lambda rows, maps: maps.update({"": maps.pop("hint")}), "give two, each by a name that is text and not empty"),
+        (lambda rows, maps: maps.update({2: maps.pop("hint")}), "give two, each by a name"),
         (lambda rows, maps: maps.update(hint=maps["hint"][:5]), "hint has 5 maps for 6 rows"),
         (lambda rows, maps: rows.clear(), "unguided has 6 maps for 0 rows"),
         (lambda rows, maps: maps.update(hint=maps["hint"][..., :3]), r"map 0 of hint has shape \(2, 4, 3\), the first"),
         (lambda rows, maps: maps.update(hint=maps["hint"][:, 0, 0]), r"map 0 of hint has shape \(4,\)"),
         (lambda rows, maps: rows[4].pop("parts"), "row 4: parts is .*, its maps are 2"),
-        (lambda rows, maps: rows[4].update(image_id="row-0"), None),
+        (lambda rows, maps: rows[4].update(parts="ab"), r"row 4: parts is \['ab'\], its maps are 2"),
+        (lambda rows, maps: rows[4].update(image_id="row-0"), "the id 'row-0' is there 2 times"),
     ],
 )
 def test_rows_and_maps_that_do_not_fit(tmp_path, change, message):
     rows, maps = rows_and_maps()
     change(rows, maps)
-    if message is None:  # found when it is read, as of any folder written by hand
-        with pytest.raises(ValueError, match="'row-0' is there twice"):
-            ComparisonFolder(write_comparison_folder(rows, maps, tmp_path / "trust"))
-        return
     with pytest.raises(ValueError, match=message):
         write_comparison_folder(rows, maps, tmp_path / "trust")
     assert not list(tmp_path.iterdir()), "nothing half written"
+
+
+def test_an_image_that_cannot_be_read_is_refused_before_anybody_rates(folder):
+    (folder / "images" / "4.png").write_bytes((folder / "images" / "4.png").read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"4\.png"):
+        ComparisonFolder(folder)
+
+
+def test_saved_maps_leave_their_fingerprints(tmp_path):
+    class Maps(list):
+        def __init__(self, maps, fingerprint):
+            super().__init__(maps)
+            self.fingerprint = fingerprint
+
+    rows, maps = rows_and_maps()
+    found = set()
+    for number, last in enumerate("ab"):
+        saved = {"unguided": Maps(maps["unguided"], "u"), "hint": Maps(maps["hint"], last)}
+        found.add(ComparisonFolder(write_comparison_folder(rows, saved, tmp_path / str(number))).fingerprint)
+    assert len(found) == 2

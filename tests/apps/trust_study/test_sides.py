@@ -8,7 +8,7 @@ from hf_guidance.apps.annotation.desk import Desk
 from hf_guidance.apps.annotation.items.scale import COMPARISON
 from hf_guidance.apps.annotation.order import drawn_order, drawn_sides
 from hf_guidance.apps.annotation.store import AnswerStore
-from hf_guidance.apps.trust_study import ComparisonFolder
+from hf_guidance.apps.trust_study import ComparisonFolder, rating_table, study_preference
 
 IDS = [f"row-{place}" for place in range(101)]
 
@@ -74,3 +74,19 @@ def test_words_of_another_scale_are_refused(study):
         store.put(0, "anna", "yes")
     with pytest.raises(ValueError, match="'3'"):
         store.put(0, "anna", "3")
+
+
+def test_another_seed_on_the_same_answers_is_refused(study):
+    items, store = study
+    Desk(items, store, seed=3)
+    Desk(items, store, seed=3)
+    with pytest.raises(ValueError, match=r"seed=0: .* was begun with seed 3, by which the sides are drawn"):
+        Desk(items, store)
+
+
+def test_of_a_rating_put_by_hand_no_side_is_known(study):
+    items, store = study
+    store.put(0, "anna", "1")
+    assert store.swapped_of("anna") == {}
+    assert study_preference(items, store, samples=20).prefer_shown_first is None
+    assert rating_table(items, store)["shown_first_to_anna"][0] is None

@@ -72,7 +72,7 @@ def test_no_name_of_a_model_is_on_the_page(browser, page):
     assert "the whole caption" in content
     for name in ("unguided", "hint"):
         assert name not in content
-    assert person.window.title() == "Which model looks at the right thing?"
+    assert person.window.title() == "Which model looks at more reasonable places?"
     assert person.window.inner_text("#answer--2") == "Model 1 clearly (1)"
     assert person.window.inner_text("#answer-0") == "Equal (3)"
 

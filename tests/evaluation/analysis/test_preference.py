@@ -58,12 +58,12 @@ def test_people_and_comparisons_without_ratings_do_not_count():
     assert (found.comparisons, found.raters, found.ratings) == (4, 2, 8)
 
 
-def test_an_interval_that_is_not_defined():
+def test_samples_without_a_rating_are_left_out():
     """Two raters of different comparisons: a sample may hold the comparisons of one and the other rater."""
     ratings = np.array([[1.0, np.nan], [np.nan, 2.0]])
     found = preference(ratings, MODELS, samples=200)
-    assert (found.rating.mean, found.rating.low) == (1.5, None)
-    assert "+1.50" in str(found)
+    assert (found.rating.mean, found.rating.low, found.rating.high) == (1.5, 1, 2)
+    assert "+1.50 (+1.00 to +2.00)" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,8 @@ def test_an_interval_that_is_not_defined():
         ([1.0, 2.0], MODELS, {}, r"shape \(2,\); give \(comparisons, raters\)"),
         ([[1.0]], ("one",), {}, "names of two models"),
         ([[1.0]], ("one", "one"), {}, "names of two models"),
+        ([[1.0]], MODELS, {"samples": 0}, "samples=0"),
+        ([[1.0]], MODELS, {"level": 95}, "level=95"),
         ([[1.0]], MODELS, {"swapped": [[True, False]]}, r"swapped has shape \(1, 2\)"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from hf_guidance.apps.annotation.items.image_folder import ITEMS, MAPS
 from hf_guidance.common.whole_file import whole_file, whole_folder
 
-__all__ = ["new_folder", "open_maps", "write_items"]
+__all__ = ["new_folder", "open_maps", "refuse_full", "write_items"]
 
 
 @contextmanager
@@ -31,12 +32,22 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
     Raises:
         ValueError: There is something already.
     """
-    target = Path(folder).absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} is there already, perhaps with answers; name another folder, or move it away.")
+    target = refuse_full(folder)
     with whole_folder(target) as draft:
         (draft / "images").mkdir()
         yield target, draft
+
+
+def refuse_full(folder: str | os.PathLike[str]) -> Path:
+    """Where a new folder will be, whole.
+
+    Raises:
+        ValueError: There is something already.
+    """
+    target = Path(folder).absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} is there already, perhaps with answers; name another folder, or move it away.")
+    return target
 
 
 def open_maps(draft: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -46,7 +57,14 @@ def open_maps(draft: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
 
 
 def write_items(draft: Path, entries: Sequence[Mapping[str, Any]], **about: Any) -> None:
-    """Write items.json; what is None of ``about`` is left out."""
+    """Write items.json; what is None of ``about`` is left out.
+
+    Raises:
+        ValueError: Two entries have one id.
+    """
+    twice = Counter(str(entry["id"]) for entry in entries if "id" in entry).most_common(1)
+    if twice and twice[0][1] > 1:
+        raise ValueError(f"the id {twice[0][0]!r} is there {twice[0][1]} times; give every row an image_id of its own.")
     told = {name: value for name, value in about.items() if value is not None}
     with whole_file(draft / ITEMS) as file:
         file.write_text(json.dumps({**told, "items": entries}), encoding="utf-8")

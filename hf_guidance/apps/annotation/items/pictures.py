@@ -31,9 +31,9 @@ def heat(values: _Map, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     Returns:
         (height, width) float32.
     """
-    positive = np.clip(np.where(np.isfinite(values), values, 0), 0, None).astype(np.float32)
+    positive = np.clip(np.where(np.isfinite(values), values, 0), 0, None).astype(np.float64)
     top = float(positive.max())
-    scaled = positive / top if top > 0 else positive
+    scaled = (positive / top if top > 0 else positive).astype(np.float32)
     large: npt.NDArray[np.float32] = np.asarray(Image.fromarray(scaled).resize(size, Image.Resampling.BILINEAR))
     return large.clip(0, 1)
 

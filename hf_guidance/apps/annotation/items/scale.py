@@ -35,6 +35,7 @@ class Scale:
     Attributes:
         title: Of the page.
         choices: The answers, in the order of the buttons.
+        unsure: The answer where something cannot be told, or None: then nothing is kept about an item that cannot be shown.
         level: Level of measurement, by which agreement is worked out: "nominal" words, or "ordinal" whole numbers.
         mirrored: Answer to its mirror image, where the question is about two things side by side whose places are drawn:
             what was said of the left one, said of the right one. Empty where there is one thing.
@@ -42,6 +43,7 @@ class Scale:
 
     title: str
     choices: tuple[Choice, ...]
+    unsure: str | None
     level: Literal["nominal", "ordinal"]
     mirrored: Mapping[str, str]
 
@@ -62,6 +64,7 @@ class Scale:
 YES_NO = Scale(
     "Yes or no",
     tuple(Choice(word, label, key) for word, label, key in zip(WORDS, ("Yes", "No", "Unsure"), "ynu", strict=True)),
+    "maybe",
     "nominal",
     {},
 )
@@ -69,8 +72,9 @@ YES_NO = Scale(
 
 _POINTS = ("Model 1 clearly", "Model 1 slightly", "Equal", "Model 2 slightly", "Model 2 clearly")
 COMPARISON = Scale(
-    "Which model looks at the right thing?",
+    "Which model looks at more reasonable places?",
     tuple(Choice(str(number - 3), label, str(number)) for number, label in enumerate(_POINTS, 1)),
+    None,
     "ordinal",
     {str(points): str(-points) for points in range(-2, 3)},
 )
