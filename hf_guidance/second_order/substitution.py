@@ -183,8 +183,8 @@ def _attention(leaf: Any, *args: Any, **kwargs: Any) -> Tensor:
     if recorded and hooks is not None and hooks[0].__module__ == checkpoint.__module__:
         raise ValueError(
             "fused attention inside gradient checkpointing: it would be called again outside of this mode, where it has no "
-            "second derivative. Switch the model first, by hf_guidance.training.use_differentiable_attention(model), set its "
-            "attention to the eager implementation, or turn gradient checkpointing off."
+            "second derivative. Switch the model first, by use_differentiable_attention of hf_guidance.training.attention, set "
+            "its attention to the eager implementation, or turn gradient checkpointing off."
         )
     return fused_attention(*args, **kwargs)
 

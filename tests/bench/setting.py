@@ -24,7 +24,7 @@ from hf_guidance.families import family_of
 from hf_guidance.forward import ExplainedRows, Forward, calls
 from hf_guidance.guidance import Guidance
 from hf_guidance.objectives import Energy
-from hf_guidance.training.compatibility import use_differentiable_attention
+from hf_guidance.training.attention import use_differentiable_attention
 
 LAYERS = ("input", "mid1", "mid2", "mid3", "final")
 CLASSES = 10

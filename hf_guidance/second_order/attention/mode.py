@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -48,9 +47,7 @@ def carry_attention_mode(model: nn.Module) -> bool:
     return bool(found)
 
 
-@functools.cache
-def _calls_attention(kind: Hashable) -> bool:
-    assert isinstance(kind, type)
+def _calls_attention(kind: type[nn.Module]) -> bool:
     own = kind.__mro__[: kind.__mro__.index(nn.Module)]
     functions = [inspect.unwrap(value) for part in own for value in vars(part).values() if inspect.isfunction(value)]
     return any(_CALLED.intersection(function.__code__.co_names) for function in functions)
