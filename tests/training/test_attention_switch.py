@@ -31,11 +31,13 @@ from transformers import (
     VisionEncoderDecoderConfig,
     VisionEncoderDecoderModel,
     ViTConfig,
+    ViTForImageClassification,
 )
 from transformers.masking_utils import sdpa_mask
 from transformers.utils import logging
 
 from hf_guidance.second_order import fast_double_backward, first_derivative
+from hf_guidance.second_order.attention import fused
 from hf_guidance.training import attention
 from hf_guidance.training.attention import TWICE_DIFFERENTIABLE, use_differentiable_attention
 from hf_guidance.views.layers import ATTENTION
@@ -348,3 +350,17 @@ def test_switching_says_nothing_and_changes_no_logit(said):
     assert model.config._attn_implementation == TWICE_DIFFERENTIABLE
     assert torch.allclose(model(pixel_values=batch)["logits"], before, atol=1e-10)
     assert not said
+
+
+@pytest.mark.parametrize("reason", ["learned bias", "dropout"])
+def test_learned_biases_and_dropout_are_said_once(reason, caplog):
+    fused._say.cache_clear()
+    config = ViTConfig(**_VISION, num_labels=3, attention_probs_dropout_prob=0.1)
+    dropping = ViTForImageClassification(config).double().train()
+    model = dropping if reason == "dropout" else _made("data2vec, biased")
+    use_differentiable_attention(model)
+    inputs, leaf = _inputs("data2vec")
+    for _ in range(2):
+        assert any(g is not None and g.any() for g in _gradients(model, inputs, leaf)[2:])
+    said = [record.getMessage() for record in caplog.records if record.name == fused.__name__]
+    assert [reason in text for text in said] == [True]
