@@ -85,6 +85,22 @@ def test_the_first_backward_in_tiles(mask, causal, groups, known, monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("mask", MASKS)
+def test_the_way_of_devices_whose_log_sum_exp_is_not_read(mask, causal, groups, monkeypatch):
+    inputs = _tensors((2, 2, 3, 2), *[(2, 2 // groups, 4, 2)] * 2)
+
+    def attend(q, k, v):
+        return Attention.apply(q, k, v, MASKS[mask], causal, 0.7)
+
+    expected = _second(attend, inputs)
+    monkeypatch.setattr(kernels, "gives_log_sum_exp", lambda q: False)
+    monkeypatch.setattr(operands, "CPU_TILE", 9)
+    for one, other in zip(_second(attend, inputs), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
 CALLS = {
     "plain": ([(2, 3, 70, 16)] * 3, {}),
     "other number of keys": ([(2, 3, 70, 16), (2, 3, 33, 16), (2, 3, 33, 16)], {}),

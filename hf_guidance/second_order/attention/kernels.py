@@ -23,11 +23,16 @@ ANY_KERNEL = [
 ]
 
 
+def gives_log_sum_exp(q: Tensor) -> bool:
+    """Whether the kernels of the device are known to give it as (batch, heads, queries)."""
+    return q.device.type == "cpu"
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor | None]:
     """Output (batch, heads, queries, dims), and the log-sum-exp (batch, heads, queries) where it is known well."""
     groups = q.shape[1] // k.shape[1]
     bias = pattern.additive(q.dtype)
-    if q.device.type == "cpu":
+    if gives_log_sum_exp(q):
         o, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             q, widened(k, groups), widened(v, groups), 0.0, pattern.causal, attn_mask=bias, scale=pattern.scale
         )
@@ -45,7 +50,7 @@ def first_backward(
     g: Tensor, q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: Tensor | None, pattern: Pattern
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients at ``q``, ``k`` and ``v``."""
-    if q.device.type != "cpu" or lse is None:
+    if lse is None:
         return tiled_backward(g, q, k, v, o, lse, pattern)
     groups = q.shape[1] // k.shape[1]
     dq, dk, dv = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
