@@ -92,6 +92,7 @@ sessions: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(RUN) tests/bench/step_ratio.py
 	$(RUN) tests/bench/question_step.py
+	$(RUN) tests/bench/attention_step.py
 	$(RUN) tests/bench/sort_step.py
 	$(RUN) tests/bench/caption_step.py
 	$(RUN) tests/bench/model_guidance.py

@@ -31,7 +31,7 @@ from hf_guidance.models import (
     XDNNResNetConfig,
     XDNNResNetForImageClassification,
 )
-from hf_guidance.training.compatibility import use_differentiable_attention
+from hf_guidance.training.attention import use_differentiable_attention
 
 torch.set_num_threads(1)  # a hundred times faster on models this small when other processes want the cores
 

@@ -223,6 +223,11 @@ def _unannotated(batch: Mapping[str, Any]) -> list[int]:
     return [image for image, used in zip(batch.get(ROW, range(len(flags))), flags, strict=True) if not used]
 
 
+def all_needs(guidance: Guidance, grounding: Grounding | None) -> Needs:
+    """What the terms of training and the metrics of evaluation read of the model."""
+    return guidance.needs() | (grounding.needs() if grounding is not None else Needs())
+
+
 def default_grounding(guidance: Guidance, family: Callable[[], Family]) -> Grounding | None:
     """Make the grounding of the first term on attributions: EPG, or plausibility for boxes; None without such a term.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
 
+from hf_guidance.second_order.attention import fused_attention, multi_head_attention
+from hf_guidance.second_order.autocast import autocast
 from hf_guidance.second_order.batch_norm import FixedBatchNorm
 from hf_guidance.second_order.convolution import Convolution, Geometry
 from hf_guidance.second_order.gelu import Gelu
@@ -32,7 +36,7 @@ def fast_double_backward(leaf: Tensor | None = None) -> Iterator[None]:
         d/dx:    dx = J(x, w)^T dy
         again:   for u at dx:  d dy = J u,  d w = d<u, dx>/dw,  d x = d<u, dx>/dx
 
-    Attention is computed from products and a softmax, since the fused kernels have no double backward.
+    Fused attention stays fused, with a double backward in closed form (``attention/``); torch.nn.MultiheadAttention's, too.
     Where a substitute does not cover the arguments (other types, shapes, modes), the ordinary operation runs.
     Differentiate the outputs inside ``first_derivative``. Outside of it gradients are right too, but those that are
     differentiated again (``create_graph``) are only as fast as autograd's.
@@ -92,7 +96,7 @@ def _convolution(
     geometry = Geometry(_each(stride, n), _each(padding, n), dilation, groups)
     skip = (input is leaf, weight.is_leaf, _leaf(bias))
     device = input.device.type
-    x, w, b = _cast(input, device), _cast(weight, device), None if bias is None else _cast(bias, device)
+    x, w, b = autocast(input, device), autocast(weight, device), None if bias is None else autocast(bias, device)
     if x.dtype != w.dtype or (b is not None and b.dtype != w.dtype):
         return None  # the ordinary operation raises the error
     y: Tensor = Convolution.apply(x, w, b, geometry, skip)
@@ -102,13 +106,6 @@ def _convolution(
 def _each(value: Any, count: int) -> tuple[int, ...]:
     values = (value,) if isinstance(value, int) else tuple(value)
     return values * count if len(values) == 1 else values
-
-
-def _cast(tensor: Tensor, device: str) -> Tensor:
-    # As autocast does: float32 and half precision are cast to its dtype, float64 stays.
-    if not torch.is_autocast_enabled(device) or tensor.dtype == torch.float64 or tensor.device.type != device:
-        return tensor
-    return tensor.to(torch.get_autocast_dtype(device))
 
 
 def _layer_norm(
@@ -180,7 +177,23 @@ def _batch_norm(
     return y
 
 
-_SUBSTITUTES: dict[Any, Callable[..., Tensor | None]] = {
+def _attention(leaf: Any, *args: Any, **kwargs: Any) -> Tensor:
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
+    recorded = any(isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values()))
+    if recorded and hooks is not None and hooks[0].__module__ == checkpoint.__module__:
+        raise ValueError(
+            "fused attention inside gradient checkpointing: it would be called again outside of this mode, where it has no "
+            "second derivative. Switch the model first, by use_differentiable_attention of hf_guidance.training.attention, set "
+            "its attention to the eager implementation, or turn gradient checkpointing off."
+        )
+    return fused_attention(*args, **kwargs)
+
+
+def _multi_head_attention(leaf: Any, *args: Any, **kwargs: Any) -> Any:
+    return multi_head_attention(partial(_attention, leaf), *args, **kwargs)
+
+
+_SUBSTITUTES: dict[Any, Callable[..., Any]] = {
     F.conv1d: _convolution,
     F.conv2d: _convolution,
     F.conv3d: _convolution,
@@ -190,4 +203,6 @@ _SUBSTITUTES: dict[Any, Callable[..., Tensor | None]] = {
     F.hardsigmoid: _hard_sigmoid,
     F.normalize: _normalize,
     F.batch_norm: _batch_norm,
+    F.scaled_dot_product_attention: _attention,
+    F.multi_head_attention_forward: _multi_head_attention,
 }

@@ -1,4 +1,4 @@
-"""Settings that guidance on attributions cannot run with: refused with the reason, or switched with one warning."""
+"""Settings that guidance on attributions cannot run with: refused with the reason, or warned of once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from transformers import TrainerCallback
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
-
-_FUSED = ("sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
 def refuse_unsupported(args: Any, model: nn.Module, accelerator: Any = None) -> None:
@@ -133,24 +131,6 @@ def refuse_dispatched_batches(args: Any, dataset: Any) -> None:
         raise ValueError(
             f"{what} on several processes: the first process reads the batches and cuts them for the others, but explained "
             "rows cannot be cut; set accelerator_config={'dispatch_batches': False}."
-        )
-
-
-def use_differentiable_attention(model: Any) -> None:
-    """Switch fused attention, which has no double backward, to the eager implementation, and warn once."""
-    switched = []
-    implementation = getattr(getattr(model, "config", None), "_attn_implementation", None)
-    if implementation in _FUSED and hasattr(model, "set_attn_implementation") and not hasattr(model, "timm_model"):
-        model.set_attn_implementation("eager")
-        switched.append(f"attn_implementation={implementation!r}")
-    for module in model.modules():
-        if getattr(module, "fused_attn", False) is True:
-            module.fused_attn = False
-            switched.append("timm's fused_attn")
-    if switched:
-        logger.warning_once(
-            f"{switched[0]} has no double backward: attention switched to the eager implementation. Load the model with "
-            "attn_implementation='eager' to silence this."
         )
 
 

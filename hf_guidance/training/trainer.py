@@ -19,7 +19,7 @@ from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import KNOWN_COLUMNS
 from hf_guidance.data.default_collator import default_collator
 from hf_guidance.data.images.transform_check import refuse_left_behind
-from hf_guidance.evaluation.grounding import Grounding, default_grounding
+from hf_guidance.evaluation.grounding import Grounding, all_needs, default_grounding
 from hf_guidance.families import Family, words_of
 from hf_guidance.forward import Forward
 from hf_guidance.forward.batch_norm import couples_images, freeze
@@ -30,11 +30,11 @@ from hf_guidance.objectives import TaskLoss
 from hf_guidance.objectives.task_loss import refuse_ignored
 from hf_guidance.training.annotation_watch import AnnotationWatch
 from hf_guidance.training.arguments import StepOptions
+from hf_guidance.training.attention import use_differentiable_attention
 from hf_guidance.training.compatibility import (
     RefuseAtStart,
     refuse_dispatched_batches,
     refuse_unsupported,
-    use_differentiable_attention,
     warn_of_reductions,
 )
 from hf_guidance.training.publishing.card_trainer import CardTrainer
@@ -46,7 +46,7 @@ from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
 from hf_guidance.training.unexplained import refuse_unexplained
-from hf_guidance.views import Needs, takes_from_others
+from hf_guidance.views import takes_from_others
 from hf_guidance.views.layers import is_module
 
 logger = logging.get_logger(__name__)
@@ -176,7 +176,7 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
         self._with_callback(self._watch, bool(self.guidance.guided))
         model = self.accelerator.unwrap_model(self.model)
         self.family.check_call(model)
-        needs = self.guidance.needs() | (self.grounding.needs() if self.grounding is not None else Needs())
+        needs = all_needs(self.guidance, self.grounding)
         read = {name for view, at in reduced(needs, self.family) for name in (view.layer, at)}
         for layer in sorted(filter(is_module, read)):
             self.family.layout(self.family.path(layer, model), model)
@@ -279,7 +279,7 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
 
     def _prepare_for_gradients(self, model: nn.Module) -> None:
         if self.guidance.differentiates or self.grounding is not None:
-            use_differentiable_attention(model)
+            use_differentiable_attention(model, {layer for _, layer in all_needs(self.guidance, self.grounding)})
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

@@ -29,6 +29,7 @@ from hf_guidance.families import family_of
 from hf_guidance.forward import Forward
 from hf_guidance.models import UpDnCaptionerConfig, UpDnForImageCaptioning
 from hf_guidance.objectives import CaptionLoss, Energy
+from hf_guidance.training.attention import use_differentiable_attention
 
 WORDS, TIMES, VISUAL, OBJECTS, DIMS, PIXELS = 5000, 20, 10, 36, 2048, 224
 SIZES = {"hidden_size": 500, "word_size": 500, "attention_size": 256}
@@ -41,7 +42,7 @@ def _encoder_decoder() -> nn.Module:
     text = GPT2Config(vocab_size=WORDS, n_embd=WIDTH, n_layer=4, n_head=6, n_positions=TIMES, bos_token_id=1, eos_token_id=2,
                       add_cross_attention=True, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)  # fmt: skip
     model = VisionEncoderDecoderModel(config=VisionEncoderDecoderConfig.from_encoder_decoder_configs(vision, text))
-    model.set_attn_implementation("eager")  # fused attention has no double backward
+    use_differentiable_attention(model)
     return model
 
 

@@ -24,7 +24,7 @@ from hf_guidance.families import family_of
 from hf_guidance.forward import ExplainedRows, Forward, calls
 from hf_guidance.guidance import Guidance
 from hf_guidance.objectives import Energy
-from hf_guidance.training.compatibility import use_differentiable_attention
+from hf_guidance.training.attention import use_differentiable_attention
 
 LAYERS = ("input", "mid1", "mid2", "mid3", "final")
 CLASSES = 10
@@ -41,26 +41,27 @@ def _convnext(size: int) -> nn.Module:
     )
 
 
-def _vit(size: int) -> nn.Module:
+def _vit(size: int | tuple[int, int]) -> nn.Module:
     sizes = {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 768}
     return ViTForImageClassification(ViTConfig(image_size=size, num_labels=CLASSES, **sizes))
 
 
-MODELS: dict[str, Callable[[int], nn.Module]] = {"resnet-18": _resnet, "convnext-atto": _convnext, "vit-tiny": _vit}
+MODELS: dict[str, Callable[[Any], nn.Module]] = {"resnet-18": _resnet, "convnext-atto": _convnext, "vit-tiny": _vit}
 
 
 class Setting:
     """One model with one batch, and the steps to time on them."""
 
-    def __init__(self, name: str, batch: int, size: int, device: str) -> None:
+    def __init__(self, name: str, batch: int, size: int | tuple[int, int], device: str) -> None:
         torch.manual_seed(0)
         self.name, self.device = name, device
         self.model = MODELS[name](size).to(device).eval()
         use_differentiable_attention(self.model)
         self.family = family_of(self.model)
-        self.images = torch.randn(batch, 3, size, size, device=device)
+        height, width = (size, size) if isinstance(size, int) else size
+        self.images = torch.randn(batch, 3, height, width, device=device)
         self.labels = torch.randint(CLASSES, (batch,), device=device)
-        self.importance = (torch.rand(batch, size, size, device=device) > 0.7).float()
+        self.importance = (torch.rand(batch, height, width, device=device) > 0.7).float()
 
     def batch(self, images: slice = slice(None), annotated: bool = True) -> dict[str, Any]:
         """The columns of some images, as the collator makes them."""

@@ -12,7 +12,7 @@ from hf_guidance.evaluation import Grounding
 from hf_guidance.families import family_of
 from hf_guidance.forward.maps import onto_image, onto_places
 from hf_guidance.objectives import Energy
-from hf_guidance.training.compatibility import use_differentiable_attention
+from hf_guidance.training.attention import use_differentiable_attention
 
 SIZE = (35, 38)  # 4 x 4 patches of 8 pixels and a rest
 

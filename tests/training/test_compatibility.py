@@ -7,7 +7,6 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DynamoBackend
-from tiny import BUILDERS, make_batch
 from torch import nn
 from transformers import TrainingArguments
 from transformers.utils import logging as transformers_logging
@@ -15,7 +14,6 @@ from transformers.utils import logging as transformers_logging
 from hf_guidance.training.compatibility import (
     refuse_dispatched_batches,
     refuse_unsupported,
-    use_differentiable_attention,
 )
 
 MODEL = nn.Linear(1, 1)
@@ -86,42 +84,6 @@ def test_settings_that_work_pass(setting):
 
 def test_default_training_arguments_pass(tmp_path):
     refuse_unsupported(TrainingArguments(output_dir=str(tmp_path), report_to="none"), MODEL)
-
-
-@pytest.mark.parametrize(("name", "what"), [("vit", "attn_implementation='sdpa'"), ("timm_vit", "timm's fused_attn")])
-def test_fused_attention_is_switched_and_said_once(name, what, said):
-    for _ in range(2):
-        model = BUILDERS[name]()
-        use_differentiable_attention(model)
-    assert len([message for message in said if what in message]) == 1
-    assert "no double backward" in said[0]
-    if name == "vit":
-        assert model.config._attn_implementation == "eager"
-    assert not any(getattr(module, "fused_attn", False) for module in model.modules())
-
-
-@pytest.mark.parametrize("name", ["vit", "deit", "swin", "timm_vit", "timm_swin"])
-def test_switched_models_have_second_derivatives(name):
-    model = BUILDERS[name]().double()
-    use_differentiable_attention(model)
-    pixels = make_batch()["pixel_values"].requires_grad_()
-    (gradient,) = torch.autograd.grad(model(pixel_values=pixels)["logits"][:, 0].sum(), pixels, create_graph=True)
-    gradient.square().sum().backward()
-    assert any(p.grad is not None and p.grad.any() for p in model.parameters())
-
-
-@pytest.mark.parametrize("name", ["resnet", "convnext", "timm_resnet"])
-def test_models_without_attention_are_left_alone(name, said):
-    use_differentiable_attention(BUILDERS[name]())
-    assert said == []
-
-
-def test_switching_changes_no_logit():
-    model = BUILDERS["vit"]().double().eval()
-    batch = make_batch()["pixel_values"]
-    before = model(pixel_values=batch)["logits"]
-    use_differentiable_attention(model)
-    assert torch.allclose(model(pixel_values=batch)["logits"], before, atol=1e-10)
 
 
 @pytest.mark.parametrize(

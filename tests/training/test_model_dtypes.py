@@ -26,7 +26,8 @@ from hf_guidance.attributions import (
 from hf_guidance.families import family_of
 from hf_guidance.forward import Forward
 from hf_guidance.objectives import Alignment, AnswerLoss, Energy, Sufficiency
-from hf_guidance.training.compatibility import refuse_unsupported, use_differentiable_attention
+from hf_guidance.training.attention import use_differentiable_attention
+from hf_guidance.training.compatibility import refuse_unsupported
 
 # Values around one. How bfloat16 rounds between operations depends on the processor.
 TOLERANCE = {torch.bfloat16: 0.1, torch.float64: 1e-3}

@@ -129,13 +129,13 @@ def test_a_frozen_model_cannot_be_guided(trainer_of, model_of):
         trainer_of(model, Guidance(energy=Energy(InputXGradient(layer="input")))).train()
 
 
-def test_sdpa_is_switched_and_said_once(trainer_of, model_of, caplog):
+def test_sdpa_is_switched(trainer_of):
     model = ViTForImageClassification._from_config(
         ViTConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32,
                   patch_size=8, num_labels=2), attn_implementation="sdpa",
     )  # fmt: skip
     trainer_of(model, ENERGY)
-    assert model.config._attn_implementation == "eager"
+    assert model.config._attn_implementation == "twice_differentiable_sdpa"
 
 
 def test_guidance_travels_with_the_checkpoint(trainer_of, model_of, tmp_path):

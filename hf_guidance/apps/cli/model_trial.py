@@ -20,7 +20,7 @@ from hf_guidance.families import Family, family_of
 from hf_guidance.families.structure.probe import image_shape
 from hf_guidance.forward import Forward
 from hf_guidance.models.shared.question_answerer import KINDS
-from hf_guidance.training.compatibility import use_differentiable_attention
+from hf_guidance.training.attention import use_differentiable_attention
 from hf_guidance.views.layers import INPUT, is_input
 
 _SYMBOLIC = ("mid1", "mid2", "mid3", "final")
@@ -100,9 +100,9 @@ def tried(name: str, every_module: bool = False) -> Trial:
         return Trial(name, type(config).__name__.replace("Config", ""), None, (Layer(INPUT),))
     torch.manual_seed(0)
     model = _built(name, config).eval()
-    use_differentiable_attention(model)
-    family, size = family_of(model), image_shape(model)[1]
     modules = [path for path, _ in model.named_modules() if path]
+    use_differentiable_attention(model, modules if every_module else ())
+    family, size = family_of(model), image_shape(model)[1]
     names = modules if every_module else _symbolic(family)
     found = tuple(_layer(layer, model, family) for layer in progress([INPUT, *names], "trying layers", unit="layer"))
     if every_module:

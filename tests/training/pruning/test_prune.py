@@ -10,7 +10,7 @@ from hf_guidance.attributions import GradCAM
 from hf_guidance.forward import Forward
 from hf_guidance.models import load_pruned
 from hf_guidance.objectives import Energy
-from hf_guidance.training.compatibility import use_differentiable_attention
+from hf_guidance.training.attention import use_differentiable_attention
 from hf_guidance.training.pruning import prune_channels
 
 PLAIN_IS_WRONG = {"convnext", "convnextv2", "timm_convnext", "bcos_resnet"}  # no weights say the same as the mask
