@@ -36,7 +36,7 @@ class ShardedTrainer(EvaluatingTrainer):
         """
         if not self.keeps_whole:
             return
-        refuse_sharding(self.args, self.model, self.accelerator)
+        refuse_sharding(self.model, self.accelerator)
         if self.is_fsdp_enabled:
             for view, layer in self.guidance.needs() | (Needs() if self.grounding is None else self.grounding.needs()):
                 takes_backward(self.family, view, layer)

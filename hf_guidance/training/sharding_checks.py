@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from hf_guidance.common.sharding import is_sharded
 
 
@@ -28,11 +30,15 @@ def is_other_fsdp(args: Any, state: Any, model: Any) -> bool:
     return int(version) != 2 or bool(config.get("xla"))
 
 
-def refuse_sharding(args: Any, model: Any, accelerator: Any) -> None:
+def refuse_sharding(model: Any, accelerator: Any) -> None:
     """Raise for what fails or loses something where FSDP2 shards the model of a guided run.
 
+    Args:
+        model: The model, before Accelerate prepares it.
+        accelerator: The trainer's.
+
     Raises:
-        ValueError: FSDP of another kind, checkpoints in pieces, or a model that is sharded while Accelerate does not know; the
+        ValueError: Weights in float16, checkpoints in pieces, or a model that is sharded while Accelerate does not know; the
             message names the setting, the reason and the fix.
     """
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
@@ -41,6 +47,12 @@ def refuse_sharding(args: Any, model: Any, accelerator: Any) -> None:
             f"this {type(model).__name__} is sharded by FSDP2, but Accelerate does not know: it would be neither trained nor "
             "saved as such. Give GuidanceArguments(fsdp=True, fsdp_config={'version': 2, 'auto_wrap_policy': 'NO_WRAP'}), or "
             "the model as it was before fully_shard(), which Accelerate shards."
+        )
+    policy = getattr(plugin, "mixed_precision_policy", None)
+    if getattr(policy, "param_dtype", None) == torch.float16:
+        raise ValueError(
+            "fp16 with FSDP2, which has the weights themselves in float16 during a step: second derivatives overflow. Train "
+            "with bf16=True, or in full precision."
         )
     if plugin is not None and "SHARDED_STATE_DICT" in str(plugin.state_dict_type):
         raise ValueError(
