@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from hf_guidance.common.sharding import is_sharded
+from hf_guidance.training.checkpoint_weights import shown
 
 
 def is_other_fsdp(args: Any, state: Any, model: Any) -> bool:
@@ -38,8 +39,8 @@ def refuse_sharding(model: Any, accelerator: Any) -> None:
         accelerator: The trainer's.
 
     Raises:
-        ValueError: Weights in float16, checkpoints in pieces, or a model that is sharded while Accelerate does not know; the
-            message names the setting, the reason and the fix.
+        ValueError: Scalar parameters, weights in float16, checkpoints in pieces, or a model that is sharded while Accelerate
+            does not know; the message names the setting, the reason and the fix.
     """
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     if plugin is None and is_sharded(model):
@@ -47,6 +48,12 @@ def refuse_sharding(model: Any, accelerator: Any) -> None:
             f"this {type(model).__name__} is sharded by FSDP2, but Accelerate does not know: it would be neither trained nor "
             "saved as such. Give GuidanceArguments(fsdp=True, fsdp_config={'version': 2, 'auto_wrap_policy': 'NO_WRAP'}), or "
             "the model as it was before fully_shard(), which Accelerate shards."
+        )
+    scalars = [name for name, value in model.named_parameters() if value.dim() == 0] if plugin is not None else []
+    if scalars:
+        raise ValueError(
+            f"FSDP2 shards no scalars, and {type(model).__name__} has the parameters {shown(scalars)}, as the weight norms of "
+            "UpDn and Pythia do; use DistributedDataParallel."
         )
     policy = getattr(plugin, "mixed_precision_policy", None)
     if getattr(policy, "param_dtype", None) == torch.float16:

@@ -21,8 +21,8 @@ import torch
 from digit_models import build
 from peft import LoraConfig, get_peft_model
 from sharded_on_cpu import shard_on_cpu
-from tiny import BUILDERS
 from torch import Tensor, nn
+from transformers import RegNetConfig, RegNetForImageClassification
 
 from hf_guidance import AttributionPanel, Grounding, Guidance, GuidanceArguments, GuidedTrainer, ParetoCheckpoints, Term
 from hf_guidance.attributions import GradCAM, Gradient, InputXGradient, IntegratedGradients
@@ -69,9 +69,7 @@ SETTINGS = {
     "closed_form": Setting(
         "resnet", energy(GradCAM("final")), {"transformer_layer_cls_to_wrap": ["ResNetStage", "Linear"]}
     ),
-    "found_head": Setting(
-        "timm_resnet", energy(GradCAM("final")), {"auto_wrap_policy": "SIZE_BASED_WRAP", "min_num_params": 1}
-    ),
+    "found_head": Setting("regnet", energy(GradCAM("final"))),
     "inside": Setting(guidance=energy(InputXGradient(INSIDE))),
     "path": Setting(guidance=energy(IntegratedGradients("input", steps=2)), annotated=1),
     "outputs": Setting(guidance=Guidance(suff=Term(Sufficiency(replace=zeros), 2.0)), annotated=1),
@@ -108,8 +106,7 @@ def rows(annotated: int, count: int = ROWS) -> datasets.Dataset:
 
 
 def model_of(name: str, setting: Setting) -> nn.Module:
-    torch.manual_seed(0)
-    model: Any = BUILDERS[setting.kind]() if setting.kind == "timm_resnet" else build(setting.kind)
+    model: Any = regnet() if setting.kind == "regnet" else build(setting.kind)
     if name == "lora":
         torch.manual_seed(1)
         model = get_peft_model(
@@ -123,6 +120,13 @@ def model_of(name: str, setting: Setting) -> nn.Module:
         for part in (*model.vit.layers, model.classifier, model):
             fully_shard(part)
     return model
+
+
+def regnet() -> nn.Module:
+    """A model that no file of families/ describes: its layers and its head are found."""
+    torch.manual_seed(0)
+    config = RegNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], groups_width=8, num_labels=2)
+    return RegNetForImageClassification(config)
 
 
 def trainer_of(name: str, folder: Path) -> GuidedTrainer:
@@ -182,7 +186,7 @@ def trained(name: str, folder: Path) -> dict[str, Any]:
 def late_layer(trainer: GuidedTrainer) -> str:
     """What the trainer says of a layer that nobody named before the model was sharded."""
     try:
-        return str(trainer.family.layout("timm_model.layer1.0", trainer.model))
+        return str(trainer.family.layout("regnet.encoder.stages.0", trainer.model))
     except ValueError as error:
         return str(error)
 

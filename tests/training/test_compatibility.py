@@ -179,3 +179,10 @@ def test_what_fails_where_fsdp2_shards_is_refused(setting, message):
     refuse_unsupported(SimpleNamespace(), MODEL, accelerator_of())
     with pytest.raises(ValueError, match=message):
         refuse_sharding(MODEL, accelerator_of(**setting))
+
+
+def test_scalar_parameters_are_not_sharded():
+    model = nn.Linear(1, 1)
+    model.scale = nn.Parameter(torch.ones(()))
+    with pytest.raises(ValueError, match=r"no scalars.*\['scale'\].*DistributedDataParallel"):
+        refuse_sharding(model, accelerator_of())

@@ -73,7 +73,7 @@ def test_bf16(sharded, alone):
 
 
 def test_a_head_that_was_found_stays_found(sharded, alone):
-    assert sharded["found_head"]["head"] == "timm_model.fc"
+    assert sharded["found_head"]["head"] == "classifier.1"
     assert "Layout(" in alone("found_head")["late"]
     assert "FSDP2" in sharded["found_head"]["late"]
 
