@@ -15,7 +15,7 @@ from hf_guidance.families.grid import tokens_to_grid
 from hf_guidance.families.layout import Layout
 from hf_guidance.families.structure.places import FoundLayers, places_of
 from hf_guidance.families.structure.probe import Calling
-from hf_guidance.families.structure.signature import inner, refuse_unknown_features
+from hf_guidance.families.structure.signature import modules_of, refuse_unknown_features
 from hf_guidance.views.layers import choices, is_class_map, is_final
 
 
@@ -117,7 +117,7 @@ class Family:
             return self.class_map
         if layer in self.layers:
             return self.layers[layer]
-        named: dict[str, nn.Module] = {name: module for name, module in inner(model).named_modules() if name}
+        named = modules_of(model)
         if layer in named:
             return layer
         prefixed = dict(model.named_modules()).get(layer)  # PEFT's wrapper lists its modules with a prefix

@@ -12,6 +12,7 @@ from transformers.utils import logging
 from hf_guidance.attributions import Attribution
 from hf_guidance.common.checks import check_count
 from hf_guidance.common.generators import generators_kept
+from hf_guidance.common.sharding import gathered, is_sharded
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.guidance.expression import method_text
 from hf_guidance.training.attached import AttachedCallback
@@ -82,7 +83,7 @@ class AttributionPanel(AttachedCallback):
         if every_steps is not None:
             check_count("every_steps", every_steps, self)
         self.attribution, self.rows, self.count, self.every_steps = attribution, rows, count, every_steps
-        self._trials, self._drawing = 0, False
+        self._trials, self._training, self._drawing = 0, False, False  # all processes train, the main one draws
         self._rows: PanelRows | None = None
         self._record = PanelRecord(Path(FOLDER))
         self._writers = Writers()
@@ -98,9 +99,18 @@ class AttributionPanel(AttachedCallback):
         if state.is_hyper_param_search:
             folder = folder.with_name(f"{FOLDER}-{self._trials}")
             self._trials += 1
-        self._drawing = bool(state.is_world_process_zero)
-        if not self._drawing:
-            return
+        self._training, self._drawing = True, bool(state.is_world_process_zero)
+        if is_sharded(trainer.model) and not trainer.keeps_whole:
+            raise ValueError(
+                "AttributionPanel in a run without terms on a model that FSDP2 shards: only the main process draws, and needs "
+                "the weights of all. Give the trainer a grounding=Grounding(...), for whose maps they are kept whole, or "
+                "train with DistributedDataParallel."
+            )
+        with gathered(trainer.model):
+            if self._drawing:
+                self._begin(args, state, trainer, folder)
+
+    def _begin(self, args: Any, state: Any, trainer: Any, folder: Path) -> None:
         refuse_unsupported(args, trainer.model, trainer.accelerator)
         with generators_kept(args.device):  # rows and collators may draw, as augmentations do
             self._rows = panel_rows(trainer, self.rows, self.count)
@@ -115,20 +125,25 @@ class AttributionPanel(AttachedCallback):
         maps = panel_maps(trainer, self._rows, self._method())  # raises here what would fail at every step
         self._try(state.global_step, maps)
 
+    def _draw_now(self, step: int) -> None:
+        with gathered(self.trainer.model):
+            if self._drawing:
+                self._try(step)
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Draw after every ``every_steps`` steps, and after the last one."""
         due = self.every_steps is not None and state.global_step % self.every_steps == 0
-        if self._drawing and (due or control.should_training_stop):
-            self._try(state.global_step)
+        if self._training and (due or control.should_training_stop):
+            self._draw_now(state.global_step)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         """Draw at an evaluation during training, unless ``every_steps`` says when."""
-        if self._drawing and self.every_steps is None:
-            self._try(state.global_step)
+        if self._training and self.every_steps is None:
+            self._draw_now(state.global_step)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stop: later evaluations are of the finished model."""
-        self._drawing = False
+        self._training = self._drawing = False
 
     def _own_trainer(self, state: Any) -> Any:
         trainer = self.trainer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def saves_adapters(model: Any) -> bool:
     return isinstance(model, PeftModel | PeftMixedModel) or bool(getattr(model, "_hf_peft_config_loaded", False))
 
 
-def save_beside(model: Any, folder: str | Path) -> None:
+def save_beside(model: Any, folder: str | Path, whole: Mapping[str, Tensor] | None = None) -> None:
     """Write what training changes but ``save_pretrained`` leaves out: trained parameters and buffers of no adapter.
 
     BatchNorm's running statistics are such buffers. Only ``load_adapters`` reads the file, so there is a warning.
@@ -36,9 +37,11 @@ def save_beside(model: Any, folder: str | Path) -> None:
     Args:
         model: A model for which ``saves_adapters``.
         folder: Where its adapters were written.
+        whole: Its state dict, where the model itself holds parts of its tensors only (FSDP2).
     """
     beside = _beside(model)
-    save_file({name: value.detach().cpu().clone() for name, value in beside.items()}, Path(folder) / BESIDE)
+    saved = {name: value if whole is None else whole[name] for name, value in beside.items()}
+    save_file({name: value.detach().cpu().clone() for name, value in saved.items()}, Path(folder) / BESIDE)
     learning = {
         f"{path}.running_mean"
         for path, module in model.named_modules()
@@ -79,15 +82,20 @@ def _beside(model: Any) -> dict[str, Tensor]:
     from peft import get_peft_model_state_dict
 
     written = {
-        value.data_ptr()
+        _address(value)
         for adapter in model.peft_config
         for value in get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False).values()
     }
     return {
         name: value
         for name, value in model.state_dict(keep_vars=True).items()
-        if (value.requires_grad or not isinstance(value, nn.Parameter)) and value.data_ptr() not in written
+        if (value.requires_grad or not isinstance(value, nn.Parameter)) and _address(value) not in written
     }
+
+
+def _address(value: Any) -> int:
+    # Of a tensor that is spread over processes, where the part of this one lies.
+    return int((value.to_local() if hasattr(value, "to_local") else value).data_ptr())
 
 
 def _place_of(model: Any, adapter: str, folder: Path) -> Path | None:

@@ -12,6 +12,8 @@ from torch.utils.data import IterableDataset
 from transformers import TrainerCallback
 from transformers.utils import logging
 
+from hf_guidance.training.sharding_checks import is_other_fsdp
+
 logger = logging.get_logger(__name__)
 
 
@@ -19,8 +21,8 @@ def refuse_unsupported(args: Any, model: nn.Module, accelerator: Any = None) -> 
     """Raise for settings under which second derivatives fail or are silently wrong.
 
     Raises:
-        ValueError: torch.compile, DataParallel, static-graph DDP, FSDP, DeepSpeed, reentrant checkpointing or float16 weights;
-            the message names the argument, the reason and the fix.
+        ValueError: torch.compile, DataParallel, static-graph DDP, FSDP1, DeepSpeed, reentrant checkpointing or float16 weights;
+            the message names the argument, the reason and the fix. For FSDP2 see ``refuse_sharding``.
     """
     state = getattr(accelerator, "state", None)  # what `accelerate launch` and its environment variables configured
     reasons = {
@@ -36,9 +38,10 @@ def refuse_unsupported(args: Any, model: nn.Module, accelerator: Any = None) -> 
             getattr(args, "ddp_static_graph", False),
             "with create_graph it silently stops averaging gradients; leave it off",
         ),
-        "fsdp": (
-            bool(getattr(args, "fsdp", None)) or getattr(state, "fsdp_plugin", None) is not None,
-            "sharded parameters are freed before the second backward; use DistributedDataParallel",
+        "fsdp of version 1 or of XLA": (
+            is_other_fsdp(args, state, model),
+            "it flattens the weights and frees them before the second backward; use FSDP2: fsdp_config={'version': 2}, or "
+            "fsdp_version: 2 in the configuration of accelerate",
         ),
         "deepspeed": (
             bool(getattr(args, "deepspeed", None)) or getattr(state, "deepspeed_plugin", None) is not None,

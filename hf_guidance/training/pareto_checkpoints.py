@@ -13,6 +13,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.utils import logging
 
+from hf_guidance.common.sharding import is_sharded
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.evaluation.analysis.pareto import Bins, ParetoFront, pareto_indices
 from hf_guidance.evaluation.analysis.pareto_record import RECORD, bins_of, front_of, place_of, read_record
@@ -82,13 +83,18 @@ class ParetoCheckpoints(TrainerCallback):  # type: ignore[misc]
         """Read the front on disk, or begin a new one.
 
         Raises:
-            ValueError: The model has no ``save_pretrained``, nothing is evaluated in training, or the front on disk has
-                other metrics or bins.
+            ValueError: The model has no ``save_pretrained`` or is sharded, nothing is evaluated in training, or the front on
+                disk has other metrics or bins.
         """
         if not hasattr(model, "save_pretrained"):
             raise ValueError(
                 f"{type(model).__name__} has no save_pretrained, so its checkpoints could not be loaded again; train a "
                 "transformers model, or wrap a timm one in TimmWrapperForImageClassification."
+            )
+        if is_sharded(model):
+            raise ValueError(
+                "ParetoCheckpoints: the main process saves alone, but has a part of the weights only (FSDP2); keep the best by "
+                "load_best_model_at_end and metric_for_best_model, or train with DistributedDataParallel."
             )
         if args.eval_strategy == "no":
             raise ValueError(

@@ -42,6 +42,7 @@ from hf_guidance.training.publishing.pushing import PushingTrainer
 from hf_guidance.training.rows_of_epoch import RowsOfEpoch
 from hf_guidance.training.run_facts import RunFacts
 from hf_guidance.training.searching_trainer import GuidanceOfTrial, SearchingTrainer
+from hf_guidance.training.sharded_trainer import ShardedTrainer
 from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
@@ -52,7 +53,7 @@ from hf_guidance.views.layers import is_module
 logger = logging.get_logger(__name__)
 
 
-class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
+class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer, ShardedTrainer):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
     Takes everything Trainer takes. Differences: the guidance computes the loss, whatever labels the model's forward takes, and
@@ -80,7 +81,7 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
             ``include_for_metrics`` names beside Trainer's own two, and those that it names itself as its ``columns``.
 
     Raises:
-        ValueError: A setting under which second derivatives fail (torch.compile, DataParallel, static-graph DDP, FSDP,
+        ValueError: A setting under which second derivatives fail (torch.compile, DataParallel, static-graph DDP, FSDP1,
             reentrant checkpointing, float16 weights), an unknown model or layer, a training set without any annotation, or with
             a transform that leaves boxes behind, ``compute_loss_func``, a guidance that cannot be written to guidance.json, a
             column for ``compute_metrics`` that the evaluation set lacks. In training, a loss that a subclass computes without
@@ -111,9 +112,8 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
             )
         self._give_guidance(guidance, grounding)
         self._watch, self._refusal, self._checks = AnnotationWatch(), RefuseAtStart(), TermChecks()
-        own = {"family": family, "eval_data_collator": eval_data_collator, "model_arguments": model_arguments}
-        own["consistency"] = consistency
-        super().__init__(*args, **own, **kwargs)
+        own = {"eval_data_collator": eval_data_collator, "model_arguments": model_arguments, "consistency": consistency}
+        super().__init__(*args, family=family, **own, **kwargs)
         refuse_regression(self.guidance["task"].objective, self.model)
         # The loss is a mean over images; the Trainer must divide it by the accumulation steps itself.
         self.model_accepts_loss_kwargs = False
@@ -180,6 +180,7 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
         read = {name for view, at in reduced(needs, self.family) for name in (view.layer, at)}
         for layer in sorted(filter(is_module, read)):
             self.family.layout(self.family.path(layer, model), model)
+        self._settle_sharding()
 
     def _forget_model(self) -> None:
         self._found_family = None
@@ -283,10 +284,9 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        columns: list[str] = list(self._signature_columns)
         own = (column for collator in self._row_collators for column in collator.columns)
-        kept = (*KNOWN_COLUMNS, *own, *sorted(self._importance_columns), *self.asked_columns)
-        self._signature_columns = list(dict.fromkeys([*columns, *kept]))
+        kept = (*self._signature_columns, *KNOWN_COLUMNS, *own, *sorted(self._importance_columns), *self.asked_columns)
+        self._signature_columns = list(dict.fromkeys(kept))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)

@@ -49,6 +49,7 @@ class WholeCheckpointTrainer(Trainer):  # type: ignore[misc]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if self._sharded():
+            refuse_other_mask(unwrapped(self.model if model is None else model), resume_from_checkpoint)
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             self._load_whole(self.model if model is None else model, resume_from_checkpoint)
@@ -77,7 +78,7 @@ class WholeCheckpointTrainer(Trainer):  # type: ignore[misc]
             return
         folder = Path(output_dir or self.args.output_dir)
         if saves_adapters(self.model):
-            save_beside(self.model, folder)
+            save_beside(self.model, folder, state_dict)
         remove_left_over(self.accelerator.unwrap_model(self.model, keep_torch_compile=False), folder)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:

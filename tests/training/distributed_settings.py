@@ -17,6 +17,7 @@ import datasets
 import torch
 from digit_models import build
 from peft import LoraConfig, get_peft_model
+from torch.nn.parallel import DistributedDataParallel
 
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, Term
 from hf_guidance.attributions import InputXGradient
@@ -37,6 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dispatched": {"accelerator_config": {"dispatch_batches": True}},
     "stream": {"accelerator_config": {"dispatch_batches": False}, "max_steps": ROWS // UPDATE},
     "dispatched_stream": {"max_steps": ROWS // UPDATE},
+    "fsdp": {"fsdp": True, "fsdp_config": {"version": 2}} if PROCESSES > 1 else {},
     "lora": {},
     "batch_norm": {},
 }
@@ -84,6 +86,7 @@ def trained(name: str, folder: Path) -> torch.Tensor:
         guidance=guidance,
     )
     trainer.train()
+    assert isinstance(trainer.model_wrapped, DistributedDataParallel) or PROCESSES == 1
     assert trainer.state.global_step == ROWS // UPDATE, trainer.state.global_step
     after = trainer.accelerator.unwrap_model(trainer.model).parameters()
     return torch.cat([(new.detach() - old).flatten() for new, old in zip(after, before, strict=True)])

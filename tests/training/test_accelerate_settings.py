@@ -16,7 +16,8 @@ from hf_guidance.objectives import Energy
 
 HERE = Path(__file__).parent
 ENERGY = Guidance(energy=Energy(InputXGradient("input")))
-SAME = ("plain", "accumulation", "checkpointing", "unused", "workers", "split_batches", "uneven")
+# On a CPU accelerate makes DistributedDataParallel of FSDP, without a word.
+SAME = ("plain", "accumulation", "checkpointing", "unused", "workers", "split_batches", "uneven", "fsdp")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from hf_guidance.training.compatibility import (
     refuse_dispatched_batches,
     refuse_unsupported,
 )
+from hf_guidance.training.sharding_checks import refuse_sharding
 
 MODEL = nn.Linear(1, 1)
 
@@ -42,8 +43,10 @@ def said():
         ({"torch_compile": True}, "torch_compile=True.*no double backward"),
         ({"n_gpu": 2}, "DataParallel.*torchrun"),
         ({"ddp_static_graph": True}, "ddp_static_graph=True.*leave it off"),
-        ({"fsdp": "full_shard"}, "fsdp.*DistributedDataParallel"),
-        ({"fsdp": ["full_shard"]}, "fsdp"),
+        ({"fsdp": "full_shard"}, "fsdp of version 1.*'version': 2"),
+        ({"fsdp": True, "fsdp_config": {"version": 1}}, "fsdp of version 1"),
+        ({"fsdp": True, "fsdp_plugin_args": {"fsdp_version": 1}}, "fsdp of version 1"),
+        ({"fsdp": True, "fsdp_config": {"version": 2, "xla": True}}, "fsdp of version 1 or of XLA"),
         ({"deepspeed": {"stage": 3}}, "deepspeed.*DistributedDataParallel"),
         (
             {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}},
@@ -72,6 +75,8 @@ def test_models_that_fail_are_refused():
         {},
         {"torch_compile": False, "n_gpu": 1, "fsdp": None, "deepspeed": None},
         {"fsdp": []},
+        {"fsdp": True, "fsdp_config": {"version": 2, "xla": False}},
+        {"fsdp": True, "fsdp_plugin_args": {"fsdp_version": 2}},
         {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}},
         {"gradient_checkpointing": False, "gradient_checkpointing_kwargs": {"use_reentrant": True}},
         {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"every_n_layers": 2, "offload": True}},
@@ -89,7 +94,8 @@ def test_default_training_arguments_pass(tmp_path):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"fsdp_plugin": object()}, "fsdp"),
+        ({"fsdp_plugin": object()}, "fsdp of version 1"),
+        ({"fsdp_plugin": SimpleNamespace(fsdp_version=1)}, "fsdp of version 1.*fsdp_version: 2"),
         ({"deepspeed_plugin": object()}, "deepspeed"),
         ({"dynamo_plugin": SimpleNamespace(backend=DynamoBackend.INDUCTOR)}, "compile"),
     ],
@@ -116,3 +122,29 @@ def test_batches_must_not_be_cut_for_other_processes(stream, processes, dispatch
     refused = processes > 1 and (dispatch or (stream and dispatch is None))
     with pytest.raises(ValueError, match=r"cannot be cut.*'dispatch_batches': False") if refused else nullcontext():
         refuse_dispatched_batches(args, rows.to_iterable_dataset() if stream else rows)
+
+
+def accelerator_of(**more):
+    plugin = {"fsdp_version": 2, "state_dict_type": "StateDictType.FULL_STATE_DICT", "mixed_precision_policy": None}
+    return SimpleNamespace(state=SimpleNamespace(fsdp_plugin=SimpleNamespace(**(plugin | more))))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"state_dict_type": "StateDictType.SHARDED_STATE_DICT"}, "SHARDED_STATE_DICT.*guidance.json.*FULL_STATE_DICT"),
+        ({"mixed_precision_policy": SimpleNamespace(param_dtype=torch.float16)}, "fp16 with FSDP2.*bf16=True"),
+    ],
+)
+def test_what_fails_where_fsdp2_shards_is_refused(setting, message):
+    refuse_sharding(MODEL, accelerator_of())
+    refuse_unsupported(SimpleNamespace(), MODEL, accelerator_of())
+    with pytest.raises(ValueError, match=message):
+        refuse_sharding(MODEL, accelerator_of(**setting))
+
+
+def test_scalar_parameters_are_not_sharded():
+    model = nn.Linear(1, 1)
+    model.scale = nn.Parameter(torch.ones(()))
+    with pytest.raises(ValueError, match=r"no scalars.*\['scale'\].*DistributedDataParallel"):
+        refuse_sharding(model, accelerator_of())

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary, ref
 
 from torch import Tensor, nn
 
+from hf_guidance.common.sharding import is_sharded
 from hf_guidance.families.layout import Layout
 from hf_guidance.families.structure.discovery import check_whole, discover, located
 from hf_guidance.families.structure.pooled_head import PooledHead, pooled_head
@@ -97,6 +98,8 @@ class Places:
         It is looked for again when what lies behind the layer has changed.
         """
         known, model = self._of(calling), self._model()
+        if is_sharded(model):  # by then its modules are of other classes, with hooks, and do what they did
+            return None if known.head is None else known.head.linear
         if known.head is None or (model is not None and not known.head.still_holds(model)):
             if model is None or known.heads == _HEADS:
                 return None
@@ -123,6 +126,8 @@ class Places:
         model = self._model()
         if model is None:
             raise ValueError("the model of this family is gone; make the family anew by family_of(model).")
+        if is_sharded(model):
+            raise ValueError("its weights are spread over processes (FSDP2), and layers are looked for before that")
         # Anew for a model that was changed, moved or cast since.
         named = (*model.named_parameters(), *model.named_buffers())
         tensors = [(name, tensor.shape, tensor.dtype, tensor.device) for name, tensor in named]

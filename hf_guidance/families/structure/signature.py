@@ -21,6 +21,12 @@ def inner(model: nn.Module) -> nn.Module:
     return base() if callable(base) else model
 
 
+def modules_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Module path -> module; what FSDP2 computes anew in the backward is wrapped (CheckpointWrapper) and keeps its path."""
+    named = inner(model).named_modules()
+    return {name.replace("._checkpoint_wrapped_module", ""): module for name, module in named if name}
+
+
 def takes_pixels(model: Any) -> bool:
     """Whether the model's forward has an argument ``pixel_values``, so that its input is an image."""
     return PIXELS in _parameters(model)
