@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
-from hf_guidance.second_order.attention import fused_attention, multi_head_attention
+from hf_guidance.second_order.attention import fused_attention, multi_head_attention, takes_whole_matrices
 from hf_guidance.second_order.autocast import autocast
 from hf_guidance.second_order.batch_norm import FixedBatchNorm
 from hf_guidance.second_order.convolution import Convolution, Geometry
@@ -177,7 +177,9 @@ def _batch_norm(
     return y
 
 
-def _attention(leaf: Any, *args: Any, **kwargs: Any) -> Tensor:
+def _attention(leaf: Any, *args: Any, **kwargs: Any) -> Tensor | None:
+    if takes_whole_matrices():
+        return None
     hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
     recorded = any(isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values()))
     if recorded and hooks is not None and hooks[0].__module__ == checkpoint.__module__:

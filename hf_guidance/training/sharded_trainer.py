@@ -61,11 +61,11 @@ class ShardedTrainer(EvaluatingTrainer):
             return super()._prepare_for_training(*args, **kwargs)
 
     def _forward(self, model: nn.Module, batch: Mapping[str, Any], needs: Needs) -> Forward:
-        features = batch[self.family.features]
-        if model.training and self._differentiates_input and features.is_floating_point() and is_sharded(model):
+        name = self.family.features
+        if model.training and self._differentiates_input and is_sharded(model) and batch[name].is_floating_point():
             # FSDP2 adds up gradients in the order in which backwards reach the inputs of modules. All processes must have one
             # order, also one whose images have no annotation, and which would not reach the input of the model.
-            batch = {**batch, self.family.features: features.detach().requires_grad_()}
+            batch = {**batch, name: batch[name].detach().requires_grad_()}
         return super()._forward(model, batch, needs)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import threading
 
 import torch
 from torch import Tensor
@@ -16,6 +17,13 @@ from hf_guidance.second_order.attention.kernels import ANY_KERNEL
 from hf_guidance.second_order.autocast import autocast
 
 _logger = logging.getLogger(__name__)
+
+
+class _Whole(threading.local):
+    matrices = False
+
+
+_WHOLE = _Whole()
 
 
 def fused_attention(
@@ -65,8 +73,17 @@ def fused_attention(
             return _attend(query, key, value, attn_mask, is_causal, scale)
     else:
         _say(reason)
-    with sdpa_kernel(SDPBackend.MATH):  # of arguments that do not fit together it raises the error
-        return F.scaled_dot_product_attention(*given, **options)  # type: ignore[arg-type]
+    _WHOLE.matrices = True
+    try:
+        with sdpa_kernel(SDPBackend.MATH):  # of arguments that do not fit together it raises the error
+            return F.scaled_dot_product_attention(*given, **options)  # type: ignore[arg-type]
+    finally:
+        _WHOLE.matrices = False
+
+
+def takes_whole_matrices() -> bool:
+    """Whether ``fused_attention`` is calling PyTorch's own function now, which no mode around it may replace."""
+    return _WHOLE.matrices
 
 
 def _uncovered(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> str | None:
