@@ -22,10 +22,12 @@ from hf_guidance.data.images.transform_check import refuse_left_behind
 from hf_guidance.evaluation.grounding import Grounding, default_grounding
 from hf_guidance.families import Family, words_of
 from hf_guidance.forward import Forward
-from hf_guidance.forward.batch_norm import couples_images, freeze
+from hf_guidance.forward.apart import pays_apart
+from hf_guidance.forward.batch_norm import freeze
 from hf_guidance.forward.groups import inverse_permutation
-from hf_guidance.forward.shortcuts import reduced, takes_backward
+from hf_guidance.forward.shortcuts import reduced
 from hf_guidance.guidance import GUIDANCE_FILE, Guidance, Term, TrainerTask, importance_columns, smoothed
+from hf_guidance.guidance.schedule import guidance_of_step
 from hf_guidance.objectives import TaskLoss
 from hf_guidance.objectives.task_loss import refuse_ignored
 from hf_guidance.training.annotation_watch import AnnotationWatch
@@ -46,7 +48,7 @@ from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
 from hf_guidance.training.unexplained import refuse_unexplained
-from hf_guidance.views import Needs, takes_from_others
+from hf_guidance.views import Needs
 from hf_guidance.views.layers import is_module
 
 logger = logging.get_logger(__name__)
@@ -202,11 +204,11 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
         self._loss_watch.computed = True
         if StepOptions.of(self.args).frozen_batch_norm:
             freeze(model)
-        annotated, rest, order = self._training_forwards(model, inputs)
-        loss, logs = self.guidance(annotated, rest)
+        guidance = guidance_of_step(self.guidance, self.state.global_step, StepOptions.of(self.args).guide_every)
+        annotated, rest, order = self._training_forwards(model, inputs, guidance)
+        loss, logs = guidance(annotated, rest)
         self._train_log.add(logs)
         if annotated is not None:
-            self._watch.seen = True
             self._checks(self.guidance, annotated, model.parameters(), self.state.global_step)
         if not return_outputs:
             return loss
@@ -237,27 +239,25 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
         return (task.given if isinstance(task, TrainerTask) else task)(forward)
 
     def _training_forwards(
-        self, model: nn.Module, inputs: Mapping[str, Any]
+        self, model: nn.Module, inputs: Mapping[str, Any], guidance: Guidance
     ) -> tuple[Forward | None, Forward | None, list[int]]:
-        """Forward of the annotated images, forward of the others, and the place of each image in the two joined."""
+        """Forward of the images that this step guides, forward of the others, and each image's place in the two joined."""
         explained = self._rows
         if self.guidance.guided:
             refuse_unexplained(inputs, self.guidance)
         batch = explained.draw_one_per_image(inputs)
         images = explained.annotated_images(batch) if self.guidance.guided else []
         count = explained.images(batch)
-        if not images:
-            return None, self._forward(model, batch, self.guidance.needs(annotated=False)), list(range(count))
-        needs = self.guidance.needs()
-        costly = any(takes_backward(self.family, view, layer) for view, layer in reduced(needs, self.family))
-        mixes = any(takes_from_others(view.replace) for view, _ in needs)  # fills from images that would not be there
-        if len(images) == count or not costly or mixes or couples_images(model):
+        self._watch.seen |= bool(images)
+        if not (images and guidance.guided):
+            return None, self._forward(model, batch, guidance.needs(annotated=False)), list(range(count))
+        needs = guidance.needs()
+        if len(images) == count or not pays_apart(needs, self.family, model):
             return self._forward(model, explained.annotated_only(batch), needs), None, list(range(count))
         others = sorted(set(range(count)) - set(images))
         annotated = self._forward(model, explained.annotated_only(explained.take_images(batch, images)), needs)
         # DistributedDataParallel's wrapper must be called once per step on every rank, whatever its batch holds.
-        inner = unwrapped(model)
-        rest = self._forward(inner, explained.take_images(batch, others), self.guidance.needs(annotated=False))
+        rest = self._forward(unwrapped(model), explained.take_images(batch, others), guidance.needs(annotated=False))
         return annotated, rest, inverse_permutation([*images, *others])
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -39,6 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dispatched_stream": {"max_steps": ROWS // UPDATE},
     "lora": {},
     "batch_norm": {},
+    "guide_every": {"guide_every": 2},
 }
 
 

@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.guidance import GUIDANCE_FILE
+from hf_guidance.training.arguments import StepOptions
 from hf_guidance.training.publishing.annotations import AnnotationFacts, RowsFacts
 from hf_guidance.training.publishing.card_options import CardOptions, listed
 from hf_guidance.training.publishing.drawing_trainer import DrawingTrainer
@@ -192,6 +193,7 @@ class CardTrainer(DrawingTrainer):
             processor=self.family.images and hasattr(self.processing_class, "save_pretrained"),
             training=extract_hyperparameters_from_trainer(self),
             own_words=own_words,
+            guide_every=StepOptions.of(self.args).guide_every,
         )
 
     def _unguided(self) -> dict[str, float]:
