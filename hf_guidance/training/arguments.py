@@ -65,8 +65,8 @@ class StepOptions:
             raise ValueError(f"max_rows={self.max_rows}: give at least 1, or None to run all copies at once.")
         if type(self.guide_every) is not int or self.guide_every < 1:
             raise ValueError(
-                f"guide_every={self.guide_every!r}: give a whole number of optimizer steps, 1 to guide at every step, 4 to guide "
-                "at every fourth with four times the weights."
+                f"guide_every={self.guide_every!r}: give a whole number of optimizer steps, 1 to guide at every step, 4 to "
+                "guide at every fourth with four times the weights."
             )
 
     @classmethod

@@ -36,7 +36,6 @@ from hf_guidance.training.compatibility import (
     RefuseAtStart,
     refuse_dispatched_batches,
     refuse_unsupported,
-    use_differentiable_attention,
     warn_of_reductions,
 )
 from hf_guidance.training.publishing.card_trainer import CardTrainer
@@ -44,6 +43,7 @@ from hf_guidance.training.publishing.pushing import PushingTrainer
 from hf_guidance.training.rows_of_epoch import RowsOfEpoch
 from hf_guidance.training.run_facts import RunFacts
 from hf_guidance.training.searching_trainer import GuidanceOfTrial, SearchingTrainer
+from hf_guidance.training.second_order_trainer import SecondOrderTrainer
 from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
@@ -54,7 +54,7 @@ from hf_guidance.views.layers import is_module
 logger = logging.get_logger(__name__)
 
 
-class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
+class GuidedTrainer(SecondOrderTrainer, CardTrainer, PushingTrainer, SearchingTrainer):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
     Takes everything Trainer takes. Differences: the guidance computes the loss, whatever labels the model's forward takes, and
@@ -86,7 +86,7 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
             reentrant checkpointing, float16 weights), an unknown model or layer, a training set without any annotation, or with
             a transform that leaves boxes behind, ``compute_loss_func``, a guidance that cannot be written to guidance.json, a
             column for ``compute_metrics`` that the evaluation set lacks. In training, a loss that a subclass computes without
-            the guidance.
+            the guidance, or an operation that has no double backward; the message names the module.
 
     Example:
         >>> guidance = Guidance(energy=Term(Energy(GradCAM(layer="final")), weight=1.0, reduction="rows"))
@@ -276,10 +276,6 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer):
         self._forget_model()
         self._prepare_for_gradients(model)
         return model
-
-    def _prepare_for_gradients(self, model: nn.Module) -> None:
-        if self.guidance.differentiates or self.grounding is not None:
-            use_differentiable_attention(model)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
