@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from every_model import timm_models, transformers_models
-from every_model.second_order import disagreement
+from every_model.second_order import CLOSE, disagreement
 
 from hf_guidance.forward import Forward
 
@@ -13,8 +13,8 @@ EVERYTHING = {c.key: c for c in [*transformers_models.candidates(), *timm_models
 NAMED = {c.name: c for c in EVERYTHING.values()}
 # A family each: convolutions with BatchNorm, with LayerNorm, hard sigmoid and hard swish, tokens, windows, both together.
 CORE = [
-    "ResNetForImageClassification", "ViTForImageClassification", "PPLCNetForImageClassification", "MobileNetV2ForImageClassification",
-    "SwiftFormerForImageClassification", "test_convnext", "test_vit", "test_efficientnet", "test_nfnet",
+    "ResNetForImageClassification", "ViTForImageClassification", "PPLCNetForImageClassification",
+    "MobileNetV2ForImageClassification", "SwiftFormerForImageClassification", "test_convnext", "test_vit", "test_efficientnet", "test_nfnet",
 ]  # fmt: skip
 # Models that take no image of pixels, or a text beside it.
 REFUSED = ("ImageGPTForImageClassification", "ShieldGemma2ForImageClassification", "Siglip2ForImageClassification")
@@ -22,7 +22,7 @@ REFUSED = ("ImageGPTForImageClassification", "ShieldGemma2ForImageClassification
 
 @pytest.mark.parametrize("name", [name for name in CORE if name in NAMED])
 def test_a_model_of_the_core_agrees(name):
-    assert disagreement(NAMED[name]) < 1e-4
+    assert disagreement(NAMED[name]) < CLOSE
 
 
 @pytest.mark.slow
@@ -32,10 +32,11 @@ def test_every_model_agrees_or_is_refused(key):
         found = disagreement(EVERYTHING[key])
     except ImportError as error:  # of a package that a model needs
         pytest.skip(str(error).strip().splitlines()[0])
-    except ValueError as error:
-        assert key.split("/")[-1] in REFUSED, error
+    except ValueError:
+        if key.split("/")[-1] not in REFUSED:
+            raise
         return
-    assert found < 1e-4
+    assert found < CLOSE
 
 
 def test_a_second_derivative_that_is_missing_is_found(monkeypatch):
@@ -48,4 +49,4 @@ def test_a_second_derivative_that_is_wrong_is_found(monkeypatch):
     from hf_guidance.second_order import gelu
 
     monkeypatch.setattr(gelu, "curvature", lambda x: torch.zeros_like(x))
-    assert disagreement(NAMED["test_convnext"]) > 1e-3
+    assert disagreement(NAMED["ViTForImageClassification"]) > 1e-3
