@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -85,6 +86,12 @@ class Guidance(Mapping[str, Term]):
     def differentiates(self) -> bool:
         """Whether some term reads a layer, so that second derivatives may be taken."""
         return any(is_recorded(layer) for _, layer in self.needs())
+
+    def with_terms(self, terms: Mapping[str, Term]) -> Self:
+        """A copy with other terms; of the same class, which may compute the loss in a way of its own."""
+        found = copy(self)
+        found._terms = dict(terms)
+        return found
 
     def needs(self, annotated: bool = True) -> Needs:
         """What a Forward must provide: the needs of all terms, or only of the task where no explained row is annotated."""

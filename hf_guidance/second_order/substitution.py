@@ -138,9 +138,13 @@ def _relu(leaf: Any, input: Any, inplace: bool = False) -> Tensor | None:
     return y
 
 
-def _hard_sigmoid(leaf: Any, input: Any, inplace: bool = False) -> Tensor | None:
+def _hard_sigmoid(leaf: Any, input: Any, inplace: bool = False, out: Any = None) -> Tensor | None:
     # Under gradient checkpointing, too, since the ordinary one cannot be differentiated again at all.
-    if not (_plain(input) and input.requires_grad) or (inplace and (input.is_leaf or input._is_view())):
+    if (
+        out is not None
+        or not (_plain(input) and input.requires_grad)
+        or (inplace and (input.is_leaf or input._is_view()))
+    ):
         return None
     y: Tensor = HardSigmoid.apply(input, inplace)
     return y
@@ -203,6 +207,8 @@ _SUBSTITUTES: dict[Any, Callable[..., Any]] = {
     F.gelu: _gelu,
     F.relu: _relu,
     F.hardsigmoid: _hard_sigmoid,
+    torch._C._nn.hardsigmoid: _hard_sigmoid,
+    torch._C._nn.hardsigmoid_: partial(_hard_sigmoid, inplace=True),
     F.normalize: _normalize,
     F.batch_norm: _batch_norm,
     F.scaled_dot_product_attention: _attention,

@@ -19,7 +19,7 @@ class GuidanceArguments(ShowsNoSecrets, TrainingArguments):  # type: ignore[misc
     "eval_loss/energy".
 
     Raises:
-        ValueError: ``max_rows`` is below 1, or ``greater_is_better`` contradicts ``metric_for_best_model``.
+        ValueError: ``max_rows`` or ``guide_every`` is below 1, or ``greater_is_better`` contradicts ``metric_for_best_model``.
     """
 
     frozen_batch_norm: bool = field(
@@ -31,6 +31,11 @@ class GuidanceArguments(ShowsNoSecrets, TrainingArguments):  # type: ignore[misc
         default=None,
         metadata={"help": "Images per model call for edited copies (IntegratedGradients); lower it to save memory."},
     )
+    guide_every: int = field(
+        default=1,
+        metadata={"help": "Guide at every k-th optimizer step only, the first included, with k times the weights: the expected "
+                  "gradient is the same, the other steps cost what plain steps cost."},
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         metric, given = self.metric_for_best_model, self.greater_is_better  # type: ignore[has-type]
@@ -40,18 +45,33 @@ class GuidanceArguments(ShowsNoSecrets, TrainingArguments):  # type: ignore[misc
         self.greater_is_better = given if wanted is None else wanted
         super().__post_init__()
         hide_secrets(self)
-        if self.max_rows is not None and self.max_rows < 1:
-            raise ValueError(f"max_rows={self.max_rows}: give at least 1, or None to run all copies at once.")
+        StepOptions.of(self)
 
 
 @dataclass(frozen=True)
 class StepOptions:
-    """The arguments that a guided step reads."""
+    """The arguments that a guided step reads.
+
+    Raises:
+        ValueError: ``max_rows`` or ``guide_every`` is below 1, or ``guide_every`` is no whole number.
+    """
 
     frozen_batch_norm: bool = False
     max_rows: int | None = None
+    guide_every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.max_rows is not None and self.max_rows < 1:
+            raise ValueError(f"max_rows={self.max_rows}: give at least 1, or None to run all copies at once.")
+        if type(self.guide_every) is not int or self.guide_every < 1:
+            raise ValueError(
+                f"guide_every={self.guide_every!r}: give a whole number of optimizer steps, 1 to guide at every step, 4 to "
+                "guide at every fourth with four times the weights."
+            )
 
     @classmethod
     def of(cls, args: Any) -> StepOptions:
         """The options of GuidanceArguments; the defaults for plain TrainingArguments, which lack them."""
-        return cls(args.frozen_batch_norm, args.max_rows) if isinstance(args, GuidanceArguments) else cls()
+        if not isinstance(args, GuidanceArguments):
+            return cls()
+        return cls(args.frozen_batch_norm, args.max_rows, args.guide_every)

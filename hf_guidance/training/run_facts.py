@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hf_guidance.training.arguments import StepOptions
 from hf_guidance.training.attached import AttachedCallback
 
 _OF_COLLATOR = ("source", "control_seed", "box_dilation")
@@ -40,12 +41,14 @@ def facts_of(trainer: Any) -> dict[str, Any]:
     Returns:
         guidance (as guidance.json); seed; model (its class); rows, annotated_share (of the training rows; None where it
         cannot be told without reading them); source, control_seed and box_dilation of the collator, None where it has none;
-        learning_rate, epochs or max_steps, batch_size (of one step, over processes and accumulation), load_best_model_at_end.
+        learning_rate, epochs or max_steps, batch_size (of one step, over processes and accumulation), load_best_model_at_end;
+        guide_every where it is not 1.
     """
     args, annotations = trainer.args, trainer.annotation_facts()
     collator = getattr(trainer.data_collator, "explained", trainer.data_collator)
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     length = {"max_steps": args.max_steps} if args.max_steps > 0 else {"epochs": args.num_train_epochs}
+    every = StepOptions.of(args).guide_every
     return {
         "guidance": trainer.guidance.to_dict(),
         "model": type(trainer.accelerator.unwrap_model(trainer.model)).__name__,
@@ -57,4 +60,5 @@ def facts_of(trainer: Any) -> dict[str, Any]:
         **length,
         "batch_size": batch,
         "load_best_model_at_end": args.load_best_model_at_end,
+        **({"guide_every": every} if every > 1 else {}),
     }

@@ -22,15 +22,16 @@ from hf_guidance.data.images.transform_check import refuse_left_behind
 from hf_guidance.evaluation.grounding import Grounding, all_needs, default_grounding
 from hf_guidance.families import Family, words_of
 from hf_guidance.forward import Forward
-from hf_guidance.forward.batch_norm import couples_images, freeze
+from hf_guidance.forward.apart import pays_apart
+from hf_guidance.forward.batch_norm import freeze
 from hf_guidance.forward.groups import inverse_permutation
-from hf_guidance.forward.shortcuts import reduced, takes_backward
+from hf_guidance.forward.shortcuts import reduced
 from hf_guidance.guidance import GUIDANCE_FILE, Guidance, Term, TrainerTask, importance_columns, smoothed
+from hf_guidance.guidance.schedule import guidance_of_step
 from hf_guidance.objectives import TaskLoss
 from hf_guidance.objectives.task_loss import refuse_ignored
 from hf_guidance.training.annotation_watch import AnnotationWatch
 from hf_guidance.training.arguments import StepOptions
-from hf_guidance.training.attention import use_differentiable_attention
 from hf_guidance.training.compatibility import (
     RefuseAtStart,
     refuse_dispatched_batches,
@@ -42,18 +43,18 @@ from hf_guidance.training.publishing.pushing import PushingTrainer
 from hf_guidance.training.rows_of_epoch import RowsOfEpoch
 from hf_guidance.training.run_facts import RunFacts
 from hf_guidance.training.searching_trainer import GuidanceOfTrial, SearchingTrainer
+from hf_guidance.training.second_order_trainer import SecondOrderTrainer
 from hf_guidance.training.sharded_trainer import ShardedTrainer
 from hf_guidance.training.task_labels import refuse_multi_hot, refuse_regression
 from hf_guidance.training.term_checks import TermChecks
 from hf_guidance.training.term_log import TermLog
 from hf_guidance.training.unexplained import refuse_unexplained
-from hf_guidance.views import takes_from_others
 from hf_guidance.views.layers import is_module
 
 logger = logging.get_logger(__name__)
 
 
-class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer, ShardedTrainer):
+class GuidedTrainer(SecondOrderTrainer, CardTrainer, PushingTrainer, SearchingTrainer, ShardedTrainer):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
     Takes everything Trainer takes. Differences: the guidance computes the loss, whatever labels the model's forward takes, and
@@ -85,7 +86,7 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer, ShardedTraine
             reentrant checkpointing, float16 weights), an unknown model or layer, a training set without any annotation, or with
             a transform that leaves boxes behind, ``compute_loss_func``, a guidance that cannot be written to guidance.json, a
             column for ``compute_metrics`` that the evaluation set lacks. In training, a loss that a subclass computes without
-            the guidance.
+            the guidance, or an operation that has no double backward; the message names the module.
 
     Example:
         >>> guidance = Guidance(energy=Term(Energy(GradCAM(layer="final")), weight=1.0, reduction="rows"))
@@ -203,11 +204,11 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer, ShardedTraine
         self._loss_watch.computed = True
         if StepOptions.of(self.args).frozen_batch_norm:
             freeze(model)
-        annotated, rest, order = self._training_forwards(model, inputs)
-        loss, logs = self.guidance(annotated, rest)
+        guidance = guidance_of_step(self.guidance, self.state.global_step, StepOptions.of(self.args).guide_every)
+        annotated, rest, order = self._training_forwards(model, inputs, guidance)
+        loss, logs = guidance(annotated, rest)
         self._train_log.add(logs)
         if annotated is not None:
-            self._watch.seen = True
             self._checks(self.guidance, annotated, model.parameters(), self.state.global_step)
         if not return_outputs:
             return loss
@@ -238,27 +239,25 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer, ShardedTraine
         return (task.given if isinstance(task, TrainerTask) else task)(forward)
 
     def _training_forwards(
-        self, model: nn.Module, inputs: Mapping[str, Any]
+        self, model: nn.Module, inputs: Mapping[str, Any], guidance: Guidance
     ) -> tuple[Forward | None, Forward | None, list[int]]:
-        """Forward of the annotated images, forward of the others, and the place of each image in the two joined."""
+        """Forward of the images that this step guides, forward of the others, and each image's place in the two joined."""
         explained = self._rows
         if self.guidance.guided:
             refuse_unexplained(inputs, self.guidance)
         batch = explained.draw_one_per_image(inputs)
         images = explained.annotated_images(batch) if self.guidance.guided else []
         count = explained.images(batch)
-        if not images:
-            return None, self._forward(model, batch, self.guidance.needs(annotated=False)), list(range(count))
-        needs = self.guidance.needs()
-        costly = any(takes_backward(self.family, view, layer) for view, layer in reduced(needs, self.family))
-        mixes = any(takes_from_others(view.replace) for view, _ in needs)  # fills from images that would not be there
-        if len(images) == count or not costly or mixes or couples_images(model):
+        self._watch.seen |= bool(images)
+        if not (images and guidance.guided):
+            return None, self._forward(model, batch, guidance.needs(annotated=False)), list(range(count))
+        needs = guidance.needs()
+        if len(images) == count or not pays_apart(needs, self.family, model):
             return self._forward(model, explained.annotated_only(batch), needs), None, list(range(count))
         others = sorted(set(range(count)) - set(images))
         annotated = self._forward(model, explained.annotated_only(explained.take_images(batch, images)), needs)
         # DistributedDataParallel's wrapper must be called once per step on every rank, whatever its batch holds.
-        inner = unwrapped(model)
-        rest = self._forward(inner, explained.take_images(batch, others), self.guidance.needs(annotated=False))
+        rest = self._forward(unwrapped(model), explained.take_images(batch, others), guidance.needs(annotated=False))
         return annotated, rest, inverse_permutation([*images, *others])
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -277,10 +276,6 @@ class GuidedTrainer(CardTrainer, PushingTrainer, SearchingTrainer, ShardedTraine
         self._forget_model()
         self._prepare_for_gradients(model)
         return model
-
-    def _prepare_for_gradients(self, model: nn.Module) -> None:
-        if self.guidance.differentiates or self.grounding is not None:
-            use_differentiable_attention(model, {layer for _, layer in all_needs(self.guidance, self.grounding)})
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

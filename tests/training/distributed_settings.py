@@ -41,6 +41,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "fsdp": {"fsdp": True, "fsdp_config": {"version": 2}} if PROCESSES > 1 else {},
     "lora": {},
     "batch_norm": {},
+    "guide_every": {"guide_every": 2},
 }
 
 

@@ -60,6 +60,11 @@ def test_a_stream_that_every_process_reads(moved, alone):
     assert distance(moved["stream"], alone("stream")) < 1e-4
 
 
+def test_guided_steps_and_plain_ones_are_those_of_both_processes(moved, alone):
+    assert distance(moved["guide_every"], alone("guide_every")) < 1e-4
+    assert distance(alone("guide_every"), alone("plain")) > 1e-3
+
+
 def test_adapters_on_two_processes(moved, alone):
     assert distance(moved["lora"], alone("lora")) < 1e-4
 

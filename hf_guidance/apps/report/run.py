@@ -21,7 +21,7 @@ _MOST_GUIDANCE = 1 << 20  # bytes
 _LARGEST = 1 << 60
 _MEASURED = ("eval_", "test_")
 _NOT_MEASURED = ("_runtime", "_per_second", "_preparation_time")
-_SETTINGS = ("model", "learning_rate", "epochs", "max_steps", "batch_size")
+_SETTINGS = ("model", "learning_rate", "epochs", "max_steps", "batch_size", "guide_every")
 
 
 @dataclass(frozen=True)

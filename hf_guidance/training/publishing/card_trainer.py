@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from hf_guidance.common.whole_file import whole_file
 from hf_guidance.guidance import GUIDANCE_FILE
+from hf_guidance.training.arguments import StepOptions
 from hf_guidance.training.publishing.annotations import AnnotationFacts, RowsFacts
 from hf_guidance.training.publishing.caption_usage import CaptionUse
 from hf_guidance.training.publishing.card_options import CardOptions, listed
@@ -195,6 +196,7 @@ class CardTrainer(DrawingTrainer):
             training=extract_hyperparameters_from_trainer(self),
             own_words=own_words,
             captions=CaptionUse.of(self.data_collator, self.processing_class, family.images) if family.times else None,
+            guide_every=StepOptions.of(self.args).guide_every,
         )
 
     def _unguided(self) -> dict[str, float]:

@@ -67,6 +67,7 @@ class CardFacts:
         training: Hyperparameters.
         own_words: What the user wrote into an earlier card.
         captions: What the code of a captioner needs; None for other models.
+        guide_every: At which optimizer steps the terms counted: every k-th.
     """
 
     name: str
@@ -88,6 +89,7 @@ class CardFacts:
     training: Mapping[str, Any]
     own_words: str = ""
     captions: CaptionUse | None = None
+    guide_every: int = 1
 
 
 def model_card(facts: CardFacts) -> str:
@@ -114,7 +116,7 @@ def model_card(facts: CardFacts) -> str:
             for name, term in zip(facts.guidance, terms, strict=True)
         ],
         terms_table=_terms_table(terms),
-        terms_note=_terms_note(facts.guidance),
+        terms_note=_terms_note(facts.guidance, facts.guide_every),
         annotations=_annotations(facts.annotations),
         code=code_to_load(facts.model, facts.guidance, repo, base, facts.task, facts.processor, facts.captions),
         limits=limits_of(facts.guidance, facts.annotations, facts.task == QUESTIONS, facts.captions is not None),
@@ -243,13 +245,14 @@ def _terms_table(terms: list[TermFacts]) -> str:
     return table(("term", "objective", "weight", "reduction", "attribution", "layer"), lines)
 
 
-def _terms_note(guidance: Guidance) -> str:
+def _terms_note(guidance: Guidance, every: int) -> str:
     sums = "The loss is the sum of weight times reduced objective."
     if not guidance.guided:
         return f"{sums} There is no term beside the task: nothing guided this model."
+    steps = f" They count at one optimizer step of {every}, with {every} times the weight (`guide_every={every}`)."
     return (
         f"{sums} Terms beside the task count annotated rows only: `batch` divides their sum by the images of a batch, `rows` "
-        "by the annotated rows in it, `sum` does not divide."
+        f"by the annotated rows in it, `sum` does not divide.{steps if every > 1 else ''}"
     )
 
 
