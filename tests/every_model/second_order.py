@@ -15,7 +15,7 @@ from hf_guidance.families import family_of
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import L1
-from hf_guidance.training.compatibility import use_differentiable_attention
+from hf_guidance.training.attention import use_differentiable_attention
 
 _STEPS = (1e-7, 1e-6, 1e-8)  # a ReLU between the two points spoils one of them, rounding the smallest
 CLOSE = 1e-4  # relative
