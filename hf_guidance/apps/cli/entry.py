@@ -17,8 +17,8 @@ import typer
 from hf_guidance.apps.cli.application import app, is_utf8
 from hf_guidance.apps.cli.output import one_line, say, without_secrets
 
-COMMANDS = ("train", "evaluate", "explain", "annotate", "trust_study", "publish", "models", "metrics")
-"""The files of the commands, in the order of the help."""
+COMMANDS = ("train", "evaluate", "explain", "annotate", "trust-study", "publish", "models", "metrics")
+"""The commands in the order of the help; each has a file of its name."""
 
 FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 1, 2, 128 + signal.SIGINT, 128 + signal.SIGTERM
 
@@ -26,7 +26,7 @@ FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 1, 2, 128 + signal.SIGINT, 128 + 
 def command_line() -> Any:
     """The application with all its commands."""
     for name in COMMANDS:
-        import_module(f"hf_guidance.apps.cli.{name}")
+        import_module(f"hf_guidance.apps.cli.{name.replace('-', '_')}")
     return typer.main.get_command(app)
 
 

@@ -148,4 +148,4 @@ def test_a_new_command_is_a_file_and_a_name(cli, monkeypatch, tmp_path):
     monkeypatch.setattr(application.app, "registered_commands", list(application.app.registered_commands))
     importlib.invalidate_caches()
     assert cli("greet") == (0, "hello\n", "")
-    assert "greet     Say hello." in cli("--help").out
+    assert "greet Say hello." in " ".join(cli("--help").out.split())
