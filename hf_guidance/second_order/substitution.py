@@ -144,7 +144,11 @@ def _relu(leaf: Any, input: Any, inplace: bool = False) -> Tensor | None:
 
 def _hard_sigmoid(leaf: Any, input: Any, inplace: bool = False, out: Any = None) -> Tensor | None:
     # Under gradient checkpointing, too, since the ordinary one cannot be differentiated again at all.
-    if out is not None or not (_plain(input) and input.requires_grad) or (inplace and (input.is_leaf or input._is_view())):
+    if (
+        out is not None
+        or not (_plain(input) and input.requires_grad)
+        or (inplace and (input.is_leaf or input._is_view()))
+    ):
         return None
     y: Tensor = HardSigmoid.apply(input, inplace)
     return y

@@ -14,7 +14,8 @@ NAMED = {c.name: c for c in EVERYTHING.values()}
 # A family each: convolutions with BatchNorm, with LayerNorm, hard sigmoid and hard swish, tokens, windows, both together.
 CORE = [
     "ResNetForImageClassification", "ViTForImageClassification", "PPLCNetForImageClassification",
-    "MobileNetV2ForImageClassification", "SwiftFormerForImageClassification", "test_convnext", "test_vit", "test_efficientnet", "test_nfnet",
+    "MobileNetV2ForImageClassification", "SwiftFormerForImageClassification", "test_convnext", "test_vit", "test_efficientnet",
+    "test_nfnet", "iformer_t",
 ]  # fmt: skip
 # Models that take no image of pixels, or a text beside it.
 REFUSED = ("ImageGPTForImageClassification", "ShieldGemma2ForImageClassification", "Siglip2ForImageClassification")
