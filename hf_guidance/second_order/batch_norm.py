@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from hf_guidance.second_order.one_layout import in_one_layout
 from hf_guidance.second_order.passes import in_first_derivative, refuse_third_derivative, wanted
 
 
 def _backward(dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, mask: Any) -> Any:
+    dy, x = in_one_layout(dy, x)
     return torch.ops.aten.native_batch_norm_backward(dy, x, weight, mean, var, None, None, False, eps, mask)
 
 

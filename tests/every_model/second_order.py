@@ -17,7 +17,7 @@ from hf_guidance.guidance import Guidance, Term
 from hf_guidance.objectives import L1
 from hf_guidance.training.attention import use_differentiable_attention
 
-_STEPS = (1e-7, 1e-6, 1e-8)  # a ReLU between the two points spoils one of them, rounding the smallest
+_STEPS = (1e-7, 1e-9, 1e-10, 1e-11)  # a ReLU between the two points spoils the larger, rounding the smallest
 CLOSE = 1e-4  # relative
 GUIDANCE = Guidance(map=Term(L1(InputXGradient("input")), weight=10.0))
 

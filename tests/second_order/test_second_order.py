@@ -209,6 +209,21 @@ def test_batch_statistics_far_from_zero_keep_their_precision(affine):
     assert (ours - theirs).norm() <= 2 * (plain - theirs).norm()
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("images", [1, 2])
+def test_batch_norm_whose_gradient_comes_from_attention(training, images):
+    """Of one image, PyTorch's own reads a gradient in the layout (places, channels) in the wrong order."""
+    torch.manual_seed(0)
+    x, w, b, keys = _random(images, 3, 2, 4), _random(3), _random(3), _random(images, 3, 5)
+
+    def scores(x, w, b, keys):
+        y = F.batch_norm(x, None if training else MEAN, None if training else VARIANCE, w, b, training)
+        return y.flatten(2).transpose(1, 2) @ keys
+
+    assert gradcheck(_fast(scores), (x, w, b, keys))
+    assert gradgradcheck(_fast(scores), (x, w, b, keys))
+
+
 def test_a_single_number_a_channel_is_refused_in_the_ordinary_words():
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         _fast(nn.BatchNorm2d(3))(torch.randn(1, 3, 1, 1, requires_grad=True))
