@@ -42,6 +42,18 @@ def whole_file(path: str | Path, *, shared: bool = False) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def free_place(folder: str | os.PathLike[str]) -> Path:
+    """Where a new folder may be written, as an absolute path.
+
+    Raises:
+        ValueError: There is a file, or a folder that is not empty.
+    """
+    place = Path(folder).absolute()
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise ValueError(f"{place} is there already and not empty; name another folder.")
+    return place
+
+
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Yield a draft folder; it replaces the target when the block ends without an error, and is removed otherwise."""

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "apps" / "annotation"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "apps"))
 from asked import CHROMIUM, Client, Page, Person
 
 LIMIT = 0.2  # seconds

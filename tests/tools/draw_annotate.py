@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from browser import shot
 from PIL import Image, ImageFilter
 from playwright.sync_api import sync_playwright
 
@@ -19,6 +20,7 @@ from hf_guidance import dataset_builder
 from hf_guidance.apps.annotation import write_annotation_folder
 
 ROOT = Path(__file__).resolve().parents[2]
+FILE = ROOT / "docs" / "annotate.png"
 sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(ROOT / "tests" / "apps"))
 from asked import CHROMIUM, NO_BROWSER, Page, Person  # noqa: E402
@@ -50,17 +52,11 @@ def main() -> None:
             person.window.click("text=Agreement")
             person.window.click("#figures")
             person.window.wait_for_selector("#agreement table")
-            person.window.mouse.move(5, 5)
-            person.window.wait_for_timeout(800)
-            file = ROOT / "docs" / "annotate.png"
-            person.window.screenshot(path=file, full_page=True)
+            shot(person.window, FILE)
         finally:
             browser.close()
             page.kill()
-    image = Image.open(file).convert("RGB")
-    used = np.argwhere((np.asarray(image) != np.asarray(image)[-1, -1]).any(-1)).max(0)
-    image.crop((0, 0, image.width, min(image.height, int(used[0]) + 30))).save(file, optimize=True)
-    print(file)
+    print(FILE)
 
 
 if __name__ == "__main__":

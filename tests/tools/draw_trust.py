@@ -12,11 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from browser import shot
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
+FILE = ROOT / "docs" / "trust.png"
 for room in ("tests", "tests/apps"):
     sys.path.insert(0, str(ROOT / room))
 from asked import CHROMIUM, NO_BROWSER, Page, Person  # noqa: E402
@@ -33,17 +33,11 @@ def main() -> None:
             person = Person(browser, page.address, "anna")
             for key in "2514":
                 person.press(key)
-            person.window.mouse.move(5, 5)
-            person.window.wait_for_timeout(800)
-            file = ROOT / "docs" / "trust.png"
-            person.window.screenshot(path=file, full_page=True)
+            shot(person.window, FILE)
         finally:
             browser.close()
             page.kill()
-    image = Image.open(file).convert("RGB")
-    used = np.argwhere((np.asarray(image) != np.asarray(image)[-1, -1]).any(-1)).max(0)
-    image.crop((0, 0, image.width, min(image.height, int(used[0]) + 30))).save(file, optimize=True)
-    print(file)
+    print(FILE)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_guidance.apps.annotation.store import AnswerStore
-from hf_guidance.common.whole_file import whole_folder
+from hf_guidance.common.whole_file import free_place, whole_folder
 from hf_guidance.data.images.votes import AgreementRule
 from hf_guidance.data.images.yes_no import Answers, read_answers, write_answers
 
@@ -73,9 +73,7 @@ def export_answers(
     Raises:
         ValueError: The folder is not empty.
     """
-    target = Path(folder).absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} is there already and not empty; name another folder.")
+    target = free_place(folder)
     table = answer_table(ids, store, rule)
     with whole_folder(target) as draft:
         table.to_parquet(str(draft / TABLE))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hf_guidance.apps.annotation.items.folder import AnnotationFolder
 from hf_guidance.apps.annotation.items.image_folder import ImageFolder
-from hf_guidance.common.whole_file import whole_folder
+from hf_guidance.common.whole_file import free_place, whole_folder
 
 __all__ = ["write_space"]
 
@@ -88,9 +88,7 @@ def write_space(
     Raises:
         ValueError: The folder of items cannot be used, the target is not empty, or gradio is not installed.
     """
-    items, place = kind(folder, question), Path(target).absolute()
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise ValueError(f"{place} is there already and not empty; name another folder.")
+    items, place = kind(folder, question), free_place(target)
     try:
         gradio = metadata.version("gradio")
     except metadata.PackageNotFoundError as error:

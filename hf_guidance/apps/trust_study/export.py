@@ -14,7 +14,7 @@ import numpy as np
 from hf_guidance.apps.annotation.agreement import agreement
 from hf_guidance.apps.annotation.store import AnswerStore
 from hf_guidance.apps.trust_study.folder import ComparisonFolder
-from hf_guidance.common.whole_file import whole_folder
+from hf_guidance.common.whole_file import free_place, whole_folder
 from hf_guidance.evaluation.analysis.preference import Preference, preference
 
 __all__ = ["ExportedRatings", "export_ratings", "rating_table", "study_preference"]
@@ -105,9 +105,7 @@ def export_ratings(items: ComparisonFolder, store: AnswerStore, folder: str | os
     Raises:
         ValueError: The folder is not empty, or nobody has rated anything.
     """
-    target = Path(folder).absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} is there already and not empty; name another folder.")
+    target = free_place(folder)
     found, agreed = study_preference(items, store), agreement(store.columns(), items.scale)
     table = rating_table(items, store)
     with whole_folder(target) as draft:
