@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_guidance.common.deferred_checks import defers_check
+
 _ROUNDING = 1e-6  # mixed labels may exceed 1 by it
 
 
@@ -55,8 +57,11 @@ def checked_labels(labels: Any, logits: Tensor) -> Tensor:
 
 
 def _refuse(labels: Tensor, wrong: Tensor, allowed: str) -> None:
+    text = f"labels hold a value that is not allowed: {allowed}."
+    if defers_check(wrong, text):
+        return
     if wrong.device.type == "cuda":  # a step does not wait for the device, which ends the run itself
-        torch._assert_async(~wrong.any(), f"labels hold a value that is not allowed: {allowed}.")
+        torch._assert_async(~wrong.any(), text)
     elif wrong.any():
         first = labels.reshape(wrong.shape)[wrong][0]
         raise ValueError(f"labels hold {first}, in {int(wrong.sum())} places: {allowed}.")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
@@ -21,6 +21,7 @@ from hf_guidance.second_order.convolution import Convolution, Geometry
 from hf_guidance.second_order.gelu import Gelu
 from hf_guidance.second_order.hard_sigmoid import HardSigmoid
 from hf_guidance.second_order.layer_norm import LayerNorm
+from hf_guidance.second_order.plain_tensors import PLAIN
 from hf_guidance.second_order.relu import Relu
 from hf_guidance.second_order.training_batch_norm import TrainingBatchNorm
 
@@ -65,7 +66,7 @@ class _Substitution(TorchFunctionMode):
 
 
 def _plain(*tensors: Any) -> bool:
-    return all(t is None or (type(t) in (Tensor, nn.Parameter) and t.is_floating_point()) for t in tensors)
+    return all(t is None or (type(t) in PLAIN and t.is_floating_point()) for t in tensors)
 
 
 def _usable(x: Any, *parameters: Any) -> bool:

@@ -21,14 +21,15 @@ def refuse_unsupported(args: Any, model: nn.Module, accelerator: Any = None) -> 
     """Raise for settings under which second derivatives fail or are silently wrong.
 
     Raises:
-        ValueError: torch.compile, DataParallel, static-graph DDP, FSDP1, DeepSpeed, reentrant checkpointing or float16 weights;
-            the message names the argument, the reason and the fix. For FSDP2 see ``refuse_sharding``.
+        ValueError: A compiled model, DataParallel, static-graph DDP, FSDP1, DeepSpeed, reentrant checkpointing or float16
+            weights; the message names the argument, the reason and the fix. For FSDP2 see ``refuse_sharding``.
     """
     state = getattr(accelerator, "state", None)  # what `accelerate launch` and its environment variables configured
     reasons = {
-        "torch_compile=True (or a compiled model)": (
-            getattr(args, "torch_compile", False) or _compiled(model) or _dynamo(state),
-            "compiled graphs have no double backward; train without torch.compile, and compile the finished model",
+        "a compiled model": (
+            _compiled(model) or _dynamo(state),
+            "its graph has no double backward; give GuidedTrainer the model as it was before torch.compile, and "
+            "torch_compile=True, which compiles the whole step, second derivatives included",
         ),
         "several GPUs in one process (DataParallel)": (
             getattr(args, "n_gpu", 1) > 1 or isinstance(model, nn.DataParallel),

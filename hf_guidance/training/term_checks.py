@@ -46,6 +46,10 @@ class TermChecks:
         """Begin anew, as with a new model."""
         self._judged, self._looks, self._since = set(), 0, None
 
+    def open_terms(self, guidance: Guidance) -> list[str]:
+        """The terms on attributions that were not judged yet."""
+        return [name for name in guidance.on_attributions if name not in self._judged]
+
     def __call__(self, guidance: Guidance, forward: Forward, parameters: Iterable[Tensor], step: int) -> None:
         """Judge the terms that were not judged yet.
 
@@ -58,7 +62,7 @@ class TermChecks:
         Raises:
             ValueError: As for ``check_terms``.
         """
-        open_terms = [name for name in guidance.on_attributions if name not in self._judged]
+        open_terms = self.open_terms(guidance)
         if not open_terms:
             return
         self._since = step if self._since is None else self._since

@@ -13,7 +13,6 @@ from transformers import Trainer
 from transformers.modeling_outputs import ImageClassifierOutput
 from transformers.utils import logging
 
-from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.data.annotated import can_be_judged, check_annotated
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import KNOWN_COLUMNS
@@ -38,6 +37,9 @@ from hf_guidance.training.compatibility import (
     refuse_unsupported,
     warn_of_reductions,
 )
+from hf_guidance.training.compiled.parts import StepParts
+from hf_guidance.training.compiled.steps import run_graph
+from hf_guidance.training.compiled.trainer import CompilingTrainer
 from hf_guidance.training.publishing.card_trainer import CardTrainer
 from hf_guidance.training.publishing.pushing import PushingTrainer
 from hf_guidance.training.rows_of_epoch import RowsOfEpoch
@@ -54,7 +56,9 @@ from hf_guidance.views.layers import is_module
 logger = logging.get_logger(__name__)
 
 
-class GuidedTrainer(SecondOrderTrainer, CardTrainer, PushingTrainer, SearchingTrainer, ShardedTrainer):
+class GuidedTrainer(
+    SecondOrderTrainer, CardTrainer, PushingTrainer, SearchingTrainer, ShardedTrainer, CompilingTrainer
+):
     """Trainer that adds guidance terms to the task loss, and measures grounding when it evaluates.
 
     Takes everything Trainer takes. Differences: the guidance computes the loss, whatever labels the model's forward takes, and
@@ -82,7 +86,7 @@ class GuidedTrainer(SecondOrderTrainer, CardTrainer, PushingTrainer, SearchingTr
             ``include_for_metrics`` names beside Trainer's own two, and those that it names itself as its ``columns``.
 
     Raises:
-        ValueError: A setting under which second derivatives fail (torch.compile, DataParallel, static-graph DDP, FSDP1,
+        ValueError: A setting under which second derivatives fail (a compiled model, DataParallel, static-graph DDP, FSDP1,
             reentrant checkpointing, float16 weights), an unknown model or layer, a training set without any annotation, or with
             a transform that leaves boxes behind, ``compute_loss_func``, a guidance that cannot be written to guidance.json, a
             column for ``compute_metrics`` that the evaluation set lacks. In training, a loss that a subclass computes without
@@ -167,6 +171,7 @@ class GuidedTrainer(SecondOrderTrainer, CardTrainer, PushingTrainer, SearchingTr
 
     def _refuse(self) -> None:
         if self.guidance.differentiates:
+            self._settle_compiling()
             refuse_unsupported(self.args, self.model, self.accelerator)
         warn_of_reductions(self.guidance, self.args)
         if self.guidance.guided and isinstance(self.data_collator, RowCollator) and not self._watch.judged:
@@ -186,6 +191,8 @@ class GuidedTrainer(SecondOrderTrainer, CardTrainer, PushingTrainer, SearchingTr
     def _forget_model(self) -> None:
         self._found_family = None
         self._checks.reset()
+        if self._steps is not None:
+            self._steps.forget()
 
     def compute_loss(
         self,
@@ -205,7 +212,14 @@ class GuidedTrainer(SecondOrderTrainer, CardTrainer, PushingTrainer, SearchingTr
         if StepOptions.of(self.args).frozen_batch_norm:
             freeze(model)
         guidance = guidance_of_step(self.guidance, self.state.global_step, StepOptions.of(self.args).guide_every)
-        annotated, rest, order = self._training_forwards(model, inputs, guidance)
+        parts = self._training_parts(model, inputs, guidance)
+        # Outputs and checks read more of a step than its graph gives.
+        eager = return_outputs or self._checks.open_terms(self.guidance)
+        if (graph := None if eager else self._graph_of(model, guidance, parts)) is not None:
+            loss, logs = run_graph(model, graph, parts)
+            self._train_log.add(logs)
+            return loss
+        annotated, rest = self._forwards(model, guidance, parts)
         loss, logs = guidance(annotated, rest)
         self._train_log.add(logs)
         if annotated is not None:
@@ -213,7 +227,7 @@ class GuidedTrainer(SecondOrderTrainer, CardTrainer, PushingTrainer, SearchingTr
         if not return_outputs:
             return loss
         logits = torch.cat([forward.logits() for forward in (annotated, rest) if forward is not None])
-        return loss, ImageClassifierOutput(loss=loss, logits=logits[order])
+        return loss, ImageClassifierOutput(loss=loss, logits=logits[parts.order])
 
     def task_loss(self, forward: Forward) -> Tensor:
         """The task loss of every image: override it where you would override ``Trainer.compute_loss``.
@@ -238,10 +252,8 @@ class GuidedTrainer(SecondOrderTrainer, CardTrainer, PushingTrainer, SearchingTr
         task = self.guidance["task"].objective
         return (task.given if isinstance(task, TrainerTask) else task)(forward)
 
-    def _training_forwards(
-        self, model: nn.Module, inputs: Mapping[str, Any], guidance: Guidance
-    ) -> tuple[Forward | None, Forward | None, list[int]]:
-        """Forward of the images that this step guides, forward of the others, and each image's place in the two joined."""
+    def _training_parts(self, model: nn.Module, inputs: Mapping[str, Any], guidance: Guidance) -> StepParts:
+        """The images that this step guides, and the others."""
         explained = self._rows
         if self.guidance.guided:
             refuse_unexplained(inputs, self.guidance)
@@ -250,15 +262,13 @@ class GuidedTrainer(SecondOrderTrainer, CardTrainer, PushingTrainer, SearchingTr
         count = explained.images(batch)
         self._watch.seen |= bool(images)
         if not (images and guidance.guided):
-            return None, self._forward(model, batch, guidance.needs(annotated=False)), list(range(count))
-        needs = guidance.needs()
-        if len(images) == count or not pays_apart(needs, self.family, model):
-            return self._forward(model, explained.annotated_only(batch), needs), None, list(range(count))
+            return StepParts(None, batch, list(range(count)))
+        if len(images) == count or not pays_apart(guidance.needs(), self.family, model):
+            return StepParts(explained.annotated_only(batch), None, list(range(count)))
         others = sorted(set(range(count)) - set(images))
-        annotated = self._forward(model, explained.annotated_only(explained.take_images(batch, images)), needs)
-        # DistributedDataParallel's wrapper must be called once per step on every rank, whatever its batch holds.
-        rest = self._forward(unwrapped(model), explained.take_images(batch, others), guidance.needs(annotated=False))
-        return annotated, rest, inverse_permutation([*images, *others])
+        annotated = explained.annotated_only(explained.take_images(batch, images))
+        rest = explained.take_images(batch, others)
+        return StepParts(annotated, rest, inverse_permutation([*images, *others]))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's log, with ``loss/<term>`` and ``undefined_share/<term>`` added to training entries."""

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from hf_guidance.second_order.attention.function import Attention
 from hf_guidance.second_order.attention.kernels import ANY_KERNEL
 from hf_guidance.second_order.autocast import autocast
+from hf_guidance.second_order.plain_tensors import PLAIN
 
 _logger = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def takes_whole_matrices() -> bool:
 
 def _uncovered(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> str | None:
     tensors = [t for t in (query, key, value, mask) if t is not None]
-    if any(type(t) not in (Tensor, torch.nn.Parameter) or t.layout != torch.strided for t in tensors):
+    if any(type(t) not in PLAIN or t.layout != torch.strided for t in tensors):
         return "tensor subclasses"
     if torch._C._are_functorch_transforms_active():
         return "transforms of torch.func"

@@ -1,0 +1,88 @@
+"""The key of a compiled step: all that Python decides by in a step, which is fixed in its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hf_guidance.guidance import Guidance
+from hf_guidance.training.compiled.parts import StepParts
+
+_SCALARS = (bool, int, float, str, type(None), torch.dtype, torch.device)
+
+
+def step_key(module: nn.Module, guidance: Guidance, parts: StepParts) -> Hashable:
+    """Equal for two steps only if one graph does both.
+
+    It holds the form of every tensor (shape, strides, dtype, device, whether it requires a gradient), the batch's lists and
+    numbers, the guidance, the modes of torch, and of the model the kinds of its modules, the numbers and switches that they
+    and their configs hold, such as ``training`` or a dropout's ``p``, and how many hooks they have. It does not hold what
+    Python code reads elsewhere, as of a global variable.
+
+    Args:
+        module: The unwrapped model.
+        guidance: The terms of this step.
+        parts: Its batches.
+
+    Raises:
+        ValueError: A term holds something that has no hash, as a list or an array.
+    """
+    try:
+        terms = hash(tuple(guidance.items()))
+    except TypeError as error:
+        raise ValueError(
+            f"torch_compile=True: a term of {guidance} holds something that has no hash ({error}), so that nobody can tell "
+            "whether it changed since the step was compiled: give tuples and numbers, or leave torch_compile off."
+        ) from error
+    given = [None if part is None else _of(part) for part in (parts.annotated, parts.rest)]
+    return terms, tuple(guidance.items()), type(guidance), tuple(given), tuple(_of_model(module)), _modes(module)
+
+
+def _of(value: Any) -> Hashable:
+    if isinstance(value, Tensor):
+        return _form(value)
+    if isinstance(value, Mapping):
+        return tuple((name, _of(inner)) for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return type(value), tuple(_of(inner) for inner in value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.shape, str(value.dtype), value.tobytes()
+    # Anything else equals itself alone.
+    return (type(value), value) if type(value) in _SCALARS else object()
+
+
+def _form(tensor: Tensor) -> Hashable:
+    strides = tensor.stride() if tensor.layout == torch.strided else None
+    return type(tensor), tuple(tensor.shape), strides, tensor.dtype, tensor.device, tensor.requires_grad
+
+
+def _of_model(module: nn.Module) -> Iterator[Hashable]:
+    seen: set[int] = set()
+    for part in module.modules():
+        own = vars(part)
+        yield type(part), _settings(own), len(part._forward_hooks), len(part._forward_pre_hooks)
+        config = own.get("config")
+        if config is not None and id(config) not in seen and hasattr(config, "__dict__"):
+            seen.add(id(config))
+            yield type(config), _settings(vars(config))
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        yield name, _form(tensor)
+
+
+def _settings(own: Mapping[str, Any]) -> Hashable:
+    return tuple((name, value) for name, value in own.items() if type(value) in _SCALARS or _is_size(value))
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is tuple and all(type(entry) in _SCALARS for entry in value)
+
+
+def _modes(module: nn.Module) -> Hashable:
+    device = next((p.device.type for p in module.parameters()), "cpu")
+    cast = (torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
+    exact = (torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision())
+    return cast, exact, torch.get_default_dtype()

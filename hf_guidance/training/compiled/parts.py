@@ -1,0 +1,59 @@
+"""The images of one step, and the tensors among what a batch says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class StepParts:
+    """The batches of one step.
+
+    Attributes:
+        annotated: The batch whose images the step guides; None where it guides none.
+        rest: The batch of the other images, if they are called apart.
+        order: The place of each image of the collated batch in the two joined.
+    """
+
+    annotated: Mapping[str, Any] | None
+    rest: Mapping[str, Any] | None
+    order: list[int]
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors of both, also those inside of lists and mappings, in one order."""
+        return [tensor for part in (self.annotated, self.rest) if part is not None for tensor in _tensors(part)]
+
+    def with_tensors(self, tensors: list[Tensor]) -> StepParts:
+        """The same with other tensors, in the order of ``tensors``."""
+        following = iter(tensors)
+
+        def put(tensor: Tensor) -> Tensor:
+            return next(following)
+
+        parts = [None if part is None else _replaced(part, put) for part in (self.annotated, self.rest)]
+        return StepParts(parts[0], parts[1], self.order)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _tensors(inner)
+    elif type(value) in (list, tuple):
+        for inner in value:
+            yield from _tensors(inner)
+
+
+def _replaced(value: Any, put: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return put(value)
+    if isinstance(value, Mapping):
+        return {name: _replaced(inner, put) for name, inner in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_replaced(inner, put) for inner in value)
+    return value

@@ -1,0 +1,132 @@
+"""How a step is compiled, as TrainingArguments or ``accelerate launch`` ask for it; what cannot be is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from accelerate.utils import TorchDynamoPlugin
+from torch import Tensor, nn
+from torch._dynamo.backends.registry import lookup_backend
+
+_BACKENDS = ("inductor", "aot_eager", "eager")
+# They record CUDA graphs, which write into the tensors of the last step.
+_RECORDING_MODES = ("reduce-overhead", "max-autotune")
+_OFF = "leave torch_compile off"
+
+
+@dataclass(frozen=True)
+class CompileSettings:
+    """A compiler with its options.
+
+    Attributes:
+        backend: One of "inductor", "aot_eager" and "eager", as for torch.compile; the last two only trace.
+        mode: As for torch.compile, without those that record CUDA graphs; None for the default.
+        options: Options of inductor.
+    """
+
+    backend: str = "inductor"
+    mode: str | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, plugin: Any) -> CompileSettings | None:
+        """What Accelerate's plugin says; None where nothing is to be compiled.
+
+        Raises:
+            ValueError: Another backend, dynamic shapes, regions, or a mode that records CUDA graphs.
+        """
+        name = getattr(plugin, "backend", None)
+        backend = str(getattr(name, "value", name or "no")).lower()
+        if backend == "no" or getattr(plugin, "disable", False):
+            return None
+        mode = getattr(plugin, "mode", None)
+        mode = None if mode in (None, "default") else str(mode)
+        if backend not in _BACKENDS:
+            raise ValueError(
+                f"torch_compile_backend={backend!r} does not compile a guided step; choose one of {list(_BACKENDS)}, or {_OFF}."
+            )
+        if mode in _RECORDING_MODES:
+            raise ValueError(
+                f"torch_compile_mode={mode!r} records CUDA graphs, which overwrite the gradients of the last step; use "
+                f"'max-autotune-no-cudagraphs' or the default, or {_OFF}."
+            )
+        if mode is not None and backend != "inductor":
+            raise ValueError(f"torch_compile_mode={mode!r} is one of inductor's, not of {backend!r}; leave it out.")
+        if getattr(plugin, "dynamic", False):
+            raise ValueError(
+                "torch_compile with dynamic shapes: a guided step is compiled for each shape of its batches; leave dynamic "
+                f"out, or {_OFF}."
+            )
+        if getattr(plugin, "use_regional_compilation", False):
+            raise ValueError(
+                "use_regional_compilation compiles blocks of the model, and compiled graphs have no double backward; leave it "
+                f"out, and the whole step is compiled, or {_OFF}."
+            )
+        return cls(backend, mode, tuple(sorted((getattr(plugin, "options", None) or {}).items())))
+
+    def compiler(self, graph: Any, inputs: list[Tensor]) -> Callable[..., Sequence[Tensor]]:
+        """Compile a graph of operations for inputs of these forms."""
+        call: Callable[..., Sequence[Tensor]]
+        if self.backend == "inductor":
+            import torch._inductor
+
+            by_mode = torch._inductor.list_mode_options(self.mode) if self.mode else {}
+            given: list[Any] = list(inputs)
+            call = torch._inductor.compile(graph, given, options=by_mode | dict(self.options))  # type: ignore[assignment]
+        else:
+            call = lookup_backend(self.backend)(graph, inputs)  # type: ignore[assignment]
+        return call
+
+
+def take_settings(accelerator: Any) -> CompileSettings | None:
+    """How to compile, taken from Accelerate, which then leaves the model as it is.
+
+    Raises:
+        ValueError: As ``CompileSettings.of``.
+    """
+    found = CompileSettings.of(getattr(accelerator.state, "dynamo_plugin", None))
+    if found is not None:
+        accelerator.state.dynamo_plugin = TorchDynamoPlugin(backend="no")
+    return found
+
+
+def refuse_with_compiled_step(args: Any, model: nn.Module, accelerator: Any) -> None:
+    """Raise for what is not exact, or not possible, in a compiled step.
+
+    Raises:
+        ValueError: FSDP, gradient checkpointing, fp16; the message names the reason and the fix.
+    """
+    state = accelerator.state
+    checkpointing = any(getattr(args, f"{kind}_checkpointing", False) for kind in ("gradient", "activation"))
+    reasons = {
+        "FSDP": (
+            getattr(state, "fsdp_plugin", None) is not None,
+            "the graph of a step reads whole weights, and FSDP2 gathers them in hooks of the model's own calls",
+        ),
+        "gradient checkpointing": (
+            checkpointing or _checkpoints(model),
+            "its second forward would draw other numbers for dropout, and the compiler decides itself what is kept",
+        ),
+        "fp16": (
+            str(getattr(accelerator, "mixed_precision", "no")) == "fp16",
+            "the gradients are computed together with the loss, before it is scaled; use bf16=True",
+        ),
+    }
+    for setting, (found, reason) in reasons.items():
+        if found:
+            raise ValueError(f"torch_compile=True does not work with {setting}: {reason}, or {_OFF}.")
+
+
+def _checkpoints(model: nn.Module) -> bool:
+    names = ("gradient_checkpointing", "grad_checkpointing")
+    return any(vars(module).get(name) is True for module in model.modules() for name in names)
+
+
+def overlapping_convolution(model: nn.Module) -> str | None:
+    """The path of a convolution that is more than the cutting of an image into patches; None where there is none."""
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and tuple(module.kernel_size) != tuple(module.stride):
+            return str(path)
+    return None

@@ -1,0 +1,69 @@
+"""CompilingTrainer: a Trainer that compiles its guided steps, and not its model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from hf_guidance.common.wrappers import unwrapped
+from hf_guidance.forward import Forward
+from hf_guidance.guidance import Guidance, TrainerTask
+from hf_guidance.training.compiled.graph import StepGraph
+from hf_guidance.training.compiled.parts import StepParts
+from hf_guidance.training.compiled.settings import refuse_with_compiled_step, take_settings
+from hf_guidance.training.compiled.steps import CompiledSteps
+from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
+
+
+class CompilingTrainer(EvaluatingTrainer):
+    """Trainer whose ``torch_compile`` compiles a step that differentiates twice, its gradients included.
+
+    The model itself stays as it is, so that it is evaluated and saved uncompiled. A guidance that reads no layer leaves
+    ``torch_compile`` to Trainer.
+
+    Args:
+        *args: As for Trainer.
+        **kwargs: As for Trainer.
+    """
+
+    _steps: CompiledSteps | None = None
+
+    def _settle_compiling(self) -> None:
+        """Before the model is prepared: take what Accelerate would compile it by.
+
+        Raises:
+            ValueError: Settings under which a compiled step fails or is not exact, or a ``task_loss`` of a subclass.
+        """
+        found = take_settings(self.accelerator)
+        if found is not None:
+            self._steps = CompiledSteps(found)
+        if self._steps is None:
+            return
+        self._steps.forget()
+        refuse_with_compiled_step(self.args, self.model, self.accelerator)
+        if isinstance(self.guidance["task"].objective, TrainerTask):
+            raise ValueError(
+                f"torch_compile=True with {type(self).__name__}.task_loss: what it reads of the trainer would be fixed in the "
+                "graph of a step; write the loss as an Objective for Guidance(task=...), or leave torch_compile off."
+            )
+
+    def _graph_of(self, model: nn.Module, guidance: Guidance, parts: StepParts) -> StepGraph | None:
+        """The graph that does this step; None for an eager one."""
+        if self._steps is None:
+            return None
+
+        def step(module: nn.Module, batches: StepParts) -> tuple[Tensor, dict[str, Any]]:
+            return guidance(*self._forwards(module, guidance, batches))
+
+        return self._steps.graph_of(unwrapped(model), guidance, parts, step)
+
+    def _forwards(
+        self, model: nn.Module, guidance: Guidance, parts: StepParts
+    ) -> tuple[Forward | None, Forward | None]:
+        """Forward of the images that a step guides, and forward of those that are called apart."""
+        annotated = None if parts.annotated is None else self._forward(model, parts.annotated, guidance.needs())
+        # DistributedDataParallel's wrapper must be called once per step on every rank, whatever its batch holds.
+        other = model if annotated is None else unwrapped(model)
+        rest = None if parts.rest is None else self._forward(other, parts.rest, guidance.needs(annotated=False))
+        return annotated, rest
