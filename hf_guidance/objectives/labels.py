@@ -50,18 +50,19 @@ def checked_labels(labels: Any, logits: Tensor) -> Tensor:
             "regression, override task_loss, or give Guidance(task=...) an Objective."
         )
     chosen = found.reshape(images).long()
-    _refuse(
-        found, (chosen < 0) | (chosen >= classes), f"classes are 0 to {classes - 1}; leave out images without a label"
-    )
-    return chosen
+    wrong = (chosen < 0) | (chosen >= classes)
+    later = _refuse(found, wrong, f"classes are 0 to {classes - 1}; leave out images without a label")
+    return chosen.masked_fill(wrong, 0) if later else chosen  # else indexing by them fails before anyone is told
 
 
-def _refuse(labels: Tensor, wrong: Tensor, allowed: str) -> None:
+def _refuse(labels: Tensor, wrong: Tensor, allowed: str) -> bool:
+    """Raise where labels are wrong; whether that is left for later, behind the graph in which they are read."""
     text = f"labels hold a value that is not allowed: {allowed}."
     if defers_check(wrong, text):
-        return
+        return True
     if wrong.device.type == "cuda":  # a step does not wait for the device, which ends the run itself
         torch._assert_async(~wrong.any(), text)
     elif wrong.any():
         first = labels.reshape(wrong.shape)[wrong][0]
         raise ValueError(f"labels hold {first}, in {int(wrong.sum())} places: {allowed}.")
+    return False

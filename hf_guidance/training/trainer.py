@@ -38,7 +38,6 @@ from hf_guidance.training.compatibility import (
     warn_of_reductions,
 )
 from hf_guidance.training.compiled.parts import StepParts
-from hf_guidance.training.compiled.steps import run_graph
 from hf_guidance.training.compiled.trainer import CompilingTrainer
 from hf_guidance.training.publishing.card_trainer import CardTrainer
 from hf_guidance.training.publishing.pushing import PushingTrainer
@@ -191,8 +190,6 @@ class GuidedTrainer(
     def _forget_model(self) -> None:
         self._found_family = None
         self._checks.reset()
-        if self._steps is not None:
-            self._steps.forget()
 
     def compute_loss(
         self,
@@ -215,12 +212,9 @@ class GuidedTrainer(
         parts = self._training_parts(model, inputs, guidance)
         # Outputs and checks read more of a step than its graph gives.
         eager = return_outputs or self._checks.open_terms(self.guidance)
-        if (graph := None if eager else self._graph_of(model, guidance, parts)) is not None:
-            loss, logs = run_graph(model, graph, parts)
-            self._train_log.add(logs)
-            return loss
-        annotated, rest = self._forwards(model, guidance, parts)
-        loss, logs = guidance(annotated, rest)
+        found = None if eager else self._by_graph(model, guidance, parts)
+        annotated, rest = (None, None) if found else self._forwards(model, guidance, parts)
+        loss, logs = found or guidance(annotated, rest)
         self._train_log.add(logs)
         if annotated is not None:
             self._checks(self.guidance, annotated, model.parameters(), self.state.global_step)

@@ -40,7 +40,6 @@ def said():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"torch_compile": True}, "torch_compile=True.*no double backward"),
         ({"n_gpu": 2}, "DataParallel.*torchrun"),
         ({"ddp_static_graph": True}, "ddp_static_graph=True.*leave it off"),
         ({"fsdp": "full_shard"}, "fsdp of version 1.*'version': 2"),

@@ -103,13 +103,13 @@ def test_a_guidance_that_computes_its_own_loss_does_so_at_every_step(in_double):
 
 def guided_batches(trainer, resume=None):
     """By batch in order, the global step and whether its terms counted."""
-    seen, inner = [], trainer._training_forwards
+    seen, inner = [], trainer._training_parts
 
     def spy(model, inputs, guidance):
         seen.append((trainer.state.global_step, bool(guidance.guided)))
         return inner(model, inputs, guidance)
 
-    trainer._training_forwards = spy
+    trainer._training_parts = spy
     trainer.train(resume_from_checkpoint=resume)
     return seen
 

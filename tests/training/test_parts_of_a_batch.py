@@ -23,7 +23,8 @@ def test_running_annotated_rows_apart_changes_nothing(trainer_of, model_of, digi
     batch = trainer.data_collator([rows[i] for i in range(10)])
     batch["pixel_values"] = batch["pixel_values"].double()
     assert 0 < sum(batch["annotated"]) < 10
-    annotated, rest, order = trainer._training_forwards(trainer.model, batch, trainer.guidance)
+    parts = trainer._training_parts(trainer.model, batch, trainer.guidance)
+    annotated, rest = trainer._forwards(trainer.model, trainer.guidance, parts)
     assert rest is not None
     apart, _ = trainer.guidance(annotated, rest)
     together, _ = trainer.guidance(Forward(trainer.model, trainer.family, batch, ENERGY.needs()), None)
@@ -33,7 +34,7 @@ def test_running_annotated_rows_apart_changes_nothing(trainer_of, model_of, digi
     assert apart.item() == pytest.approx(together.item(), rel=1e-10)
     for one, other in zip(first, second, strict=True):
         assert torch.allclose(one, other, rtol=1e-8, atol=1e-12)
-    logits = torch.cat([annotated.logits(), rest.logits()])[order]
+    logits = torch.cat([annotated.logits(), rest.logits()])[parts.order]
     assert torch.allclose(logits, trainer.model(batch["pixel_values"]).logits, atol=1e-10)
 
 
@@ -45,7 +46,8 @@ def test_fills_from_other_images_keep_the_batch_together(trainer_of, model_of, d
     trainer = trainer_of(model_of("vit"), guidance, rows=rows)
     trainer.model.train()
     batch = trainer.data_collator([rows[i] for i in range(10)])
-    annotated, rest, _ = trainer._training_forwards(trainer.model, batch, trainer.guidance)
+    parts = trainer._training_parts(trainer.model, batch, trainer.guidance)
+    annotated, rest = trainer._forwards(trainer.model, trainer.guidance, parts)
     assert (rest is not None) == apart
     assert (annotated.images == 10) != apart
 
@@ -55,7 +57,8 @@ def test_train_mode_batch_norm_keeps_the_batch_together(trainer_of, model_of, di
     trainer = trainer_of(model_of("resnet"), ENERGY, rows=rows)
     trainer.model.train()
     batch = trainer.data_collator([rows[i] for i in range(10)])
-    annotated, rest, _ = trainer._training_forwards(trainer.model, batch, trainer.guidance)
+    parts = trainer._training_parts(trainer.model, batch, trainer.guidance)
+    annotated, rest = trainer._forwards(trainer.model, trainer.guidance, parts)
     assert rest is None
     assert annotated.images == 10
     assert len(annotated.row) == sum(rows[i]["annotated"] for i in range(10)) < 10

@@ -18,11 +18,6 @@ from hf_guidance.objectives import Energy
 ENERGY = Guidance(energy=Energy(GradCAM()))
 
 
-def test_torch_compile_is_refused_with_the_reason(trainer_of, model_of):
-    with pytest.raises(ValueError, match=r"torch_compile.*double backward"):
-        trainer_of(model_of(), ENERGY, torch_compile=True)
-
-
 def test_static_graph_is_refused_with_the_reason(trainer_of, model_of):
     with pytest.raises(ValueError, match=r"ddp_static_graph.*averag"):
         trainer_of(model_of(), ENERGY, ddp_static_graph=True)

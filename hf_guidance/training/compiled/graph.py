@@ -42,7 +42,7 @@ class StepGraph:
         self._logs: list[str] = []
         self._checks: list[str] = []
         self._reached: list[str] = []  # the weights that have a gradient
-        inputs = _inputs(module, parts)
+        inputs = _inputs(module, parts.with_tensors([_alone(tensor) for tensor in parts.tensors()]))
         before = _host_generators()
         with torch.enable_grad():
             graph = make_fx(self._recorded(step, module, parts), tracing_mode="fake")(*inputs)
@@ -127,6 +127,12 @@ class _Computed(Function):
 def _inputs(module: nn.Module, parts: StepParts) -> list[Tensor]:
     own = [*module.named_parameters(), *module.named_buffers()]
     return [*(tensor.detach() for _, tensor in own), *parts.tensors()]
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    # Two columns that are one tensor would be one input of the graph, and in the next batch they may differ.
+    form = {"dtype": tensor.dtype, "device": tensor.device, "requires_grad": tensor.requires_grad}
+    return torch.empty_strided(tensor.shape, tensor.stride(), **form)
 
 
 def _host_generators() -> Any:

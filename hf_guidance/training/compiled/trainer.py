@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance, TrainerTask
-from hf_guidance.training.compiled.graph import StepGraph
 from hf_guidance.training.compiled.parts import StepParts
 from hf_guidance.training.compiled.settings import refuse_with_compiled_step, take_settings
-from hf_guidance.training.compiled.steps import CompiledSteps
+from hf_guidance.training.compiled.steps import CompiledSteps, run_graph
 from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
 
 
@@ -48,15 +47,25 @@ class CompilingTrainer(EvaluatingTrainer):
                 "graph of a step; write the loss as an Objective for Guidance(task=...), or leave torch_compile off."
             )
 
-    def _graph_of(self, model: nn.Module, guidance: Guidance, parts: StepParts) -> StepGraph | None:
-        """The graph that does this step; None for an eager one."""
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        """Trainer's model_init; no graph of the last model is used again."""
+        if self._steps is not None:
+            self._steps.forget()
+        model: nn.Module = super().call_model_init(trial)
+        return model
+
+    def _by_graph(
+        self, model: nn.Module, guidance: Guidance, parts: StepParts
+    ) -> tuple[Tensor, dict[str, Tensor]] | None:
+        """The loss and the log entries of a step that a graph does; None for an eager one."""
         if self._steps is None:
             return None
 
-        def step(module: nn.Module, batches: StepParts) -> tuple[Tensor, dict[str, Any]]:
+        def step(module: nn.Module, batches: StepParts) -> tuple[Tensor, dict[str, Tensor]]:
             return guidance(*self._forwards(module, guidance, batches))
 
-        return self._steps.graph_of(unwrapped(model), guidance, parts, step)
+        graph = self._steps.graph_of(unwrapped(model), guidance, parts, step)
+        return None if graph is None else run_graph(model, graph, parts)
 
     def _forwards(
         self, model: nn.Module, guidance: Guidance, parts: StepParts
