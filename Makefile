@@ -94,6 +94,7 @@ bench: $(VENV)/.installed
 	$(RUN) tests/bench/guide_every.py
 	$(RUN) tests/bench/question_step.py
 	$(RUN) tests/bench/attention_step.py
+	$(RUN) tests/bench/compiled_step.py
 	$(RUN) tests/bench/sort_step.py
 	$(RUN) tests/bench/caption_step.py
 	$(RUN) tests/bench/model_guidance.py

@@ -210,9 +210,7 @@ class GuidedTrainer(
             freeze(model)
         guidance = guidance_of_step(self.guidance, self.state.global_step, StepOptions.of(self.args).guide_every)
         parts = self._training_parts(model, inputs, guidance)
-        # Outputs and checks read more of a step than its graph gives.
-        eager = return_outputs or self._checks.open_terms(self.guidance)
-        found = None if eager else self._by_graph(model, guidance, parts)
+        found = None if return_outputs else self._by_graph(model, guidance, parts)
         annotated, rest = (None, None) if found else self._forwards(model, guidance, parts)
         loss, logs = found or guidance(annotated, rest)
         self._train_log.add(logs)

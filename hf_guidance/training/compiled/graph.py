@@ -131,8 +131,8 @@ def _inputs(module: nn.Module, parts: StepParts) -> list[Tensor]:
 
 def _alone(tensor: Tensor) -> Tensor:
     # Two columns that are one tensor would be one input of the graph, and in the next batch they may differ.
-    form = {"dtype": tensor.dtype, "device": tensor.device, "requires_grad": tensor.requires_grad}
-    return torch.empty_strided(tensor.shape, tensor.stride(), **form)
+    alone = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+    return alone.requires_grad_(tensor.requires_grad)
 
 
 def _host_generators() -> Any:

@@ -13,6 +13,7 @@ from hf_guidance.training.compiled.parts import StepParts
 from hf_guidance.training.compiled.settings import refuse_with_compiled_step, take_settings
 from hf_guidance.training.compiled.steps import CompiledSteps, run_graph
 from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
+from hf_guidance.training.term_checks import TermChecks
 
 
 class CompilingTrainer(EvaluatingTrainer):
@@ -26,6 +27,7 @@ class CompilingTrainer(EvaluatingTrainer):
         **kwargs: As for Trainer.
     """
 
+    _checks: TermChecks
     _steps: CompiledSteps | None = None
 
     def _settle_compiling(self) -> None:
@@ -58,8 +60,8 @@ class CompilingTrainer(EvaluatingTrainer):
         self, model: nn.Module, guidance: Guidance, parts: StepParts
     ) -> tuple[Tensor, dict[str, Tensor]] | None:
         """The loss and the log entries of a step that a graph does; None for an eager one."""
-        if self._steps is None:
-            return None
+        if self._steps is None or self._checks.open_terms(self.guidance):
+            return None  # what judges the terms differentiates the step in its own way
 
         def step(module: nn.Module, batches: StepParts) -> tuple[Tensor, dict[str, Tensor]]:
             return guidance(*self._forwards(module, guidance, batches))
