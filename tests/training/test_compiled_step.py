@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hf_guidance import Guidance, GuidedTrainer, Term, with_annotated_fraction
 from hf_guidance.attributions import GradCAM, InputXGradient, IntegratedGradients
 from hf_guidance.forward import Forward
-from hf_guidance.objectives import Energy, Objective, TaskLoss
+from hf_guidance.objectives import Energy, Objective, RandomSufficiency, TaskLoss
 from hf_guidance.training.compiled import graph as graph_module
 from hf_guidance.training.compiled import steps as steps_module
 from hf_guidance.training.compiled.graph import StepGraph
@@ -191,6 +191,18 @@ def test_dropout_is_drawn_anew():
     assert len(set(losses)) == 3
     torch.manual_seed(0)
     assert graph(model, parts)[0].item() == losses[0]
+
+
+def test_masks_are_drawn_anew_and_by_the_seed_of_torch():
+    model, guidance = fresh_model("vit"), Guidance(s=RandomSufficiency())
+    step, parts = step_of(tiny_family("vit"), guidance), parts_of()
+    graph = StepGraph(step, model, parts, CompileSettings("eager").compiler)
+    losses = []
+    for compute in (step, graph):
+        torch.manual_seed(0)
+        losses += [[compute(model, parts)[0].item() for _ in range(2)]]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    assert losses[0][0] != losses[0][1]
 
 
 def weights_of_two(folder):
