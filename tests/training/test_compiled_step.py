@@ -364,6 +364,14 @@ def test_what_does_not_go_with_a_compiled_step_is_refused(trainer_of, model_of, 
         trainer_of(model_of("vit"), FINAL, cls=cls, torch_compile_backend="eager", **settings)
 
 
+def test_checkpointing_that_is_switched_on_later_is_refused():
+    model, steps = fresh_model("vit"), CompiledSteps(CompileSettings("eager"))
+    model.train().gradient_checkpointing_enable({"use_reentrant": False})
+    assert steps.graph_of(model, FINAL, parts_of(), None) is None
+    with pytest.raises(ValueError, match=r"gradient checkpointing: its second forward.*turn it off"):
+        steps.graph_of(model, FINAL, parts_of(), None)
+
+
 @pytest.mark.parametrize(
     ("accelerator", "message"),
     [({"mixed_precision": "fp16"}, "fp16.*bf16=True"), ({"state": SimpleNamespace(fsdp_plugin=object())}, "FSDP")],

@@ -99,15 +99,11 @@ def refuse_with_compiled_step(args: Any, model: nn.Module, accelerator: Any) -> 
         ValueError: FSDP, gradient checkpointing, fp16; the message names the reason and the fix.
     """
     state = accelerator.state
-    checkpointing = any(getattr(args, f"{kind}_checkpointing", False) for kind in ("gradient", "activation"))
+    refuse_recomputing(model, any(getattr(args, f"{kind}_checkpointing", False) for kind in ("gradient", "activation")))
     reasons = {
         "FSDP": (
             getattr(state, "fsdp_plugin", None) is not None,
             "the graph of a step reads whole weights, and FSDP2 gathers them in hooks of the model's own calls",
-        ),
-        "gradient checkpointing": (
-            checkpointing or _checkpoints(model),
-            "its second forward would draw other numbers for dropout, and the compiler decides itself what is kept",
         ),
         "fp16": (
             str(getattr(accelerator, "mixed_precision", "no")) == "fp16",
@@ -119,9 +115,22 @@ def refuse_with_compiled_step(args: Any, model: nn.Module, accelerator: Any) -> 
             raise ValueError(f"torch_compile=True does not work with {setting}: {reason}, or {_OFF}.")
 
 
-def _checkpoints(model: nn.Module) -> bool:
+def refuse_recomputing(model: nn.Module, asked: bool = False) -> None:
+    """Raise for gradient checkpointing.
+
+    Args:
+        model: The model, whose modules may have it switched on.
+        asked: Whether it will be switched on.
+
+    Raises:
+        ValueError: It is on, or will be.
+    """
     names = ("gradient_checkpointing", "grad_checkpointing")
-    return any(vars(module).get(name) is True for module in model.modules() for name in names)
+    if asked or any(vars(module).get(name) is True for module in model.modules() for name in names):
+        raise ValueError(
+            "torch_compile=True does not work with gradient checkpointing: its second forward would draw other numbers for "
+            f"dropout, and the compiler decides itself what is kept; turn it off, or {_OFF}."
+        )
 
 
 def overlapping_convolution(model: nn.Module) -> str | None:

@@ -14,7 +14,7 @@ from hf_guidance.guidance import Guidance
 from hf_guidance.training.compiled.graph import Step, StepGraph
 from hf_guidance.training.compiled.key import step_key
 from hf_guidance.training.compiled.parts import StepParts
-from hf_guidance.training.compiled.settings import CompileSettings, overlapping_convolution
+from hf_guidance.training.compiled.settings import CompileSettings, overlapping_convolution, refuse_recomputing
 
 logger = logging.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class CompiledSteps:
             step: What to compile.
 
         Raises:
-            ValueError: The step cannot be compiled; says what failed, and the fix.
+            ValueError: The step cannot be compiled; says what failed, and the fix. Or blocks of the model are checkpointed.
         """
         key = step_key(module, guidance, parts)
         if key in self._graphs:
@@ -72,6 +72,7 @@ class CompiledSteps:
         return self._graphs[key]
 
     def _compiled(self, module: nn.Module, parts: StepParts, step: Step) -> StepGraph:
+        refuse_recomputing(module)  # it may have been switched on since the trainer was made
         try:
             return StepGraph(step, module, parts, self.settings.compiler)
         except Exception as error:
