@@ -25,7 +25,7 @@ from hf_guidance.training.compiled import steps as steps_module
 from hf_guidance.training.compiled.graph import StepGraph
 from hf_guidance.training.compiled.key import step_key
 from hf_guidance.training.compiled.parts import StepParts
-from hf_guidance.training.compiled.settings import CompileSettings, overlapping_convolution, refuse_with_compiled_step
+from hf_guidance.training.compiled.settings import CompileSettings, dense_convolution, refuse_with_compiled_step
 from hf_guidance.training.compiled.steps import CompiledSteps, run_graph
 
 INPUT = Guidance(energy=Term(Energy(InputXGradient("input")), 2.0))
@@ -321,10 +321,19 @@ def test_kinds_beyond_the_limit_run_eagerly_and_say_so(monkeypatch):
     assert "many kinds" in said[0]
 
 
-def test_convolutions_are_warned_of():
-    assert overlapping_convolution(fresh_model("vit")) is None
-    assert "embedder" in overlapping_convolution(fresh_model("resnet"))
-    assert "dwconv" in overlapping_convolution(fresh_model("convnext"))
+def test_dense_convolutions_are_warned_of(monkeypatch):
+    assert dense_convolution(fresh_model("vit")) is None
+    assert dense_convolution(fresh_model("convnext")) is None
+    said = []
+    monkeypatch.setattr(steps_module, "StepGraph", lambda *_: object())
+    monkeypatch.setattr(steps_module.logger, "warning_once", said.append, raising=False)
+    for name in ("vit", "resnet"):
+        steps = CompiledSteps(CompileSettings("eager"))
+        for _ in range(2):
+            steps.graph_of(fresh_model(name), FINAL, parts_of(), None)
+    assert len(said) == 1
+    assert "embedder" in said[0]
+    assert "slower" in said[0]
 
 
 @pytest.mark.parametrize(

@@ -133,9 +133,14 @@ def refuse_recomputing(model: nn.Module, asked: bool = False) -> None:
         )
 
 
-def overlapping_convolution(model: nn.Module) -> str | None:
-    """The path of a convolution that is more than the cutting of an image into patches; None where there is none."""
+def dense_convolution(model: nn.Module) -> str | None:
+    """The path of a convolution of all channels at overlapping places, as of a ResNet; None where there is none.
+
+    Those of single channels (ConvNeXt) and of patches (ViT) are left out: on a CPU only the others make a compiled step slower.
+    """
     for path, module in model.named_modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and tuple(module.kernel_size) != tuple(module.stride):
+        if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) or module.groups > 1:
+            continue
+        if tuple(module.kernel_size) != tuple(module.stride):
             return str(path)
     return None
