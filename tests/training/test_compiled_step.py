@@ -310,6 +310,11 @@ def test_a_key_holds_what_python_decides_by():
     assert len({first, *others}) == 1 + len(others)
 
 
+def test_terms_that_cannot_be_compared_are_refused():
+    with pytest.raises(ValueError, match=r"(?s)torch_compile=True: a term of.*has no hash.*give tuples and numbers"):
+        step_key(fresh_model("vit"), Guidance(other=Drawing(how=["draws"])), parts_of())
+
+
 def test_kinds_beyond_the_limit_run_eagerly_and_say_so(monkeypatch):
     said = []
     monkeypatch.setattr(steps_module, "MOST_GRAPHS", 1)
