@@ -1,0 +1,195 @@
+"""When a step is compiled, and what a compiled step is refused for."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate.utils import TorchDynamoPlugin
+from compiled_setting import FINAL, INPUT, environment, parts_of, step_of  # noqa: F401  # a fixture of every test
+from tiny import fresh_model, tiny_family
+from torch import nn
+
+from hf_guidance import Guidance, GuidedTrainer
+from hf_guidance.objectives import Objective, TaskLoss
+from hf_guidance.training.compiled import graph as graph_module
+from hf_guidance.training.compiled import steps as steps_module
+from hf_guidance.training.compiled.key import step_key
+from hf_guidance.training.compiled.parts import StepParts
+from hf_guidance.training.compiled.settings import CompileSettings, dense_convolution, refuse_with_compiled_step
+from hf_guidance.training.compiled.steps import CompiledSteps
+
+
+@dataclass(frozen=True)
+class Drawing(Objective):
+    """Draws in Python, reads a number of a tensor, or uses a tensor from elsewhere."""
+
+    how: str = "draws"
+
+    def needs(self):
+        return TaskLoss().needs()
+
+    def __call__(self, forward):
+        values = forward.logits().square().mean(1)
+        if self.how == "draws":
+            return values * random.random()
+        if self.how == "reads":
+            return values if values.sum() > 0 else -values
+        return values * ELSEWHERE
+
+
+ELSEWHERE = torch.ones(())
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("draws", "drawn in Python"), ("reads", "GuardOnDataDependent|DataDependent"), ("else", "Fake|fake")],
+)
+def test_what_a_graph_would_fix_is_refused(how, said):
+    model, guidance = fresh_model("resnet"), Guidance(FINAL, other=Drawing(how))
+    steps, step = CompiledSteps(CompileSettings("eager")), step_of(tiny_family("resnet"), guidance)
+    assert steps.graph_of(model, guidance, parts_of(), step) is None
+    with pytest.raises(ValueError, match=rf"(?s)step of ResNetFor.*{said}.*Leave torch_compile off"):
+        steps.graph_of(model, guidance, parts_of(), step)
+
+
+def test_a_compiler_that_fails_is_named(monkeypatch):
+    def fails(self, graph, inputs):
+        raise RuntimeError("no compiler here\nand more")
+
+    monkeypatch.setattr(CompileSettings, "compiler", fails)
+    monkeypatch.setattr(graph_module, "make_fx", lambda *_, **__: lambda *inputs: None)
+    model, steps = fresh_model("resnet"), CompiledSteps(CompileSettings())
+    steps.graph_of(model, FINAL, parts_of(), None)
+    with pytest.raises(
+        ValueError, match=r"'inductor' \(RuntimeError: no compiler here\).*C\+\+ compiler.*torch_compile off"
+    ):
+        steps.graph_of(model, FINAL, parts_of(), None)
+
+
+def test_a_key_holds_what_python_decides_by():
+    model = fresh_model("vit").train()
+    dropout = next(module for module in model.modules() if isinstance(module, nn.Dropout))
+    parts = parts_of()
+
+    def key(guidance=FINAL, parts=parts):
+        return step_key(model, guidance, parts)
+
+    first = key()
+    assert first == key(parts=parts_of(seed=3))
+    others = [key(guidance=INPUT), key(parts=parts_of(2)), key(parts=StepParts(None, parts.annotated, []))]
+    for name, value in (("annotated", [True, False, True]), ("labels", parts.annotated["labels"].int())):
+        others.append(key(parts=StepParts(parts.annotated | {name: value}, None, [])))
+    dropout.p = 0.3
+    others.append(key())
+    model.classifier.weight.requires_grad_(False)
+    others.append(key())
+    others.append(step_key(model.eval(), FINAL, parts))
+    handle = model.register_forward_hook(lambda *_: None)
+    others.append(key())
+    handle.remove()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        others.append(key())
+    assert len({first, *others}) == 1 + len(others)
+
+
+def test_terms_that_cannot_be_compared_are_refused():
+    with pytest.raises(ValueError, match=r"(?s)torch_compile=True: a term of.*has no hash.*give tuples and numbers"):
+        step_key(fresh_model("vit"), Guidance(other=Drawing(how=["draws"])), parts_of())
+
+
+def test_kinds_beyond_the_limit_run_eagerly_and_say_so(monkeypatch):
+    said = []
+    monkeypatch.setattr(steps_module, "MOST_GRAPHS", 1)
+    monkeypatch.setattr(steps_module, "StepGraph", lambda *_: object())
+    monkeypatch.setattr(steps_module.logger, "warning_once", said.append, raising=False)
+    model, steps = fresh_model("vit"), CompiledSteps(CompileSettings("eager"))
+    found = [steps.graph_of(model, FINAL, parts_of(images), None) for images in (2, 2, 2, 3, 3)]
+    assert [graph is None for graph in found] == [True, False, False, True, True]
+    assert said
+    assert "many kinds" in said[0]
+
+
+def test_dense_convolutions_are_warned_of(monkeypatch):
+    assert dense_convolution(fresh_model("vit")) is None
+    assert dense_convolution(fresh_model("convnext")) is None
+    said = []
+    monkeypatch.setattr(steps_module, "StepGraph", lambda *_: object())
+    monkeypatch.setattr(steps_module.logger, "warning_once", said.append, raising=False)
+    for name in ("vit", "resnet"):
+        steps = CompiledSteps(CompileSettings("eager"))
+        for _ in range(2):
+            steps.graph_of(fresh_model(name), FINAL, parts_of(), None)
+    assert len(said) == 1
+    assert "embedder" in said[0]
+    assert "slower" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "message"),
+    [
+        ({"backend": "cudagraphs"}, r"torch_compile_backend='cudagraphs'.*'inductor', 'aot_eager', 'eager'"),
+        ({"mode": "reduce-overhead"}, r"'reduce-overhead' records CUDA graphs.*max-autotune-no-cudagraphs"),
+        ({"backend": "aot_eager", "mode": "max-autotune-no-cudagraphs"}, r"one of inductor's, not of 'aot_eager'"),
+        ({"dynamic": True}, r"dynamic shapes.*for each shape"),
+        ({"use_regional_compilation": True}, r"use_regional_compilation.*no double backward"),
+    ],
+)
+def test_settings_of_the_compiler_that_fail_are_refused(plugin, message):
+    with pytest.raises(ValueError, match=message):
+        CompileSettings.of(TorchDynamoPlugin(**({"backend": "inductor"} | plugin)))
+
+
+def test_no_compiler_is_no_setting():
+    assert CompileSettings.of(TorchDynamoPlugin(backend="no")) is None
+    assert CompileSettings.of(None) is None
+
+
+class OwnTask(GuidedTrainer):
+    def task_loss(self, forward):
+        return super().task_loss(forward) * (1 + self.state.global_step)
+
+
+@pytest.mark.parametrize(
+    ("settings", "cls", "message"),
+    [
+        ({"gradient_checkpointing": True}, GuidedTrainer, r"gradient checkpointing: its second forward"),
+        ({}, OwnTask, r"torch_compile=True with OwnTask.task_loss.*Objective"),
+    ],
+)
+def test_what_does_not_go_with_a_compiled_step_is_refused(trainer_of, model_of, settings, cls, message):
+    with pytest.raises(ValueError, match=message):
+        trainer_of(model_of("vit"), FINAL, cls=cls, torch_compile_backend="eager", **settings)
+
+
+def test_checkpointing_that_is_switched_on_later_is_refused():
+    model, steps = fresh_model("vit"), CompiledSteps(CompileSettings("eager"))
+    model.train().gradient_checkpointing_enable({"use_reentrant": False})
+    assert steps.graph_of(model, FINAL, parts_of(), None) is None
+    with pytest.raises(ValueError, match=r"gradient checkpointing: its second forward.*turn it off"):
+        steps.graph_of(model, FINAL, parts_of(), None)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "message"),
+    [({"mixed_precision": "fp16"}, "fp16.*bf16=True"), ({"state": SimpleNamespace(fsdp_plugin=object())}, "FSDP")],
+)
+def test_half_precision_and_sharding_are_refused(accelerator, message):
+    given = SimpleNamespace(**({"state": SimpleNamespace()} | accelerator))
+    with pytest.raises(ValueError, match=message):
+        refuse_with_compiled_step(SimpleNamespace(), nn.Linear(1, 1), given)
+
+
+def test_what_accelerate_launch_asks_for_compiles_the_step(trainer_of, model_of, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "EAGER")
+    trainer = trainer_of(model_of("vit"), FINAL)
+    assert trainer._steps.settings == CompileSettings("eager")
+    assert str(trainer.accelerator.state.dynamo_plugin.backend.value).lower() == "no"
+
+
+def test_a_compiled_model_is_refused_with_what_to_do(trainer_of, model_of):
+    with pytest.raises(ValueError, match=r"a compiled model.*no double backward.*torch_compile=True"):
+        trainer_of(torch.compile(model_of("vit")), FINAL)
