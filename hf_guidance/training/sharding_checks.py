@@ -75,7 +75,7 @@ def refuse_sharding(model: Any, accelerator: Any) -> None:
 
 
 def _refuse_other_blocks(model: nn.Module, plugin: Any) -> None:
-    """Raise where a class of modules that are to be sharded each by itself does not occur, as timm's by transformers' default."""
+    """Raise for modules that are to be sharded one by one and do not occur, as transformers names for models of timm."""
     policy = getattr(plugin, "auto_wrap_policy", None)
     if (policy.func if isinstance(policy, functools.partial) else policy) is not transformer_auto_wrap_policy:
         return

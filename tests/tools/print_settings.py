@@ -6,7 +6,7 @@ python tests/tools/print_settings.py [ARCHITECTURE...]
 from __future__ import annotations
 
 import contextlib
-import os
+import io
 import sys
 import tempfile
 from pathlib import Path
@@ -23,7 +23,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     chosen = [a for a in ARCHITECTURES if a.builder in sys.argv[1:] or not sys.argv[1:]]
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
-        with contextlib.redirect_stdout(nowhere):  # trainers print their logs
-            text = page(Cells(chosen, Path(folder)))
+    # Trainers print their logs.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        text = page(Cells(chosen, Path(folder)))
     print(text, end="")
