@@ -122,7 +122,8 @@ def _compile(formula: Formula, like: Sequence[Tensor]) -> Kernel:
     devices = [device] if device.type == "cuda" else []
     with torch.no_grad(), torch.autocast(device.type, enabled=False), torch.random.fork_rng(devices):
         examples: list[Any] = formula.examples(like, _TYPICAL)
-        traced = make_fx(formula.compute, tracing_mode="symbolic")(*examples)
+        # A lambda, because the annotations of a function go into the graph, and graphs with them are not kept on disk.
+        traced = make_fx(lambda *tensors: formula.compute(*tensors), tracing_mode="symbolic")(*examples)
         kernel: Kernel = torch._inductor.standalone_compile(traced, examples)
         for tensors in (examples, formula.examples(like, _OTHERS)):
             _check(kernel(*tensors), formula.compute(*tensors))
