@@ -77,10 +77,9 @@ def kernel_of(formula: Formula, like: Sequence[Tensor]) -> Kernel | None:
 
     Returns:
         A function as ``formula.compute``. None where there is no compiler, compiling fails, or what was compiled computes
-        something else; a warning gives the reason once, and this process tries no more. None, too, while a whole step is
-        being compiled, which fuses by itself.
+        something else; a warning gives the reason once, and this process tries no more.
     """
-    if _state.failed is not None or torch.compiler.is_compiling():
+    if _state.failed is not None:
         return None
     device = like[0].device
     key = (formula, device, torch.get_num_threads() if device.type == "cpu" else 0, *(tensor.dtype for tensor in like))
@@ -98,7 +97,9 @@ def can_run(*sizes: int) -> bool:
 
 def _compile_into(key: Any, formula: Formula, like: Sequence[Tensor]) -> None:
     if not _state.told:
-        _logger.warning("compiling fused kernels (fused_kernels=True), which takes up to a minute once.")
+        _logger.warning(
+            "compiling fused kernels, which takes up to a minute; each is kept for later runs on this machine."
+        )
         _state.told = True
     began = time.perf_counter()
     try:
