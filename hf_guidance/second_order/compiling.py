@@ -61,7 +61,8 @@ class _State:
 
 
 _state = _State()
-os.register_at_fork(after_in_child=lambda: _state.renew_lock())
+if hasattr(os, "register_at_fork"):  # where processes fork
+    os.register_at_fork(after_in_child=lambda: _state.renew_lock())
 
 
 def kernel_of(formula: Formula, like: Sequence[Tensor]) -> Kernel | None:

@@ -8,10 +8,11 @@ import threading
 
 import pytest
 import torch
-from forks import Fork
-from torch import nn
+from forks import Fork, ranks
+from torch import distributed, nn
 from torch.autograd import gradcheck
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from hf_guidance.second_order import compiling, fast_double_backward, first_derivative, fused_kernels, fusing
@@ -250,6 +251,30 @@ def test_backward_in_another_thread_and_in_a_copy_of_the_process(compiled):
     thread.join()
     assert error(found, expected) <= 1e-6
     assert fork.wait() == 0, fork.err
+
+
+def test_processes_that_share_gradients_have_those_of_one(compiled):
+    model = nn.Sequential(nn.Linear(6, 20), nn.GELU(), nn.LayerNorm(20), nn.Linear(20, 2))
+    x = torch.randn(8, 6)
+
+    def backward(module, x):
+        leaf = x.clone().requires_grad_()
+        with fused_kernels(), fast_double_backward(leaf):
+            y = module(leaf)
+        with first_derivative():
+            (dx,) = torch.autograd.grad(y.square().sum(), leaf, create_graph=True)
+        (dx.square().sum() + y.sum()).div(len(x)).backward()
+        return [p.grad.clone() for p in model.parameters()]
+
+    expected = backward(model, x)
+    model.zero_grad(set_to_none=True)
+
+    def work():
+        distributed.init_process_group("gloo")
+        rank = distributed.get_rank()
+        assert error(backward(DistributedDataParallel(model), x[4 * rank : 4 * rank + 4]), expected) <= 1e-5
+
+    ranks(2, work)
 
 
 @pytest.mark.slow
