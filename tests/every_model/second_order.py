@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from every_model.candidate import Candidate, images_of
 from every_model.in_double import InDouble
 from every_model.plain_autograd import plain_autograd
+from every_model.same_dropout import SameDropout
 from every_model.weights import fit_norms, open_every_path
 from hf_guidance.attributions import InputXGradient
 from hf_guidance.common.outputs import logits_of
@@ -49,7 +50,7 @@ def disagreement(candidate: Candidate, *, images: int = 2, training: bool = Fals
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with InDouble():
+        with InDouble(), SameDropout():
             model = candidate.build().double()
             open_every_path(model)
             batch = _batch(candidate, images)

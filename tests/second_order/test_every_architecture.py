@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from every_model import timm_models, transformers_models
 from every_model.second_order import CLOSE, CLOSE_IN_TRAIN_MODE, disagreement
 
-CANDIDATES = [*transformers_models.candidates(), *timm_models.candidates()]
+
+def small(candidate):
+    """Where a model of timm takes any size: less to compute."""
+    return replace(candidate, size=(96, 128)) if candidate.size == (160, 192) else candidate
+
+
+CANDIDATES = [*transformers_models.candidates(), *map(small, timm_models.candidates())]
 REFUSED = {
     "ImageGPTForImageClassification": r"model type 'imagegpt' .* has no family",
     "Siglip2ForImageClassification": r"flattened patches \(Idefics3, SmolVLM, SigLIP 2\) have no map",
