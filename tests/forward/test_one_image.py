@@ -8,9 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
-from hf_guidance import explain, family_of
+from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, explain, family_of
 from hf_guidance.attributions import InputXGradient, IntegratedGradients
 from hf_guidance.forward import Forward
+from hf_guidance.objectives import Energy
 from hf_guidance.second_order import batch_norm_of_one_image
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -63,6 +64,21 @@ def test_a_plain_step_of_one_image(training):
     for one, two in zip(*found, strict=True):
         if two is not None:
             torch.testing.assert_close(one, two, rtol=1e-8, atol=1e-12)
+
+
+def test_a_step_of_the_trainer_on_one_image_without_annotation(tmp_path):
+    model = xcit()
+    rows = [{"pixel_values": image, "labels": 1, "objects": []} for image in IMAGES]
+    rows[0]["objects"] = [{"bbox": [0.0, 0.0, 32.0, 32.0], "category": 1}]
+    args = GuidanceArguments(str(tmp_path), report_to="none", use_cpu=True)
+    trainer = GuidedTrainer(model, args, train_dataset=rows, guidance=Guidance(e=Energy(InputXGradient("input"))))
+    found = []
+    for images in ([rows[1]], [rows[1]] * 2):
+        model.train().zero_grad()
+        trainer.compute_loss(model, trainer.data_collator(images)).backward()
+        found.append({name: p.grad for name, p in model.named_parameters()})
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(gradient, found[1][name], rtol=1e-8, atol=1e-12)
 
 
 def layouts(values):
