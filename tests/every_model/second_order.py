@@ -24,7 +24,6 @@ from hf_guidance.training.attention import use_differentiable_attention
 from hf_guidance.training.second_order_trainer import refuse_once_only
 
 CLOSE = 1e-8  # relative
-CLOSE_IN_TRAIN_MODE = 1e-6  # of BatchNorm over few numbers, as behind a pooling, little is left but rounding
 METHOD = InputXGradient("input")
 _LEAST = 1e-6  # parameters whose gradient is smaller, relative to the largest, are measured by that
 _WEIGHT = 10.0

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from every_model import timm_models, transformers_models
-from every_model.second_order import CLOSE, CLOSE_IN_TRAIN_MODE, disagreement
+from every_model.second_order import CLOSE, disagreement
 
 
 def small(candidate):
@@ -23,29 +23,29 @@ ONE_IMAGE = ("iformer_t", "xcit_nano_12_p16_224")  # attention follows BatchNorm
 pytestmark = pytest.mark.slow
 
 
-def judge(candidate, limit, **how):
+def judge(candidate, **how):
     if candidate.name in REFUSED:
         with pytest.raises(ValueError, match=REFUSED[candidate.name]):
             disagreement(candidate, **how)
         return
     try:
-        assert disagreement(candidate, **how) < limit
+        assert disagreement(candidate, **how) < CLOSE
     except ImportError as error:  # by transformers, when the model is built
         pytest.skip(" ".join(str(error).split())[:120])
 
 
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate.key)
 def test_in_evaluation_mode(candidate):
-    judge(candidate, CLOSE)
+    judge(candidate)
 
 
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate.key)
 def test_in_train_mode(candidate):
-    judge(candidate, CLOSE_IN_TRAIN_MODE, images=3, training=True)
+    judge(candidate, images=3, training=True)
 
 
 @pytest.mark.parametrize(
     "candidate", [c for c in CANDIDATES if c.name in ONE_IMAGE], ids=lambda candidate: candidate.key
 )
 def test_of_one_image(candidate):
-    judge(candidate, CLOSE, images=1)
+    judge(candidate, images=1)
