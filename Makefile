@@ -92,6 +92,7 @@ sessions: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(RUN) tests/bench/step_ratio.py
 	$(RUN) tests/bench/guide_every.py
+	$(RUN) tests/bench/fused_kernels.py
 	$(RUN) tests/bench/question_step.py
 	$(RUN) tests/bench/attention_step.py
 	$(RUN) tests/bench/compiled_step.py

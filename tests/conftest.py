@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import random
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,6 +34,16 @@ def pytest_collection_finish():
 
 def pytest_sessionfinish():
     gc.unfreeze()  # the interpreter wants all of it back at its end
+
+
+@pytest.fixture(autouse=True)
+def outlived():
+    """What outlives a long test, such as what it imported, is left out of the collections of the next ones."""
+    before = time.process_time()
+    yield
+    if time.process_time() - before > 0.2:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from hf_guidance.second_order.passes import in_first_derivative, refuse_third_de
 
 
 def _backward(dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, mask: Any) -> Any:
-    dy, x = in_one_layout(dy, x)
+    dy = in_one_layout(dy, x)
     return torch.ops.aten.native_batch_norm_backward(dy, x, weight, mean, var, None, None, False, eps, mask)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from hf_guidance.second_order.fusing import gelu_double_backward, gelu_kernel
 from hf_guidance.second_order.passes import in_first_derivative, refuse_third_derivative
 
 
@@ -23,6 +24,7 @@ class Gelu(Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         """``x Phi(x)``."""
         ctx.save_for_backward(x)
+        ctx.kernel = gelu_kernel(x)
         y: Tensor = torch.ops.aten.gelu(x)
         return y
 
@@ -30,7 +32,8 @@ class Gelu(Function):
     def backward(ctx: Any, dy: Tensor) -> Tensor:
         """``dy (Phi + x phi)``."""
         (x,) = ctx.saved_tensors
-        dx: Tensor = GeluGradient.apply(dy, x) if in_first_derivative() else torch.ops.aten.gelu_backward(dy, x)
+        first = in_first_derivative()
+        dx: Tensor = GeluGradient.apply(dy, x, ctx.kernel) if first else torch.ops.aten.gelu_backward(dy, x)
         return dx
 
 
@@ -38,19 +41,22 @@ class GeluGradient(Function):
     """``dx`` of GELU, with the double backward above."""
 
     @staticmethod
-    def forward(ctx: Any, dy: Tensor, x: Tensor) -> Tensor:
-        """``dy (Phi + x phi)``."""
+    def forward(ctx: Any, dy: Tensor, x: Tensor, kernel: Any) -> Tensor:
+        """``dy (Phi + x phi)``; ``kernel`` as gelu_kernel gives it."""
         ctx.save_for_backward(dy, x)
+        ctx.kernel = kernel
         dx: Tensor = torch.ops.aten.gelu_backward(dy, x)
         return dx
 
     @staticmethod
-    def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Gradients at ``dy`` and ``x``."""
         refuse_third_derivative()
         dy, x = ctx.saved_tensors
+        if ctx.kernel is not None and all(ctx.needs_input_grad[:2]):
+            return *gelu_double_backward(ctx.kernel, u, dy, x), None
         ddy = torch.ops.aten.gelu_backward(u, x) if ctx.needs_input_grad[0] else None
-        return ddy, curvature(x).mul_(u).mul_(dy) if ctx.needs_input_grad[1] else None
+        return ddy, curvature(x).mul_(u).mul_(dy) if ctx.needs_input_grad[1] else None, None
 
 
 def curvature(x: Tensor) -> Tensor:

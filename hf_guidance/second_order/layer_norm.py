@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from hf_guidance.second_order.fusing import layer_norm_double_backward, layer_norm_kernel
 from hf_guidance.second_order.passes import in_first_derivative, refuse_third_derivative, wanted
 
 
@@ -30,7 +31,7 @@ class LayerNorm(Function):
         """Normalise; ``leaves`` = (weight is a leaf, bias is a leaf)."""
         y, mean, rstd = torch.ops.aten.native_layer_norm(x, shape, weight, bias, eps)
         ctx.save_for_backward(x, weight, bias, mean, rstd)
-        ctx.shape, ctx.leaves = shape, leaves
+        ctx.shape, ctx.leaves, ctx.kernel = shape, leaves, layer_norm_kernel(x, weight, mean, rstd)
         result: Tensor = y
         return result
 
@@ -42,7 +43,8 @@ class LayerNorm(Function):
         need_weight = wanted(ctx.needs_input_grad[2], ctx.leaves[0])
         need_bias = wanted(ctx.needs_input_grad[3], ctx.leaves[1])
         first = in_first_derivative()
-        dx = LayerNormGradient.apply(dy, x, weight, mean, rstd, ctx.shape) if need_x and first else None
+        given = (dy, x, weight, mean, rstd, ctx.shape, ctx.kernel)
+        dx = LayerNormGradient.apply(*given) if need_x and first else None
         mask = [need_x and not first, need_weight, need_bias]
         rest = _backward(dy, x, ctx.shape, (mean, rstd), weight, bias, mask) if any(mask) else (None, None, None)
         return (
@@ -59,11 +61,13 @@ class LayerNormGradient(Function):
     """``dx`` of LayerNorm, with the double backward above."""
 
     @staticmethod
-    def forward(ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, rstd: Tensor, shape: Any) -> Tensor:
-        """``r P(w dy)``."""
+    def forward(
+        ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, rstd: Tensor, shape: Any, kernel: Any
+    ) -> Tensor:
+        """``r P(w dy)``; ``kernel`` as layer_norm_kernel gives it."""
         dx: Tensor = _backward(dy, x, shape, (mean, rstd), weight, None, [True, False, False])[0]
         ctx.save_for_backward(dy, x, weight, mean, rstd)
-        ctx.shape = shape
+        ctx.shape, ctx.kernel = shape, kernel
         return dx
 
     @staticmethod
@@ -72,11 +76,13 @@ class LayerNormGradient(Function):
         refuse_third_derivative()
         dy, x, weight, mean, rstd = ctx.saved_tensors
         need_dy, need_x, need_weight = ctx.needs_input_grad[:3]
+        if ctx.kernel is not None and need_dy and need_x and need_weight:
+            return *layer_norm_double_backward(ctx.kernel, u, dy, x, weight, mean, rstd), None, None, None, None
         p = _backward(u, x, ctx.shape, (mean, rstd), None, None, [True, False, False])[0]
         ddy = p * weight if need_dy else None
         dweight = (dy * p).flatten(0, -len(ctx.shape) - 1).sum(0) if need_weight else None
         ddx = _at_input(u, p, dy, x, weight, mean, rstd, ctx.shape) if need_x else None
-        return ddy, ddx, dweight, None, None, None
+        return ddy, ddx, dweight, None, None, None, None
 
 
 def _at_input(

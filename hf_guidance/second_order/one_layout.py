@@ -1,21 +1,61 @@
-"""Gradient and input of a BatchNorm in one memory layout, where PyTorch's CPU kernel takes one for the other."""
+"""Gradient and input of a BatchNorm in one memory layout, where PyTorch's CPU kernel takes one for the other.
+
+The stride of the images says nothing where there is one. A view such as ``(places, channels).T``, of attention behind the
+norm, then counts as channels last in one check of ``native_batch_norm_backward`` and as contiguous in the next, and its
+numbers are read in the wrong order (torch 2.15, CPU, all dtypes).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
 from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 
-def in_one_layout(dy: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring both to the contiguous layout if there is one image and their strides differ.
-
-    The stride of the images says nothing where there is one. A view such as ``(places, channels).T``, of attention behind
-    the norm, then counts as channels last in one check of ``native_batch_norm_backward`` and as contiguous in the next, and
-    its numbers are read in the wrong order (torch 2.15, CPU, all dtypes).
+def in_one_layout(dy: Tensor, x: Tensor) -> Tensor:
+    """The gradient at the output in the layout of the input, if there is one image and their strides differ.
 
     Args:
         dy: The gradient at the output, (images, channels, ...).
         x: The input, of the same shape.
     """
-    if len(x) > 1 or dy.stride() == x.stride():
-        return dy, x
-    return dy.contiguous(), x.contiguous()
+    return dy if len(x) > 1 else _laid_out(dy, _strides_like(x))
+
+
+def batch_norm_of_one_image(images: int) -> AbstractContextManager[Any]:
+    """Run a forward pass whose gradients are taken once: of one image, those of BatchNorm are right inside.
+
+    ``fast_double_backward`` sees to it by itself. Of several images nothing needs to be done, and nothing is.
+
+    Args:
+        images: How many images the call holds.
+    """
+    return _OneImage() if images == 1 else nullcontext()
+
+
+class _OneImage(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is F.batch_norm and type(result) is Tensor and result.requires_grad and len(result) == 1:
+            x: Tensor = args[0] if args else (kwargs or {})["input"]
+            result.register_hook(partial(_laid_out, strides=_strides_like(x)))
+        return result
+
+
+def _strides_like(x: Tensor) -> tuple[int, ...]:
+    # Those of x, unless it is an expanded tensor or has gaps.
+    return torch.empty_like(x, device="meta").stride()
+
+
+def _laid_out(dy: Tensor, strides: tuple[int, ...]) -> Tensor:
+    if dy.stride() == strides:
+        return dy
+    return torch.empty_strided(dy.shape, strides, dtype=dy.dtype, device=dy.device).copy_(dy)

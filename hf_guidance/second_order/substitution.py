@@ -38,7 +38,8 @@ def fast_double_backward(leaf: Tensor | None = None) -> Iterator[None]:
         again:   for u at dx:  d dy = J u,  d w = d<u, dx>/dw,  d x = d<u, dx>/dx
 
     Fused attention stays fused, with a double backward in closed form (``attention/``); torch.nn.MultiheadAttention's, too.
-    Where a substitute does not cover the arguments (other types, shapes, modes), the ordinary operation runs.
+    Inside of ``fused_kernels`` the double backwards of GELU and LayerNorm are compiled. Where a substitute does not cover the
+    arguments (other types, shapes, modes), the ordinary operation runs.
     Differentiate the outputs inside ``first_derivative``. Outside of it gradients are right too, but those that are
     differentiated again (``create_graph``) are only as fast as autograd's.
 

@@ -24,7 +24,7 @@ PART = 1 << 19
 
 
 def _backward(dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, rstd: Tensor, eps: float, mask: Any) -> Any:
-    dy, x = in_one_layout(dy, x)
+    dy = in_one_layout(dy, x)
     return torch.ops.aten.native_batch_norm_backward(dy, x, weight, None, None, mean, rstd, True, eps, mask)
 
 

@@ -36,6 +36,11 @@ class GuidanceArguments(ShowsNoSecrets, TrainingArguments):  # type: ignore[misc
         metadata={"help": "Guide at every k-th optimizer step only, the first included, with k times the weights: the expected "
                   "gradient is the same, the other steps cost what plain steps cost."},
     )  # fmt: skip
+    fused_kernels: bool = field(
+        default=False,
+        metadata={"help": "Compile what guided steps cost most beyond plain ones, the double backwards of exact GELU and "
+                  "LayerNorm: the same gradients, faster. Takes a minute at the first step, and a C++ compiler (GPU: triton)."},
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         metric, given = self.metric_for_best_model, self.greater_is_better  # type: ignore[has-type]
@@ -53,12 +58,13 @@ class StepOptions:
     """The arguments that a guided step reads.
 
     Raises:
-        ValueError: ``max_rows`` or ``guide_every`` is below 1, or ``guide_every`` is no whole number.
+        ValueError: ``max_rows`` or ``guide_every`` is below 1, ``guide_every`` no whole number, or ``fused_kernels`` no bool.
     """
 
     frozen_batch_norm: bool = False
     max_rows: int | None = None
     guide_every: int = 1
+    fused_kernels: bool = False
 
     def __post_init__(self) -> None:
         if self.max_rows is not None and self.max_rows < 1:
@@ -69,9 +75,12 @@ class StepOptions:
                 "guide at every fourth with four times the weights."
             )
 
+        if type(self.fused_kernels) is not bool:
+            raise ValueError(f"fused_kernels={self.fused_kernels!r}: give True to compile them, or False.")
+
     @classmethod
     def of(cls, args: Any) -> StepOptions:
         """The options of GuidanceArguments; the defaults for plain TrainingArguments, which lack them."""
         if not isinstance(args, GuidanceArguments):
             return cls()
-        return cls(args.frozen_batch_norm, args.max_rows, args.guide_every)
+        return cls(args.frozen_batch_norm, args.max_rows, args.guide_every, args.fused_kernels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor, nn
 
 from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.evaluation.grounding import all_needs
+from hf_guidance.second_order import fused_kernels
 from hf_guidance.second_order.missing import named
+from hf_guidance.training.arguments import StepOptions
 from hf_guidance.training.attention import use_differentiable_attention
 from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
 from hf_guidance.views.layers import is_input
@@ -41,7 +44,8 @@ class SecondOrderTrainer(EvaluatingTrainer):
                 module that runs it, and the fix.
         """
         inner = unwrapped(model)
-        with named(inner, lambda: self._call_again(inner, inputs)):
+        fused = fused_kernels() if StepOptions.of(self.args).fused_kernels else nullcontext()
+        with fused, named(inner, lambda: self._call_again(inner, inputs)):
             loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         return loss
 

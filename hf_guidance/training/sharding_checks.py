@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
+from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
 from hf_guidance.common.sharding import is_sharded
 from hf_guidance.training.checkpoint_weights import shown
@@ -39,8 +43,8 @@ def refuse_sharding(model: Any, accelerator: Any) -> None:
         accelerator: The trainer's.
 
     Raises:
-        ValueError: Scalar parameters, weights in float16, checkpoints in pieces, or a model that is sharded while Accelerate
-            does not know; the message names the setting, the reason and the fix.
+        ValueError: Scalar parameters, weights in float16, checkpoints in pieces, blocks that the model does not have, or a
+            model that is sharded while Accelerate does not know; the message names the setting, the reason and the fix.
     """
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     if plugin is None and is_sharded(model):
@@ -55,6 +59,7 @@ def refuse_sharding(model: Any, accelerator: Any) -> None:
             f"FSDP2 shards no scalars, and {type(model).__name__} has the parameters {shown(scalars)}, as the weight norms of "
             "UpDn and Pythia do; use DistributedDataParallel."
         )
+    _refuse_other_blocks(model, plugin)
     policy = getattr(plugin, "mixed_precision_policy", None)
     if getattr(policy, "param_dtype", None) == torch.float16:
         raise ValueError(
@@ -67,3 +72,26 @@ def refuse_sharding(model: Any, accelerator: Any) -> None:
             "reads nor guidance.json; a guided step has the whole weights anyway. Set fsdp_config={'state_dict_type': "
             "'FULL_STATE_DICT'}, or fsdp_state_dict_type: FULL_STATE_DICT in the configuration of accelerate."
         )
+
+
+def _refuse_other_blocks(model: nn.Module, plugin: Any) -> None:
+    """Raise for modules that are to be sharded one by one and do not occur, as transformers names for models of timm."""
+    policy = getattr(plugin, "auto_wrap_policy", None)
+    if (policy.func if isinstance(policy, functools.partial) else policy) is not transformer_auto_wrap_policy:
+        return
+    given = plugin.transformer_cls_names_to_wrap
+    wanted = list(getattr(model, "_no_split_modules", None) or []) if given is None else given
+    kinds = {type(module).__name__ for module in model.modules()}
+    if missing := sorted(set(wanted) - kinds):
+        whose = f"_no_split_modules of {type(model).__name__}" if given is None else "transformer_layer_cls_to_wrap"
+        raise ValueError(
+            f"{whose} names {missing}, whose modules FSDP2 would shard one by one, but the model has none. Give "
+            f"fsdp_config={{'version': 2, 'transformer_layer_cls_to_wrap': [...]}} with its blocks, such as {_repeated(model)}."
+        )
+
+
+def _repeated(model: nn.Module) -> list[str]:
+    """Classes that stand several times in a list of modules, those of PyTorch left out; the most frequent first."""
+    lists = (module for module in model.modules() if isinstance(module, nn.Sequential | nn.ModuleList))
+    found = Counter(type(child) for children in lists for child in children.children())
+    return [kind.__name__ for kind, _ in found.most_common() if not kind.__module__.startswith("torch.")][:3]

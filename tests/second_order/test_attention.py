@@ -131,6 +131,27 @@ def test_second_derivatives_equal_those_through_whole_matrices(name):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
+LAYOUTS = {
+    "dims apart": lambda t: t.mT.contiguous().mT,  # as channels of a map that were flattened and transposed
+    "heads last": lambda t: t.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2),
+    "heads behind places": lambda t: t.transpose(1, 2).contiguous().transpose(1, 2),
+    "every second number": lambda t: torch.stack([t, t], -1).flatten(-2)[..., ::2],
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("places", [1, 6])
+def test_every_memory_layout(name, places):
+    given = [t.detach() for t in _tensors(*[(2, 3, places, 4)] * 3)]
+
+    def laid_out(*inputs):
+        return [LAYOUTS[name](t) for t in inputs]
+
+    expected = _second(_whole, [t.requires_grad_() for t in given])
+    found = _second(lambda *x: LAYOUTS[name](fused_attention(*laid_out(*x))), given)
+    assert _error(found, expected) < 1e-12
+
+
 @pytest.mark.parametrize(("dtype", "allowed"), [(torch.float32, 2e-6), (torch.float16, 8e-3), (torch.bfloat16, 5e-2)])
 def test_precision(dtype, allowed):
     inputs = _tensors(*[(2, 3, 70, 16)] * 3, dtype=dtype)

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DynamoBackend
 from torch import nn
+from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from transformers import TrainingArguments
 from transformers.utils import logging as transformers_logging
 
@@ -140,6 +141,22 @@ def test_what_fails_where_fsdp2_shards_is_refused(setting, message):
     refuse_unsupported(SimpleNamespace(), MODEL, accelerator_of())
     with pytest.raises(ValueError, match=message):
         refuse_sharding(MODEL, accelerator_of(**setting))
+
+
+class Block(nn.Linear):
+    """A block as timm has them."""
+
+
+@pytest.mark.parametrize("given", [None, ["Layer"]])
+def test_blocks_that_the_model_does_not_have_are_not_sharded(given):
+    model = nn.Sequential(Block(1, 1), Block(1, 1))
+    model._no_split_modules = ["TimmWrapperModel"]
+    chosen = {"auto_wrap_policy": transformer_auto_wrap_policy, "transformer_cls_names_to_wrap": given}
+    names = "'Layer'" if given else "'TimmWrapperModel'"
+    with pytest.raises(ValueError, match=rf"{names}.*'transformer_layer_cls_to_wrap'.*'Block'"):
+        refuse_sharding(model, accelerator_of(**chosen))
+    refuse_sharding(model, accelerator_of(**chosen | {"transformer_cls_names_to_wrap": ["Block"]}))
+    refuse_sharding(model, accelerator_of(**chosen | {"auto_wrap_policy": None}))
 
 
 def test_scalar_parameters_are_not_sharded():

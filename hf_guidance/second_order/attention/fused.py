@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hf_guidance.second_order.attention.function import Attention
-from hf_guidance.second_order.attention.kernels import ANY_KERNEL
+from hf_guidance.second_order.attention.kernels import ANY_KERNEL, read_in_order
 from hf_guidance.second_order.autocast import autocast
 from hf_guidance.second_order.plain_tensors import PLAIN
 
@@ -136,7 +136,7 @@ def _attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, scale: float | None
 ) -> Tensor:
     dims = max(query.dim(), key.dim(), value.dim())
-    q, k, v = (t[(None,) * (max(dims, 4) - t.dim())] for t in (query, key, value))
+    q, k, v = (read_in_order(t)[(None,) * (max(dims, 4) - t.dim())] for t in (query, key, value))
     batch = torch.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
     # Keys of one head go with any number of query heads, so only what is not divided among the heads is repeated.
     heads = max(k.shape[-3], v.shape[-3])

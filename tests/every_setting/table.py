@@ -1,0 +1,86 @@
+"""The table: for each architecture and setting the error of a guided step, or why there is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from every_setting.architectures import Architecture
+from every_setting.on_two import moved_on_two, moved_or_refused
+from every_setting.settings import SETTINGS, Setting, error, moved
+
+# Where there is no error to measure: what the user is told, and what the table says. Everywhere else a cell is a number.
+REFUSED = {
+    ("checkpointing", "resnet"): ("does not support activation checkpointing", "none in the model"),
+    ("checkpointing", "convnext"): ("does not support activation checkpointing", "none in the model"),
+    ("checkpointing", "bcos_resnet"): ("does not support activation checkpointing", "none in the model"),
+    ("checkpointing", "xdnn_resnet"): ("does not support activation checkpointing", "none in the model"),
+    ("checkpointing", "updn"): ("does not support activation checkpointing", "none in the model"),
+    ("checkpointing", "pythia"): ("does not support activation checkpointing", "none in the model"),
+    ("checkpointing", "lxmert"): ("does not support activation checkpointing", "none in the model"),
+    ("LoRA", "bcos_resnet"): ("BcosConv2d.* is not supported", "PEFT knows no such layer"),
+    ("LoRA", "updn"): ("NormedLinear.* is not supported", "PEFT knows no such layer"),
+    ("LoRA", "pythia"): ("NormedLinear.* is not supported", "PEFT knows no such layer"),
+    ("FSDP2", "updn"): ("FSDP2 shards no scalars", "scalar parameters"),
+    ("FSDP2", "pythia"): ("FSDP2 shards no scalars", "scalar parameters"),
+}
+NO_ATTENTION = "no fused attention"
+
+
+class Cells:
+    """Cells, each measured when it is asked for.
+
+    Args:
+        architectures: The rows.
+        folder: For what the trainers write.
+    """
+
+    def __init__(self, architectures: Sequence[Architecture], folder: Path) -> None:
+        self.architectures, self._folder = architectures, folder
+        self._references: dict[Any, Any] = {}
+        self._on_two: dict[str, Mapping[str, Any]] = {}
+
+    def __call__(self, architecture: Architecture, setting: Setting) -> float | str:
+        """The error of a cell, or the message of the refusal."""
+        if setting.processes > 1:
+            if setting.name not in self._on_two:
+                self._folder.joinpath(setting.name).mkdir(parents=True)
+                self._on_two[setting.name] = moved_on_two(self.architectures, setting, self._folder / setting.name)
+            found = self._on_two[setting.name][architecture.builder]
+        else:
+            found = moved_or_refused(architecture, setting, self._folder / "alone")
+        return found if isinstance(found, str) else error(found, self._reference(architecture, setting))
+
+    def _reference(self, architecture: Architecture, setting: Setting) -> Any:
+        key = (architecture.builder, setting.adapted)
+        if key not in self._references:
+            plain = Setting("plain autograd", fused=False, adapted=setting.adapted)
+            self._references[key] = moved(architecture, plain, self._folder / "alone", plain=True)
+        return self._references[key]
+
+
+def reason(architecture: Architecture, setting: Setting) -> tuple[str, str] | None:
+    """What the user is told where a setting is refused, and what the table says; None where it works."""
+    return REFUSED.get((setting.name, architecture.builder))
+
+
+def page(cells: Cells) -> str:
+    """The lines of the table."""
+    names = [setting.name for setting in SETTINGS]
+    lines = ["| | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
+    for architecture in cells.architectures:
+        lines.append(f"| {architecture.name} | " + " | ".join(_said(cells, architecture, s) for s in SETTINGS) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _said(cells: Cells, architecture: Architecture, setting: Setting) -> str:
+    if setting.name == "fused attention" and not architecture.attends:
+        return NO_ATTENTION
+    found, known = cells(architecture, setting), reason(architecture, setting)
+    if isinstance(found, float) and known is None:
+        return f"{found:.0e}"
+    if isinstance(found, str) and known is not None and re.search(known[0], found, re.DOTALL):
+        return known[1]
+    raise ValueError(f"{architecture.name}, {setting.name}: {found}, where {known} is expected")
