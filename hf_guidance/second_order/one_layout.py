@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from hf_guidance.second_order.plain_tensors import PLAIN
+
 
 def in_one_layout(dy: Tensor, x: Tensor) -> Tensor:
     """The gradient at the output in the layout of the input, if there is one image and their strides differ.
@@ -44,7 +46,7 @@ class _OneImage(TorchFunctionMode):
         self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func is F.batch_norm and type(result) is Tensor and result.requires_grad and len(result) == 1:
+        if func is F.batch_norm and type(result) in PLAIN and result.requires_grad and len(result) == 1:
             x: Tensor = args[0] if args else (kwargs or {})["input"]
             result.register_hook(partial(_laid_out, strides=_strides_like(x)))
         return result
