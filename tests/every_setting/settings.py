@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -33,6 +34,7 @@ class Setting:
         fused: Whether attention is as the model comes, so that the trainer makes it twice differentiable.
         adapted: Whether LoRA is trained instead of the weights.
         dtype: Of the weights.
+        steps: How many are taken.
         bound: The largest error.
     """
 
@@ -42,6 +44,7 @@ class Setting:
     fused: bool = True
     adapted: bool = False
     dtype: torch.dtype = DTYPE
+    steps: int = 1
     bound: float = 1e-9
 
 
@@ -49,6 +52,8 @@ EAGER = Setting("eager attention", fused=False)
 SETTINGS = [
     EAGER,
     Setting("fused attention"),
+    # Steps are compiled when their kind comes again; aot_eager records as inductor does, and runs one operation at a time.
+    Setting("torch_compile", {"torch_compile": True, "torch_compile_backend": "aot_eager"}, steps=4),
     Setting("checkpointing", {"gradient_checkpointing": True}),
     Setting("DDP", processes=2),
     Setting("FSDP2", {"fsdp": True, "fsdp_config": {"version": 2}}, processes=2),
@@ -58,7 +63,7 @@ SETTINGS = [
 
 
 def moved(architecture: Architecture, setting: Setting, folder: Path, *, plain: bool = False) -> Tensor:
-    """How far one step of gradient descent moves the trained weights, in float64.
+    """How far steps of gradient descent move the trained weights, in float64.
 
     Args:
         architecture: What is trained.
@@ -66,6 +71,11 @@ def moved(architecture: Architecture, setting: Setting, folder: Path, *, plain: 
         folder: For what the trainer writes.
         plain: Whether PyTorch's autograd differentiates everything twice, without the functions of ``second_order``.
     """
+    with patch.dict(os.environ):  # TrainingArguments writes how to compile into it, for all that follow
+        return _moved(architecture, setting, folder, plain)
+
+
+def _moved(architecture: Architecture, setting: Setting, folder: Path, plain: bool) -> Tensor:
     model = _model(architecture, setting)
     columns = {name: _of_dtype(value, setting.dtype) for name, value in architecture.columns().items()}
     arguments = dict(setting.arguments)
@@ -75,7 +85,8 @@ def moved(architecture: Architecture, setting: Setting, folder: Path, *, plain: 
             "transformer_layer_cls_to_wrap": list(architecture.blocks),
         }
     args = GuidanceArguments(
-        str(folder), per_device_train_batch_size=IMAGES // setting.processes, max_steps=1, learning_rate=1.0, optim="sgd",
+        str(folder), per_device_train_batch_size=IMAGES // setting.processes, max_steps=setting.steps,
+        learning_rate=1.0 if setting.steps == 1 else 1e-3, optim="sgd",
         lr_scheduler_type="constant", max_grad_norm=0.0, report_to="none", save_strategy="no", use_cpu=True,
         disable_tqdm=True, dataloader_pin_memory=False, frozen_batch_norm=True,
         **({"ddp_backend": "gloo"} if setting.processes > 1 else {}), **arguments,
@@ -91,6 +102,7 @@ def moved(architecture: Architecture, setting: Setting, folder: Path, *, plain: 
     with exact, _autograd_only() if plain else nullcontext(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer.train()
+    assert "torch_compile" not in setting.arguments or trainer._steps._graphs, "no step was compiled"
     after = _weights(trainer)
     return torch.cat([(after[name] - before[name]).flatten() for name in sorted(before)])
 

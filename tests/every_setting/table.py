@@ -54,9 +54,9 @@ class Cells:
         return found if isinstance(found, str) else error(found, self._reference(architecture, setting))
 
     def _reference(self, architecture: Architecture, setting: Setting) -> Any:
-        key = (architecture.builder, setting.adapted)
+        key = (architecture.builder, setting.adapted, setting.steps)
         if key not in self._references:
-            plain = Setting("plain autograd", fused=False, adapted=setting.adapted)
+            plain = Setting("plain autograd", fused=False, adapted=setting.adapted, steps=setting.steps)
             self._references[key] = moved(architecture, plain, self._folder / "alone", plain=True)
         return self._references[key]
 
