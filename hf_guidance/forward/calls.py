@@ -20,7 +20,7 @@ from hf_guidance.forward.capture import captured
 from hf_guidance.forward.groups import inverse_permutation
 from hf_guidance.forward.input_dtype import inputs_cast
 from hf_guidance.forward.sizes import images_per_call
-from hf_guidance.second_order import batch_norm_of_one_image, fast_double_backward
+from hf_guidance.second_order import fast_double_backward, norms_in_one_layout
 from hf_guidance.views.layers import is_attention, is_input, is_module
 
 
@@ -109,7 +109,7 @@ def call_full(
     if any(map(is_attention, layers)):
         inputs = inputs | family.attention_inputs
     shared = family.shared if share else ()
-    quick = _substitution(leaf, differentiate and twice, len(inputs[family.features]))
+    quick = _substitution(module, leaf, differentiate and twice, len(inputs[family.features]))
     with captured(module, dict.fromkeys([*paths.values(), *shared])) as recorded, quick, inputs_cast(module):
         outputs = model(**inputs)
     raw = {layer: [recorded[path]] for layer, path in paths.items()}
@@ -264,7 +264,7 @@ def _call_copies(
     edits: dict[str, Any] = {family.path(layer, module): None for layer in layers if is_module(layer) and layer != at}
     if not is_input(at):
         edits[family.path(at, module)] = lambda output: copies
-    quick = _substitution(leaf, bool(layers) and twice, len(copies))
+    quick = _substitution(module, leaf, bool(layers) and twice, len(copies))
     calling = captured(module, edits)
     # A checkpointed block is computed again in the backward, where the edit is gone: its gradients would be wrong.
     whole = nullcontext() if is_input(at) else checkpointing_off(module)
@@ -279,8 +279,8 @@ def _call_copies(
     return outputs, raw
 
 
-def _substitution(leaf: Tensor | None, twice: bool, images: int) -> AbstractContextManager[Any]:
-    return fast_double_backward(leaf) if twice else batch_norm_of_one_image(images)
+def _substitution(module: nn.Module, leaf: Tensor | None, twice: bool, images: int) -> AbstractContextManager[Any]:
+    return fast_double_backward(leaf) if twice else norms_in_one_layout(module, images)
 
 
 def _leaf(tensor: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from hf_guidance.second_order.compiling import Formula, Kernel, can_run, kernel_of
 
@@ -43,18 +44,18 @@ def fused_kernels() -> Iterator[None]:
 
 def gelu_kernel(x: Tensor) -> Kernel | None:
     """The kernel for the double backward of GELU at ``x``; None where it is to be made of PyTorch's own."""
-    return kernel_of(_GELU, (x, x, x)) if _wanted(x.numel()) else None
+    return kernel_of(_GELU, (x, x, x)) if _wanted(x, x.numel()) else None
 
 
 def layer_norm_kernel(x: Tensor, weight: Tensor, mean: Tensor, rstd: Tensor) -> Kernel | None:
     """The kernel for the double backward of LayerNorm at ``x``; None likewise."""
-    wanted = _wanted(weight.numel(), mean.numel(), x.numel())
+    wanted = _wanted(x, weight.numel(), mean.numel(), x.numel())
     return kernel_of(_LAYER_NORM, (x, x, x, weight, mean, rstd)) if wanted else None
 
 
-def _wanted(*sizes: int) -> bool:
-    # A step that is being compiled as a whole fuses by itself.
-    return not torch.compiler.is_compiling() and _on.get() and can_run(*sizes)
+def _wanted(x: Tensor, *sizes: int) -> bool:
+    # A step that is being recorded to be compiled as a whole is fused by its compiler.
+    return type(x) is not FakeTensor and _on.get() and can_run(*sizes)
 
 
 def gelu_double_backward(kernel: Kernel, u: Tensor, dy: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 The stride of the images says nothing where there is one. A view such as ``(places, channels).T``, of attention behind the
 norm, then counts as channels last in one check of ``native_batch_norm_backward`` and as contiguous in the next, and its
-numbers are read in the wrong order (torch 2.15, CPU, all dtypes).
+numbers are read in the wrong order (torch 2.15, CPU, all dtypes). InstanceNorm runs the same kernel on all its images as one.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.overrides import TorchFunctionMode
 
 from hf_guidance.second_order.plain_tensors import PLAIN
@@ -30,26 +31,40 @@ def in_one_layout(dy: Tensor, x: Tensor) -> Tensor:
     return dy if len(x) > 1 else _laid_out(dy, _strides_like(x))
 
 
-def batch_norm_of_one_image(images: int) -> AbstractContextManager[Any]:
-    """Run a forward pass whose gradients are taken once: of one image, those of BatchNorm are right inside.
+def norms_in_one_layout(model: nn.Module, images: int) -> AbstractContextManager[Any]:
+    """Run a forward pass whose gradients are taken once: those of BatchNorm and InstanceNorm are right inside.
 
-    ``fast_double_backward`` sees to it by itself. Of several images nothing needs to be done, and nothing is.
+    ``fast_double_backward`` sees to it by itself. Where neither can be wrong nothing needs to be done, and nothing is.
 
     Args:
+        model: BatchNorm can be wrong for one image, InstanceNorm for any number.
         images: How many images the call holds.
     """
-    return _OneImage() if images == 1 else nullcontext()
+    found = images == 1 or any(isinstance(module, _InstanceNorm) for module in model.modules())
+    return _OneLayout() if found else nullcontext()
 
 
-class _OneImage(TorchFunctionMode):
+class _OneLayout(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func is F.batch_norm and type(result) in PLAIN and result.requires_grad and len(result) == 1:
-            x: Tensor = args[0] if args else (kwargs or {})["input"]
-            result.register_hook(partial(_laid_out, strides=_strides_like(x)))
-        return result
+        x: Any = args[0] if args else (kwargs or {}).get("input")
+        if func is F.batch_norm and type(result) in PLAIN and len(result) == 1:
+            _lay_gradient_out(result, _strides_like(x))
+        return instance_norm_in_one_layout(result) if func is F.instance_norm else result
+
+
+def instance_norm_in_one_layout(y: Tensor) -> Tensor:
+    """The output of an InstanceNorm; the gradient that reaches it is laid out as the kernel reads it."""
+    if type(y) in PLAIN and y.dim() > 2:
+        _lay_gradient_out(y, torch.empty(y.shape, device="meta").stride())
+    return y
+
+
+def _lay_gradient_out(y: Tensor, strides: tuple[int, ...]) -> None:
+    if y.requires_grad:
+        y.register_hook(partial(_laid_out, strides=strides))
 
 
 def _strides_like(x: Tensor) -> tuple[int, ...]:

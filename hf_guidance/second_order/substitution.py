@@ -21,6 +21,7 @@ from hf_guidance.second_order.convolution import Convolution, Geometry
 from hf_guidance.second_order.gelu import Gelu
 from hf_guidance.second_order.hard_sigmoid import HardSigmoid
 from hf_guidance.second_order.layer_norm import LayerNorm
+from hf_guidance.second_order.one_layout import instance_norm_in_one_layout
 from hf_guidance.second_order.plain_tensors import PLAIN
 from hf_guidance.second_order.relu import Relu
 from hf_guidance.second_order.training_batch_norm import TrainingBatchNorm
@@ -183,6 +184,10 @@ def _batch_norm(
     return y
 
 
+def _instance_norm(leaf: Any, *args: Any, **kwargs: Any) -> Tensor:
+    return instance_norm_in_one_layout(F.instance_norm(*args, **kwargs))
+
+
 def _attention(leaf: Any, *args: Any, **kwargs: Any) -> Tensor | None:
     if takes_whole_matrices():
         return None
@@ -213,6 +218,7 @@ _SUBSTITUTES: dict[Any, Callable[..., Any]] = {
     torch._C._nn.hardsigmoid_: partial(_hard_sigmoid, inplace=True),
     F.normalize: _normalize,
     F.batch_norm: _batch_norm,
+    F.instance_norm: _instance_norm,
     F.scaled_dot_product_attention: _attention,
     F.multi_head_attention_forward: _multi_head_attention,
 }

@@ -12,7 +12,7 @@ from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, explain, fam
 from hf_guidance.attributions import InputXGradient, IntegratedGradients
 from hf_guidance.forward import Forward
 from hf_guidance.objectives import Energy
-from hf_guidance.second_order import batch_norm_of_one_image
+from hf_guidance.second_order import fast_double_backward, first_derivative, norms_in_one_layout
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -103,7 +103,53 @@ def test_every_layout_of_input_and_gradient(training):
     for given in layouts(x):
         leaf = given.detach().requires_grad_()
         for gradient in layouts(dy):
-            with batch_norm_of_one_image(1):
+            with norms_in_one_layout(nn.Identity(), 1):
                 y = normalised(leaf, weight, training)
             found = torch.autograd.grad(y, (leaf, weight), gradient)
             torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)
+
+
+class InstanceNormed(nn.Module):
+    """A convolution, InstanceNorm and attention over the places, whose gradients come with the channels last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 6, 3, stride=2).double()
+        self.norm = nn.InstanceNorm2d(6, affine=True).double()
+        self.head = nn.Linear(6, 3).double()
+
+    def normalised(self, x):
+        return self.norm(x)
+
+    def forward(self, x):
+        tokens = self.normalised(self.conv(x)).flatten(2).transpose(1, 2)
+        return self.head(F.scaled_dot_product_attention(tokens, tokens, tokens.sin()).mean(1))
+
+
+class GroupNormed(InstanceNormed):
+    """The same by another kernel: groups of one channel each."""
+
+    def normalised(self, x):
+        return F.group_norm(x, 6, self.norm.weight, self.norm.bias)
+
+
+def map_and_gradients(model, images, twice):
+    """The map of a score, and the gradients of a loss on the map at the weights where it is differentiated twice."""
+    leaf = images.clone(memory_format=torch.preserve_format).requires_grad_()
+    with fast_double_backward() if twice else norms_in_one_layout(model, len(images)):
+        score = model(leaf)[:, 1].sum()
+    with first_derivative():
+        (gradient,) = torch.autograd.grad(score, leaf, create_graph=twice)
+    again = torch.autograd.grad(gradient.sin().sum(), list(model.parameters())[:-1]) if twice else ()
+    return gradient.detach(), *again
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("twice", [False, True])
+def test_instance_norm_before_attention(images, layout, twice):
+    given = IMAGES[:images].contiguous(memory_format=layout)
+    ours, right = (map_and_gradients(kind(), given, twice) for kind in (InstanceNormed, GroupNormed))
+    for one, other in zip(ours, right, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
