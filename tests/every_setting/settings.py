@@ -48,13 +48,13 @@ class Setting:
     bound: float = 1e-9
 
 
-EAGER = Setting("eager attention", fused=False)
+EAGER = Setting("eager", fused=False)
 SETTINGS = [
     EAGER,
-    Setting("fused attention"),
+    Setting("fused"),
     # Steps are compiled when their kind comes again; aot_eager records as inductor does, and runs one operation at a time.
-    Setting("torch_compile", {"torch_compile": True, "torch_compile_backend": "aot_eager"}, steps=4),
-    Setting("checkpointing", {"gradient_checkpointing": True}),
+    Setting("compiled", {"torch_compile": True, "torch_compile_backend": "aot_eager"}, steps=4),
+    Setting("checkpointed", {"gradient_checkpointing": True}),
     Setting("DDP", processes=2),
     Setting("FSDP2", {"fsdp": True, "fsdp_config": {"version": 2}}, processes=2),
     Setting("LoRA", adapted=True),

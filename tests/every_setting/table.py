@@ -13,20 +13,20 @@ from every_setting.settings import SETTINGS, Setting, error, moved
 
 # Where there is no error to measure: what the user is told, and what the table says. Everywhere else a cell is a number.
 REFUSED = {
-    ("checkpointing", "resnet"): ("does not support activation checkpointing", "none in the model"),
-    ("checkpointing", "convnext"): ("does not support activation checkpointing", "none in the model"),
-    ("checkpointing", "bcos_resnet"): ("does not support activation checkpointing", "none in the model"),
-    ("checkpointing", "xdnn_resnet"): ("does not support activation checkpointing", "none in the model"),
-    ("checkpointing", "updn"): ("does not support activation checkpointing", "none in the model"),
-    ("checkpointing", "pythia"): ("does not support activation checkpointing", "none in the model"),
-    ("checkpointing", "lxmert"): ("does not support activation checkpointing", "none in the model"),
-    ("LoRA", "bcos_resnet"): ("BcosConv2d.* is not supported", "PEFT knows no such layer"),
-    ("LoRA", "updn"): ("NormedLinear.* is not supported", "PEFT knows no such layer"),
-    ("LoRA", "pythia"): ("NormedLinear.* is not supported", "PEFT knows no such layer"),
-    ("FSDP2", "updn"): ("FSDP2 shards no scalars", "scalar parameters"),
-    ("FSDP2", "pythia"): ("FSDP2 shards no scalars", "scalar parameters"),
+    ("checkpointed", "resnet"): ("does not support activation checkpointing", "none"),
+    ("checkpointed", "convnext"): ("does not support activation checkpointing", "none"),
+    ("checkpointed", "bcos_resnet"): ("does not support activation checkpointing", "none"),
+    ("checkpointed", "xdnn_resnet"): ("does not support activation checkpointing", "none"),
+    ("checkpointed", "updn"): ("does not support activation checkpointing", "none"),
+    ("checkpointed", "pythia"): ("does not support activation checkpointing", "none"),
+    ("checkpointed", "lxmert"): ("does not support activation checkpointing", "none"),
+    ("LoRA", "bcos_resnet"): ("BcosConv2d.* is not supported", "unknown"),
+    ("LoRA", "updn"): ("NormedLinear.* is not supported", "unknown"),
+    ("LoRA", "pythia"): ("NormedLinear.* is not supported", "unknown"),
+    ("FSDP2", "updn"): ("FSDP2 shards no scalars", "scalars"),
+    ("FSDP2", "pythia"): ("FSDP2 shards no scalars", "scalars"),
 }
-NO_ATTENTION = "no fused attention"
+NO_ATTENTION = "-"
 
 
 class Cells:
@@ -76,7 +76,7 @@ def page(cells: Cells) -> str:
 
 
 def _said(cells: Cells, architecture: Architecture, setting: Setting) -> str:
-    if setting.name == "fused attention" and not architecture.attends:
+    if setting.name == "fused" and not architecture.attends:
         return NO_ATTENTION
     found, known = cells(architecture, setting), reason(architecture, setting)
     if isinstance(found, float) and known is None:

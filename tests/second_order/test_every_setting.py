@@ -17,7 +17,7 @@ PAIRS = [
     pytest.param(a, s, id=f"{a.name}-{s.name}", marks=() if a.builder in CORE else pytest.mark.slow)
     for a in ARCHITECTURES
     for s in SETTINGS
-    if a.attends or s.name != "fused attention"
+    if a.attends or s.name != "fused"
 ]
 
 
