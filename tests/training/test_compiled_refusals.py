@@ -18,7 +18,6 @@ from hf_guidance.objectives import Objective, TaskLoss
 from hf_guidance.training.compiled import graph as graph_module
 from hf_guidance.training.compiled import steps as steps_module
 from hf_guidance.training.compiled.key import step_key
-from hf_guidance.training.compiled.parts import StepParts
 from hf_guidance.training.compiled.settings import CompileSettings, dense_convolution, refuse_with_compiled_step
 from hf_guidance.training.compiled.steps import CompiledSteps
 
@@ -68,32 +67,6 @@ def test_a_compiler_that_fails_is_named(monkeypatch):
         ValueError, match=r"'inductor' \(RuntimeError: no compiler here\).*C\+\+ compiler.*torch_compile off"
     ):
         steps.graph_of(model, FINAL, parts_of(), None)
-
-
-def test_a_key_holds_what_python_decides_by():
-    model = fresh_model("vit").train()
-    dropout = next(module for module in model.modules() if isinstance(module, nn.Dropout))
-    parts = parts_of()
-
-    def key(guidance=FINAL, parts=parts):
-        return step_key(model, guidance, parts)
-
-    first = key()
-    assert first == key(parts=parts_of(seed=3))
-    others = [key(guidance=INPUT), key(parts=parts_of(2)), key(parts=StepParts(None, parts.annotated, []))]
-    for name, value in (("annotated", [True, False, True]), ("labels", parts.annotated["labels"].int())):
-        others.append(key(parts=StepParts(parts.annotated | {name: value}, None, [])))
-    dropout.p = 0.3
-    others.append(key())
-    model.classifier.weight.requires_grad_(False)
-    others.append(key())
-    others.append(step_key(model.eval(), FINAL, parts))
-    handle = model.register_forward_hook(lambda *_: None)
-    others.append(key())
-    handle.remove()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        others.append(key())
-    assert len({first, *others}) == 1 + len(others)
 
 
 def test_terms_that_cannot_be_compared_are_refused():

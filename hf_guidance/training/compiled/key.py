@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_guidance.guidance import Guidance
+from hf_guidance.training.compiled.held import Held, form
 from hf_guidance.training.compiled.parts import StepParts
 
 _SCALARS = (bool, int, float, str, type(None), torch.dtype, torch.device)
@@ -19,9 +20,9 @@ def step_key(module: nn.Module, guidance: Guidance, parts: StepParts) -> Hashabl
     """Equal for two steps only if one graph does both.
 
     It holds the form of every tensor (shape, strides, dtype, device, whether it requires a gradient), the batch's lists and
-    numbers, the guidance, the modes of torch, and of the model the kinds of its modules, the numbers and switches that they
-    and their configs hold, such as ``training`` or a dropout's ``p``, and how many hooks they have. It does not hold what
-    Python code reads elsewhere, as of a global variable.
+    numbers, the guidance, the modes of torch, and of the model the classes of its modules, the plain data that they and their
+    configs hold (see ``Held``), such as ``training``, a dropout's ``p`` or the scaling of an adapter, and their hooks. It does
+    not hold what Python code reads elsewhere, as of a global variable.
 
     Args:
         module: The unwrapped model.
@@ -44,7 +45,7 @@ def step_key(module: nn.Module, guidance: Guidance, parts: StepParts) -> Hashabl
 
 def _of(value: Any) -> Hashable:
     if isinstance(value, Tensor):
-        return _form(value)
+        return form(value)
     if isinstance(value, Mapping):
         return tuple((name, _of(inner)) for name, inner in value.items())
     if isinstance(value, list | tuple):
@@ -55,30 +56,11 @@ def _of(value: Any) -> Hashable:
     return (type(value), value) if type(value) in _SCALARS else object()
 
 
-def _form(tensor: Tensor) -> Hashable:
-    strides = tensor.stride() if tensor.layout == torch.strided else None
-    return type(tensor), tuple(tensor.shape), strides, tensor.dtype, tensor.device, tensor.requires_grad
-
-
 def _of_model(module: nn.Module) -> Iterator[Hashable]:
-    seen: set[int] = set()
-    for part in module.modules():
-        own = vars(part)
-        yield type(part), _settings(own), len(part._forward_hooks), len(part._forward_pre_hooks)
-        config = own.get("config")
-        if config is not None and id(config) not in seen and hasattr(config, "__dict__"):
-            seen.add(id(config))
-            yield type(config), _settings(vars(config))
+    held = Held()
+    yield from (held.of_module(part) for part in module.modules())
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        yield name, _form(tensor)
-
-
-def _settings(own: Mapping[str, Any]) -> Hashable:
-    return tuple((name, value) for name, value in own.items() if type(value) in _SCALARS or _is_size(value))
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is tuple and all(type(entry) in _SCALARS for entry in value)
+        yield name, form(tensor)
 
 
 def _modes(module: nn.Module) -> Hashable:

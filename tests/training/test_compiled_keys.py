@@ -1,0 +1,121 @@
+"""What tells one kind of compiled step from another, and that the same kind comes again."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from compiled_setting import FINAL, INPUT, parts_of, step_of
+from peft import LoraConfig, get_peft_model
+from tiny import fresh_model, tiny_family
+from torch import nn
+
+from hf_guidance.training.compiled.key import step_key
+from hf_guidance.training.compiled.parts import StepParts
+
+
+def test_a_key_holds_what_python_decides_by():
+    model = fresh_model("vit").train()
+    dropout = next(module for module in model.modules() if isinstance(module, nn.Dropout))
+    parts = parts_of()
+
+    def key(guidance=FINAL, parts=parts):
+        return step_key(model, guidance, parts)
+
+    first = key()
+    assert first == key(parts=parts_of(seed=3))
+    others = [key(guidance=INPUT), key(parts=parts_of(2)), key(parts=StepParts(None, parts.annotated, []))]
+    for name, value in (("annotated", [True, False, True]), ("labels", parts.annotated["labels"].int())):
+        others.append(key(parts=StepParts(parts.annotated | {name: value}, None, [])))
+    dropout.p = 0.3
+    others.append(key())
+    model.classifier.weight.requires_grad_(False)
+    others.append(key())
+    others.append(step_key(model.eval(), FINAL, parts))
+    handle = model.register_forward_hook(lambda *_: None)
+    others.append(key())
+    handle.remove()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        others.append(key())
+    assert len({first, *others}) == 1 + len(others)
+
+
+class Way(Enum):
+    ONE = 1
+    TWO = 2
+
+
+@dataclass
+class Settings:
+    scale: float = 1.0
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"default": 1.0}, {"default": 2.0}),
+        ([1.0], [2.0]),
+        ({"one"}, {"two"}),
+        (np.float64(1), np.float64(2)),
+        (np.ones(2), np.zeros(2)),
+        (Way.ONE, Way.TWO),
+        ((1, [{"a": 1}]), (1, [{"a": 2}])),
+        (Settings(1.0), Settings(2.0)),
+        (SimpleNamespace(config=Settings(1.0)), SimpleNamespace(config=Settings(2.0))),
+        (partial(torch.clamp, min=0), partial(torch.clamp, min=1)),
+        (torch.relu, torch.tanh),
+        (1, 1.0),
+    ],
+)
+def test_a_key_holds_the_plain_data_of_modules_and_configs(before, after):
+    model = fresh_model("vit")
+    for holder in (model.classifier, model.config):
+        keys = []
+        for value in (before, copy.deepcopy(before), after):
+            holder.held = value
+            keys.append(step_key(model, FINAL, parts_of()))
+        assert keys[0] == keys[1]
+        assert hash(keys[0]) == hash(keys[1])
+        assert keys[0] != keys[2]
+        del holder.held
+
+
+def test_a_key_tells_other_hooks_and_buffers():
+    model = fresh_model("resnet")
+    norm = next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+    keys = [step_key(model, FINAL, parts_of())]
+    for put in ("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"):
+        for _ in range(2):
+            handle = getattr(norm, put)(lambda *_: None)
+            keys.append(step_key(model, FINAL, parts_of()))
+            handle.remove()
+    assert step_key(model, FINAL, parts_of()) == keys[0]
+    norm.running_mean = norm.running_mean.float()
+    keys.append(step_key(model, FINAL, parts_of()))
+    assert len(set(keys)) == len(keys) == 8
+
+
+def test_a_key_tells_what_an_adapter_does():
+    model = get_peft_model(fresh_model("vit"), LoraConfig(target_modules=["q_proj", "query"]))
+    layer = next(module for module in model.modules() if isinstance(getattr(module, "scaling", None), dict))
+    keys = [step_key(model, FINAL, parts_of())]
+    layer.scaling["default"] *= 5
+    keys.append(step_key(model, FINAL, parts_of()))
+    layer.merge()
+    keys.append(step_key(model, FINAL, parts_of()))
+    assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize("kind", ["vit", "timm_vit", "convnext", "swin", "resnet"])
+def test_the_same_kind_comes_again_after_a_step(kind):
+    model, step = fresh_model(kind).train(), step_of(tiny_family(kind), INPUT)
+    step(model, parts_of())[0].backward()
+    first = step_key(model, INPUT, parts_of())
+    step(model, parts_of(seed=1))[0].backward()
+    assert step_key(model, INPUT, parts_of(seed=1)) == first
