@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import count
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from accelerate.utils import TorchDynamoPlugin
@@ -24,7 +26,7 @@ from hf_guidance.training.compiled.steps import CompiledSteps
 
 @dataclass(frozen=True)
 class Drawing(Objective):
-    """Draws in Python, reads a number of a tensor, or uses a tensor from elsewhere."""
+    """Draws or counts in Python, reads a number of a tensor, or uses a tensor from elsewhere."""
 
     how: str = "draws"
 
@@ -33,19 +35,34 @@ class Drawing(Objective):
 
     def __call__(self, forward):
         values = forward.logits().square().mean(1)
-        if self.how == "draws":
-            return values * random.random()
+        if self.how in DRAWN:
+            return values * DRAWN[self.how]()
         if self.how == "reads":
             return values if values.sum() > 0 else -values
         return values * ELSEWHERE
 
 
-ELSEWHERE = torch.ones(())
+ELSEWHERE, OWN, COUNT = torch.ones(()), np.random.default_rng(0), count()
+DRAWN = {
+    "draws": random.random,
+    "own": OWN.random,
+    "python": random.Random(0).random,
+    "tensor": lambda: torch.tensor(OWN.random()),
+    "counts": lambda: next(COUNT),
+}
 
 
 @pytest.mark.parametrize(
     ("how", "said"),
-    [("draws", "drawn in Python"), ("reads", "GuardOnDataDependent|DataDependent"), ("else", "Fake|fake")],
+    [
+        ("draws", "drawn in Python"),
+        ("own", "a generator of its own"),
+        ("python", "a generator of its own"),
+        ("tensor", "a tensor of other numbers.*a generator of its own"),
+        ("counts", "or counts"),
+        ("reads", "GuardOnDataDependent|DataDependent"),
+        ("else", r"neither of the batch nor a weight.*make it a buffer"),
+    ],
 )
 def test_what_a_graph_would_fix_is_refused(how, said):
     model, guidance = fresh_model("resnet"), Guidance(FINAL, other=Drawing(how))
@@ -55,12 +72,57 @@ def test_what_a_graph_would_fix_is_refused(how, said):
         steps.graph_of(model, guidance, parts_of(), step)
 
 
+class Averaging(nn.Module):
+    """Replaces its buffer, or writes into it; reads an index from elsewhere."""
+
+    def __init__(self, replaces=False):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros((), dtype=torch.float64))
+        self.weight, self.index, self.replaces = (
+            nn.Parameter(torch.ones((), dtype=torch.float64)),
+            torch.tensor([1, 0, 1]),
+            replaces,
+        )
+
+    def forward(self, parts):
+        now = parts.annotated["pixel_values"].mean((1, 2, 3))[self.index]
+        if self.replaces:
+            self.mean = 0.9 * self.mean + now.mean()
+        else:
+            self.mean.mul_(0.9).add_(now.mean())
+        return (self.weight * now).square().mean(), {}
+
+
+def test_a_buffer_that_is_replaced_is_refused_by_name():
+    model, steps = Averaging(replaces=True), CompiledSteps(CompileSettings("eager"))
+    assert steps.graph_of(model, FINAL, parts_of(), step_of_module) is None
+    with pytest.raises(ValueError, match=r"buffer 'mean' of the model is replaced in a step.*mean\.copy_"):
+        steps.graph_of(model, FINAL, parts_of(), step_of_module)
+
+
+def step_of_module(module, parts):
+    return module(parts)
+
+
+def test_an_index_from_elsewhere_is_a_constant_until_it_is_written():
+    model, other = Averaging(), Averaging()
+    graph = graph_module.StepGraph(step_of_module, model, parts_of(), CompileSettings("eager").compiler)
+    first = step_key(model, FINAL, parts_of())
+    assert torch.equal(graph(model, parts_of(seed=1))[0], other(parts_of(seed=1))[0])
+    assert torch.equal(model.mean, other.mean)
+    assert step_key(model, FINAL, parts_of()) == first
+    model.index[0] = 2
+    assert step_key(model, FINAL, parts_of()) != first
+    with pytest.raises(ValueError, match=r"shape \(3,\) and dtype torch.int64 was written.*make it a buffer"):
+        graph(model, parts_of())
+
+
 def test_a_compiler_that_fails_is_named(monkeypatch):
     def fails(self, graph, inputs):
         raise RuntimeError("no compiler here\nand more")
 
     monkeypatch.setattr(CompileSettings, "compiler", fails)
-    monkeypatch.setattr(graph_module, "make_fx", lambda *_, **__: lambda *inputs: None)
+    monkeypatch.setattr(graph_module, "recorded", lambda *_: (None, []))
     model, steps = fresh_model("resnet"), CompiledSteps(CompileSettings())
     steps.graph_of(model, FINAL, parts_of(), None)
     with pytest.raises(

@@ -27,8 +27,9 @@ class Held:
 
     Plain data is compared by value: numbers, texts, dtypes, enums, NumPy's scalars and arrays, and tuples, lists, sets and
     mappings of them. So are the attributes of configs of transformers, of dataclasses and of SimpleNamespaces. Functions and
-    classes are compared by identity, tensors by their form. Of any other object the class counts, and not what it holds: an
-    object that every step makes anew would make every step a new kind.
+    classes are compared by identity, tensors by their form, and those of integers by identity and their count of writes, too.
+    Of any other object the class counts, and not what it holds: an object that every step makes anew would make every step a
+    new kind.
     """
 
     def __init__(self) -> None:
@@ -58,6 +59,8 @@ class Held:
     def _inside(self, value: Any, depth: int) -> Iterator[Hashable]:
         if isinstance(value, Tensor):
             yield form(value)
+            if not (value.is_floating_point() or value.is_complex() or value.is_inference()):
+                yield _Same(value), value._version  # an index may be a constant of the graph
         elif isinstance(value, Mapping):
             yield from [(self.of(name, depth), self.of(inner, depth)) for name, inner in value.items()]
         elif isinstance(value, list | tuple):
@@ -84,6 +87,19 @@ class Held:
             self._known[id(value)] = number, value
             return number, tuple((name, self.of(inner, depth)) for name, inner in vars(value).items())
         return number
+
+
+class _Same:
+    """Equals itself, and another of the same object."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
 
 
 def form(tensor: Tensor) -> Hashable:
