@@ -14,6 +14,7 @@ from accelerate.utils import TorchDynamoPlugin
 from compiled_setting import FINAL, INPUT, environment, parts_of, step_of  # noqa: F401  # a fixture of every test
 from tiny import fresh_model, tiny_family
 from torch import nn
+from transformers import Trainer
 
 from hf_guidance import Guidance, GuidedTrainer
 from hf_guidance.objectives import Objective, TaskLoss
@@ -223,6 +224,17 @@ def test_what_accelerate_launch_asks_for_compiles_the_step(trainer_of, model_of,
     trainer = trainer_of(model_of("vit"), FINAL)
     assert trainer._steps.settings == CompileSettings("eager")
     assert str(trainer.accelerator.state.dynamo_plugin.backend.value).lower() == "no"
+
+
+def test_every_trainer_of_the_same_arguments_compiles_and_a_plain_one_as_ever(trainer_of, model_of):
+    first = trainer_of(model_of("vit"), FINAL, torch_compile_backend="eager")
+    second = GuidedTrainer(model_of("vit"), first.args, train_dataset=first.train_dataset, guidance=FINAL)
+    plain = Trainer(model_of("vit"), first.args, train_dataset=first.train_dataset)
+    backends = [t.accelerator.state.dynamo_plugin.backend.value.lower() for t in (first, second, plain)]
+    assert backends == ["no", "no", "eager"]
+    assert first._steps.settings == second._steps.settings == CompileSettings("eager")
+    first.create_accelerator_and_postprocess()  # as a search of hyperparameters does
+    assert first.accelerator.state.dynamo_plugin.backend.value.lower() == "no"
 
 
 def test_a_compiled_model_is_refused_with_what_to_do(trainer_of, model_of):

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from accelerate.state import AcceleratorState
 from accelerate.utils import TorchDynamoPlugin
 from torch import Tensor, nn
 from torch._dynamo.backends.registry import lookup_backend
+
+from hf_guidance.common.checkpointing import SWITCHES
 
 _BACKENDS = ("inductor", "aot_eager", "eager")
 # They record CUDA graphs, which write into the tensors of the last step.
@@ -81,15 +84,26 @@ class CompileSettings:
 
 
 def take_settings(accelerator: Any) -> CompileSettings | None:
-    """How to compile, taken from Accelerate, which then leaves the model as it is.
+    """How to compile, taken from Accelerate, whose accelerator then leaves the model as it is.
+
+    The state of Accelerate is one for the whole process, and other trainers find there what it was.
 
     Raises:
         ValueError: As ``CompileSettings.of``.
     """
     found = CompileSettings.of(getattr(accelerator.state, "dynamo_plugin", None))
     if found is not None:
-        accelerator.state.dynamo_plugin = TorchDynamoPlugin(backend="no")
+        accelerator.state = _Uncompiled(_from_accelerator=True)
     return found
+
+
+class _Uncompiled(AcceleratorState):  # type: ignore[misc]
+    """The state of the process, as one accelerator sees it: no compiler."""
+
+    @property
+    def dynamo_plugin(self) -> TorchDynamoPlugin:
+        """One that does nothing."""
+        return TorchDynamoPlugin(backend="no")
 
 
 def refuse_with_compiled_step(args: Any, model: nn.Module, accelerator: Any) -> None:
@@ -125,8 +139,7 @@ def refuse_recomputing(model: nn.Module, asked: bool = False) -> None:
     Raises:
         ValueError: It is on, or will be.
     """
-    names = ("gradient_checkpointing", "grad_checkpointing")
-    if asked or any(vars(module).get(name) is True for module in model.modules() for name in names):
+    if asked or any(vars(module).get(name) is True for module in model.modules() for name in SWITCHES):
         raise ValueError(
             "torch_compile=True does not work with gradient checkpointing: its second forward would draw other numbers for "
             f"dropout, and the compiler decides itself what is kept; turn it off, or {_OFF}."

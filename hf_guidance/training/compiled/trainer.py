@@ -49,6 +49,12 @@ class CompilingTrainer(EvaluatingTrainer):
                 "graph of a step; write the loss as an Objective for Guidance(task=...), or leave torch_compile off."
             )
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """Trainer's; a search makes an accelerator anew, which must not compile the model either."""
+        super().create_accelerator_and_postprocess()
+        if self._steps is not None:
+            take_settings(self.accelerator)
+
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Trainer's model_init; no graph of the last model is used again."""
         if self._steps is not None:
