@@ -3,33 +3,13 @@
 import pytest
 import torch
 from tiny import explain, parameter_gradients, relative_error
-from toy_captioners import IMAGES, KEYS, MADE, PATCH, SIZE, TIMES, WORDS, blip, encoder_decoder
+from toy_captioners import KEYS, MADE, PATCH, SIZE, batch_of, blip, encoder_decoder
 from transformers import BlipForQuestionAnswering
 
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer
 from hf_guidance.attributions import GradCAM, Gradient, InputXGradient, WordLogit
 from hf_guidance.families import family_of
-from hf_guidance.forward import Forward
 from hf_guidance.objectives import CaptionLoss, Energy
-from hf_guidance.training.compiled.graph import StepGraph
-from hf_guidance.training.compiled.parts import StepParts
-from hf_guidance.training.compiled.settings import CompileSettings
-
-
-def batch_of(name, **more):
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(3, WORDS, (IMAGES, TIMES), generator=generator)
-    row, slot, time = [0, 0, 1, 1, 1], [0, 1, 0, 1, 2], [0, 2, 0, 1, 3]
-    labels = torch.cat([ids[:, 1:], torch.full((IMAGES, 1), 2)], 1)
-    tokens = torch.stack([labels[row, time], torch.full((len(row),), -1)], 1)
-    tokens[1, 1] = labels[0, 3]
-    made = {
-        "pixel_values": torch.rand(IMAGES, 3, SIZE, SIZE, generator=generator, dtype=torch.float64),
-        KEYS[name]: ids, "labels": labels, "row": row, "slot": slot, "time": time, "target": tokens[:, 0],
-        "word_tokens": tokens, "annotated": [True] * len(row),
-        "importance": torch.rand(len(row), SIZE, SIZE, generator=generator, dtype=torch.float64).round(),
-    }  # fmt: skip
-    return made | more
 
 
 def alone(model, name, batch, layer, tokens):
@@ -104,34 +84,6 @@ def test_they_train_with_fused_attention_switched_off(name, tmp_path):
     before = [parameter.clone() for parameter in model.parameters()]
     trainer.train()
     assert any(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
-
-
-def test_a_compiled_step_is_the_eager_step_and_names_wrong_words():
-    name = "vit and gpt2"
-    model, batch = MADE[name](), batch_of(name)
-    method = InputXGradient(layer="input", target=WordLogit("sum"))
-    family, guidance = family_of(model), Guidance(task=CaptionLoss(), energy=Energy(method))
-
-    def step(model, parts):
-        return guidance(Forward(model, family, parts.annotated, guidance.needs()))
-
-    parts = StepParts(batch, None, [0, 1])
-    expected = parameter_gradients(step(model, parts)[0], model)
-    graph = StepGraph(step, model, parts, CompileSettings("eager").compiler)
-    found = torch.autograd.grad(graph(model, parts)[0], list(model.parameters()), allow_unused=True)
-    scale = max(gradient.abs().amax() for gradient in expected)
-    assert scale > 0
-    for one, two in zip(expected, found, strict=True):
-        assert (one - (0.0 if two is None else two)).abs().amax() < 1e-10 * scale
-    for column, value, message in [
-        ("labels", WORDS, r"labels hold a token beyond 0 to 19"),
-        ("labels", -100, r"the caption of an image has no word"),
-        ("word_tokens", WORDS, r"'word_tokens' holds a larger token, and the model knows 20"),
-        ("word_tokens", -1, r"at least one token each"),
-    ]:
-        wrong = batch | {column: torch.full_like(batch[column], value)}
-        with pytest.raises(ValueError, match=message):
-            graph(model, StepParts(wrong, None, [0, 1]))
 
 
 def test_generation_stays_as_it_is():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from itertools import count
 from types import SimpleNamespace
 
@@ -17,11 +18,17 @@ from torch import nn
 from transformers import Trainer
 
 from hf_guidance import Guidance, GuidedTrainer
-from hf_guidance.objectives import Objective, TaskLoss
+from hf_guidance.attributions import AverageEffect, KernelSHAP
+from hf_guidance.objectives import Energy, Objective, TaskLoss
 from hf_guidance.training.compiled import graph as graph_module
 from hf_guidance.training.compiled import steps as steps_module
-from hf_guidance.training.compiled.key import step_key
-from hf_guidance.training.compiled.settings import CompileSettings, dense_convolution, refuse_with_compiled_step
+from hf_guidance.training.compiled.key import differing, step_key
+from hf_guidance.training.compiled.settings import (
+    CompileSettings,
+    dense_convolution,
+    refuse_drawing_again,
+    refuse_with_compiled_step,
+)
 from hf_guidance.training.compiled.steps import CompiledSteps
 
 
@@ -147,6 +154,51 @@ def test_kinds_beyond_the_limit_run_eagerly_and_say_so(monkeypatch):
     assert [graph is None for graph in found] == [True, False, False, True, True]
     assert said
     assert "many kinds" in said[0]
+
+
+def test_steps_that_are_never_alike_are_warned_of_with_what_differs(monkeypatch):
+    said = []
+    monkeypatch.setattr(steps_module.logger, "warning_once", said.append, raising=False)
+    model, steps, parts = fresh_model("vit"), CompiledSteps(CompileSettings("eager")), parts_of()
+    for number in range(31):
+        steps.graph_of(model, FINAL, replace(parts, annotated=parts.annotated | {"answer": [number, 1]}), None)
+    assert not said
+    steps.graph_of(model, FINAL, replace(parts, annotated=parts.annotated | {"answer": [0, 0]}), None)
+    assert re.search(r"32 steps.*none was compiled.*differ in column 'answer' of the batch\. Lists.*smaller", said[0])
+
+
+def test_what_tells_two_steps_apart_is_named():
+    model, parts = fresh_model("vit"), parts_of()
+    first = step_key(model, FINAL, parts)
+    rest = replace(parts, annotated=parts.annotated | {"slot": [1, 0, 0], "row": [2, 1, 0]})
+    assert differing(first, step_key(model, FINAL, rest)) == "columns 'row', 'slot' of the batch"
+    assert differing(first, step_key(model, INPUT, parts)) == "the terms"
+    assert (
+        differing(first, step_key(model.train(), FINAL, parts))
+        == "'training' of a ViTForImageClassification of the model"
+    )
+    model.eval().register_forward_hook(lambda *_: None)
+    assert differing(step_key(model, FINAL, parts), first) == "hooks of a ViTForImageClassification"
+
+
+def test_texts_of_questions_make_no_kinds(trainer_of, model_of):
+    trainer = trainer_of(model_of("vit"), FINAL, torch_compile_backend="eager")
+    trainer._checks = SimpleNamespace(open_terms=lambda guidance: [])  # else judged first, by eager steps
+    kept, parts = [], parts_of(dtype=torch.float32)
+    trainer._steps.graph_of = lambda module, guidance, parts, step: kept.append(step_key(module, guidance, parts))
+    for text in "ab":
+        given = parts.annotated | {"question": [text] * 3, "question_id": (text,) * 3}
+        trainer._by_graph(trainer.model, FINAL, replace(parts, annotated=given))
+    assert kept[0] == kept[1]
+    text_input = replace(parts, annotated={"question": ["a"], "question_id": [1]}).without_texts(("question",))
+    assert set(text_input.annotated) == {"question", "question_id"}  # the model reads texts; numbers are no texts
+
+
+def test_coalitions_are_refused_when_the_trainer_is_made(trainer_of, model_of):
+    for method in (KernelSHAP(layer="final"), AverageEffect(layer="final")):
+        with pytest.raises(ValueError, match=r"with the term 'shap': the coalitions of KernelSHAP.*such as Gradient"):
+            trainer_of(model_of("vit"), Guidance(FINAL, shap=Energy(method)), torch_compile_backend="eager")
+    refuse_drawing_again(Guidance(one=Energy(AverageEffect(layer="final", samples=2))))  # one place is drawn at once
 
 
 def test_dense_convolutions_are_warned_of(monkeypatch):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
-from typing import Any
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -41,6 +41,34 @@ def step_key(module: nn.Module, guidance: Guidance, parts: StepParts) -> Hashabl
         ) from error
     given = [None if part is None else _of(part) for part in (parts.annotated, parts.rest)]
     return terms, tuple(guidance.items()), type(guidance), tuple(given), tuple(_of_model(module)), _modes(module)
+
+
+def differing(one: Hashable, two: Hashable) -> str:
+    """What tells two keys apart, in words."""
+    first, second = cast(tuple[Any, ...], one), cast(tuple[Any, ...], two)
+    columns: set[str] = set()
+    for before, after in zip(first[3], second[3], strict=True):
+        before, after = dict(before or ()), dict(after or ())
+        columns |= {name for name in before | after if before.get(name) != after.get(name)}
+    said = {
+        "the terms": first[:3] != second[:3],
+        _differing_part(first[4], second[4]): first[4] != second[4],
+        "the modes of torch": first[5] != second[5],
+    }
+    named = (
+        [f"column{'s' * (len(columns) > 1)} {', '.join(map(repr, sorted(columns)))} of the batch"] if columns else []
+    )
+    return " and ".join([*named, *(name for name, differs in said.items() if differs)]) or "nothing"
+
+
+def _differing_part(one: Sequence[Any], two: Sequence[Any]) -> str:
+    for before, after in zip(one, two, strict=False):
+        if before != after and before[0] == after[0] and isinstance(before[0], type):
+            names = [name for (name, held), (_, other) in zip(before[1], after[1], strict=False) if held != other]
+            return (
+                f"{names[0]!r} of a {before[0].__name__} of the model" if names else f"hooks of a {before[0].__name__}"
+            )
+    return "the model"
 
 
 def _of(value: Any) -> Hashable:

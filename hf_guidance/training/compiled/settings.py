@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch._dynamo.backends.registry import lookup_backend
 
 from hf_guidance.common.checkpointing import SWITCHES
+from hf_guidance.guidance import Guidance
+from hf_guidance.views import Coalitions
 
 _BACKENDS = ("inductor", "aot_eager", "eager")
 # They record CUDA graphs, which write into the tensors of the last step.
@@ -127,6 +129,24 @@ def refuse_with_compiled_step(args: Any, model: nn.Module, accelerator: Any) -> 
     for setting, (found, reason) in reasons.items():
         if found:
             raise ValueError(f"torch_compile=True does not work with {setting}: {reason}, or {_OFF}.")
+
+
+def refuse_drawing_again(guidance: Guidance) -> None:
+    """Raise for a term whose coalitions are drawn until they are distinct.
+
+    Args:
+        guidance: The terms.
+
+    Raises:
+        ValueError: A term reads such a view; names it.
+    """
+    for name, term in guidance.items():
+        if any(isinstance(view.keep, Coalitions) for view, _ in term.objective.needs()):
+            raise ValueError(
+                f"torch_compile=True does not work with the term {name!r}: the coalitions of KernelSHAP and AverageEffect are "
+                "drawn until they are distinct, and a graph would fix how often; use another attribution, such as Gradient, "
+                f"or {_OFF}."
+            )
 
 
 def refuse_recomputing(model: nn.Module, asked: bool = False) -> None:
