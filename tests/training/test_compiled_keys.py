@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from types import SimpleNamespace
@@ -16,8 +17,13 @@ from peft import LoraConfig, get_peft_model
 from tiny import fresh_model, tiny_family
 from torch import nn
 
-from hf_guidance.training.compiled.key import step_key
+from hf_guidance import Guidance
+from hf_guidance.objectives import Objective, TaskLoss
+from hf_guidance.training.compiled import steps as steps_module
+from hf_guidance.training.compiled.key import differing, step_key
 from hf_guidance.training.compiled.parts import StepParts
+from hf_guidance.training.compiled.settings import CompileSettings
+from hf_guidance.training.compiled.steps import CompiledSteps
 
 
 def test_a_key_holds_what_python_decides_by():
@@ -56,6 +62,11 @@ class Settings:
     scale: float = 1.0
 
 
+@dataclass(slots=True)
+class Slots:
+    scale: float = 1.0
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -67,6 +78,7 @@ class Settings:
         (Way.ONE, Way.TWO),
         ((1, [{"a": 1}]), (1, [{"a": 2}])),
         (Settings(1.0), Settings(2.0)),
+        (Slots(1.0), Slots(2.0)),
         (SimpleNamespace(config=Settings(1.0)), SimpleNamespace(config=Settings(2.0))),
         (partial(torch.clamp, min=0), partial(torch.clamp, min=1)),
         (torch.relu, torch.tanh),
@@ -119,3 +131,55 @@ def test_the_same_kind_comes_again_after_a_step(kind):
     first = step_key(model, INPUT, parts_of())
     step(model, parts_of(seed=1))[0].backward()
     assert step_key(model, INPUT, parts_of(seed=1)) == first
+
+
+@dataclass(frozen=True)
+class Holding(Objective):
+    """Holds what has no hash."""
+
+    held: list[str]
+
+    def needs(self):
+        return TaskLoss().needs()
+
+
+def test_terms_that_cannot_be_compared_are_refused():
+    with pytest.raises(ValueError, match=r"(?s)torch_compile=True: a term of.*has no hash.*give tuples and numbers"):
+        step_key(fresh_model("vit"), Guidance(other=Holding(["a list"])), parts_of())
+
+
+def test_what_tells_two_steps_apart_is_named():
+    model, parts = fresh_model("vit"), parts_of()
+    first = step_key(model, FINAL, parts)
+    rest = replace(parts, annotated=parts.annotated | {"slot": [1, 0, 0], "row": [2, 1, 0]})
+    assert differing(first, step_key(model, FINAL, rest)) == "columns 'row', 'slot' of the batch"
+    assert differing(first, step_key(model, INPUT, parts)) == "the terms"
+    assert (
+        differing(first, step_key(model.train(), FINAL, parts))
+        == "'training' of a ViTForImageClassification of the model"
+    )
+    model.eval().register_forward_hook(lambda *_: None)
+    assert differing(step_key(model, FINAL, parts), first) == "hooks of a ViTForImageClassification"
+
+
+def test_steps_that_are_never_alike_are_warned_of_with_what_differs(monkeypatch):
+    said = []
+    monkeypatch.setattr(steps_module.logger, "warning_once", said.append, raising=False)
+    model, steps, parts = fresh_model("vit"), CompiledSteps(CompileSettings("eager")), parts_of()
+    for number in range(31):
+        steps.graph_of(model, FINAL, replace(parts, annotated=parts.annotated | {"answer": [number, 1]}), None)
+    assert not said
+    steps.graph_of(model, FINAL, replace(parts, annotated=parts.annotated | {"answer": [0, 0]}), None)
+    assert re.search(r"32 steps.*none was compiled.*differ in column 'answer' of the batch\. Lists.*smaller", said[0])
+
+
+def test_kinds_beyond_the_limit_run_eagerly_and_say_so(monkeypatch):
+    said = []
+    monkeypatch.setattr(steps_module, "MOST_GRAPHS", 1)
+    monkeypatch.setattr(steps_module, "StepGraph", lambda *_: object())
+    monkeypatch.setattr(steps_module.logger, "warning_once", said.append, raising=False)
+    model, steps = fresh_model("vit"), CompiledSteps(CompileSettings("eager"))
+    found = [steps.graph_of(model, FINAL, parts_of(images), None) for images in (2, 2, 2, 3, 3)]
+    assert [graph is None for graph in found] == [True, False, False, True, True]
+    assert said
+    assert "many kinds" in said[0]

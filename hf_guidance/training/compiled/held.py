@@ -6,7 +6,7 @@ import functools
 import types
 from collections.abc import Hashable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -19,6 +19,7 @@ _SCALARS = frozenset((bool, int, float, complex, str, bytes, type(None), torch.d
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, type)
 # Weights, buffers and parts are told apart elsewhere; `training` is the one number of nn.Module itself.
 _OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}
+_NAMES = ("id2label", "label2id")  # of configs: thousands of texts, which no step reads
 _DEEPEST = 12  # a list may hold itself
 
 
@@ -29,7 +30,7 @@ class Held:
     mappings of them. So are the attributes of configs of transformers, of dataclasses and of SimpleNamespaces. Functions and
     classes are compared by identity, tensors by their form, and those of integers by identity and their count of writes, too.
     Of any other object the class counts, and not what it holds: an object that every step makes anew would make every step a
-    new kind.
+    new kind. The names of labels in configs are left out.
     """
 
     def __init__(self) -> None:
@@ -85,7 +86,8 @@ class Held:
         if found is None:
             number = len(self._known)
             self._known[id(value)] = number, value
-            return number, tuple((name, self.of(inner, depth)) for name, inner in vars(value).items())
+            own = vars(value) if hasattr(value, "__dict__") else {f.name: getattr(value, f.name) for f in fields(value)}
+            return number, tuple((name, self.of(inner, depth)) for name, inner in own.items() if name not in _NAMES)
         return number
 
 
