@@ -39,3 +39,19 @@ def blip(attention="eager", kind=BlipForConditionalGeneration):
 
 MADE = {"vit and gpt2": encoder_decoder, "blip": blip}
 KEYS = {"vit and gpt2": "decoder_input_ids", "blip": "input_ids"}
+
+
+def batch_of(name, **more):
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(3, WORDS, (IMAGES, TIMES), generator=generator)
+    row, slot, time = [0, 0, 1, 1, 1], [0, 1, 0, 1, 2], [0, 2, 0, 1, 3]
+    labels = torch.cat([ids[:, 1:], torch.full((IMAGES, 1), 2)], 1)
+    tokens = torch.stack([labels[row, time], torch.full((len(row),), -1)], 1)
+    tokens[1, 1] = labels[0, 3]
+    made = {
+        "pixel_values": torch.rand(IMAGES, 3, SIZE, SIZE, generator=generator, dtype=torch.float64),
+        KEYS[name]: ids, "labels": labels, "row": row, "slot": slot, "time": time, "target": tokens[:, 0],
+        "word_tokens": tokens, "annotated": [True] * len(row),
+        "importance": torch.rand(len(row), SIZE, SIZE, generator=generator, dtype=torch.float64).round(),
+    }  # fmt: skip
+    return made | more

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hf_guidance.attributions.targets import Target
 from hf_guidance.common.checks import check_choice
+from hf_guidance.common.deferred_checks import defers_check
 from hf_guidance.data.columns import WORD_TOKENS
 from hf_guidance.forward import Forward
 
@@ -54,24 +55,33 @@ class WordLogit(Target):
         row, time = forward.rows_and_times()
         times = time[:, None] + torch.arange(words.shape[1], device=words.device)
         real = words >= 0
-        if bool((real & (times >= logits.shape[2])).any()):
-            raise ValueError(
-                f"a word of column {WORD_TOKENS!r} goes on behind the last of {logits.shape[2]} times; leave out words that "
-                "are cut, as CaptionCollator does."
-            )
+        _refuse(
+            real & (times >= logits.shape[2]),
+            f"a word of column {WORD_TOKENS!r} goes on behind the last of {logits.shape[2]} times; leave out words that are "
+            "cut, as CaptionCollator does.",
+        )
         times, tokens = times.clamp_max(logits.shape[2] - 1), words.clamp_min(0)
         return logits[:, row[:, None], times, tokens].masked_fill(~real, 0.0).sum(-1)
 
     def _checked(self, forward: Forward, vocabulary: int) -> Tensor:
         words: Tensor = forward.column(WORD_TOKENS)
-        if words.dim() != 2 or len(words) != len(forward.row) or bool((words[:, 0] < 0).any()):
-            raise ValueError(
-                f"column {WORD_TOKENS!r} of shape {tuple(words.shape)} must be (rows, tokens) for {len(forward.row)} explained "
-                "rows, with at least one token each."
-            )
-        if bool((words >= vocabulary).any()):
-            raise ValueError(
-                f"column {WORD_TOKENS!r} holds token {int(words.max())}, and the model knows {vocabulary}; the tokenizer is "
-                "that of another model."
-            )
+        shape = (
+            f"column {WORD_TOKENS!r} of shape {tuple(words.shape)} must be (rows, tokens) for {len(forward.row)} explained "
+            "rows, with at least one token each."
+        )
+        if words.dim() != 2 or len(words) != len(forward.row):
+            raise ValueError(shape)
+        _refuse(words[:, 0] < 0, shape)
+        wrong, why = words >= vocabulary, f"and the model knows {vocabulary}; the tokenizer is that of another model."
+        if defers_check(wrong, f"column {WORD_TOKENS!r} holds a larger token, {why}"):
+            # Indexing by wrong ones would fail before anyone is told.
+            return torch.cat([words[:, :1].clamp_min(0), words[:, 1:]], 1).masked_fill(wrong, 0)
+        if bool(wrong.any()):
+            raise ValueError(f"column {WORD_TOKENS!r} holds token {int(words.max())}, {why}")
         return words
+
+
+def _refuse(wrong: Tensor, message: str) -> None:
+    """Raise where something is wrong; behind the graph, if the step is recorded as one."""
+    if not defers_check(wrong, message) and bool(wrong.any()):
+        raise ValueError(message)

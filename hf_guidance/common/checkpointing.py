@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 from torch import nn
 
-_SWITCHES = ("gradient_checkpointing", "grad_checkpointing")  # names in transformers, in timm
+SWITCHES = ("gradient_checkpointing", "grad_checkpointing")  # names in transformers, in timm
 
 
 @contextmanager
 def checkpointing_off(model: nn.Module) -> Iterator[None]:
     """Inside the ``with`` block no block of the model is computed again in the backward; afterwards all is as it was."""
     # Switched on, they are attributes of the module itself; to ask nn.Module for one that is absent is slow.
-    switches = [(module, name) for module in model.modules() for name in _SWITCHES if vars(module).get(name) is True]
+    switches = [(module, name) for module in model.modules() for name in SWITCHES if vars(module).get(name) is True]
     for module, name in switches:
         setattr(module, name, False)
     try:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_guidance.common.checks import check_choice
+from hf_guidance.common.deferred_checks import defers_check
 from hf_guidance.data.captions.tokens import IGNORED
 from hf_guidance.forward import Forward
 from hf_guidance.forward.maps import full_precision
@@ -73,7 +74,7 @@ class CaptionLoss(Objective):
     def __call__(self, forward: Forward) -> Tensor:
         """The loss of every image, (images,)."""
         logits, labels = full_precision(forward.logits()), forward.column("labels")
-        _check(logits, labels)
+        labels = _checked(logits, labels)
         losses = self.of_words(logits, labels).sum(1)
         return losses if self.words == "sum" else losses / (labels != IGNORED).sum(1)
 
@@ -93,14 +94,19 @@ class CaptionLoss(Objective):
         )
 
 
-def _check(logits: Tensor, labels: Tensor) -> None:
+def _checked(logits: Tensor, labels: Tensor) -> Tensor:
     if logits.dim() != 3 or labels.shape != logits.shape[:2] or labels.is_floating_point():
         raise ValueError(
             f"logits have shape {tuple(logits.shape)} and labels {tuple(labels.shape)} ({labels.dtype}); captions need logits "
             "(images, times, vocabulary) and labels (images, times) of tokens, as CaptionCollator makes them."
         )
     real = labels != IGNORED
-    if bool((real & ((labels < 0) | (labels >= logits.shape[2]))).any()):
+    wrong = real & ((labels < 0) | (labels >= logits.shape[2]))
+    text = f"labels hold a token beyond 0 to {logits.shape[2] - 1}, which the model knows; where there is no word, give -100."
+    if defers_check(wrong, text):
+        defers_check(~real.any(1), "the caption of an image has no word: all its labels are -100. Leave it out.")
+        return labels.masked_fill(wrong, IGNORED)
+    if bool(wrong.any()):
         raise ValueError(
             f"labels hold tokens from {int(labels[real].min())} to {int(labels[real].max())}, and the model knows 0 to "
             f"{logits.shape[2] - 1}; the tokenizer is that of another model. Where there is no word, give -100."
@@ -110,3 +116,4 @@ def _check(logits: Tensor, labels: Tensor) -> None:
         raise ValueError(
             f"the caption of image {image} of the batch has no word: all its labels are -100. Leave it out."
         )
+    return labels

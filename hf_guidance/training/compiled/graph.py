@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.func import functional_call
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from hf_guidance.common.deferred_checks import checks_deferred
 from hf_guidance.training.compiled.parts import StepParts
+from hf_guidance.training.compiled.recording import recorded, written
 
 Step = Callable[[nn.Module, StepParts], tuple[Tensor, dict[str, Tensor]]]
 Compiler = Callable[[Any, list[Tensor]], Callable[..., Sequence[Tensor]]]
@@ -24,9 +22,9 @@ Compiler = Callable[[Any, list[Tensor]], Callable[..., Sequence[Tensor]]]
 class StepGraph:
     """The graph of a step, for all steps with the same key.
 
-    The step runs once on tensors without numbers while its operations are recorded, autograd's included: the inner gradient,
-    its second derivative and the gradients at the weights. Weights, buffers and the tensors of the batch are inputs of the
-    graph; BatchNorm's statistics are written into the buffers, and random numbers are drawn anew by every call.
+    The step runs twice on tensors without numbers while its operations are recorded, autograd's included: the inner
+    gradient, its second derivative and the gradients at the weights. Weights, buffers and the tensors of the batch are inputs
+    of the graph; BatchNorm's statistics are written into the buffers, and random numbers are drawn anew by every call.
 
     Args:
         step: Computes the loss and the log entries with a model.
@@ -43,13 +41,8 @@ class StepGraph:
         self._checks: list[str] = []
         self._reached: list[str] = []  # the weights that have a gradient
         inputs = _inputs(module, parts.with_tensors([_alone(tensor) for tensor in parts.tensors()]))
-        before = _host_generators()
         with torch.enable_grad():
-            graph = make_fx(self._recorded(step, module, parts), tracing_mode="fake")(*inputs)
-        if _host_generators() != before:
-            raise RuntimeError(
-                "random numbers are drawn in Python, by random or NumPy; they would be the same in every step"
-            )
+            graph, self._constants = recorded(self._recorded(step, module, parts), inputs)
         with torch.no_grad():
             self._call = compiler(graph, inputs)
 
@@ -79,7 +72,14 @@ class StepGraph:
 
         Raises:
             ValueError: A value of the batch is wrong, as a label beyond the classes; on a GPU a RuntimeError of the device.
+                Or an index that is a constant of the graph was written.
         """
+        for constant, writes in self._constants:
+            if written(constant) != writes:
+                raise ValueError(
+                    f"torch_compile=True: a tensor of shape {tuple(constant.shape)} and dtype {constant.dtype} was written, "
+                    "and it is a constant of the compiled step; make it a buffer of the model, or leave torch_compile off."
+                )
         with torch.no_grad():
             loss, *rest = self._call(*_inputs(module, parts))
         behind = len(self._logs) + len(self._checks)
@@ -104,8 +104,21 @@ class _Bound(nn.Module):
         self.step, self.model = step, model
 
     def forward(self, parts: StepParts) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss and the log entries."""
-        return self.step(self.model, parts)
+        """The loss and the log entries.
+
+        Raises:
+            ValueError: The step replaced a buffer, which would then never move: the graph writes into those that it was given.
+        """
+        before = dict(self.model.named_buffers())
+        found = self.step(self.model, parts)
+        after = dict(self.model.named_buffers())
+        for name in before | after:
+            if before.get(name) is not after.get(name):
+                raise ValueError(
+                    f"buffer {name!r} of the model is replaced in a step, and a graph does not see it move; write into it, as "
+                    f"by {name.rpartition('.')[2]}.copy_(...)"
+                )
+        return found
 
 
 class _Computed(Function):
@@ -133,7 +146,3 @@ def _alone(tensor: Tensor) -> Tensor:
     # Two columns that are one tensor would be one input of the graph, and in the next batch they may differ.
     alone = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
     return alone.requires_grad_(tensor.requires_grad)
-
-
-def _host_generators() -> Any:
-    return random.getstate(), repr(np.random.get_state()), torch.get_rng_state().tolist()  # noqa: NPY002

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
-from typing import Any
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hf_guidance.guidance import Guidance
+from hf_guidance.training.compiled.held import Held, form
 from hf_guidance.training.compiled.parts import StepParts
 
 _SCALARS = (bool, int, float, str, type(None), torch.dtype, torch.device)
@@ -19,9 +20,9 @@ def step_key(module: nn.Module, guidance: Guidance, parts: StepParts) -> Hashabl
     """Equal for two steps only if one graph does both.
 
     It holds the form of every tensor (shape, strides, dtype, device, whether it requires a gradient), the batch's lists and
-    numbers, the guidance, the modes of torch, and of the model the kinds of its modules, the numbers and switches that they
-    and their configs hold, such as ``training`` or a dropout's ``p``, and how many hooks they have. It does not hold what
-    Python code reads elsewhere, as of a global variable.
+    numbers, the guidance, the modes of torch, and of the model the classes of its modules, the plain data that they and their
+    configs hold (see ``Held``), such as ``training``, a dropout's ``p`` or the scaling of an adapter, and their hooks. It does
+    not hold what Python code reads elsewhere, as of a global variable.
 
     Args:
         module: The unwrapped model.
@@ -42,9 +43,37 @@ def step_key(module: nn.Module, guidance: Guidance, parts: StepParts) -> Hashabl
     return terms, tuple(guidance.items()), type(guidance), tuple(given), tuple(_of_model(module)), _modes(module)
 
 
+def differing(one: Hashable, two: Hashable) -> str:
+    """What tells two keys apart, in words."""
+    first, second = cast(tuple[Any, ...], one), cast(tuple[Any, ...], two)
+    columns: set[str] = set()
+    for before, after in zip(first[3], second[3], strict=True):
+        before, after = dict(before or ()), dict(after or ())
+        columns |= {name for name in before | after if before.get(name) != after.get(name)}
+    said = {
+        "the terms": first[:3] != second[:3],
+        _differing_part(first[4], second[4]): first[4] != second[4],
+        "the modes of torch": first[5] != second[5],
+    }
+    named = (
+        [f"column{'s' * (len(columns) > 1)} {', '.join(map(repr, sorted(columns)))} of the batch"] if columns else []
+    )
+    return " and ".join([*named, *(name for name, differs in said.items() if differs)]) or "nothing"
+
+
+def _differing_part(one: Sequence[Any], two: Sequence[Any]) -> str:
+    for before, after in zip(one, two, strict=False):
+        if before != after and before[0] == after[0] and isinstance(before[0], type):
+            names = [name for (name, held), (_, other) in zip(before[1], after[1], strict=False) if held != other]
+            return (
+                f"{names[0]!r} of a {before[0].__name__} of the model" if names else f"hooks of a {before[0].__name__}"
+            )
+    return "the model"
+
+
 def _of(value: Any) -> Hashable:
     if isinstance(value, Tensor):
-        return _form(value)
+        return form(value)
     if isinstance(value, Mapping):
         return tuple((name, _of(inner)) for name, inner in value.items())
     if isinstance(value, list | tuple):
@@ -55,30 +84,11 @@ def _of(value: Any) -> Hashable:
     return (type(value), value) if type(value) in _SCALARS else object()
 
 
-def _form(tensor: Tensor) -> Hashable:
-    strides = tensor.stride() if tensor.layout == torch.strided else None
-    return type(tensor), tuple(tensor.shape), strides, tensor.dtype, tensor.device, tensor.requires_grad
-
-
 def _of_model(module: nn.Module) -> Iterator[Hashable]:
-    seen: set[int] = set()
-    for part in module.modules():
-        own = vars(part)
-        yield type(part), _settings(own), len(part._forward_hooks), len(part._forward_pre_hooks)
-        config = own.get("config")
-        if config is not None and id(config) not in seen and hasattr(config, "__dict__"):
-            seen.add(id(config))
-            yield type(config), _settings(vars(config))
+    held = Held()
+    yield from (held.of_module(part) for part in module.modules())
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        yield name, _form(tensor)
-
-
-def _settings(own: Mapping[str, Any]) -> Hashable:
-    return tuple((name, value) for name, value in own.items() if type(value) in _SCALARS or _is_size(value))
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is tuple and all(type(entry) in _SCALARS for entry in value)
+        yield name, form(tensor)
 
 
 def _modes(module: nn.Module) -> Hashable:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
+
+from hf_guidance.data.columns import QUESTION, QUESTION_ID
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,18 @@ class StepParts:
     rest: Mapping[str, Any] | None
     order: list[int]
 
+    def without_texts(self, inputs: Collection[str]) -> StepParts:
+        """Without the texts and ids of questions, which differ in every batch and are read by evaluation alone.
+
+        Args:
+            inputs: Columns that the model itself reads; they stay.
+        """
+        parts = []
+        for part in (self.annotated, self.rest):
+            dropped = {name for name in (QUESTION, QUESTION_ID) if part and _is_texts(part.get(name))} - set(inputs)
+            parts.append(part and {name: value for name, value in part.items() if name not in dropped})
+        return StepParts(parts[0], parts[1], self.order)
+
     def tensors(self) -> list[Tensor]:
         """All tensors of both, also those inside of lists and mappings, in one order."""
         return [tensor for part in (self.annotated, self.rest) if part is not None for tensor in _tensors(part)]
@@ -36,6 +50,10 @@ class StepParts:
 
         parts = [None if part is None else _replaced(part, put) for part in (self.annotated, self.rest)]
         return StepParts(parts[0], parts[1], self.order)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

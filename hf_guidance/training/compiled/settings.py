@@ -6,9 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from accelerate.state import AcceleratorState
 from accelerate.utils import TorchDynamoPlugin
 from torch import Tensor, nn
 from torch._dynamo.backends.registry import lookup_backend
+
+from hf_guidance.common.checkpointing import SWITCHES
+from hf_guidance.guidance import Guidance
+from hf_guidance.views import Coalitions
 
 _BACKENDS = ("inductor", "aot_eager", "eager")
 # They record CUDA graphs, which write into the tensors of the last step.
@@ -81,15 +86,26 @@ class CompileSettings:
 
 
 def take_settings(accelerator: Any) -> CompileSettings | None:
-    """How to compile, taken from Accelerate, which then leaves the model as it is.
+    """How to compile, taken from Accelerate, whose accelerator then leaves the model as it is.
+
+    The state of Accelerate is one for the whole process, and other trainers find there what it was.
 
     Raises:
         ValueError: As ``CompileSettings.of``.
     """
     found = CompileSettings.of(getattr(accelerator.state, "dynamo_plugin", None))
     if found is not None:
-        accelerator.state.dynamo_plugin = TorchDynamoPlugin(backend="no")
+        accelerator.state = _Uncompiled(_from_accelerator=True)
     return found
+
+
+class _Uncompiled(AcceleratorState):  # type: ignore[misc]
+    """The state of the process, as one accelerator sees it: no compiler."""
+
+    @property
+    def dynamo_plugin(self) -> TorchDynamoPlugin:
+        """One that does nothing."""
+        return TorchDynamoPlugin(backend="no")
 
 
 def refuse_with_compiled_step(args: Any, model: nn.Module, accelerator: Any) -> None:
@@ -115,6 +131,24 @@ def refuse_with_compiled_step(args: Any, model: nn.Module, accelerator: Any) -> 
             raise ValueError(f"torch_compile=True does not work with {setting}: {reason}, or {_OFF}.")
 
 
+def refuse_drawing_again(guidance: Guidance) -> None:
+    """Raise for a term whose coalitions are drawn until they are distinct.
+
+    Args:
+        guidance: The terms.
+
+    Raises:
+        ValueError: A term reads such a view; names it.
+    """
+    for name, term in guidance.items():
+        if any(isinstance(view.keep, Coalitions) for view, _ in term.objective.needs()):
+            raise ValueError(
+                f"torch_compile=True does not work with the term {name!r}: the coalitions of KernelSHAP and AverageEffect are "
+                "drawn until they are distinct, and a graph would fix how often; use another attribution, such as Gradient, "
+                f"or {_OFF}."
+            )
+
+
 def refuse_recomputing(model: nn.Module, asked: bool = False) -> None:
     """Raise for gradient checkpointing.
 
@@ -125,8 +159,7 @@ def refuse_recomputing(model: nn.Module, asked: bool = False) -> None:
     Raises:
         ValueError: It is on, or will be.
     """
-    names = ("gradient_checkpointing", "grad_checkpointing")
-    if asked or any(vars(module).get(name) is True for module in model.modules() for name in names):
+    if asked or any(vars(module).get(name) is True for module in model.modules() for name in SWITCHES):
         raise ValueError(
             "torch_compile=True does not work with gradient checkpointing: its second forward would draw other numbers for "
             f"dropout, and the compiler decides itself what is kept; turn it off, or {_OFF}."

@@ -12,7 +12,7 @@ from transformers.utils import logging
 from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.guidance import Guidance
 from hf_guidance.training.compiled.graph import Step, StepGraph
-from hf_guidance.training.compiled.key import step_key
+from hf_guidance.training.compiled.key import differing, step_key
 from hf_guidance.training.compiled.parts import StepParts
 from hf_guidance.training.compiled.settings import CompileSettings, dense_convolution, refuse_recomputing
 
@@ -20,6 +20,7 @@ logger = logging.get_logger(__name__)
 
 MOST_GRAPHS = 8  # compiling takes minutes, and a graph stays in memory
 _MOST_KINDS = 256
+_KINDS_WITHOUT_GRAPH = 32  # after so many, none came twice
 
 
 class CompiledSteps:
@@ -36,6 +37,7 @@ class CompiledSteps:
         self.settings = settings
         self._graphs: dict[Hashable, StepGraph] = {}
         self._met: set[int] = set()
+        self._last: Hashable = None
 
     def forget(self) -> None:
         """Begin anew, as with a new model."""
@@ -65,6 +67,9 @@ class CompiledSteps:
             return None
         if hash(key) not in self._met:
             self._met.add(hash(key))
+            if len(self._met) == _KINDS_WITHOUT_GRAPH and not self._graphs:
+                _warn_of_kinds(differing(self._last, key))
+            self._last = key
             return None
         if not self._graphs:
             _warn_of_convolutions(module)
@@ -84,6 +89,15 @@ class CompiledSteps:
                 "weights or buffers of the model; inductor needs a C++ compiler, such as g++. Leave torch_compile off, and the "
                 "step runs as it did the first time."
             ) from error
+
+
+def _warn_of_kinds(what: str) -> None:
+    logger.warning_once(
+        f"torch_compile: {_KINDS_WITHOUT_GRAPH} steps were of as many kinds, and none was compiled: a graph does the steps of "
+        f"one kind, and the last two differ in {what}. Lists of a batch, as the answers 'yes' and 'no' or which images are "
+        "annotated, are what Python decides by, and small batches are more often alike: give all images an annotation or none, "
+        "images of one size, a smaller per_device_train_batch_size and gradient_accumulation_steps; or leave torch_compile off."
+    )
 
 
 def _warn_of_convolutions(module: nn.Module) -> None:

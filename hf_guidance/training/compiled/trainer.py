@@ -10,7 +10,7 @@ from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance, TrainerTask
 from hf_guidance.training.compiled.parts import StepParts
-from hf_guidance.training.compiled.settings import refuse_with_compiled_step, take_settings
+from hf_guidance.training.compiled.settings import refuse_drawing_again, refuse_with_compiled_step, take_settings
 from hf_guidance.training.compiled.steps import CompiledSteps, run_graph
 from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
 from hf_guidance.training.term_checks import TermChecks
@@ -43,11 +43,18 @@ class CompilingTrainer(EvaluatingTrainer):
             return
         self._steps.forget()
         refuse_with_compiled_step(self.args, self.model, self.accelerator)
+        refuse_drawing_again(self.guidance)
         if isinstance(self.guidance["task"].objective, TrainerTask):
             raise ValueError(
                 f"torch_compile=True with {type(self).__name__}.task_loss: what it reads of the trainer would be fixed in the "
                 "graph of a step; write the loss as an Objective for Guidance(task=...), or leave torch_compile off."
             )
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Trainer's; a search makes an accelerator anew, which must not compile the model either."""
+        super().create_accelerator_and_postprocess()
+        if self._steps is not None:
+            take_settings(self.accelerator)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Trainer's model_init; no graph of the last model is used again."""
@@ -66,6 +73,7 @@ class CompilingTrainer(EvaluatingTrainer):
         def step(module: nn.Module, batches: StepParts) -> tuple[Tensor, dict[str, Tensor]]:
             return guidance(*self._forwards(module, guidance, batches))
 
+        parts = parts.without_texts(self.family.inputs)
         graph = self._steps.graph_of(unwrapped(model), guidance, parts, step)
         return None if graph is None else run_graph(model, graph, parts)
 
