@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -64,7 +63,8 @@ def instance_norm_in_one_layout(y: Tensor) -> Tensor:
 
 def _lay_gradient_out(y: Tensor, strides: tuple[int, ...]) -> None:
     if y.requires_grad:
-        y.register_hook(partial(_laid_out, strides=strides))
+        # A hook gets None where nothing of the output is read.
+        y.register_hook(lambda dy: None if dy is None else _laid_out(dy, strides))
 
 
 def _strides_like(x: Tensor) -> tuple[int, ...]:
