@@ -13,13 +13,13 @@ from every_setting.settings import SETTINGS, Setting, error, moved
 
 # Where there is no error to measure: what the user is told, and what the table says. Everywhere else a cell is a number.
 REFUSED = {
-    ("checkpointed", "resnet"): ("does not support activation checkpointing", "none"),
-    ("checkpointed", "convnext"): ("does not support activation checkpointing", "none"),
-    ("checkpointed", "bcos_resnet"): ("does not support activation checkpointing", "none"),
-    ("checkpointed", "xdnn_resnet"): ("does not support activation checkpointing", "none"),
-    ("checkpointed", "updn"): ("does not support activation checkpointing", "none"),
-    ("checkpointed", "pythia"): ("does not support activation checkpointing", "none"),
-    ("checkpointed", "lxmert"): ("does not support activation checkpointing", "none"),
+    ("checkpointed", "resnet"): ("does not support (activation|gradient) checkpointing", "none"),
+    ("checkpointed", "convnext"): ("does not support (activation|gradient) checkpointing", "none"),
+    ("checkpointed", "bcos_resnet"): ("does not support (activation|gradient) checkpointing", "none"),
+    ("checkpointed", "xdnn_resnet"): ("does not support (activation|gradient) checkpointing", "none"),
+    ("checkpointed", "updn"): ("does not support (activation|gradient) checkpointing", "none"),
+    ("checkpointed", "pythia"): ("does not support (activation|gradient) checkpointing", "none"),
+    ("checkpointed", "lxmert"): ("does not support (activation|gradient) checkpointing", "none"),
     ("LoRA", "bcos_resnet"): ("BcosConv2d.* is not supported", "unknown"),
     ("LoRA", "updn"): ("NormedLinear.* is not supported", "unknown"),
     ("LoRA", "pythia"): ("NormedLinear.* is not supported", "unknown"),

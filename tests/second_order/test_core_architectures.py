@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from every_model import timm_models, transformers_models
 from every_model.second_order import CLOSE, disagreement
@@ -19,7 +20,7 @@ CORE = [
 BATCH_NORM = ["ResNetForImageClassification", "PPLCNetForImageClassification", "SwiftFormerForImageClassification"]
 # BatchNorm whose gradient comes in the layout of tokens.
 XCIT = timm_models.candidate("xcit_nano_12_p16_224", depth=2, embed_dim=32, num_heads=2)
-BEFORE_ATTENTION = [timm_models.candidate("iformer_t"), XCIT]
+BEFORE_ATTENTION = [XCIT, *(timm_models.candidate(name) for name in timm.list_models("iformer_t"))]
 
 
 @pytest.mark.parametrize("name", [name for name in CORE if name in NAMED])

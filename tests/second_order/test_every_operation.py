@@ -9,12 +9,14 @@ import pytest
 import timm.layers
 import torch
 from every_model.in_double import InDouble
+from packaging.version import Version
 from timm.layers.create_act import _ACT_LAYER_DEFAULT, _ACT_LAYER_ME
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
 from hf_guidance.second_order import fast_double_backward
+from hf_guidance.second_order.missing import without_double_backward
 
 MAP, TOKENS, ROW = (2, 4, 6, 6), (2, 5, 6), (2, 6)
 # Arguments of modules that have some; shapes of inputs where it is not that of the last letters of the name.
@@ -114,7 +116,13 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(name):
-    assert agrees(FUNCTIONS[name], MAP)
+    try:
+        assert agrees(FUNCTIONS[name], MAP)
+    except RuntimeError as error:  # older ones lack some, and guided steps name them
+        missing = without_double_backward(error)
+        if missing is None or Version(torch.__version__) >= Version("2.15"):
+            raise
+        pytest.skip(f"torch {torch.__version__} has no double backward of {missing}")
 
 
 @pytest.mark.parametrize("name", sorted({*_ACT_LAYER_DEFAULT, *_ACT_LAYER_ME}))

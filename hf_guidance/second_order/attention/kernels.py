@@ -41,7 +41,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> tuple[Tensor, T
         o, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             q, widened(k, groups), widened(v, groups), 0.0, pattern.causal, attn_mask=bias, scale=pattern.scale
         )
-        return o, None if pattern.blurs() else lse
+        # torch before 2.15 says float32 of it while a step is recorded, whatever it will be.
+        return o, None if pattern.blurs() else lse.to(precise(q.dtype))
     if pattern.causal and bias is not None:
         bias = bias.masked_fill(torch.ones(q.shape[2], k.shape[2], device=q.device).triu(1).bool(), -torch.inf)
     with sdpa_kernel(ANY_KERNEL):
