@@ -86,12 +86,17 @@ def _refuse_other_blocks(model: nn.Module, plugin: Any) -> None:
         whose = f"_no_split_modules of {type(model).__name__}" if given is None else "transformer_layer_cls_to_wrap"
         raise ValueError(
             f"{whose} names {missing}, whose modules FSDP2 would shard one by one, but the model has none. Give "
-            f"fsdp_config={{'version': 2, 'transformer_layer_cls_to_wrap': [...]}} with its blocks, such as {_repeated(model)}."
+            f"fsdp_config={{'version': 2, 'transformer_layer_cls_to_wrap': [...]}} with its blocks, such as {_blocks(model)}."
         )
 
 
-def _repeated(model: nn.Module) -> list[str]:
-    """Classes that stand several times in a list of modules, those of PyTorch left out; the most frequent first."""
+def _blocks(model: nn.Module) -> list[str]:
+    """Classes in lists of modules, or else of any module inside; those of PyTorch left out, the most frequent first."""
     lists = (module for module in model.modules() if isinstance(module, nn.Sequential | nn.ModuleList))
-    found = Counter(type(child) for children in lists for child in children.children())
-    return [kind.__name__ for kind, _ in found.most_common() if not kind.__module__.startswith("torch.")][:3]
+    own = Counter(type(child) for children in lists for child in children.children() if not _of_torch(child))
+    found = own or Counter(type(child) for child in model.modules() if child is not model and not _of_torch(child))
+    return [kind.__name__ for kind, _ in found.most_common(3)] or [type(model).__name__]
+
+
+def _of_torch(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.")

@@ -7,7 +7,6 @@ operation at the shapes of a model is timed on PyTorch's own kernels and compile
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import Any
 
 import torch
 from setting import Setting
-from step_ratio import Alternation, peak_bytes, ratio
+from step_ratio import Alternation, peak_bytes, ratio, write_record
 from torch.nn import functional as F
 
 from hf_guidance.second_order import compiling, fast_double_backward, first_derivative, fused_kernels
@@ -156,11 +155,7 @@ def main() -> None:
         for operation, shape in shapes_of(name, batch, size):
             alone.append(alone_row(name, Alone(operation, shape, args.device), alternate))
     print(table(rows, alone, took))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    conditions = {"batch": batch, "size": size, "threads": args.threads, "device": args.device, "clock": args.clock}
-    found = {"conditions": conditions, "rows": rows, "alone": alone, "compiling_seconds": took}
-    args.out.write_text(json.dumps(found, indent=2) + "\n")
-    print(f"wrote {args.out}")
+    write_record(args, batch, size, rows=rows, alone=alone, compiling_seconds=took)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,14 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def write_record(args: argparse.Namespace, batch: int, size: int, **found: Any) -> None:
+    """Write what was found to ``args.out``, with the conditions."""
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    conditions = {"batch": batch, "size": size, "threads": args.threads, "device": args.device, "clock": args.clock}
+    args.out.write_text(json.dumps({"conditions": conditions, **found}, indent=2) + "\n")
+    print(f"wrote {args.out}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -144,11 +152,7 @@ def main() -> None:
         operations += operation_rows(setting)
     print(table(rows, others))
     print(operation_table(operations))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    conditions = {"batch": batch, "size": size, "threads": args.threads, "device": args.device, "clock": args.clock}
-    found = {"conditions": conditions, "rows": rows, "other_rows": others, "operations": operations}
-    args.out.write_text(json.dumps(found, indent=2) + "\n")
-    print(f"wrote {args.out}")
+    write_record(args, batch, size, rows=rows, other_rows=others, operations=operations)
 
 
 if __name__ == "__main__":

@@ -12,19 +12,15 @@ from every_setting.on_two import moved_on_two, moved_or_refused
 from every_setting.settings import SETTINGS, Setting, error, moved
 
 # Where there is no error to measure: what the user is told, and what the table says. Everywhere else a cell is a number.
+_NOT_CHECKPOINTED = ("resnet", "convnext", "bcos_resnet", "xdnn_resnet", "updn", "pythia", "lxmert")
 REFUSED = {
-    ("checkpointed", "resnet"): ("does not support (activation|gradient) checkpointing", "none"),
-    ("checkpointed", "convnext"): ("does not support (activation|gradient) checkpointing", "none"),
-    ("checkpointed", "bcos_resnet"): ("does not support (activation|gradient) checkpointing", "none"),
-    ("checkpointed", "xdnn_resnet"): ("does not support (activation|gradient) checkpointing", "none"),
-    ("checkpointed", "updn"): ("does not support (activation|gradient) checkpointing", "none"),
-    ("checkpointed", "pythia"): ("does not support (activation|gradient) checkpointing", "none"),
-    ("checkpointed", "lxmert"): ("does not support (activation|gradient) checkpointing", "none"),
+    **{
+        ("checkpointed", name): ("does not support (activation|gradient) checkpointing", "none")
+        for name in _NOT_CHECKPOINTED
+    },
     ("LoRA", "bcos_resnet"): ("BcosConv2d.* is not supported", "unknown"),
-    ("LoRA", "updn"): ("NormedLinear.* is not supported", "unknown"),
-    ("LoRA", "pythia"): ("NormedLinear.* is not supported", "unknown"),
-    ("FSDP2", "updn"): ("FSDP2 shards no scalars", "scalars"),
-    ("FSDP2", "pythia"): ("FSDP2 shards no scalars", "scalars"),
+    **{("LoRA", name): ("NormedLinear.* is not supported", "unknown") for name in ("updn", "pythia")},
+    **{("FSDP2", name): ("FSDP2 shards no scalars", "scalars") for name in ("updn", "pythia")},
 }
 NO_ATTENTION = "-"
 
@@ -80,7 +76,7 @@ def _said(cells: Cells, architecture: Architecture, setting: Setting) -> str:
         return NO_ATTENTION
     found, known = cells(architecture, setting), reason(architecture, setting)
     if isinstance(found, float) and known is None:
-        return f"{found:.0e}"
+        return f"{found:.0e}" if found else "0"
     if isinstance(found, str) and known is not None and re.search(known[0], found, re.DOTALL):
         return known[1]
     raise ValueError(f"{architecture.name}, {setting.name}: {found}, where {known} is expected")

@@ -32,28 +32,29 @@ def step_key(module: nn.Module, guidance: Guidance, parts: StepParts) -> Hashabl
     Raises:
         ValueError: A term holds something that has no hash, as a list or an array.
     """
+    terms = tuple(guidance.items())
     try:
-        terms = hash(tuple(guidance.items()))
+        hash(terms)
     except TypeError as error:
         raise ValueError(
             f"torch_compile=True: a term of {guidance} holds something that has no hash ({error}), so that nobody can tell "
             "whether it changed since the step was compiled: give tuples and numbers, or leave torch_compile off."
         ) from error
     given = [None if part is None else _of(part) for part in (parts.annotated, parts.rest)]
-    return terms, tuple(guidance.items()), type(guidance), tuple(given), tuple(_of_model(module)), _modes(module)
+    return (type(guidance), terms), tuple(given), tuple(_of_model(module)), _modes(module)
 
 
 def differing(one: Hashable, two: Hashable) -> str:
     """What tells two keys apart, in words."""
     first, second = cast(tuple[Any, ...], one), cast(tuple[Any, ...], two)
     columns: set[str] = set()
-    for before, after in zip(first[3], second[3], strict=True):
+    for before, after in zip(first[1], second[1], strict=True):
         before, after = dict(before or ()), dict(after or ())
         columns |= {name for name in before | after if before.get(name) != after.get(name)}
     said = {
-        "the terms": first[:3] != second[:3],
-        _differing_part(first[4], second[4]): first[4] != second[4],
-        "the modes of torch": first[5] != second[5],
+        "the terms": first[0] != second[0],
+        _differing_part(first[2], second[2]): first[2] != second[2],
+        "the modes of torch": first[3] != second[3],
     }
     named = (
         [f"column{'s' * (len(columns) > 1)} {', '.join(map(repr, sorted(columns)))} of the batch"] if columns else []
