@@ -15,6 +15,12 @@ from torch.nn.parallel import DistributedDataParallel
 from hf_guidance.second_order import compiling, fast_double_backward, first_derivative, fused_kernels
 
 
+@pytest.fixture(scope="module", autouse=True)
+def engine():
+    """Autograd's engine, started before a compiler: in the other order, torch 2.15 refuses backwards in copies of the process."""
+    torch.ones((), requires_grad=True).exp().backward()
+
+
 @pytest.fixture(scope="module")
 def compiled():
     """Both kernels, compiled for float32, and the states of the generator before and after."""
