@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hf_guidance.evaluation import Grounding, explain, explain_answer, load_front, load_representative, metric_path
     from hf_guidance.families import Family, family_of
     from hf_guidance.forward import Forward
-    from hf_guidance.guidance import Guidance, Term
+    from hf_guidance.guidance import Guidance, Term, WeightSchedule
     from hf_guidance.training import AttributionPanel, GuidanceArguments, GuidedTrainer, ParetoCheckpoints, Sweep
 
 __version__ = "0.1.0"  # the one place: the package that is built takes it from here
@@ -46,6 +46,7 @@ __all__ = [
     "RowCollator",
     "Sweep",
     "Term",
+    "WeightSchedule",
     "annotated_indices",
     "dataset_builder",
     "explain",

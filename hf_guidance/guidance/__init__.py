@@ -6,12 +6,14 @@ from hf_guidance.guidance.serialization import from_plain, known_names, to_plain
 from hf_guidance.guidance.sharing import GUIDANCE_FILE
 from hf_guidance.guidance.term import Term
 from hf_guidance.guidance.trainer_task import TrainerTask
+from hf_guidance.guidance.weight_schedule import WeightSchedule
 
 __all__ = [
     "GUIDANCE_FILE",
     "Guidance",
     "Term",
     "TrainerTask",
+    "WeightSchedule",
     "counted",
     "from_plain",
     "importance_columns",

@@ -20,6 +20,7 @@ from hf_guidance.guidance.serialization import NOT_BUILT, from_plain, to_plain
 from hf_guidance.guidance.sharing import GUIDANCE_FILE, fetch_document, file_in, publish_text
 from hf_guidance.guidance.term import Term
 from hf_guidance.guidance.trainer_task import TrainerTask
+from hf_guidance.guidance.weight_schedule import WeightSchedule
 from hf_guidance.objectives import AttributionObjective, CaptionLoss, Objective, TaskLoss
 from hf_guidance.views import Needs
 from hf_guidance.views.layers import is_recorded
@@ -153,7 +154,7 @@ class Guidance(Mapping[str, Term]):
                 field. Or more, deeper or larger than a guidance is; see ``check_document``.
         """
         check_document(plain)
-        extra = {"Term": Term, "TrainerTask": TrainerTask} | dict(types or {})
+        extra = {"Term": Term, "TrainerTask": TrainerTask, "WeightSchedule": WeightSchedule} | dict(types or {})
         guidance = cls({name: from_plain(term, name, extra) for name, term in plain.items()})
         for name, term in guidance.items():
             try:
@@ -253,9 +254,7 @@ def smoothed(guidance: Guidance, factor: float) -> Guidance:
         )
     if task.objective.label_smoothing:
         return guidance
-    return Guidance(
-        {**guidance, "task": Term(replace(task.objective, label_smoothing=factor), task.weight, task.reduction)}
-    )
+    return Guidance({**guidance, "task": replace(task, objective=replace(task.objective, label_smoothing=factor))})
 
 
 def counted(objective: Objective, forward: Forward) -> tuple[Tensor, Tensor]:

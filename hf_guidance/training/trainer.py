@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from hf_guidance.forward.apart import pays_apart
 from hf_guidance.forward.batch_norm import freeze
 from hf_guidance.forward.groups import inverse_permutation
 from hf_guidance.forward.shortcuts import reduced
-from hf_guidance.guidance import GUIDANCE_FILE, Guidance, Term, TrainerTask, importance_columns, smoothed
-from hf_guidance.guidance.schedule import guidance_of_step
+from hf_guidance.guidance import GUIDANCE_FILE, Guidance, TrainerTask, importance_columns, smoothed
+from hf_guidance.guidance.schedule import guidance_of_step, scheduled_weights, weight_name
 from hf_guidance.objectives import TaskLoss
 from hf_guidance.objectives.task_loss import refuse_ignored
 from hf_guidance.training.annotation_watch import AnnotationWatch
@@ -151,7 +152,7 @@ class GuidedTrainer(
             if isinstance(given, TaskLoss):
                 refuse_ignored(given, type(self).task_loss, type(self), GuidedTrainer)
             own = TrainerTask(name, given).of(self.task_loss)
-            return Guidance({**guidance, "task": Term(own, task.weight, task.reduction)})
+            return Guidance({**guidance, "task": replace(task, objective=own)})
         if read:
             raise ValueError(
                 f"the task of the guidance is the method {read.trainer}.task_loss, which {name} does not override; train with "
@@ -208,14 +209,15 @@ class GuidedTrainer(
         self._loss_watch.computed = True
         if StepOptions.of(self.args).frozen_batch_norm:
             freeze(model)
-        guidance = guidance_of_step(self.guidance, self.state.global_step, StepOptions.of(self.args).guide_every)
+        every, state = StepOptions.of(self.args).guide_every, self.state
+        guidance = guidance_of_step(self.guidance, every, state.global_step, state.max_steps)
         parts = self._training_parts(model, inputs, guidance)
         found = None if return_outputs else self._by_graph(model, guidance, parts)
         annotated, rest = (None, None) if found else self._forwards(model, guidance, parts)
         loss, logs = found or guidance(annotated, rest)
-        self._train_log.add(logs)
+        self._train_log.add(logs | scheduled_weights(guidance, loss.device))
         if annotated is not None:
-            self._checks(self.guidance, annotated, model.parameters(), self.state.global_step)
+            self._checks(guidance, annotated, model.parameters(), self.state.global_step)
         if not return_outputs:
             return loss
         logits = torch.cat([forward.logits() for forward in (annotated, rest) if forward is not None])
@@ -263,14 +265,15 @@ class GuidedTrainer(
         return StepParts(annotated, rest, inverse_permutation([*images, *others]))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Trainer's log, with ``loss/<term>`` and ``undefined_share/<term>`` added to training entries."""
+        """Trainer's log, with ``loss/<term>``, ``undefined_share/<term>`` scheduled ``weight/<term>`` in training entries."""
         if "loss" in logs:
             logs = logs | self._train_log.pop(self._log_names(), self.accelerator)
         super().log(logs, start_time)
 
     def _log_names(self) -> list[str]:
         shares = [f"undefined_share/{name}" for name in self.guidance.on_attributions]
-        return [f"loss/{name}" for name in self.guidance] + shares
+        weights = [weight_name(name) for name, term in self.guidance.items() if term.schedule is not None]
+        return [f"loss/{name}" for name in self.guidance] + shares + weights
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Trainer's model_init, with attention made twice differentiable; the terms are judged again on the new model."""

@@ -77,8 +77,8 @@ def test_a_plain_step_differentiates_nothing_and_has_the_loss_of_the_task(in_dou
 
 
 def test_one_is_the_guidance_itself():
-    assert [guidance_of_step(ENERGY, step, 1) is ENERGY for step in range(3)] == [True] * 3
-    parts = [guidance_of_step(TWO, step, 4) for step in range(8)]
+    assert [guidance_of_step(ENERGY, 1, step, 10) is ENERGY for step in range(3)] == [True] * 3
+    parts = [guidance_of_step(TWO, 4, step, 8) for step in range(8)]
     assert [list(part) for part in parts] == [list(TWO), *[["task"]] * 3] * 2
     assert [term.weight for term in parts[4].values()] == [1, 2, 1]
     assert [term.reduction for term in parts[4].values()] == [term.reduction for term in TWO.values()]

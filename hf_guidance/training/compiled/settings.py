@@ -131,16 +131,22 @@ def refuse_with_compiled_step(args: Any, model: nn.Module, accelerator: Any) -> 
             raise ValueError(f"torch_compile=True does not work with {setting}: {reason}, or {_OFF}.")
 
 
-def refuse_drawing_again(guidance: Guidance) -> None:
-    """Raise for a term whose coalitions are drawn until they are distinct.
+def refuse_terms(guidance: Guidance) -> None:
+    """Raise for a term whose coalitions are drawn until they are distinct, or whose weight is another one at every step.
 
     Args:
         guidance: The terms.
 
     Raises:
-        ValueError: A term reads such a view; names it.
+        ValueError: There is such a term; names it.
     """
     for name, term in guidance.items():
+        if term.schedule is not None and term.schedule.changes_every_step:
+            raise ValueError(
+                f"torch_compile=True does not work with the schedule of the term {name!r}: weights are part of the graph of a "
+                "step, and this one changes at every step; give begin and end the same value, which makes two graphs, or "
+                f"{_OFF}."
+            )
         if any(isinstance(view.keep, Coalitions) for view, _ in term.objective.needs()):
             raise ValueError(
                 f"torch_compile=True does not work with the term {name!r}: the coalitions of KernelSHAP and AverageEffect are "

@@ -10,7 +10,7 @@ from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.forward import Forward
 from hf_guidance.guidance import Guidance, TrainerTask
 from hf_guidance.training.compiled.parts import StepParts
-from hf_guidance.training.compiled.settings import refuse_drawing_again, refuse_with_compiled_step, take_settings
+from hf_guidance.training.compiled.settings import refuse_terms, refuse_with_compiled_step, take_settings
 from hf_guidance.training.compiled.steps import CompiledSteps, run_graph
 from hf_guidance.training.evaluating_trainer import EvaluatingTrainer
 from hf_guidance.training.term_checks import TermChecks
@@ -43,7 +43,7 @@ class CompilingTrainer(EvaluatingTrainer):
             return
         self._steps.forget()
         refuse_with_compiled_step(self.args, self.model, self.accelerator)
-        refuse_drawing_again(self.guidance)
+        refuse_terms(self.guidance)
         if isinstance(self.guidance["task"].objective, TrainerTask):
             raise ValueError(
                 f"torch_compile=True with {type(self).__name__}.task_loss: what it reads of the trainer would be fixed in the "
@@ -67,7 +67,7 @@ class CompilingTrainer(EvaluatingTrainer):
         self, model: nn.Module, guidance: Guidance, parts: StepParts
     ) -> tuple[Tensor, dict[str, Tensor]] | None:
         """The loss and the log entries of a step that a graph does; None for an eager one."""
-        if self._steps is None or self._checks.open_terms(self.guidance):
+        if self._steps is None or self._checks.open_terms(guidance):
             return None  # what judges the terms differentiates the step in its own way
 
         def step(module: nn.Module, batches: StepParts) -> tuple[Tensor, dict[str, Tensor]]:

@@ -82,13 +82,22 @@ def _facts(name: str, term: Term) -> TermFacts:
         method = Method(code(f"{objective.trainer}.task_loss"), "The trainer's own task loss.", "", "")
     return TermFacts(
         name=code(name),
-        weight=f"{term.weight:g}",
+        weight=_weight(term),
         reduction=code(term.reduction),
         objective=method,
         attribution=None if read is None else Method.of(read, to_plain(read, name)),
         layer="" if read is None else code(read.layer),
         target="" if read is None else code(type(read.target).__name__),
     )
+
+
+def _weight(term: Term) -> str:
+    schedule = term.schedule
+    if schedule is None:
+        return f"{term.weight:g}"
+    share = f"{100 * schedule.begin:g} % to {100 * schedule.end:g} %"
+    when = share if schedule.begin < schedule.end else f"after {100 * schedule.end:g} %"
+    return f"{term.weight:g}, times {schedule.first:g} to {schedule.last:g} ({when} of training)"
 
 
 def _settings(value: Any, plain: dict[str, Any]) -> str:
