@@ -14,7 +14,7 @@ from workers import follow, say
 # isort: split
 import numpy as np
 import torch
-from simulated_annotator import JUDGES, answers_about_maps, answers_about_patches
+from simulated_annotator import JUDGES, answers_about_maps, answers_about_patches, important_boxes
 from torch.utils.data import DataLoader
 from transformers import set_seed
 
@@ -71,8 +71,9 @@ class Arms:
         train = self.data["train"]
         self.maps = extract_maps(self.original.model, train, folder, self.processor, batch_size=100)
         stored, options = self.maps.taken(range(len(self.maps))), self.options
+        important = important_boxes(train, self.side)
         self.answers = answers_about_maps(
-            stored, train, self.side, options.annotators, options.noise, self.random, options.judge
+            stored, important, options.annotators, options.noise, self.random, options.judge
         )
         say(f"seed {self.seed} {answer_counts(self.answers)}")
 

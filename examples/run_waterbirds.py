@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from simulated_annotator import JUDGES, answers_about_maps
+from simulated_annotator import JUDGES, answers_about_maps, important_pixels
 from transformers import HfArgumentParser, set_seed
 from waterbirds_methods import FINAL, METHODS, WEIGHTED, Method, guidance_of
 
@@ -69,7 +69,10 @@ class WaterbirdsArguments:
     backbone: str = field(default=LITE, metadata={"help": "efficientnet_lite0, resnet50, or a Hub id or folder."})
     task: str = field(default="conventional", metadata={"help": "conventional: the bird; reversed: the place."})
     boxes: float = field(default=0.1, metadata={"help": "Share of the training rows whose boxes are read."})
-    random_boxes: bool = field(default=False, metadata={"help": "Move the boxes to random places: the control."})
+    random_boxes: bool = field(
+        default=False,
+        metadata={"help": "Move the boxes to random places, those by which annotators answer, too: the control."},
+    )
     boxes_file: str | None = field(default=None, metadata={"help": "CUB's bounding_boxes.txt, if elsewhere."})
     weight: float | None = field(default=None, metadata={"help": "Weight of the method's terms; None: its own."})
     half: str = field(default="all", metadata={"help": "Validation rows that are measured.", "choices": list(HALVES)})
@@ -97,18 +100,16 @@ class WaterbirdsArguments:
 
 def refuse_unused(options: WaterbirdsArguments, method: Method) -> None:
     """Raise a ValueError for what the method cannot do with the options, before anything is trained."""
-    reads = method.told
     wrong = {
-        "random_boxes": options.random_boxes and reads != "boxes",
+        "random_boxes": options.random_boxes and method.told == "nothing",
         "weight": options.weight is not None and options.method not in WEIGHTED,
-        "task": options.task == "reversed" and reads == "answers",  # the annotators judge by the bird
         "trained": options.trained == LATE and options.backbone != LITE,
     }
     for name, refused in wrong.items():
         if refused:
             raise ValueError(
-                f"--{name} {getattr(options, name)} has no meaning with --method {options.method} --task {options.task} "
-                f"--backbone {options.backbone}; leave it out."
+                f"--{name} {getattr(options, name)} has no meaning with --method {options.method} --backbone "
+                f"{options.backbone}; leave it out."
             )
 
 
@@ -137,8 +138,6 @@ class Run:
         self.splits = read_rows(options)
         self.names = self.splits["train"].features["labels"].feature.names
         self.model, self.processor = self.backbone()
-        if self.method.told == "answers":
-            self.side()  # refuses before anything is trained
         groups, counts = np.unique(self.splits["train"]["group"], return_counts=True)
         known = {str(group): 0 for group in range(4)}
         self.counts = known | {str(group): int(count) for group, count in zip(groups, counts, strict=True)}
@@ -159,47 +158,41 @@ class Run:
         options, method, train = self.options, self.method, self.splits["train"]
         some = with_annotated_fraction(train, options.boxes if method.told == "boxes" else 0.0, options.seed)
         first = self.fit(GuidedTrainer, some, self.collator(), guidance=Guidance()) if method.second else None
-        if method.told == "answers":
-            return self.answered(first)
         if method.baseline is not None or method.told == "nothing":
             return self.fit(BaselineTrainer, some, self.collator(), method=method.baseline or ERM())
-        moved = options.seed if options.random_boxes else None
-        return self.fit(GuidedTrainer, some, self.collator(moved), guidance=guidance_of(method, options.weight))
+        told = self.collator(options.seed if options.random_boxes else None)
+        if method.told == "answers":
+            return self.answered(first, told)
+        return self.fit(GuidedTrainer, some, told, guidance=guidance_of(method, options.weight))
 
-    def answered(self, first: Any) -> GuidedTrainer:
-        """Correct the trained model by answers about its maps, of as many rows as would have boxes."""
+    def answered(self, first: Any, told: GuidanceCollator) -> GuidedTrainer:
+        """Correct the trained model by answers about its maps, of as many rows as would have boxes.
+
+        Args:
+            first: The trainer of the model.
+            told: What the simulated annotators hold to be important.
+        """
         options, train = self.options, self.splits["train"]
         self.folder = tempfile.TemporaryDirectory()  # training reads the maps from it
         maps = extract_maps(self.model, train, self.folder.name, self.processor, attribution=GradCAM())
         random = np.random.default_rng(options.seed)
-        said = answers_about_maps(maps.taken(range(len(maps))), train, self.side(), 2, 0.1, random, options.judge)
+        stored = maps.taken(range(len(maps)))
+        said = answers_about_maps(stored, important_pixels(train, told), 2, 0.1, random, options.judge)
         answers = sampled_answers(said, round(options.boxes * len(train)), options.seed)
         print(f"answers: {answer_counts(answers)}")
         rows = with_answers(train, maps, answers)
         if options.method == "gradia":
             first.grounding = None  # only what it predicts is asked for
             predicted = first.predict(train).predictions.argmax(1)
-            told = with_quadrants(rows, predicted).add_column("annotated", [word is not None for word in answers])
+            known = [word is not None for word in answers]
+            rows = with_quadrants(rows, predicted).remove_columns(["saved_map", "answer"])
             # GRADIA holds the weights of the last layer for constants, which would leave nothing to train.
             guidance = recipes.gradia(fixed_weights=options.trained != "head")
-            return self.fit(
-                GuidedTrainer, told.remove_columns(["saved_map", "answer"]), self.collator(), guidance=guidance
-            )
+            return self.fit(GuidedTrainer, rows.add_column("annotated", known), told, guidance=guidance)
         counts, weight = answer_counts(answers), self.method.weight if options.weight is None else options.weight
         guidance = recipes.crayon(counts.relevant, counts.irrelevant, alpha=weight, beta=weight)
-        return self.fit(
-            GuidedTrainer, rows, YesNoCollator(self.processor, num_labels=2, source="boxes"), guidance=guidance
-        )
-
-    def side(self) -> int:
-        """Height and width of the processed images, in which simulated annotators see maps and boxes."""
-        size = dict(self.processor.size)
-        if size.get("height") != size.get("width") or getattr(self.processor, "do_center_crop", False):
-            raise ValueError(
-                f"--method {self.options.method} asks simulated annotators, who need images resized to one square without a "
-                f"crop; the image processor of {self.options.backbone} has size {size}: choose another method or backbone."
-            )
-        return int(size["height"])
+        collator = YesNoCollator(self.processor, num_labels=2, source=told.source)
+        return self.fit(GuidedTrainer, rows, collator, guidance=guidance)
 
     def collator(self, moved: int | None = None) -> GuidanceCollator:
         """The collator of boxes, or of the place around them where the place is the task."""

@@ -48,6 +48,10 @@ def _rrr(weight: float) -> dict[str, Term]:
     return dict(recipes.rrr(weight=weight))
 
 
+def _box_energy(weight: float) -> dict[str, Term]:
+    return dict(recipes.bounding_box(weight=weight))
+
+
 def _sufficiency(weight: float) -> dict[str, Term]:
     return {"sufficiency": Term(Sufficiency(replace=OtherImages()), weight, "rows")}
 
@@ -75,6 +79,7 @@ METHODS: dict[str, Method] = {
     "views": Method(_views, weight=10.0),
     "energy_views": Method(lambda weight: _energy(FINAL)(weight) | _views(weight), weight=10.0),
     "l1_views": Method(lambda weight: _l1(10 * weight) | _views(weight), weight=10.0),
+    "box_energy": Method(_box_energy, weight=1.0, second=True),
     "crayon": Method(told="answers", weight=1000.0, second=True),
     "gradia": Method(told="answers", second=True),
     "jtt": Method(told="nothing", second=True, baseline=JtT()),

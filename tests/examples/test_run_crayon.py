@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from datasets import Dataset
+from PIL import Image
 
 from hf_guidance.apps.annotation import AnnotationFolder
 from hf_guidance.models import load_pruned
@@ -97,9 +100,13 @@ def test_a_simulated_annotator_says_where_the_energy_is(example):
     on, off = np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32)
     on[0, 0] = off[1, 1] = 1
     box = (0.0, 0.0, 8.0, 8.0)
-    shares = annotator.energy_inside([on, off, 0 * on], [box] * 3, 16)
+    rows = Dataset.from_list([{"image": Image.new("RGB", (32, 16)), "objects": [{"bbox": [0.0, 0.0, 16.0, 8.0]}]}] * 3)
+    important = list(annotator.important_boxes(rows, 16))
+    assert torch.equal(important[0], torch.nn.functional.pad(torch.ones(8, 8), (0, 8, 0, 8)))
+    shares = annotator.energy_inside([on, off, 0 * on], important)
     assert shares[0] > 0.5 > shares[1]
     assert shares[2] == 0
+    assert annotator.peak_inside([on, off, 0 * on], important).tolist() == [True, False, False]
     assert annotator.inside((4, 4, 12, 12), box) == 0.25
     assert annotator.inside((8, 8, 12, 12), box) == 0
     generator = np.random.default_rng(0)

@@ -16,6 +16,7 @@ from hf_guidance.models.shared.image_classifier import image_classifier
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ROWS = 24  # of each split
+BIRDS, PLACES = ("landbird", "waterbird"), ("land", "water")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def run(example, folder, monkeypatch, tmp_path):
 
 METHODS = (
     "erm", "erm_as_long", "energy", "energy_label", "energy_middle", "energy_input", "energy_layers", "l1", "rrr",
-    "sufficiency", "uncertainty", "views", "energy_views", "l1_views", "crayon", "gradia", "jtt",
+    "sufficiency", "uncertainty", "views", "energy_views", "l1_views", "box_energy", "crayon", "gradia", "jtt",
 )  # fmt: skip
 
 
@@ -111,8 +112,7 @@ def test_answers_and_quadrants_are_of_the_same_rows(run, monkeypatch):
 
 @pytest.mark.parametrize(
     ("method", "option"),
-    [("erm", ("--random_boxes", "true")), ("jtt", ("--weight", "2")), ("crayon", ("--task", "reversed")),
-     ("energy", ("--trained", "late"))],
+    [("erm", ("--random_boxes", "true")), ("jtt", ("--weight", "2")), ("energy", ("--trained", "late"))],
 )  # fmt: skip
 def test_options_without_a_meaning_are_refused(run, method, option):
     with pytest.raises(SystemExit, match=rf"error: {option[0]} .* has no meaning with --method {method}"):
@@ -128,6 +128,34 @@ def test_random_boxes_and_the_reversed_task_are_other_trainings(run):
     assert one["validation"] != whole["validation"] != frozen["validation"]
     reverse = run("energy", "--task", "reversed")
     assert set(reverse["validation"]["groups"]) == set(one["validation"]["groups"])
+
+
+@pytest.mark.parametrize("task", ["conventional", "reversed"])
+def test_annotators_judge_by_what_guidance_by_boxes_is_told(example, folder, monkeypatch, tmp_path, task):
+    """The answers are those about boxes, about all but the boxes where the place is the task, or about random boxes."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    script, annotator = example("run_waterbirds"), example("simulated_annotator")
+    options = script.WaterbirdsArguments(
+        str(folder), "crayon", str(tmp_path), backbone=str(folder / "backbone"), task=task
+    )
+    run = script.Run(options)
+    rows = run.splits["train"].select(range(5))
+    places = list(annotator.important_pixels(rows, run.collator(), batch_size=2))
+    box = np.zeros((64, 64))
+    box[16:40, 16:42] = 1  # x 10 to 26 of 40, y 8 to 20 of 32, on 64 x 64 pixels
+    expected = box if task == "conventional" else 1 - box
+    for place in places:
+        assert np.abs(place.numpy() - expected).mean() < 0.02  # borders are smooth
+    moved = list(annotator.important_pixels(rows, run.collator(moved=3)))
+    assert all(abs(float(one.sum() - two.sum())) < 100 for one, two in zip(places, moved, strict=True))
+    assert any(float((one - two).abs().sum()) > 200 for one, two in zip(places, moved, strict=True))
+
+
+@pytest.mark.parametrize("method", ["crayon", "gradia"])
+def test_answers_of_the_reversed_task_and_of_random_boxes_are_trained_with(run, method):
+    one = run(method, "--judge", "peak", "--task", "reversed")
+    assert set(one["validation"]["groups"]) == {f"{bird}_on_{place}" for bird in BIRDS for place in PLACES}
+    run(method, "--judge", "peak", "--random_boxes", "true")
 
 
 def test_resnet50_is_that_of_the_hub(example, folder, monkeypatch, tmp_path):

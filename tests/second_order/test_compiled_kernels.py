@@ -17,7 +17,7 @@ from hf_guidance.second_order import compiling, fast_double_backward, first_deri
 
 @pytest.fixture(scope="module", autouse=True)
 def engine():
-    """Autograd's engine, started before a compiler: in the other order, torch 2.15 refuses backwards in copies of the process."""
+    """Autograd's engine, started before a compiler: in the other order torch 2.15 refuses backwards in forked processes."""
     torch.ones((), requires_grad=True).exp().backward()
 
 

@@ -43,7 +43,7 @@ def maps_of(method: str, data: Path, known: dict[bytes, torch.Tensor]) -> tuple[
         run.train()
         rows = run.splits["validation"]
         maps = extract_maps(run.model, rows, f"{folder}/maps", run.processor, attribution=FINAL)
-        return maps.taken(range(len(maps))).clip(0), rows, run.side()
+        return maps.taken(range(len(maps))).clip(0), rows, run.options.image_size
 
 
 def in_frame(values: np.ndarray, box: tuple[float, ...], side: int) -> np.ndarray:
