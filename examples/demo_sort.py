@@ -29,7 +29,7 @@ from transformers import HfArgumentParser, set_seed
 
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, Term, dataset_builder, recipes
 from hf_guidance.apps.cli.tasks.question_answering.measures import vqa_accuracy
-from hf_guidance.attributions import Gradient, PredictedLogit
+from hf_guidance.attributions import InputXGradient, PredictedLogit
 from hf_guidance.data import QuestionTripleCollator, QuestionTriples, every_question
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.collator import QuestionCollator
@@ -145,10 +145,13 @@ def consistency(trainer: GuidedTrainer, rows: list[dict[str, Any]]) -> dict[str,
 
 
 def plausibility(trainer: GuidedTrainer, rows: list[dict[str, Any]]) -> float:
-    """Rank correlation of the gradient of the predicted answer at the boxes with the boxes that matter."""
+    """Rank correlation of input times gradient of the predicted answer at the boxes with the boxes that matter.
+
+    It is Grad-CAM's product at the boxes. The gradient alone has a sign by chance: features here have mean zero.
+    """
     collator = trainer.data_collator
     loader = DataLoader(rows, batch_size=100, collate_fn=QuestionCollator(collator.tokenizer, collator.answers))
-    attribution = Gradient(target=PredictedLogit())
+    attribution = InputXGradient(target=PredictedLogit())
     scores = explanation_scores(trainer.model, trainer.family, loader, attribution=attribution, threshold=THRESHOLD)
     return float(explanation_metrics(scores)["plausibility"])
 
@@ -172,6 +175,18 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
     return results
 
 
+def mean_and_std(values: list[float]) -> dict[str, float | None]:
+    """Of all seeds; None where a seed has no value, as the consistency of a model that answers no reasoning question."""
+    if not np.isfinite(values).all():
+        return {"mean": None, "std": None}
+    return {"mean": float(np.mean(values)), "std": float(np.std(values))}
+
+
+def in_table(found: dict[str, float | None]) -> str:
+    """Mean and standard deviation as a text."""
+    return "undefined" if found["mean"] is None else f"{found['mean']:.3f} ± {found['std']:.3f}"
+
+
 def main() -> None:
     (options,) = HfArgumentParser(DemoArguments).parse_args_into_dataclasses()
     started, folder, arms = time.time(), Path(options.output_dir), chosen_arms(options)
@@ -180,18 +195,18 @@ def main() -> None:
     workers = min(options.seeds, os.cpu_count() or 1, 2)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     runs_of_seeds = map_seeds(one_seed, seeds, options, runs=len(arms), workers=workers)
-    table: dict[str, dict[str, dict[str, float]]] = {}
+    table: dict[str, dict[str, dict[str, float | None]]] = {}
     for arm in arms:
         columns = {name: [runs[arm][name] for runs in runs_of_seeds] for name in runs_of_seeds[0][arm]}
-        table[arm] = {n: {"mean": float(np.mean(v)), "std": float(np.std(v))} for n, v in columns.items()}
+        table[arm] = {name: mean_and_std(values) for name, values in columns.items()}
     if options.test:
         partial = folder / "results.json.partial"
-        partial.write_text(json.dumps(table, indent=2) + "\n")
+        partial.write_text(json.dumps(table, indent=2, allow_nan=False) + "\n")
         os.replace(partial, folder / "results.json")
     for names in ([n for n in table[arms[0]] if n not in QUADRANTS], QUADRANTS):
         print(f"\n{'':24s}" + "".join(f"{name:>19s}" for name in names))
         for arm, row in table.items():
-            print(f"{arm:24s}" + "".join(f"{row[n]['mean']:>11.3f} ± {row[n]['std']:.3f}" for n in names))
+            print(f"{arm:24s}" + "".join(f"{in_table(row[name]):>19s}" for name in names))
     print(f"{options.seeds} seeds, {time.time() - started:.0f} s; written to {folder}", file=sys.stderr)
 
 

@@ -58,3 +58,10 @@ def test_arms_differ_by_one_term(demo):
 def test_an_unknown_arm_is_told(demo):
     with pytest.raises(ValueError, match=r"--arms sorted: sorted is unknown"):
         demo.chosen_arms(demo.DemoArguments(arms="sorted"))
+
+
+def test_what_is_undefined_is_null(demo):
+    found = demo.mean_and_std([0.5, float("nan")])
+    assert found == {"mean": None, "std": None}
+    assert demo.in_table(found) == "undefined"
+    assert demo.mean_and_std([0.25, 0.75]) == {"mean": 0.5, "std": 0.25}
