@@ -31,7 +31,7 @@ from run_waterbirds import RATES, Run, WaterbirdsArguments
 from waterbirds_methods import METHODS
 
 FOLDER = "waterbirds_100_train_validation"
-INSIDE = ("energy_middle", "energy_input", "energy_layers", "rrr")  # these explain layers in the frozen part
+INSIDE = ("energy_middle", "energy_layers")  # these explain layers in the frozen part
 COLUMNS = {"worst": "worst_group_accuracy", "mean": "mean_group_accuracy", "EPG": "epg", "dead": "epg_undefined_share",
            "rrr_suff": "rrr_suff", "rrr_inv": "rrr_inv"}  # fmt: skip
 
@@ -49,23 +49,25 @@ class Cell:
     learning_rate: float | None = None
     half: str = "second"
     remembered: bool = True
+    weight_decay: float | None = None
 
     @property
     def name(self) -> str:
         """What the table calls it."""
         parts = [self.method]
         parts += (
-            [f"{self.boxes:.0%} of the boxes"] if METHODS[self.method].told == "boxes" and self.boxes != 0.1 else []
+            [f"{self.boxes:.0%} of the boxes"] if METHODS[self.method].told != "nothing" and self.boxes != 0.1 else []
         )
         parts += ["random boxes"] if self.random_boxes else []
         parts += [f"weight {self.weight:g}"] if self.weight is not None else []
         parts += [f"rate {self.learning_rate:g}"] if self.learning_rate is not None else []
+        parts += [f"weight decay {self.weight_decay:g}"] if self.weight_decay is not None else []
         return ", ".join(parts)
 
 
 def with_control(method: str, **given: Any) -> list[Cell]:
-    """A method and, where it reads boxes, the same with boxes at random places."""
-    told = METHODS[method].told == "boxes"
+    """A method and, where it reads boxes or answers by them, the same with boxes at random places."""
+    told = METHODS[method].told != "nothing"
     return [Cell(method, moved, **given) for moved in ((False, True) if told else (False,))]
 
 
@@ -79,6 +81,11 @@ def choice() -> Iterator[Cell]:
         "uncertainty": (0.1, 0.5, 2),
         "views": (1, 3, 5, 10, 30),
         "energy_views": (1, 3, 5, 10),
+        "energy_middle": (1, 3, 10),
+        "energy_input": (1, 3, 10),
+        "energy_layers": (1, 3, 10),
+        "rrr": (1, 10, 50, 200),
+        "box_energy": (0.1, 0.3, 1, 3, 10),
         "crayon": (10, 100, 1000, 1e4, 1e5),
     }
     for method, values in weights.items():
@@ -87,6 +94,8 @@ def choice() -> Iterator[Cell]:
     for method in ("l1_views", "energy_views"):
         for rate in (3e-3, 1e-2, 3e-2):
             yield Cell(method, weight=10.0, learning_rate=rate, half="first")
+    for decay in (1.0, 10.0):
+        yield Cell("energy_views", weight=10.0, weight_decay=decay, half="first")
 
 
 SETS: dict[str, list[Cell]] = {
@@ -94,7 +103,7 @@ SETS: dict[str, list[Cell]] = {
     "main": [
         cell
         for method in ("erm", "erm_as_long", "energy", "energy_label", "l1", "sufficiency", "uncertainty", "views",
-                       "energy_views", "l1_views", "jtt", "crayon", "gradia")
+                       "energy_views", "l1_views", "box_energy", "jtt", "crayon", "gradia")
         for cell in with_control(method)
     ],
     "fractions": [
@@ -105,12 +114,15 @@ SETS: dict[str, list[Cell]] = {
     ],
     "reversed": [
         cell
-        for method in ("erm", "energy", "l1", "energy_views", "l1_views")
+        for method in ("erm", "erm_as_long", "energy", "l1", "views", "energy_views", "l1_views", "box_energy", "jtt",
+                       "crayon", "gradia", "rrr")
         for cell in with_control(method, task="reversed")
     ],
     "inside": [Cell(method, moved) for moved in (False, True) for method in INSIDE],
     "trained": [
-        cell for method in ("erm", "energy", "energy_views") for cell in with_control(method, trained="late")
+        Cell("erm", trained="late"),
+        *with_control("energy_views", trained="late"),
+        Cell("energy", trained="late"),
     ],
     "rates": [cell for method in ("erm", "energy_views") for cell in with_control(method, learning_rate=3e-3)],
     "minutes": [Cell(method, remembered=False) for method in ("erm", "energy_views")],
@@ -124,6 +136,8 @@ def one_run(cell: Cell, seed: int, data: Path, known: dict[bytes, torch.Tensor])
             str(data / FOLDER), cell.method, folder, seed=seed, boxes=cell.boxes, random_boxes=cell.random_boxes,
             task=cell.task, trained=cell.trained, weight=cell.weight, learning_rate=cell.learning_rate, half=cell.half,
         )  # fmt: skip
+        if cell.weight_decay is not None:
+            options.weight_decay = cell.weight_decay
         run = Run(options)
         if cell.remembered and cell.trained == "head" and cell.method not in INSIDE:
             remember_blocks(run.model, known)

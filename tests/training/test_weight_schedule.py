@@ -81,9 +81,7 @@ def test_steps_without_weight_are_plain_steps(trainer_of, model_of, monkeypatch)
     plain.train()
     trainer, differentiated, seen = trainer_of(model_of(), energy(LATE), **settings), [], []
     original, inner = torch.autograd.grad, trainer.training_step
-    monkeypatch.setattr(
-        torch.autograd, "grad", lambda *a, **k: differentiated.append(len(seen)) or original(*a, **k)
-    )
+    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: differentiated.append(len(seen)) or original(*a, **k))
     trainer.training_step = lambda model, *a: seen.append(weights(model)) or inner(model, *a)
     trainer.train()
     assert set(differentiated) - {0} == {4, 5, 6}  # 0: before the first step
