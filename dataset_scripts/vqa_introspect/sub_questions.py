@@ -86,7 +86,7 @@ class SubQuestions:
         if not answer.strip():
             self._count("sub-question without answer", name)
             return None
-        said = answer.casefold().rstrip(" .!").lstrip()
+        said = answer.strip().rstrip(" .!").casefold()
         mended = MENDED.get(said)
         if mended is not None:
             self._count(f"answer {said!r}, read as {mended!r}", name)

@@ -58,7 +58,7 @@ def test_sub_questions_are_joined_mended_and_counted(prepare, tmp_path):
     assert item.endswith(f"{TRAIN}, question 0, response 4, sub-question 0")
 
 
-@pytest.mark.parametrize("said", ["yea", "yea.", " Yea! ", "yea .", "YEA!!"])
+@pytest.mark.parametrize("said", ["yea", "yea.", " Yea!\n", "yea .", "YEA!!"])
 def test_an_answer_is_mended_with_or_without_a_mark_at_its_end(said, prepare, tmp_path):
     entries = {"0": introspect_entry(0, response(("is the sky bright?", said), ("is it dry?", "No.")))}
     splits, builder = prepare("vqa_introspect", data_dir=str(make_vqa_introspect(tmp_path / "raw", entries)))
