@@ -18,17 +18,18 @@ KINDS = {
     **dict.fromkeys(RELATIONS, YES_NO),
 }
 """question_type -> its answers."""
-_DESCRIBING = ("size", "colour", "material", "shape")  # in the order in which English says them
+_DESCRIBING = ("size", "colour", "material", "shape")
+NAMING = ("place", *_DESCRIBING)
+"""Attributes that can name an object, in the order in which English says them; only sub-questions name it by its place."""
 Program = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Question:
-    """Text and program; ``parts`` are the simpler questions that a reasoning question rests on."""
+    """Text and program."""
 
     text: str
     program: Program
-    parts: tuple["Question", ...] = ()
 
 
 def step(function: str, value: str = "", inputs: tuple[int, ...] = ()) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def make_question(kind: str, answer: str, things: list[Thing], rng: np.random.Ge
 
 
 def _named(values: dict[str, str], plural: bool = False) -> str:
-    words = [values[name] for name in _DESCRIBING if name in values]
+    words = [values[name] for name in NAMING if name in values]
     words += [] if "shape" in values else ["object"]
     end = {True: "es" if words[-1].endswith("s") else "s", False: ""}[plural]
     return " ".join(words) + end
@@ -120,12 +121,13 @@ def description(index: int, things: list[Thing], rng: np.random.Generator, hidde
     choices = [*itertools.combinations(names, 1), *itertools.combinations(names, 2)]
     for number in rng.permutation(len(choices)):
         values = {name: getattr(things[index], name) for name in choices[number]}
-        if len(_matching(values, things)) == 1:
+        if len(matching(values, things)) == 1:
             return values
     return None
 
 
-def _matching(values: dict[str, str], things: list[Thing]) -> list[int]:
+def matching(values: dict[str, str], things: list[Thing]) -> list[int]:
+    """The indices of the objects with these values."""
     return [i for i, thing in enumerate(things) if all(getattr(thing, k) == v for k, v in values.items())]
 
 
@@ -138,18 +140,18 @@ def ask(attribute: str, values: dict[str, str]) -> Question:
 
 
 def _query(attribute: str, answer: str, things: list[Thing], rng: np.random.Generator) -> Question | None:
-    for index in rng.permutation(_matching({attribute: answer}, things)):
+    for index in rng.permutation(matching({attribute: answer}, things)):
         values = description(int(index), things, rng, attribute)
         if values is not None:
             return ask(attribute, values)
     return None
 
 
-def exist_question(values: dict[str, str], parts: tuple[Question, ...] = ()) -> Question:
+def _exist_question(values: dict[str, str]) -> Question:
     """Ask whether there is an object with these values."""
     chain, name = _filters(values), _named(values)
     article = "an" if name[0] in "aeiou" else "a"
-    return Question(f"is there {article} {name}?", [*chain, step("exist", "", (len(chain) - 1,))], parts)
+    return Question(f"is there {article} {name}?", [*chain, step("exist", "", (len(chain) - 1,))])
 
 
 def _exist(answer: str, things: list[Thing], rng: np.random.Generator) -> Question | None:
@@ -159,24 +161,24 @@ def _exist(answer: str, things: list[Thing], rng: np.random.Generator) -> Questi
     values = {first: getattr(thing, first), second: getattr(thing, second)}
     if answer == "no":
         values[second] = ATTRIBUTES[second][int(rng.integers(len(ATTRIBUTES[second])))]
-    if bool(_matching(values, things)) != (answer == "yes"):
+    if bool(matching(values, things)) != (answer == "yes"):
         return None
-    return exist_question(values, (exist_question({first: values[first]}),))
+    return _exist_question(values)
 
 
 def _count(answer: str, things: list[Thing], rng: np.random.Generator) -> Question | None:
     name = ("colour", "shape")[int(rng.integers(2))]
-    fitting = [v for v in ATTRIBUTES[name] if str(len(_matching({name: v}, things))) == answer]
+    fitting = [v for v in ATTRIBUTES[name] if str(len(matching({name: v}, things))) == answer]
     if not fitting:
         return None
     values = {name: fitting[int(rng.integers(len(fitting)))]}
     chain = _filters(values)
     text = f"how many {_named(values, plural=True)} are there?"
-    return Question(text, [*chain, step("count", "", (len(chain) - 1,))], (exist_question(values),))
+    return Question(text, [*chain, step("count", "", (len(chain) - 1,))])
 
 
 def _pair(kind: str, answer: str, things: list[Thing], rng: np.random.Generator) -> Question | None:
-    """Compare two described objects; the parts ask for the compared attribute of each."""
+    """Compare two described objects."""
     attribute = kind.removeprefix("same_") if kind not in RELATIONS else "place"
     one, other = (int(index) for index in rng.permutation(len(things))[:2])
     if _holds(kind, things[one], things[other]) != (answer == "yes"):
@@ -194,4 +196,4 @@ def _pair(kind: str, answer: str, things: list[Thing], rng: np.random.Generator)
         text = f"is the {first} {RELATIONS[kind]} the {second}?"
     else:
         text = f"is the {first} of the same {attribute} as the {second}?"
-    return Question(text, [*program, step(kind, "", ends)], tuple(ask(attribute, values) for values in descriptions))
+    return Question(text, [*program, step(kind, "", ends)])

@@ -8,10 +8,10 @@ from typing import Any
 
 import datasets
 import numpy as np
-from hf_guidance.dataset_scripts.shapes_vqa.irrelevant import irrelevant_questions
 from hf_guidance.dataset_scripts.shapes_vqa.questions import KINDS, Question, execute, make_question
 from hf_guidance.dataset_scripts.shapes_vqa.regions import iou, make_regions
 from hf_guidance.dataset_scripts.shapes_vqa.scenes import CELLS, SIDE, Thing, draw, sample_scene
+from hf_guidance.dataset_scripts.shapes_vqa.sub_questions import question_pairs
 from PIL import Image
 
 from hf_guidance.data.questions.rows import QuestionBuilder, QuestionConfig, Record, question_features, question_row
@@ -25,7 +25,7 @@ SHARES = {"query": 0.7, "exist": 0.1, "same": 0.1, "count": 0.05, "relation": 0.
 """How often each family of kinds is asked by default; the kinds of a family are asked equally often."""
 REASONING_SHARE = 0.3
 """That of all families but "query", whose questions rest on no others."""
-_IRRELEVANT = 1  # the draws of irrelevant questions, apart from those of everything else
+_PAIRS = 1  # the draws of sub-questions and irrelevant questions, apart from those of everything else
 _PRIOR_SEED = 2022  # which answers are frequent is part of the task, so it is the same for every seed
 
 
@@ -124,7 +124,7 @@ class ShapesVqaConfig(QuestionConfig):
 class ShapesVqa(QuestionBuilder):
     """Questions about scenes of shapes; one scene per question."""
 
-    VERSION = datasets.Version("1.0.0")
+    VERSION = datasets.Version("1.1.0")  # 1.1.0: other sub- and irrelevant questions
     BUILDER_CONFIG_CLASS = ShapesVqaConfig
 
     def _info(self) -> datasets.DatasetInfo:
@@ -148,8 +148,8 @@ class ShapesVqa(QuestionBuilder):
         config = self.config
         regions = make_regions(things, rng, config.num_boxes, config.dims, config.noise, config.duplicates)
         answer, needed = execute(question.program, things)
-        apart = np.random.default_rng([config.seed, SPLITS.index(split), number, _IRRELEVANT])
-        others = irrelevant_questions(question, things, apart)
+        apart = np.random.default_rng([config.seed, SPLITS.index(split), number, _PAIRS])
+        pairs = question_pairs(question, things, apart)
         entry = {
             "question_id": name,
             "image_id": name,
@@ -163,8 +163,8 @@ class ShapesVqa(QuestionBuilder):
             "importance": self._importance(needed, things, regions),
             "program": question.program,
             "scene": [{**dataclasses.asdict(thing), "box": [edge / SIDE for edge in thing.box]} for thing in things],
-            "sub_questions": [self._part(part, things, regions) for part in question.parts],
-            "irrelevant_questions": [self._part(part, things, regions) for part in others],
+            "sub_questions": [self._part(part, things, regions) for part, _ in pairs],
+            "irrelevant_questions": [self._part(part, things, regions) for _, part in pairs],
         }
         if config.images:
             image, objects = draw(things, rng)

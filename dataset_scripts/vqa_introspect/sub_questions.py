@@ -8,7 +8,7 @@ from hf_guidance.data.builder_base import InvalidAnnotation
 Candidate = dict[str, Any]
 """``{"question": text, "answers": [text, ...]}``."""
 MENDED = {"yea": "yes"}
-"""An answer of the published files -> what it stands for."""
+"""An answer of the published files, without case, blanks and a mark at its end -> what it stands for."""
 
 
 def same_words(text: str) -> tuple[str, ...]:
@@ -86,7 +86,8 @@ class SubQuestions:
         if not answer.strip():
             self._count("sub-question without answer", name)
             return None
-        mended = MENDED.get(answer.strip().casefold())
+        said = answer.strip().rstrip(" .!").casefold()
+        mended = MENDED.get(said)
         if mended is not None:
-            self._count(f"answer {answer.strip().casefold()!r}, read as {mended!r}", name)
+            self._count(f"answer {said!r}, read as {mended!r}", name)
         return candidate(question, [mended or answer.strip()])

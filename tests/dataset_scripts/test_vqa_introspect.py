@@ -58,6 +58,14 @@ def test_sub_questions_are_joined_mended_and_counted(prepare, tmp_path):
     assert item.endswith(f"{TRAIN}, question 0, response 4, sub-question 0")
 
 
+@pytest.mark.parametrize("said", ["yea", "yea.", " Yea!\n", "yea .", "YEA!!"])
+def test_an_answer_is_mended_with_or_without_a_mark_at_its_end(said, prepare, tmp_path):
+    entries = {"0": introspect_entry(0, response(("is the sky bright?", said), ("is it dry?", "No.")))}
+    splits, builder = prepare("vqa_introspect", data_dir=str(make_vqa_introspect(tmp_path / "raw", entries)))
+    assert asked(splits["train"][0]) == [("is the sky bright?", ["yes"]), ("is it dry?", ["No."])]
+    assert builder.report["answer 'yea', read as 'yes'"]["count"] == 1
+
+
 def test_irrelevant_questions(prepare, tmp_path):
     """Not reasoning questions, not those that a sub-question repeats; with "all" the sub-questions of others too."""
     questions = [question(number, image_id=0) for number in range(4)]
