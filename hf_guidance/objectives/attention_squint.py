@@ -34,8 +34,10 @@ class AttentionSQuINT(Objective):
         is not known, and padding is left out as everywhere in this library.
 
     Columns:
-        role: list of one per explained row: 0 reasoning question, 1 sub-question, 2 irrelevant question.
-        group: list of one per explained row: equal numbers >= 0 are one group, -1 is in none.
+        role: list of one per question, explained or not: 0 reasoning question, 1 sub-question, 2 irrelevant question.
+        group: list of one per question: equal numbers >= 0 are one group, -1 stands alone.
+        compared_as: optional, list of one per question: the role as which it is compared, as of a control.
+        annotated: optional, list of one per explained row: whether it has a score to explain; others are not compared.
 
     When to use:
         As ContrastiveSOrT, where a plain step must do: no derivative is taken. Attention is small, and so is the loss (1 /

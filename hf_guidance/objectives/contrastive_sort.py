@@ -49,8 +49,10 @@ class ContrastiveSOrT(Objective):
         has only the form without irrelevant questions; the one with them is of its history.
 
     Columns:
-        role: list of one per explained row: 0 reasoning question, 1 sub-question, 2 irrelevant question.
-        group: list of one per explained row: equal numbers >= 0 are one group, -1 is in none.
+        role: list of one per question, explained or not: 0 reasoning question, 1 sub-question, 2 irrelevant question.
+        group: list of one per question: equal numbers >= 0 are one group, -1 stands alone.
+        compared_as: optional, list of one per question: the role as which it is compared, as of a control.
+        annotated: optional, list of one per explained row: whether it has a score to explain; others are not compared.
         target: (rows,) int64, the explained answer; read by the attribution's default target, ``LabelLogit``.
 
     When to use:
