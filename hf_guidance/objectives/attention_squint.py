@@ -11,7 +11,7 @@ from hf_guidance.attributions import AttentionWeights, Attribution
 from hf_guidance.data.columns import REASONING, SUB_QUESTION
 from hf_guidance.forward import Forward
 from hf_guidance.objectives.objective import Objective
-from hf_guidance.objectives.question_groups import at_rows, group_rows
+from hf_guidance.objectives.question_groups import at_rows, group_rows, lacking
 from hf_guidance.views import Needs
 
 
@@ -71,6 +71,10 @@ class AttentionSQuINT(Objective):
         """One at the reasoning question of every group with a sub-question, else zero."""
         first = group_rows(forward, (REASONING, SUB_QUESTION))[0]
         return at_rows(forward, first, torch.ones(len(first), device=first.device))
+
+    def lacks(self) -> str:
+        """Sub-questions."""
+        return lacking(irrelevant=False)
 
     def __call__(self, forward: Forward) -> Tensor:
         """The loss of every explained row."""

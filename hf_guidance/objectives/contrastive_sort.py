@@ -12,7 +12,7 @@ from hf_guidance.common.checks import check_choice
 from hf_guidance.data.columns import IRRELEVANT, REASONING, SUB_QUESTION
 from hf_guidance.forward import Forward
 from hf_guidance.objectives.objective import Objective
-from hf_guidance.objectives.question_groups import at_rows, cosine, group_rows
+from hf_guidance.objectives.question_groups import at_rows, cosine, group_rows, lacking
 from hf_guidance.views import Needs
 from hf_guidance.views.layers import FUSION
 
@@ -94,6 +94,10 @@ class ContrastiveSOrT(Objective):
         """One at the reasoning question of every group that has all questions, else zero."""
         first = self._groups(forward)[0]
         return at_rows(forward, first, torch.ones(len(first), device=first.device))
+
+    def lacks(self) -> str:
+        """Sub- or irrelevant questions."""
+        return lacking(self.irrelevant)
 
     def __call__(self, forward: Forward) -> Tensor:
         """The loss of every explained row."""

@@ -78,6 +78,24 @@ def group_rows(forward: Forward, roles: Sequence[int]) -> list[Tensor]:
     return [torch.tensor([held[role] for held in whole], dtype=torch.long, device=device) for role in roles]
 
 
+def lacking(irrelevant: bool) -> str:
+    """What rows lack where no group is whole, and what to do.
+
+    Args:
+        irrelevant: Whether a group needs an irrelevant question.
+    """
+    if irrelevant:
+        return (
+            "no row had a sub-question and an irrelevant question, all three questions with an answer of the vocabulary. Fill "
+            "the columns 'sub_question', 'sub_answers', 'irrelevant_question' and 'irrelevant_answers', or train without "
+            "irrelevant questions: recipes.sort_only_sub_questions(), ContrastiveSOrT(irrelevant=False)."
+        )
+    return (
+        "no row had a sub-question, both questions with an answer of the vocabulary. Fill the columns 'sub_question' and "
+        "'sub_answers', and make the vocabulary of the answers to both."
+    )
+
+
 def at_rows(forward: Forward, rows: Tensor, values: Tensor) -> Tensor:
     """Values (groups,) at their explained rows, 0 at the others: (rows,)."""
     return values.new_zeros(len(forward.row)).index_copy(0, rows, values)

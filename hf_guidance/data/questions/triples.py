@@ -25,6 +25,7 @@ from hf_guidance.data.columns import (
     SUB_QUESTION,
     TRIPLE_COLUMNS,
 )
+from hf_guidance.data.questions.answer_texts import answer_texts
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.importance import question_generator
 from hf_guidance.data.questions.row_objects import row_objects
@@ -118,12 +119,12 @@ class QuestionTripleCollator(QuestionCollator):
                 own[ROLE].append(role)
                 own[COMPARED_AS].append(compared.get(role, role))
                 own[GROUP].append(index if SUB_QUESTION in questions else NO_GROUP)
-                own[ANSWERED].append(answers is not None and len(answers) > 0)
                 own[SAME_IMAGE].append(numbers.setdefault(image, len(numbers)))
                 own[QUESTION].append(text)
                 own[QUESTION_ID].append(key)
                 own[IMAGE_ID].append(row.get(IMAGE_ID))
         batch = super().__call__(expanded)  # which refuses ids that are none
+        own[ANSWERED] = [len(answer_texts(one["answers"])) > 0 for one in expanded]
         own[QUESTION_ID] = [id_text(key) for key in own[QUESTION_ID]]
         own[IMAGE_ID] = [None if key is None else id_text(key) for key in own[IMAGE_ID]]
         if not any(key is not None for key in own[IMAGE_ID]):

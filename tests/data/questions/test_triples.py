@@ -87,6 +87,8 @@ def test_triples_about_one_image_share_it():
         ({"irrelevant_answers": ["purple"]}, 2, True),
         ({"answers": ["purple"]}, 0, True),
         ({"answers": None}, 0, False),
+        ({"sub_answers": {"answer": []}}, 1, False),
+        ({"sub_answers": [{"answer": "purple"}]}, 1, True),
     ],
 )
 def test_a_question_without_a_label_keeps_its_role_and_is_not_explained(columns, place, answered):
