@@ -104,7 +104,8 @@ def check_annotated(dataset: Any, sources: Sequence[str]) -> None:
     if not columns:
         raise ValueError(
             f"the training set has none of the columns {list(sources)}, so nothing can guide; it has "
-            f"{dataset.column_names}. Build it with hf_guidance.dataset_builder, or add a column 'objects' or 'mask'."
+            f"{dataset.column_names}. Build it with hf_guidance.dataset_builder, or add a column "
+            f"{' or '.join(map(repr, sources))}."
         )
     flags = dataset.with_format(None)[ANNOTATED] if ANNOTATED in dataset.column_names else repeat(None)
     held = False
@@ -113,7 +114,9 @@ def check_annotated(dataset: Any, sources: Sequence[str]) -> None:
             return
         held = held or filled
     if not held:
-        raise ValueError(f"columns {columns} of the training set are empty in every row; annotate at least one row.")
+        raise ValueError(
+            f"columns {columns} of the training set are empty in every row; fill one of them in at least one row."
+        )
     raise ValueError(
         f"column 'annotated' of the training set is False in every row that has something in {columns}; annotate at least one "
         "of them."

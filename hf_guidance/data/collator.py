@@ -43,6 +43,14 @@ class RowCollator:
             name: What the trainer calls it, for the error.
         """
 
+    def check_training_rows(self, rows: Any, name: str) -> None:
+        """Called by the trainer with the training set: raise a ValueError where a column is missing that training needs.
+
+        Args:
+            rows: The data set.
+            name: What the trainer calls it, for the error.
+        """
+
     def for_evaluation(self) -> Self:
         """The collator for evaluation: annotations unchanged, neither moved, shuffled, dilated nor augmented."""
         return self

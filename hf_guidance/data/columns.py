@@ -9,10 +9,11 @@ from __future__ import annotations
 from hf_guidance.views.batch import IMPORTANCE
 
 __all__ = [
-    "ANNOTATED", "ANSWER", "CAPTION_COLUMNS", "CAPTION_SOURCES", "EXPLAINED_ROW_COLUMNS", "GROUP", "HOST_COLUMNS", "HUMAN_MAP",
-    "IMAGE_COLUMNS", "IMAGE_SOURCES", "IMPORTANCE", "IRRELEVANT", "KNOWN_COLUMNS", "NO", "NO_GROUP", "QUADRANT", "QUESTION",
-    "QUESTION_COLUMNS", "QUESTION_ID", "QUESTION_SOURCES", "RANDOM_IMPORTANCE", "REASONING", "ROLE", "ROW", "SAME_IMAGE",
-    "SAVED_MAP", "SLOT", "SUB_QUESTION", "TARGET", "TIME", "TRIPLE_COLUMNS", "UNANSWERED", "WORD_TOKENS", "YES",
+    "ANNOTATED", "ANSWER", "ANSWERED", "CAPTION_COLUMNS", "CAPTION_SOURCES", "COMPARED_AS", "EXPLAINED_ROW_COLUMNS", "GROUP",
+    "HOST_COLUMNS", "HUMAN_MAP", "IMAGE_COLUMNS", "IMAGE_ID", "IMAGE_SOURCES", "IMPORTANCE", "IRRELEVANT", "KNOWN_COLUMNS",
+    "NO", "NO_GROUP", "QUADRANT", "QUESTION", "QUESTION_COLUMNS", "QUESTION_ID", "QUESTION_SOURCES", "RANDOM_IMPORTANCE",
+    "REASONING", "ROLE", "ROW", "SAME_IMAGE", "SAVED_MAP", "SLOT", "SUB_QUESTION", "TARGET", "TIME", "TRIPLE_COLUMNS",
+    "UNANSWERED", "WORD_TOKENS", "YES",
 ]  # fmt: skip
 
 RANDOM_IMPORTANCE = "random_importance"
@@ -41,15 +42,22 @@ QUADRANT = "quadrant"
 (images,) int64."""
 
 ROLE = "role"
-"""Batch column of triples of questions: what the question of an explained row is in its group, one of the three numbers."""
+"""Batch column of triples of questions, one entry per question (each row of the model's inputs, as for all of them below): what
+the question is in its row of the data set, one of the three numbers."""
+COMPARED_AS = "compared_as"
+"""Batch column of triples of questions: the role as which a question is compared with others, where it is not ``role``."""
 REASONING, SUB_QUESTION, IRRELEVANT = 0, 1, 2
 GROUP = "group"
-"""Batch column of triples of questions: the number of an explained row's group, a reasoning question with its sub-question and
-its irrelevant question; NO_GROUP where nothing is compared with the question."""
+"""Batch column of triples of questions: the number of a question's group, a reasoning question with its sub-question and its
+irrelevant question, labelled or not; NO_GROUP where it stands alone."""
 NO_GROUP = -1
+ANSWERED = "answered"
+"""Batch column of triples of questions: whether the row has answers to the question, in the vocabulary or not."""
 QUESTION, QUESTION_ID = "question", "question_id"
-"""Columns of rows of questions; of batches of triples lists of texts: the question of an explained row, and the id of the
-reasoning question that it belongs to, by which rows of one reasoning question are told when they are measured."""
+"""Columns of rows of questions; of batches of triples lists of texts: the question, and the id of the reasoning question that
+it belongs to, by which rows of one reasoning question are told when they are measured."""
+IMAGE_ID = "image_id"
+"""Column of rows; of batches of triples a list of texts, None for rows without one."""
 SAME_IMAGE = "same_image"
 """Batch column, a list with a number for each question (each row of the model's inputs): equal ones are about one image."""
 

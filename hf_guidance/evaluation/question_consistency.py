@@ -10,11 +10,21 @@ from torch import Tensor
 
 from hf_guidance.attributions import Attribution, InputXGradient
 from hf_guidance.common.checks import check_choice
-from hf_guidance.data.columns import IRRELEVANT, NO_GROUP, QUESTION, QUESTION_ID, REASONING, SUB_QUESTION
+from hf_guidance.data.columns import (
+    ANSWERED,
+    IMAGE_ID,
+    IRRELEVANT,
+    NO_GROUP,
+    QUESTION,
+    QUESTION_ID,
+    REASONING,
+    SUB_QUESTION,
+)
+from hf_guidance.data.questions.triple_checks import OneQuestionPerId
 from hf_guidance.data.questions.wording import question_words
 from hf_guidance.evaluation.metric_modules import load_metric
 from hf_guidance.forward import Forward
-from hf_guidance.objectives.question_groups import cosine, roles_and_groups
+from hf_guidance.objectives.question_groups import cosine, of_questions, roles_and_groups
 from hf_guidance.views import FULL, Needs
 from hf_guidance.views.layers import FUSION
 from hf_guidance.views.layers import QUESTION as QUESTION_SIDE
@@ -29,8 +39,11 @@ Question = tuple[str, int, tuple[str, ...]]  # id of the reasoning question, rol
 class QuestionConsistency:
     """Metrics of triples of questions for ``evaluate()``: ``vqa_consistency`` and ``question_ranking``.
 
-    Measured are questions in a group: those with a partner and an answer of the vocabulary. A question counts once for each
-    reasoning question, in however many rows it stands; rows of one reasoning question are told by ``question_id``.
+    Measured are the questions of rows with a sub-question. One whose answers are all outside the vocabulary is answered
+    wrongly, whatever is predicted, and is not ranked, for it has no score to explain; one without any answers has no truth and
+    is left out, and with a reasoning question its sub-questions. A question counts once for each reasoning question, in
+    however many rows it stands; rows of one reasoning question are told by ``question_id``. Roles are the true ones, those of
+    the column "role", also where a control compares questions as others.
 
     The ranking is by ``cos(s_R, s_C)`` of a reasoning question R and each of its candidates C, where s is one of the three
     vectors of the released code of SOrT (arXiv 2010.10038; which one the paper's table 1 shows is not said):
@@ -79,25 +92,37 @@ class QuestionConsistency:
         """Forget what was added."""
         self._answers: dict[Question, tuple[int, Any]] = {}
         self._similar: dict[Question, float] = {}
+        self._reasoning = OneQuestionPerId()
 
     def add(self, forward: Forward) -> None:
         """Add the questions of a batch that are in a group.
 
         Args:
-            forward: A forward of the annotated explained rows, with the needs of this.
+            forward: A forward of all questions whose explained rows are the annotated ones, with the needs of this; these may
+                be left out where no question is annotated.
 
         Raises:
-            ValueError: The batch lacks a column, as ``question_id``, that QuestionTripleCollator makes.
+            ValueError: The batch lacks a column, as ``question_id``, that QuestionTripleCollator makes; or two reasoning
+                questions have one id.
         """
-        rows = roles_and_groups(forward)
-        ids, texts = (list(forward.column(name)) for name in (QUESTION_ID, QUESTION))
-        names = [(str(one), role, question_words(text)) for one, (role, _), text in zip(ids, rows, texts, strict=True)]
+        questions = roles_and_groups(forward)
+        ids, texts = (of_questions(forward, name) for name in (QUESTION_ID, QUESTION))
+        images = of_questions(forward, IMAGE_ID) if IMAGE_ID in forward.batch else [None] * len(ids)
+        answered = of_questions(forward, ANSWERED) if ANSWERED in forward.batch else [True] * len(ids)
+        names = [
+            (str(one), role, question_words(text)) for one, (role, _), text in zip(ids, questions, texts, strict=True)
+        ]
         labels, predicted = forward.column("labels").cpu(), forward.logits().argmax(1).tolist()
-        for name, image, (_, group) in zip(names, forward.row, rows, strict=True):
-            if group != NO_GROUP:
-                self._answers[name] = self._answer(predicted[image], labels[image])
-        if self.similarity != "none":
-            self._compare(names, [group for _, group in rows], self._vectors(forward))
+        for place, (name, (role, group)) in enumerate(zip(names, questions, strict=True)):
+            if group == NO_GROUP:
+                continue
+            if role == REASONING:
+                self._reasoning.add(name[0], texts[place], images[place])
+            if answered[place]:
+                self._answers[name] = self._answer(predicted[place], labels[place])
+        if self.similarity != "none" and forward.row:
+            groups = [questions[image][1] for image in forward.row]
+            self._compare([names[image] for image in forward.row], groups, self._vectors(forward))
 
     def _answer(self, predicted: int, truth: Tensor) -> tuple[int, Any]:
         """Prediction and reference for the metric, no longer than they must be: there are thousands of answers."""
@@ -121,7 +146,9 @@ class QuestionConsistency:
         first = {
             group: row for row, (group, (_, role, _)) in enumerate(zip(groups, names, strict=True)) if role == REASONING
         }
-        rows = [row for row, group in enumerate(groups) if group != NO_GROUP and first.get(group, row) != row]
+        rows = [row for row, group in enumerate(groups) if group in first and first[group] != row and group != NO_GROUP]
+        if not rows:  # no reasoning question with a score to explain, or none with a candidate
+            return
         similar = cosine(vectors[[first[groups[row]] for row in rows]], vectors[rows])[0]
         for row, value in zip(rows, torch.nan_to_num(similar, 0.0, 0.0, 0.0).tolist(), strict=True):
             self._similar[names[row]] = value
@@ -134,8 +161,10 @@ class QuestionConsistency:
             questions; without those that are not defined.
         """
         found: dict[str, Any] = {}
-        if {REASONING, SUB_QUESTION} <= {role for _, role, _ in self._answers}:
-            names, answers = list(self._answers), list(self._answers.values())
+        known = {one for one, role, _ in self._answers if role == REASONING}
+        paired = {name: answer for name, answer in self._answers.items() if name[0] in known}
+        if any(role == SUB_QUESTION for _, role, _ in paired):
+            names, answers = list(paired), list(paired.values())
             found |= load_metric("vqa_consistency").compute(
                 predictions=[answer for answer, _ in answers], references=[truth for _, truth in answers],
                 role=[_ROLES[role] for _, role, _ in names], group=[one for one, _, _ in names],

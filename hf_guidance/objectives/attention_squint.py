@@ -11,7 +11,7 @@ from hf_guidance.attributions import AttentionWeights, Attribution
 from hf_guidance.data.columns import REASONING, SUB_QUESTION
 from hf_guidance.forward import Forward
 from hf_guidance.objectives.objective import Objective
-from hf_guidance.objectives.question_groups import at_rows, group_rows
+from hf_guidance.objectives.question_groups import at_rows, group_rows, lacking
 from hf_guidance.views import Needs
 
 
@@ -34,8 +34,10 @@ class AttentionSQuINT(Objective):
         is not known, and padding is left out as everywhere in this library.
 
     Columns:
-        role: list of one per explained row: 0 reasoning question, 1 sub-question, 2 irrelevant question.
-        group: list of one per explained row: equal numbers >= 0 are one group, -1 is in none.
+        role: list of one per question, explained or not: 0 reasoning question, 1 sub-question, 2 irrelevant question.
+        group: list of one per question: equal numbers >= 0 are one group, -1 stands alone.
+        compared_as: optional, list of one per question: the role as which it is compared, as of a control.
+        annotated: optional, list of one per explained row: whether it has a score to explain; others are not compared.
 
     When to use:
         As ContrastiveSOrT, where a plain step must do: no derivative is taken. Attention is small, and so is the loss (1 /
@@ -69,6 +71,10 @@ class AttentionSQuINT(Objective):
         """One at the reasoning question of every group with a sub-question, else zero."""
         first = group_rows(forward, (REASONING, SUB_QUESTION))[0]
         return at_rows(forward, first, torch.ones(len(first), device=first.device))
+
+    def lacks(self) -> str:
+        """Sub-questions."""
+        return lacking(irrelevant=False)
 
     def __call__(self, forward: Forward) -> Tensor:
         """The loss of every explained row."""

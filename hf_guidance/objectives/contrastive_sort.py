@@ -12,7 +12,7 @@ from hf_guidance.common.checks import check_choice
 from hf_guidance.data.columns import IRRELEVANT, REASONING, SUB_QUESTION
 from hf_guidance.forward import Forward
 from hf_guidance.objectives.objective import Objective
-from hf_guidance.objectives.question_groups import at_rows, cosine, group_rows
+from hf_guidance.objectives.question_groups import at_rows, cosine, group_rows, lacking
 from hf_guidance.views import Needs
 from hf_guidance.views.layers import FUSION
 
@@ -49,8 +49,10 @@ class ContrastiveSOrT(Objective):
         has only the form without irrelevant questions; the one with them is of its history.
 
     Columns:
-        role: list of one per explained row: 0 reasoning question, 1 sub-question, 2 irrelevant question.
-        group: list of one per explained row: equal numbers >= 0 are one group, -1 is in none.
+        role: list of one per question, explained or not: 0 reasoning question, 1 sub-question, 2 irrelevant question.
+        group: list of one per question: equal numbers >= 0 are one group, -1 stands alone.
+        compared_as: optional, list of one per question: the role as which it is compared, as of a control.
+        annotated: optional, list of one per explained row: whether it has a score to explain; others are not compared.
         target: (rows,) int64, the explained answer; read by the attribution's default target, ``LabelLogit``.
 
     When to use:
@@ -92,6 +94,10 @@ class ContrastiveSOrT(Objective):
         """One at the reasoning question of every group that has all questions, else zero."""
         first = self._groups(forward)[0]
         return at_rows(forward, first, torch.ones(len(first), device=first.device))
+
+    def lacks(self) -> str:
+        """Sub- or irrelevant questions."""
+        return lacking(self.irrelevant)
 
     def __call__(self, forward: Forward) -> Tensor:
         """The loss of every explained row."""

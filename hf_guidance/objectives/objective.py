@@ -33,6 +33,14 @@ class Objective:
         """How much each explained row counts, (rows,) float >= 0; by default one where annotated, else zero."""
         return forward.annotated
 
+    def lacks(self) -> str:
+        """What rows lack where none of a whole epoch counts, with the fix: training is then stopped, and says it.
+
+        An objective that counts only some annotated rows, by the columns of the batch alone, overrides it; its ``rows`` is then
+        also asked of a BatchColumns, before any model call. By default nothing is said.
+        """
+        return ""
+
     def __call__(self, forward: Forward) -> Tensor:
         """The loss of every explained row, (rows,), unreduced."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(forward).")

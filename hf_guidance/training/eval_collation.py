@@ -35,6 +35,8 @@ class EvaluationDataTrainer(AttachingTrainer):
         # Before training, so that it does not end at the first batch with an unusable row.
         held_out = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval_dataset": self.eval_dataset}
         training = ("train_dataset", self.train_dataset, self.data_collator)
+        if self.train_dataset is not None and isinstance(self.data_collator, RowCollator):
+            self.data_collator.check_training_rows(self.train_dataset, training[0])
         for name, rows, collator in (
             training,
             *((name, rows, self.eval_data_collator or self.data_collator) for name, rows in held_out.items()),

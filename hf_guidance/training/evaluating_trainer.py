@@ -237,7 +237,7 @@ class EvaluatingTrainer(EvaluationDataTrainer):
         if self._evaluating and self.grounding is not None:
             gather = self._gather_items if self.args.world_size > 1 else None
             self.grounding.add(forward if found else None, inputs, forward.images, gather)
-        if found and triples is not None:
+        if triples is not None:
             triples.add(forward)
         return (loss, ImageClassifierOutput(loss=loss, logits=forward.logits())) if return_outputs else loss
 

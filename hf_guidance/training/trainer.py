@@ -14,7 +14,6 @@ from transformers import Trainer
 from transformers.modeling_outputs import ImageClassifierOutput
 from transformers.utils import logging
 
-from hf_guidance.data.annotated import can_be_judged, check_annotated
 from hf_guidance.data.collator import RowCollator
 from hf_guidance.data.columns import KNOWN_COLUMNS
 from hf_guidance.data.default_collator import default_collator
@@ -175,9 +174,8 @@ class GuidedTrainer(
             refuse_unsupported(self.args, self.model, self.accelerator)
         warn_of_reductions(self.guidance, self.args)
         if self.guidance.guided and isinstance(self.data_collator, RowCollator) and not self._watch.judged:
-            check_annotated(self.train_dataset, self.data_collator.sources)
+            self._watch.judge(self.train_dataset, self.data_collator.sources)
             refuse_left_behind(self.train_dataset, self.data_collator.sources)
-            self._watch.known, self._watch.judged = can_be_judged(self.train_dataset), True
         self._with_callback(self._refusal, self.guidance.differentiates)
         self._with_callback(self._watch, bool(self.guidance.guided))
         model = self.accelerator.unwrap_model(self.model)
@@ -212,6 +210,7 @@ class GuidedTrainer(
         every, state = StepOptions.of(self.args).guide_every, self.state
         guidance = guidance_of_step(self.guidance, every, state.global_step, state.max_steps)
         parts = self._training_parts(model, inputs, guidance)
+        self._watch.look(self.guidance, guidance, self.family, parts.annotated)
         found = None if return_outputs else self._by_graph(model, guidance, parts)
         annotated, rest = (None, None) if found else self._forwards(model, guidance, parts)
         loss, logs = found or guidance(annotated, rest)

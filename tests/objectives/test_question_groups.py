@@ -171,8 +171,49 @@ def test_weights_of_roles():
     assert torch.allclose(task(forward), plain(forward) * torch.tensor([2.0, 3.0, 0.5, 5.5, 3.0, 0.5]))
     other = RoleAnswerLoss(role_weights=(2.0, 3.0, 0.5), alone=0.0)
     assert other(forward)[3] == 0
-    fewer = {name: batch[name][:3] for name in ("role", "group", "target")} | {"row": [0, 1, 2], "slot": [0] * 3}
-    assert torch.equal(task(step(task, batch | fewer | {"annotated": [True] * 3}))[3:5], plain(forward)[3:5] * 5.5)
+    explained = {"target": batch["target"][:3], "row": [0, 1, 2], "slot": [0] * 3, "annotated": [True] * 3}
+    assert torch.equal(task(step(task, batch | explained)), task(forward))  # by the role, explained or not
+
+
+def test_a_question_without_answers_does_not_count():
+    batch = triples(2) | {"answered": [True, False, True, True, True, False]}
+    task = RoleAnswerLoss(role_weights=(2.0, 3.0, 0.5))
+    forward = step(task, batch)
+    assert task.rows(forward).tolist() == [1, 0, 1, 1, 1, 0]
+    expected = AnswerLoss("sigmoid")(forward) * torch.tensor([2.0, 0.0, 0.5, 2.0, 3.0, 0.0])
+    assert torch.allclose(task(forward), expected)
+    whole, _ = Guidance(task=task)(forward)
+    assert torch.allclose(whole, expected.sum() / 6)
+
+
+def test_questions_are_compared_as_the_column_says():
+    """And are learned as what they are."""
+    batch = triples(3)
+    contrastive, squint, task = (
+        ContrastiveSOrT(VECTORS),
+        AttentionSQuINT(),
+        RoleAnswerLoss(role_weights=(2.0, 3.0, 0.5)),
+    )
+    swapped = batch | {"compared_as": [0, 2, 1, 0, 1, 2, 0, 2, 1]}
+    vectors = step(contrastive, batch).attribution(VECTORS)
+    order = [0, 2, 1, 3, 4, 5, 6, 8, 7]
+    assert relative_error(contrastive(step(contrastive, swapped))[::3], by_hand(vectors[order]).detach()) < 1e-12
+    attention = step(AttentionWeights(), batch).attribution(AttentionWeights())
+    expected = (attention[[0, 3, 6]] - attention[[2, 4, 8]]).square().mean(1)
+    assert relative_error(squint(step(squint, swapped))[::3], expected.detach()) < 1e-12
+    assert torch.equal(task(step(task, swapped)), task(step(task, batch)))
+
+
+def test_rows_without_annotation_may_be_dropped():
+    """Role and group are those of all questions, explained or not."""
+    batch = triples(3)
+    contrastive = ContrastiveSOrT(VECTORS)
+    whole = contrastive(step(contrastive, batch))
+    kept = [0, 1, 2, 3, 5, 6, 7, 8]  # the sub-question of the second group has no label
+    dropped = batch | {"row": kept, "slot": [0] * 8, "target": batch["target"][kept], "annotated": [True] * 8}
+    forward = step(contrastive, dropped)
+    assert contrastive.rows(forward).tolist() == [1, 0, 0, 0, 0, 1, 0, 0]
+    assert relative_error(contrastive(forward)[[0, 5]], whole[[0, 6]].detach()) < 1e-12
 
 
 def test_a_guided_step_counts_questions_without_partner_in_the_task_only():
@@ -193,7 +234,7 @@ def test_a_guided_step_counts_questions_without_partner_in_the_task_only():
             r"group 0 of the batch has two sub-questions, explained rows 1 and 2",
         ),
         ({"role": [0, 0, 1], "group": [4, 4, 4]}, r"group 4 of the batch has two reasoning questions"),
-        ({"role": [0, 1], "group": [0, 0]}, r"column 'role' has 2 entries, the batch 3 explained rows"),
+        ({"role": [0, 1], "group": [0, 0]}, r"column 'role' has 2 entries, the batch 3 questions; give one for each"),
         ({"role": [0, 1, 2]}, r"no column 'group'"),
         ({"role": [0, 1, -1], "group": [0, 0, 0]}, r"column 'role' holds -1; allowed: 0 \(reasoning question\), 1"),
     ],

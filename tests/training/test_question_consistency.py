@@ -166,11 +166,40 @@ def test_wordings_of_one_reasoning_question_are_one(tmp_path):
     assert pythia_trainer(tmp_path, other).evaluate()["eval_reasoning_accuracy"] in (0, 0.5, 1)
 
 
-def test_two_reasoning_questions_of_one_id_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"question": "who is it", "irrelevant_question": "does the train move"},
+            r"question_id '0' have two reasoning questions: 'is it day' about image '0', and 'who is it' about image '0'",
+        ),
+        (
+            {"image_id": "9"},
+            r"have two .*: 'is it day' about image '0', and 'is it day' about image '9'.*an id of its own",
+        ),
+    ],
+)
+def test_two_reasoning_questions_of_one_id_are_refused(columns, message, tmp_path):
+    """Before training where the rows are plain data, else when they are measured."""
     data = several()
-    data[1] = data[1] | {"question": "who is it", "irrelevant_question": "does the train move"}
-    with pytest.raises(ValueError, match=r"have two reasoning questions"):
-        pythia_trainer(tmp_path, data).evaluate()
+    data[1] = data[1] | columns
+    with pytest.raises(ValueError, match=message):
+        pythia_trainer(tmp_path, data)
+    with pytest.raises(ValueError, match=message):
+        pythia_trainer(tmp_path, Made(data)).evaluate()
+
+
+class Made(torch.utils.data.Dataset):
+    """Rows that are made as they are read."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.rows[index]
 
 
 def test_questions_that_stand_alone_measure_nothing(tmp_path):

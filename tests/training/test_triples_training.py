@@ -138,7 +138,9 @@ def test_evaluation_on_several_processes_is_refused(tmp_path):
 
 def test_a_training_set_without_sub_questions_is_refused(tmp_path):
     plain = [{k: np.asarray(v).tolist() for k, v in row.items()} for row in rows(4, alone=4)]
-    with pytest.raises(ValueError, match=r"none of the columns \['sub_question'\], so nothing can guide"):
+    with pytest.raises(
+        ValueError, match=r"none of the columns \['sub_question'\], so nothing .*add a column 'sub_question'\."
+    ):
         trainer_of(recipes.sort(layer=LAYER), tmp_path, datasets.Dataset.from_list(plain))
 
 
@@ -154,10 +156,83 @@ def test_a_term_on_importance_says_that_triples_bring_none(tmp_path):
         trainer_of(guidance, tmp_path).train()
 
 
+def pairs_of(data):
+    return [{k: v for k, v in row.items() if not k.startswith("irrelevant")} for row in data]
+
+
 def test_batches_without_a_whole_group(tmp_path):
-    """Pairs alone: the contrast counts nothing, and the task goes on."""
-    pairs = [{k: v for k, v in row.items() if not k.startswith("irrelevant")} for row in rows()]
+    """Pairs alone in a batch: the contrast counts nothing there, and the task goes on."""
+    data = rows(8, alone=0)
     guidance = Guidance(task=RoleAnswerLoss(), sort=ContrastiveSOrT(InputXGradient(LAYER)))
-    trainer = trainer_of(guidance, tmp_path, pairs)
+    options = {"max_steps": -1, "num_train_epochs": 2, "per_device_train_batch_size": 2}
+    trainer = trainer_of(guidance, tmp_path, pairs_of(data[:7]) + data[7:], **options)
     trainer.train()
-    assert all(entry["loss/sort"] == 0 for entry in trainer.state.log_history if "loss/sort" in entry)
+    assert trainer.state.global_step == 8
+    logged = [entry["loss/sort"] for entry in trainer.state.log_history if "loss/sort" in entry]
+    assert logged.count(0) >= 6
+    task = [entry["loss/task"] for entry in trainer.state.log_history if "loss/task" in entry]
+    assert all(value > 0 for value in task)
+
+
+@pytest.mark.parametrize("of", [list, "dataset"])
+@pytest.mark.parametrize(
+    ("name", "answers", "message"),
+    [
+        ("sort", {}, r"term 'sort' \(ContrastiveSOrT\) counted no row of a whole epoch: no row had .*irrelevant_question.*"
+                     r"recipes\.sort_only_sub_questions\(\)"),
+        ("only sub-questions", {"sub_answers": ["zebra"]}, r"term 'sort' .*no row had a sub-question, both .*vocabulary"),
+        ("squint", {"sub_answers": ["zebra"]}, r"term 'squint' \(AttentionSQuINT\) counted no row.*'sub_answers'"),
+    ],
+)  # fmt: skip
+def test_a_term_that_counts_nothing_stops_training(name, answers, message, of, tmp_path):
+    data = [row | (answers if "sub_question" in row else {}) for row in pairs_of(rows())]
+    if of == "dataset":
+        data = datasets.Dataset.from_list([{k: np.asarray(v).tolist() for k, v in row.items()} for row in data])
+    trainer = trainer_of(GUIDANCES[name](), tmp_path, data, max_steps=-1, num_train_epochs=3)
+    with pytest.raises(ValueError, match=message):
+        trainer.train()
+    assert trainer.state.global_step == 2  # a whole epoch
+    trainer_of(GUIDANCES[name](), tmp_path, data, max_steps=1).train()  # which may be chance
+
+
+@pytest.mark.parametrize("guide_every", [1, 3])
+def test_a_term_that_was_left_out_of_steps_is_not_judged(guide_every, tmp_path):
+    """With two steps an epoch, a guidance of every third step may have met no triple yet."""
+    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, pairs_of(rows()), max_steps=6, guide_every=guide_every)
+    if guide_every > 1:
+        assert trainer.train().global_step == 6
+        return
+    with pytest.raises(ValueError, match="counted no row of a whole epoch"):
+        trainer.train()
+
+
+def test_rows_that_are_all_empty_say_which_columns_count(tmp_path):
+    data = [row | {"sub_question": None, "sub_answers": None} for row in rows(4, alone=4)]
+    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, data, max_steps=-1, num_train_epochs=1)
+    with pytest.raises(
+        ValueError, match=r"saw no annotated row, .*label to explain, .*in the columns \['sub_question'\]\. "
+    ):
+        trainer.train()
+
+
+@pytest.mark.parametrize("of", [list, "dataset"])
+def test_training_rows_without_answers_are_refused(of, tmp_path):
+    data = [{**{k: v for k, v in row.items() if k != "answers"}, "answer": row["answers"]} for row in rows(4, alone=0)]
+    if of == "dataset":
+        data = datasets.Dataset.from_list([{k: np.asarray(v).tolist() for k, v in row.items()} for row in data])
+    with pytest.raises(ValueError, match=r"row 0 of train_dataset has no column 'answers', from which .*'answer'\]"):
+        trainer_of(recipes.sort(layer=LAYER), tmp_path, data)
+
+
+def test_a_row_without_answers_among_others(tmp_path):
+    """Without the column it is refused; with None it trains, and counts in no loss."""
+    data = rows(4, alone=0)
+    lacking = [*data[:2], {name: value for name, value in data[2].items() if name != "answers"}]
+    with pytest.raises(ValueError, match=r"row 2 of train_dataset has no column 'answers'"):
+        trainer_of(recipes.sort(layer=LAYER), tmp_path, lacking)
+    silent = data[3] | {"answers": None, "sub_answers": [], "irrelevant_answers": None}
+    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, [*data[:3], silent])
+    model, batch = trainer.model.train(), trainer.data_collator([*data[:3], silent])
+    found = trainer.compute_loss(model, dict(batch))
+    expected = trainer.compute_loss(model, dict(trainer.data_collator(data[:3])))
+    torch.testing.assert_close(found * 12, expected * 9)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hf_guidance.data.annotated import can_be_judged
+
 _ALLOWED = (
     "give a list with the text of each annotator's answer, such as ['red', 'red'], or VQA's [{'answer': 'red'}, ...]"
 )
@@ -41,6 +43,26 @@ def answer_texts(given: Any, name: str = "") -> list[str]:
     if isinstance(given, bytes) or not isinstance(given, Iterable) or getattr(given, "shape", None) == ():
         raise ValueError(f"{prefix}answers is {given!r}, a {type(given).__name__}; {_ALLOWED}.")
     return [_text(entry, number, prefix) for number, entry in enumerate(given)]
+
+
+def check_answers(rows: Any, name: str) -> None:
+    """Raise a ValueError where rows to train with have no column ``answers``, as where it has another name.
+
+    Args:
+        rows: A data set, or a list of rows; streams, and rows that are made as they are read, are not looked at.
+        name: What the trainer calls it.
+    """
+    without, columns = None, None
+    if isinstance(rows, list | tuple):
+        keys = (list(row) if isinstance(row, Mapping) else ["answers"] for row in rows)
+        without, columns = next(((n, found) for n, found in enumerate(keys) if "answers" not in found), (None, None))
+    elif can_be_judged(rows) and "answers" not in rows.column_names:
+        without, columns = 0, rows.column_names
+    if columns is not None:
+        raise ValueError(
+            f"row {without} of {name} has no column 'answers', from which labels are made; it has {columns}. Rename the "
+            "column, or add it, with None where a question has no answers."
+        )
 
 
 def _column(given: Mapping[Any, Any], prefix: str) -> Any:

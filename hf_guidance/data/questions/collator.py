@@ -25,7 +25,7 @@ from hf_guidance.data.columns import (
     TARGET,
 )
 from hf_guidance.data.counting import count_and_log
-from hf_guidance.data.questions.answer_texts import answer_texts
+from hf_guidance.data.questions.answer_texts import answer_texts, check_answers
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.data.questions.grid import stacked_grids
 from hf_guidance.data.questions.importance import SOURCES, object_importance, question_generator
@@ -171,6 +171,11 @@ class QuestionCollator(RowCollator):
         """Raise a ValueError, with their number, if images of a data set have no features in ``regions``."""
         if self.regions is not None:
             check_features(rows, self.regions, name)
+
+    def check_training_rows(self, rows: Any, name: str) -> None:
+        """Raise a ValueError where there is a vocabulary, and rows have no column 'answers'; it may hold None."""
+        if self.answers is not None:
+            check_answers(rows, name)
 
     def _question(self, rows: Sequence[Mapping[str, Any]], names: list[str]) -> dict[str, Any]:
         for row, name in zip(rows, names, strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hf_guidance.data.columns import QUESTION, QUESTION_ID
+from hf_guidance.data.columns import IMAGE_ID, QUESTION, QUESTION_ID
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class StepParts:
         """
         parts = []
         for part in (self.annotated, self.rest):
-            dropped = {name for name in (QUESTION, QUESTION_ID) if part and _is_texts(part.get(name))} - set(inputs)
+            dropped = {name for name in (QUESTION, QUESTION_ID, IMAGE_ID) if part and _is_texts(part.get(name))} - set(
+                inputs
+            )
             parts.append(part and {name: value for name, value in part.items() if name not in dropped})
         return StepParts(parts[0], parts[1], self.order)
 
@@ -53,7 +55,7 @@ class StepParts:
 
 
 def _is_texts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value)
+    return isinstance(value, list | tuple) and all(entry is None or isinstance(entry, str) for entry in value)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -8,6 +8,7 @@ import torch
 from hf_guidance.data import QuestionCollator, QuestionTripleCollator
 from hf_guidance.data.questions.answers import AnswerVocabulary
 from hf_guidance.models.updn.tokenization import word_tokenizer
+from hf_guidance.objectives import RoleAnswerLoss
 
 WORDS = ["is", "it", "day", "the", "sky", "bright", "does", "train", "move"]
 VOCABULARY = AnswerVocabulary(("yes", "no"))
@@ -77,27 +78,67 @@ def test_triples_about_one_image_share_it():
 
 
 @pytest.mark.parametrize(
-    ("columns", "group"),
+    ("columns", "place", "answered"),
     [
-        ({"sub_answers": None}, [-1, -1, -1]),
-        ({"sub_answers": []}, [-1, -1, -1]),
-        ({"sub_answers": ["purple"]}, [-1, -1, -1]),
-        ({"irrelevant_answers": None}, [0, 0, -1]),
-        ({"answers": ["purple"]}, [-1, -1, -1]),
+        ({"sub_answers": None}, 1, False),
+        ({"sub_answers": []}, 1, False),
+        ({"sub_answers": ["purple"]}, 1, True),
+        ({"irrelevant_answers": None}, 2, False),
+        ({"irrelevant_answers": ["purple"]}, 2, True),
+        ({"answers": ["purple"]}, 0, True),
+        ({"answers": None}, 0, False),
+        ({"sub_answers": {"answer": []}}, 1, False),
+        ({"sub_answers": [{"answer": "purple"}]}, 1, True),
     ],
 )
-def test_a_question_without_a_label_has_no_partner(columns, group):
+def test_a_question_without_a_label_keeps_its_role_and_is_not_explained(columns, place, answered):
     collate = collator()
     batch = collate([triple(**columns)])
-    assert batch["group"] == group
-    assert batch["annotated"] == [number >= 0 for number in group]
+    assert batch["role"] == batch["compared_as"] == [0, 1, 2]
+    assert batch["group"] == [0, 0, 0]
+    assert batch["annotated"] == [other != place for other in range(3)]
+    assert batch["answered"] == [other != place or answered for other in range(3)]
     assert collate.counts["questions without a label"] == 1
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{}, {"sub_answers": ["purple"]}, {"irrelevant_answers": ["purple"]}, {"answers": ["purple"]}],
+)
+def test_the_weight_of_an_answer_is_that_of_its_role(columns):
+    """Equation 3 of arXiv 2010.10038, whatever the label; an irrelevant question weighed as all three was 15,000 times it."""
+    batch = collator()([triple(0, **columns), row(1)])
+    logits = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+
+    class Step:
+        images, row, slot = 4, [0, 1, 2, 3], [0] * 4
+
+        def __init__(self):
+            self.batch = batch
+
+        def logits(self):
+            return logits
+
+        def column(self, name):
+            return batch[name]
+
+    bce = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch["labels"], reduction="none").sum(1)
+    weights = torch.tensor([2.27, 2.27, 0.0003, 4.5403])
+    task = RoleAnswerLoss(role_weights=(2.27, 2.27, 0.0003))
+    torch.testing.assert_close(task(Step()), weights * bce)
+
+
+def test_ids_of_images():
+    batch = collator()([triple(0), row(1, image_id=None)])
+    assert batch["image_id"] == ["i0"] * 3 + [None]
+    assert "image_id" not in collator()([triple(0, image_id=None)])
 
 
 def test_rows_without_partners():
     collate = collator()
     batch = collate([row(0, **IRRELEVANT), row(1, sub_question=None, sub_answers=None)])
     assert batch["role"] == [0, 2, 0]
+    assert batch["annotated"] == [False] * 3
     assert batch["group"] == [-1, -1, -1]
     assert collate.counts["irrelevant questions without a sub-question"] == 1
 
@@ -106,26 +147,26 @@ def test_rows_without_answers_are_only_predicted():
     rows = [triple(answers=None, sub_answers=None, irrelevant_answers=None)]
     batch = collator(answers=None)(rows)
     assert "labels" not in batch
-    assert batch["group"] == [-1] * 3
-    assert batch["annotated"] == [False] * 3
+    assert batch["group"] == [0] * 3
+    assert batch["annotated"] == batch["answered"] == [False] * 3
 
 
-def test_the_control_swaps_questions_with_their_answers():
+def test_the_control_swaps_what_is_compared():
     """In about half of the triples, alike in every epoch and order; not in evaluation, and nothing else changes."""
     rows = [triple(number) for number in range(40)]
     plain, swapped = collator()(rows), collator(control_seed=1)(rows)
-    differ = [not torch.equal(*(batch["input_ids"][3 * n + 1] for batch in (plain, swapped))) for n in range(40)]
-    assert 10 < sum(differ) < 30
-    for number, changed in enumerate(differ):
-        order = [0, 2, 1] if changed else [0, 1, 2]
-        for name in ("input_ids", "labels", "target"):
-            assert torch.equal(swapped[name][3 * number : 3 * number + 3], plain[name][3 * number :][order])
-    assert swapped["role"] == plain["role"]
-    back = collator(control_seed=1)(rows[::-1])["input_ids"].unflatten(0, (40, 3)).flip(0).flatten(0, 1)
-    assert torch.equal(back, swapped["input_ids"])
-    assert torch.equal(collator(control_seed=1).for_evaluation()(rows)["input_ids"], plain["input_ids"])
+    as_what = [tuple(swapped["compared_as"][3 * number : 3 * number + 3]) for number in range(40)]
+    assert set(as_what) == {(0, 1, 2), (0, 2, 1)}
+    assert 10 < as_what.count((0, 2, 1)) < 30
+    assert plain["compared_as"] == plain["role"]
+    for name in plain.keys() - {"compared_as"}:
+        both = plain[name], swapped[name]
+        assert torch.equal(*both) if isinstance(both[0], torch.Tensor) else both[0] == both[1]
+    back = collator(control_seed=1)(rows[::-1])["compared_as"]
+    assert [tuple(back[3 * number : 3 * number + 3]) for number in range(40)][::-1] == as_what
+    assert collator(control_seed=1).for_evaluation()(rows)["compared_as"] == plain["role"]
     pairs = [row(number, **SUB) for number in range(8)]
-    assert torch.equal(collator(control_seed=1)(pairs)["input_ids"], collator()(pairs)["input_ids"])
+    assert collator(control_seed=1)(pairs)["compared_as"] == [0, 1] * 8
 
 
 @pytest.mark.parametrize(
@@ -141,8 +182,12 @@ def test_the_control_swaps_questions_with_their_answers():
             r"sub_question and irrelevant_question are both 'Is the sky bright\?'",
         ),
         ({"sub_question": None}, r"has 'sub_answers' and no 'sub_question'; add the question, or leave both out"),
-        ({"sub_question": " "}, r"question_id '7#sub'\): the question is ' '; allowed is text"),
-        ({"sub_question": 4}, r"question_id '7#sub'\): the question is 4; allowed is text"),
+        (
+            {"sub_question": " "},
+            r"question_id 7\): sub_question is ' '; allowed is text. Set it and its answers to None",
+        ),
+        ({"sub_question": 4}, r"question_id 7\): sub_question is 4; allowed is text"),
+        ({"irrelevant_question": ""}, r"question_id 7\): irrelevant_question is ''; allowed is text. Set it"),
         ({"question": None}, r"question_id 7\): the question is None; allowed is text"),
         ({"sub_answers": "yes"}, r"question_id '7#sub'\): answers is the text 'yes'"),
         ({"question_id": None}, r"question_id None\) has no question_id"),
@@ -180,6 +225,31 @@ def test_equal_questions_are_found_before_training(of):
     texts[1]["sub_question"] = None
     collator().check_rows(of(texts), "train_dataset")
     texts[2]["sub_question"] = "is it day?"
-    with pytest.raises(ValueError, match="row 2 of train_dataset: question and sub_question are both"):
+    with pytest.raises(
+        ValueError, match=r"row 2 of train_dataset: .* are both 'Is it day\?'.*Set 'sub_question' and its"
+    ):
+        collator().check_rows(of(texts), "train_dataset")
+    texts[2]["sub_question"] = ""
+    with pytest.raises(
+        ValueError, match=r"row 2 of train_dataset: sub_question is ''; allowed is text. Set it and its"
+    ):
         collator().check_rows(of(texts), "train_dataset")
     collator().check_rows(of([{"question": "is it day", "question_id": "1"}]), "train_dataset")
+
+
+@pytest.mark.parametrize("of", [list, datasets.Dataset.from_list])
+def test_two_questions_of_one_id_are_found_before_training(of):
+    names = ("question_id", "image_id", "question", "sub_question")
+    same = [{name: triple(3)[name] for name in names} for _ in range(2)]
+    same[1]["question"] = "is it  DAY"
+    collator().check_rows(of(same), "eval_dataset")
+    collator().check_rows(of([*same, {**same[0], "image_id": None}]), "eval_dataset")
+    with pytest.raises(
+        ValueError,
+        match=r"question_id '3' have two .*'Is it day\?' about image 'i3', and 'Is it day\?' about image 'i4'",
+    ):
+        collator().check_rows(of([*same, {**same[0], "image_id": "i4"}]), "eval_dataset")
+    with pytest.raises(ValueError, match=r"have two reasoning questions: .*and 'does it move' about image 'i3'"):
+        collator().check_rows(of([*same, {**same[0], "question": "does it move"}]), "eval_dataset")
+    alone = [{**one, "sub_question": None, "image_id": str(number)} for number, one in enumerate(same)]
+    collator().check_rows(of([*alone, same[0]]), "eval_dataset")  # what stands alone is not measured
