@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import HfArgumentParser, set_seed
+from word_overlap import ranked_by_overlap
 
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, Term, dataset_builder, recipes
 from hf_guidance.apps.cli.tasks.question_answering.measures import vqa_accuracy
@@ -156,8 +157,17 @@ def plausibility(trainer: GuidedTrainer, rows: list[dict[str, Any]]) -> float:
     return float(explanation_metrics(scores)["plausibility"])
 
 
+def without_a_model(rows: list[dict[str, Any]], seed: int) -> dict[str, dict[str, float]]:
+    """How well questions are ranked by the words that they share with the reasoning question, and by chance."""
+    found = ranked_by_overlap(rows, "jaccard", seed)
+    return {
+        "overlap": {name: found[name] for name in RANKED},
+        "chance": {name: found[f"chance_{name}"] for name in RANKED[:2]},
+    }
+
+
 def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
-    """All arms of one seed, by arm the measures."""
+    """All arms of one seed, and what needs no model, by name the measures."""
     torch.set_num_threads(1)
     draw_no_bars()
     splits, results = load(seed, options), {}
@@ -172,7 +182,7 @@ def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:
         results[arm] = {name: measured[name] for name in METRICS if name in measured}
         rounded = {name: round(value, 3) for name, value in results[arm].items()}
         say(f"seed {seed} {arm:23s} {rounded} {time.time() - started:.0f} s")
-    return results
+    return results | without_a_model(splits["test_id" if options.test else "dev"], seed)
 
 
 def mean_and_std(values: list[float]) -> dict[str, float | None]:
@@ -182,8 +192,10 @@ def mean_and_std(values: list[float]) -> dict[str, float | None]:
     return {"mean": float(np.mean(values)), "std": float(np.std(values))}
 
 
-def in_table(found: dict[str, float | None]) -> str:
-    """Mean and standard deviation as a text."""
+def in_table(found: dict[str, float | None] | None) -> str:
+    """Mean and standard deviation as a text; nothing where nothing was measured."""
+    if found is None:
+        return ""
     return "undefined" if found["mean"] is None else f"{found['mean']:.3f} ± {found['std']:.3f}"
 
 
@@ -196,17 +208,18 @@ def main() -> None:
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     runs_of_seeds = map_seeds(one_seed, seeds, options, runs=len(arms), workers=workers)
     table: dict[str, dict[str, dict[str, float | None]]] = {}
-    for arm in arms:
+    for arm in runs_of_seeds[0]:
         columns = {name: [runs[arm][name] for runs in runs_of_seeds] for name in runs_of_seeds[0][arm]}
         table[arm] = {name: mean_and_std(values) for name, values in columns.items()}
     if options.test:
         partial = folder / "results.json.partial"
-        partial.write_text(json.dumps(table, indent=2, allow_nan=False) + "\n")
+        partial.write_text(json.dumps({arm: table[arm] for arm in arms}, indent=2, allow_nan=False) + "\n")
         os.replace(partial, folder / "results.json")
     for names in ([n for n in table[arms[0]] if n not in QUADRANTS], QUADRANTS):
         print(f"\n{'':24s}" + "".join(f"{name:>19s}" for name in names))
         for arm, row in table.items():
-            print(f"{arm:24s}" + "".join(f"{in_table(row[name]):>19s}" for name in names))
+            if set(names) & set(row):
+                print(f"{arm:24s}" + "".join(f"{in_table(row.get(name)):>19s}" for name in names))
     print(f"{options.seeds} seeds, {time.time() - started:.0f} s; written to {folder}", file=sys.stderr)
 
 

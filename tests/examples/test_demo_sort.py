@@ -26,8 +26,10 @@ def demo(monkeypatch, tmp_path):
 def test_every_arm_is_trained_and_measured(demo):
     options = demo.DemoArguments(train_size=160, epochs=1)
     found = demo.one_seed(0, options)
-    assert tuple(found) == ARMS
-    for measured in found.values():
+    assert tuple(found) == (*ARMS, "overlap", "chance")
+    assert 0.3 < found["chance"]["mp_at_1"] < 0.7
+    assert set(found["overlap"]) == set(demo.RANKED)
+    for measured in map(found.get, ARMS):
         assert set(measured) == set(demo.METRICS)
         defined = {name: value for name, value in measured.items() if "consistency" not in name or not np.isnan(value)}
         assert all(np.isfinite(value) for value in defined.values())
@@ -38,7 +40,7 @@ def test_every_arm_is_trained_and_measured(demo):
 
 def test_settings_are_chosen_on_dev(demo):
     options = demo.DemoArguments(train_size=80, epochs=1, test=False, arms="sort")
-    (measured,) = demo.one_seed(0, options).values()
+    measured = demo.one_seed(0, options)["sort"]
     assert "ood_consistency" not in measured
     assert "consistency" in measured
 
