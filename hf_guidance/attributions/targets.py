@@ -113,6 +113,9 @@ class SoftLabelLogits(Target):
 class ContrastLogits(Target):
     """|y_c - max_{k != c} y_k| for the explained class c; with two classes |y_0 - y_1| (GradMask, arXiv 1904.07478).
 
+    The score is never negative: where the rival wins the map explains what speaks for the rival. With two classes it is the map
+    of the decision, whatever the label.
+
     Columns:
         target: (rows,) int64 in [0, classes), the class c of each explained row.
     """

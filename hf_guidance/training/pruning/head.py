@@ -46,7 +46,7 @@ def head_of(model: nn.Module, family: Family, inputs: Mapping[str, Any]) -> str:
     if len(found) != 1:
         raise ValueError(
             f"{type(model).__name__} has {len(found)} Linear modules that put out the logits{f' ({found})' if found else ''}; "
-            "training the last layer alone needs exactly one. Train the whole model by GuidedTrainer, which keeps the pruned "
+            "training the last layer alone needs exactly one. Train the whole model by GuidedTrainer, which also keeps pruned "
             "channels at 0."
         )
     return found[0]
