@@ -4,8 +4,8 @@ Arms: "pythia" learns the rows' own questions only; "pythia_sub_questions" those
 both look at the same boxes; "sort_only_sub_questions" and "sort" let both rely on the same features, "sort" unlike irrelevant
 questions; and "sort_swapped", the control, has sub- and irrelevant questions swapped in half of the triples. Settings were
 chosen on dev of seed 100 (`--first_seed 100 --seeds 1 --test false`), which the demo does not use: as many questions as it
-takes to learn to see, so much noise that sub-questions stay hard, and the paper's weight of SOrT (1 was more consistent than
-0.1).
+takes to learn to see, so much noise that sub-questions stay hard, and of each term the weight of the best consistency (a table
+of docs/consistency.md).
 
 Writes runs/demo-sort/results.json, and prints the table.
 """
@@ -57,8 +57,9 @@ class DemoArguments:
     epochs: int = field(default=8, metadata={"help": "Epochs of every arm."})
     learning_rate: float = field(default=2e-3, metadata={"help": "At the start; it falls linearly to zero."})
     batch_size: int = field(default=64, metadata={"help": "Rows of a step, each with up to three questions."})
-    sort_weight: float = field(default=1.0, metadata={"help": "Factor of the weight of the loss on Grad-CAM vectors."})
-    squint_weight: float = field(default=10.0, metadata={"help": "Weight of the loss on attentions."})
+    sort_weight: float = field(default=10.0, metadata={"help": "Weight of the loss on Grad-CAM vectors of triples."})
+    sub_weight: float = field(default=1.0, metadata={"help": "The same, without irrelevant questions."})
+    squint_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on attentions."})
 
 
 def guidances(options: DemoArguments) -> dict[str, Guidance]:
@@ -67,20 +68,19 @@ def guidances(options: DemoArguments) -> dict[str, Guidance]:
     The paper weighs answers to irrelevant questions by 0.0003. Then the control would learn to answer other questions than the
     other arms; here all questions count alike.
     """
-    factors = {"squint": options.squint_weight, "sort": options.sort_weight}
     own, every = (RoleAnswerLoss(role_weights=(1.0, others, others), alone=1.0) for others in (0.0, 1.0))
 
-    def with_term(recipe: Guidance) -> Guidance:
+    def with_term(recipe: Guidance, weight: float) -> Guidance:
         ((name, term),) = recipe.guided.items()
-        return Guidance({"task": Term(every, 3.0), name: replace(term, weight=term.weight * factors[name])})
+        return Guidance({"task": Term(every, 3.0), name: replace(term, weight=term.weight * weight)})
 
     return {
         "pythia": Guidance(task=Term(own, 3.0)),
         "pythia_sub_questions": Guidance(task=Term(every, 3.0)),
-        "squint": with_term(recipes.squint(1.0, questions=3)),
-        "sort_only_sub_questions": with_term(recipes.sort_only_sub_questions(questions=3)),
-        "sort": with_term(recipes.sort()),
-        "sort_swapped": with_term(recipes.sort()),
+        "squint": with_term(recipes.squint(1.0, questions=3), options.squint_weight),
+        "sort_only_sub_questions": with_term(recipes.sort_only_sub_questions(questions=3), options.sub_weight),
+        "sort": with_term(recipes.sort(), options.sort_weight),
+        "sort_swapped": with_term(recipes.sort(), options.sort_weight),
     }
 
 
