@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import HfArgumentParser, set_seed
-from word_overlap import ranked_by_overlap
+from word_overlap import ANSWER_NAMED, ranked_by_overlap
 
 from hf_guidance import Guidance, GuidanceArguments, GuidedTrainer, Term, dataset_builder, recipes
 from hf_guidance.apps.cli.tasks.question_answering.measures import vqa_accuracy
@@ -158,12 +158,13 @@ def plausibility(trainer: GuidedTrainer, rows: list[dict[str, Any]]) -> float:
 
 
 def without_a_model(rows: list[dict[str, Any]], seed: int) -> dict[str, dict[str, float]]:
-    """How well questions are ranked by the words that they share with the reasoning question, and by chance."""
-    found = ranked_by_overlap(rows, "jaccard", seed)
-    return {
-        "overlap": {name: found[name] for name in RANKED},
-        "chance": {name: found[f"chance_{name}"] for name in RANKED[:2]},
+    """How well questions are ranked by the words, or the answer, that they share with the reasoning question, and by chance."""
+    ranked = {
+        "overlap": ranked_by_overlap(rows, "jaccard", seed),
+        "answer_named": ranked_by_overlap(rows, ANSWER_NAMED, seed),
     }
+    found = {arm: {name: values[name] for name in RANKED[:3]} for arm, values in ranked.items()}
+    return found | {"chance": {name: ranked["overlap"][f"chance_{name}"] for name in RANKED[:2]}}
 
 
 def one_seed(seed: int, options: DemoArguments) -> dict[str, dict[str, float]]:

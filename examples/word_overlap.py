@@ -1,7 +1,8 @@
 """A baseline that sees no image: questions ranked by the words that they share with a reasoning question.
 
-Each measure is larger for a question that is worded more like the reasoning question. Where sub-questions come first by one of
-them, a model need not look at the image to rank them; by chance, MP@1 is the share of sub-questions.
+Each measure is larger for a question worded more like the reasoning question, or whose answer is one of its words. Where
+sub-questions come first by one of them, a model need not look at the image to rank them; by chance, MP@1 is the share of
+sub-questions. The answer counts, for a Grad-CAM vector is that of the answer's logit.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -31,6 +32,8 @@ MEASURES: dict[str, Callable[[Words, Words], float]] = {
     "length": lambda own, asked: len(own),
 }
 """Name -> measure of the words of a question and those of the reasoning question."""
+ANSWER_NAMED = "answer named"
+"""The measure of answers: whether that of a question is a word of the reasoning question."""
 
 
 def overlaps(question: str, reasoning_question: str) -> dict[str, float]:
@@ -39,12 +42,18 @@ def overlaps(question: str, reasoning_question: str) -> dict[str, float]:
     return {name: float(measure(own, asked)) for name, measure in MEASURES.items()}
 
 
+def _score(one: Mapping[str, Any], reasoning_question: str, measure: str) -> float:
+    if measure != ANSWER_NAMED:
+        return overlaps(one["question"], reasoning_question)[measure]
+    return float(words_of(one["answer"]) <= words_of(reasoning_question))
+
+
 def ranked_by_overlap(rows: Iterable[Mapping[str, Any]], measure: str, seed: int = 0) -> dict[str, float]:
     """The metric question_ranking of the order by a measure; ties, which are many, are broken at random.
 
     Args:
         rows: Rows with `question`, `sub_questions` and `irrelevant_questions`; those that lack one are left out.
-        measure: One of MEASURES.
+        measure: One of MEASURES, or ANSWER_NAMED.
         seed: Of the random order of ties.
 
     Returns:
@@ -54,16 +63,16 @@ def ranked_by_overlap(rows: Iterable[Mapping[str, Any]], measure: str, seed: int
     Raises:
         ValueError: The measure is unknown, or no row has questions of both kinds.
     """
-    if measure not in MEASURES:
-        raise ValueError(f"measure {measure!r} is unknown; choose one of {list(MEASURES)}.")
+    if measure not in (*MEASURES, ANSWER_NAMED):
+        raise ValueError(f"measure {measure!r} is unknown; choose one of {[*MEASURES, ANSWER_NAMED]}.")
     rng, metric = np.random.default_rng(seed), load_metric("question_ranking")
     first, all_first = [], []
     for number, row in enumerate(rows):
-        texts = [[one["question"] for one in row[name] or ()] for name in ("sub_questions", "irrelevant_questions")]
-        subs, count = len(texts[0]), len(texts[0]) + len(texts[1])
+        asked = [*(row["sub_questions"] or ()), *(row["irrelevant_questions"] or ())]
+        subs, count = len(row["sub_questions"] or ()), len(asked)
         if not 0 < subs < count:
             continue
-        scores = np.array([overlaps(text, row["question"])[measure] for text in texts[0] + texts[1]])
+        scores = np.array([_score(one, row["question"], measure) for one in asked])
         scores += _TIE * rng.permutation(count) / count
         metric.add_batch(predictions=scores, references=[1] * subs + [0] * (count - subs), group=[number] * count)
         first.append(subs / count)

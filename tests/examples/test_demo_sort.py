@@ -26,9 +26,9 @@ def demo(monkeypatch, tmp_path):
 def test_every_arm_is_trained_and_measured(demo):
     options = demo.DemoArguments(train_size=160, epochs=1)
     found = demo.one_seed(0, options)
-    assert tuple(found) == (*ARMS, "overlap", "chance")
+    assert tuple(found) == (*ARMS, "overlap", "answer_named", "chance")
     assert 0.3 < found["chance"]["mp_at_1"] < 0.7
-    assert set(found["overlap"]) == set(demo.RANKED)
+    assert set(found["overlap"]) == set(demo.RANKED) - {"wpr"}
     for measured in map(found.get, ARMS):
         assert set(measured) == set(demo.METRICS)
         defined = {name: value for name, value in measured.items() if "consistency" not in name or not np.isnan(value)}

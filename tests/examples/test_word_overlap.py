@@ -56,3 +56,15 @@ def test_what_is_refused(overlap):
         overlap.ranked_by_overlap([], "bleu")
     with pytest.raises(ValueError, match=r"No row has sub_questions and irrelevant_questions"):
         overlap.ranked_by_overlap([row(["is it?"], [])], "jaccard")
+
+
+def test_an_answer_that_is_a_word_of_the_reasoning_question_comes_first(overlap):
+    row = {
+        "question": "Is there a red circle?",
+        "sub_questions": [{"question": "What colour is the top left object?", "answer": "red"}],
+        "irrelevant_questions": [{"question": "What colour is the top right object?", "answer": "blue"}],
+    }
+    found = overlap.ranked_by_overlap([row] * 8, overlap.ANSWER_NAMED)
+    assert (found["mp_at_1"], found["chance_mp_at_1"]) == (1.0, 0.5)
+    other = row | {"question": "How many circles are there?"}
+    assert 0 <= overlap.ranked_by_overlap([other] * 8, overlap.ANSWER_NAMED)["mp_at_1"] < 1
