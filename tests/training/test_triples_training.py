@@ -195,17 +195,6 @@ def test_a_term_that_counts_nothing_stops_training(name, answers, message, of, t
     trainer_of(GUIDANCES[name](), tmp_path, data, max_steps=1).train()  # which may be chance
 
 
-@pytest.mark.parametrize("guide_every", [1, 3])
-def test_a_term_that_was_left_out_of_steps_is_not_judged(guide_every, tmp_path):
-    """With two steps an epoch, a guidance of every third step may have met no triple yet."""
-    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, pairs_of(rows()), max_steps=6, guide_every=guide_every)
-    if guide_every > 1:
-        assert trainer.train().global_step == 6
-        return
-    with pytest.raises(ValueError, match="counted no row of a whole epoch"):
-        trainer.train()
-
-
 def test_rows_that_are_all_empty_say_which_columns_count(tmp_path):
     data = [row | {"sub_question": None, "sub_answers": None} for row in rows(4, alone=4)]
     trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, data, max_steps=-1, num_train_epochs=1)
