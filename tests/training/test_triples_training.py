@@ -225,3 +225,66 @@ def test_a_row_without_answers_among_others(tmp_path):
     found = trainer.compute_loss(model, dict(batch))
     expected = trainer.compute_loss(model, dict(trainer.data_collator(data[:3])))
     torch.testing.assert_close(found * 12, expected * 9)
+
+
+SILENT = {"answers": None, "sub_answers": None, "irrelevant_answers": None}
+
+
+def single_rows(count=4):
+    return [{**row, "importance": [1.0, 0.0, 0.5, 0.0]} for row in rows(count, alone=count)]
+
+
+@pytest.mark.parametrize("collator", [QuestionTripleCollator, QuestionCollator])
+def test_a_batch_of_questions_without_answers_is_one_of_training(collator, tmp_path):
+    """Whatever the order and the size of batches; evaluation is that of the others."""
+    if collator is QuestionTripleCollator:
+        task, data, silent = RoleAnswerLoss(), rows(4, alone=0), rows(4, alone=0)[3] | SILENT
+    else:
+        task, data, silent = AnswerLoss(), single_rows(), single_rows()[3] | {"answers": None}
+    options = {"max_steps": -1, "num_train_epochs": 1, "per_device_train_batch_size": 1}
+    trainer = trainer_of(Guidance(task=task), tmp_path, [silent, *data[:3]], collator, **options)
+    trainer.train()
+    assert trainer.state.global_step == 4
+    zeros = [entry["loss"] for entry in trainer.state.log_history if entry.get("loss") == 0]
+    assert len(zeros) == 1
+    found = []
+    for size in (1, 4):
+        trainer = trainer_of(
+            Guidance(task=task), tmp_path, [silent, *data[:3]], collator, per_device_eval_batch_size=size
+        )
+        found.append(trainer.evaluate())
+    others = trainer_of(Guidance(task=task), tmp_path, data[:3], collator).evaluate()
+    assert found[0]["eval_loss"] == pytest.approx(found[1]["eval_loss"], rel=1e-5)
+    assert 4 * found[0]["eval_loss"] == pytest.approx(3 * others["eval_loss"], rel=1e-5)
+    measured = {name for name in others if "accuracy" in name or "consistency" in name}
+    assert all(one[name] == others[name] for one in found for name in measured)
+    assert bool(measured) == (collator is QuestionTripleCollator)
+
+
+def test_rows_without_the_column_are_predicted_alone(tmp_path):
+    """A batch of them has no labels, so predict() gives logits and no loss."""
+    bare = [{name: value for name, value in row.items() if "answers" not in name} for row in rows(4, alone=0)]
+    trainer = trainer_of(Guidance(task=RoleAnswerLoss()), tmp_path)
+    assert "labels" not in trainer.data_collator(bare)
+    found = trainer.predict(bare)
+    assert found.label_ids is None
+    assert found.predictions.shape == (12, 2)
+
+
+@pytest.mark.parametrize("of", [list, "dataset"])
+@pytest.mark.parametrize("none", [None, []])
+def test_a_training_set_without_any_answer_is_refused(none, of, tmp_path):
+    data = [row | dict.fromkeys(SILENT, none) for row in rows(4, alone=0)]
+    with_one = [*data[:3], data[3] | {"sub_answers": ["yes"]}]
+    if of == "dataset":
+        data, with_one = (
+            datasets.Dataset.from_list(
+                [{k: v if v is None else np.asarray(v).tolist() for k, v in row.items()} for row in given]
+            )
+            for given in (data, with_one)
+        )
+    with pytest.raises(
+        ValueError, match=r"none of the 4 rows of train_dataset has an answer in \['answers', 'sub_answers', "
+    ):
+        trainer_of(recipes.sort(layer=LAYER), tmp_path, data)
+    trainer_of(recipes.sort(layer=LAYER), tmp_path, with_one)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from hf_guidance.data.annotated import can_be_judged
 from hf_guidance.data.builder_base import id_text
 from hf_guidance.data.columns import IMAGE_ID, IRRELEVANT, QUESTION_ID, REASONING, SUB_QUESTION
+from hf_guidance.data.questions.plain_rows import plain_rows
 from hf_guidance.data.questions.wording import question_words
 
 TEXTS = {REASONING: "question", SUB_QUESTION: "sub_question", IRRELEVANT: "irrelevant_question"}
@@ -79,13 +79,3 @@ class OneQuestionPerId:
             )
         if of_image is None and image is not None:
             self._known[key] = (told, words, image)
-
-
-def plain_rows(rows: Any, wanted: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """Rows with the wanted columns, those that they have; nothing of streams, and of rows that are made as they are read."""
-    if isinstance(rows, list | tuple):
-        yield from (row for row in rows if isinstance(row, Mapping))
-    elif can_be_judged(rows) and (columns := [name for name in wanted if name in rows.column_names]):
-        for batch in rows.with_format("arrow").select_columns(columns).iter(batch_size=1000):
-            values = zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
-            yield from (dict(zip(columns, each, strict=True)) for each in values)

@@ -54,6 +54,9 @@ class QuestionTripleCollator(QuestionCollator):
     read. ``annotated`` says which questions of groups have a label, and so a score to explain: only they are compared. The
     others keep role and group, by which the task weighs them. Importance of boxes is not collated.
 
+    A question whose answers are None or empty has labels of zeros and is not ``answered``: RoleAnswerLoss and the metrics of
+    QuestionConsistency leave it out. Where a row lacks the key ``answers`` it can only be predicted, as with QuestionCollator.
+
     ``counts`` is that of QuestionCollator, over all questions, with the irrelevant questions that have no sub-question.
 
     Args:
@@ -88,6 +91,7 @@ class QuestionTripleCollator(QuestionCollator):
 
     columns: ClassVar[tuple[str, ...]] = TRIPLE_COLUMNS
     sources: ClassVar[tuple[str, ...]] = (TEXTS[SUB_QUESTION],)
+    answer_columns: ClassVar[tuple[str, ...]] = tuple(_ANSWERS.values())
     several: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -112,7 +116,8 @@ class QuestionTripleCollator(QuestionCollator):
             questions, key = self._questions(row, name), row.get("question_id")
             compared = self._compared(questions, row)
             for role, (text, answers) in questions.items():
-                one = {"question": text, "answers": answers, ANNOTATED: False}
+                one = {"question": text, ANNOTATED: False}
+                one |= {"answers": answers} if {"answers", _ANSWERS[role]} & row.keys() else {}
                 expanded.append(
                     shown | one | {"question_id": f"{key}{_SUFFIXES[role]}" if role and key is not None else key}
                 )
@@ -124,7 +129,7 @@ class QuestionTripleCollator(QuestionCollator):
                 own[QUESTION_ID].append(key)
                 own[IMAGE_ID].append(row.get(IMAGE_ID))
         batch = super().__call__(expanded)  # which refuses ids that are none
-        own[ANSWERED] = [len(answer_texts(one["answers"])) > 0 for one in expanded]
+        own[ANSWERED] = [len(answer_texts(one.get("answers"))) > 0 for one in expanded]
         own[QUESTION_ID] = [id_text(key) for key in own[QUESTION_ID]]
         own[IMAGE_ID] = [None if key is None else id_text(key) for key in own[IMAGE_ID]]
         if not any(key is not None for key in own[IMAGE_ID]):
