@@ -8,6 +8,7 @@ import torch
 from hf_guidance import AnswerVocabulary, Guidance, GuidanceArguments, GuidedTrainer, QuestionCollator, recipes
 from hf_guidance.attributions import InputXGradient
 from hf_guidance.data import QuestionTripleCollator
+from hf_guidance.data.questions import triples
 from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
 from hf_guidance.objectives import Alignment, AnswerLoss, ContrastiveSOrT, RoleAnswerLoss
 
@@ -31,7 +32,7 @@ def rows(count=8, alone=2):
     return made
 
 
-def trainer_of(guidance, folder, data=None, collator=QuestionTripleCollator, **options):
+def trainer_of(guidance, folder, data=None, collator=QuestionTripleCollator, held_out=None, **options):
     tokenizer, answers = word_tokenizer(QUESTIONS), AnswerVocabulary(("yes", "no"))
     torch.manual_seed(0)
     config = UpDnConfig(
@@ -47,7 +48,7 @@ def trainer_of(guidance, folder, data=None, collator=QuestionTripleCollator, **o
     )  # fmt: skip
     data = rows() if data is None else data
     return GuidedTrainer(
-        UpDnForQuestionAnswering(config), args, train_dataset=data, eval_dataset=data,
+        UpDnForQuestionAnswering(config), args, train_dataset=data, eval_dataset=data if held_out is None else held_out,
         data_collator=collator(tokenizer, answers), guidance=guidance,
     )  # fmt: skip
 
@@ -288,3 +289,27 @@ def test_a_training_set_without_any_answer_is_refused(none, of, tmp_path):
     ):
         trainer_of(recipes.sort(layer=LAYER), tmp_path, data)
     trainer_of(recipes.sort(layer=LAYER), tmp_path, with_one)
+
+
+@pytest.mark.parametrize("of", [list, "dataset"])
+@pytest.mark.parametrize("control_seed", [None, 1])
+def test_two_questions_of_one_id_train_and_are_not_measured(control_seed, of, tmp_path, monkeypatch):
+    """As of two data sets that number from 0: ids say what is measured as one, and what the control swaps alike."""
+    said, first = [], rows(4, alone=0)
+    twice = [*first, *(row | {"question": "does it move"} for row in first)]
+    if of == "dataset":
+        twice = datasets.Dataset.from_list([{k: np.asarray(v).tolist() for k, v in row.items()} for row in twice])
+    monkeypatch.setattr(triples._logger, "warning", lambda text, *args: said.append(text))
+
+    def made(tokenizer, answers):
+        return QuestionTripleCollator(tokenizer, answers, control_seed=control_seed)
+
+    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, twice, made, held_out=first)
+    assert trainer.train().global_step == 3
+    assert len(said) == (control_seed is not None)
+    assert all("question_id '0' have two reasoning questions" in text and "control_seed=1" in text for text in said)
+    assert np.isfinite(trainer.evaluate()["eval_loss"])
+    with pytest.raises(
+        ValueError, match=r"eval_dataset: rows of question_id '0' have two .*does it move.*an id of its own"
+    ):
+        trainer_of(recipes.sort(layer=LAYER), tmp_path, first, made, held_out=twice)

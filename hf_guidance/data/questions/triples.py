@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from transformers.utils import logging
+
 from hf_guidance.data.builder_base import id_text
 from hf_guidance.data.columns import (
     ANNOTATED,
@@ -29,7 +31,16 @@ from hf_guidance.data.questions.answer_texts import answer_texts
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.importance import question_generator
 from hf_guidance.data.questions.row_objects import row_objects
-from hf_guidance.data.questions.triple_checks import TEXTS, check_triples, refuse_equal, refuse_no_text
+from hf_guidance.data.questions.triple_checks import (
+    MEASURED_AS_ONE,
+    TEXTS,
+    check_triples,
+    refuse_equal,
+    refuse_no_text,
+    shared_ids,
+)
+
+_logger = logging.get_logger(__name__)
 
 _ANSWERS = {REASONING: "answers", SUB_QUESTION: "sub_answers", IRRELEVANT: "irrelevant_answers"}
 _SUFFIXES = {REASONING: "", SUB_QUESTION: "#sub", IRRELEVANT: "#irrelevant"}
@@ -143,6 +154,20 @@ class QuestionTripleCollator(QuestionCollator):
         """Raise a ValueError for images without features, and as `check_triples`."""
         super().check_rows(rows, name)
         check_triples(rows, name)
+
+    def check_training_rows(self, rows: Any, name: str) -> None:
+        """As `QuestionCollator`; warn of two reasoning questions of one id where the control draws by it."""
+        super().check_training_rows(rows, name)
+        if self.control_seed is not None and (told := next(shared_ids(rows), None)):
+            _logger.warning(
+                f"{name}: {told}. control_seed={self.control_seed} draws by {QUESTION_ID}, so the triples of one id are "
+                "swapped alike; give each question an id of its own."
+            )
+
+    def check_evaluation_rows(self, rows: Any, name: str) -> None:
+        """Raise a ValueError where one id is of two reasoning questions with sub-questions, measured as one."""
+        if told := next(shared_ids(rows), None):
+            raise ValueError(f"{name}: {told}. {MEASURED_AS_ONE}")
 
     def _questions(self, row: Mapping[str, Any], name: str) -> Questions:
         if row.get("sub_questions") and TEXTS[SUB_QUESTION] not in row:
