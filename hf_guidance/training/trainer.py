@@ -208,7 +208,8 @@ class GuidedTrainer(
         if StepOptions.of(self.args).frozen_batch_norm:
             freeze(model)
         every, state = StepOptions.of(self.args).guide_every, self.state
-        guidance = guidance_of_step(self.guidance, every, state.global_step, state.max_steps)
+        steps = state.max_steps if self.is_in_train else 0  # which stays after a training
+        guidance = guidance_of_step(self.guidance, every, state.global_step, steps)
         parts = self._training_parts(model, inputs, guidance)
         found = None if return_outputs else self._by_graph(model, guidance, parts)
         annotated, rest = (None, None) if found else self._forwards(model, guidance, parts)
