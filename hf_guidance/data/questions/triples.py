@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
-
-from transformers.utils import logging
 
 from hf_guidance.data.builder_base import id_text
 from hf_guidance.data.columns import (
@@ -40,7 +39,7 @@ from hf_guidance.data.questions.triple_checks import (
     shared_ids,
 )
 
-_logger = logging.get_logger(__name__)
+_logger = logging.getLogger(__name__)
 
 _ANSWERS = {REASONING: "answers", SUB_QUESTION: "sub_answers", IRRELEVANT: "irrelevant_answers"}
 _SUFFIXES = {REASONING: "", SUB_QUESTION: "#sub", IRRELEVANT: "#irrelevant"}
