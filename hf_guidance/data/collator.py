@@ -51,6 +51,14 @@ class RowCollator:
             name: What the trainer calls it, for the error.
         """
 
+    def check_evaluation_rows(self, rows: Any, name: str) -> None:
+        """Called by the trainer with the sets to evaluate: raise a ValueError that names what cannot be measured.
+
+        Args:
+            rows: The data set.
+            name: What the trainer calls it, for the error.
+        """
+
     def for_evaluation(self) -> Self:
         """The collator for evaluation: annotations unchanged, neither moved, shuffled, dilated nor augmented."""
         return self

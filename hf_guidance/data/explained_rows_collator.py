@@ -69,6 +69,10 @@ class ExplainedRowsCollator(RowCollator):
         """The check of ``explained``."""
         self.explained.check_training_rows(rows, name)
 
+    def check_evaluation_rows(self, rows: Any, name: str) -> None:
+        """The check of ``explained``."""
+        self.explained.check_evaluation_rows(rows, name)
+
     def for_evaluation(self) -> Self:
         """The same function, with annotations unchanged."""
         return replace(self, explained=self.explained.for_evaluation())

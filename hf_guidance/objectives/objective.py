@@ -37,7 +37,8 @@ class Objective:
         """What rows lack where none of a whole epoch counts, with the fix: training is then stopped, and says it.
 
         An objective that counts only some annotated rows, by the columns of the batch alone, overrides it; its ``rows`` is then
-        also asked of a BatchColumns, before any model call. By default nothing is said.
+        also asked of a BatchColumns, before any model call; where that lacks what it reads, as logits, it is taken to count.
+        By default nothing is said.
         """
         return ""
 

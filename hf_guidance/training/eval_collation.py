@@ -34,15 +34,15 @@ class EvaluationDataTrainer(AttachingTrainer):
     def _check_usable(self) -> None:
         # Before training, so that it does not end at the first batch with an unusable row.
         held_out = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval_dataset": self.eval_dataset}
-        training = ("train_dataset", self.train_dataset, self.data_collator)
+        training = "train_dataset"
         if self.train_dataset is not None and isinstance(self.data_collator, RowCollator):
-            self.data_collator.check_training_rows(self.train_dataset, training[0])
-        for name, rows, collator in (
-            training,
-            *((name, rows, self.eval_data_collator or self.data_collator) for name, rows in held_out.items()),
-        ):
-            if rows is not None and isinstance(collator, RowCollator):
+            self.data_collator.check_training_rows(self.train_dataset, training)
+            self.data_collator.check_rows(self.train_dataset, training)
+        collator = self.eval_data_collator or self.data_collator
+        for name, rows in held_out.items() if isinstance(collator, RowCollator) else ():
+            if rows is not None:
                 collator.check_rows(rows, name)
+                collator.check_evaluation_rows(rows, name)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Trainer's dataloader, with the collator for evaluation.

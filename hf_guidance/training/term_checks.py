@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import Tensor
@@ -34,17 +35,18 @@ _FLAT = (
 class TermChecks:
     """Judges the terms of a training run at its first guided steps, each term until it could be judged once.
 
-    A term whose loss is flat costs a derivative more to judge; it is given up after ten guided steps, with a warning.
+    A term whose loss is flat costs a derivative more to judge; it is given up after ten looks, with a warning. Looks, and the
+    patience with a head of zeros, begin for each term at the first step that has it, which may be late by a schedule.
     """
 
     def __init__(self) -> None:
-        self._judged: set[str] = set()
-        self._looks = 0
-        self._since: int | None = None
+        self.reset()
 
     def reset(self) -> None:
         """Begin anew, as with a new model."""
-        self._judged, self._looks, self._since = set(), 0, None
+        self._judged: set[str] = set()
+        self._looks: Counter[str] = Counter()
+        self._since: dict[str, int] = {}
 
     def open_terms(self, guidance: Guidance) -> list[str]:
         """The terms on attributions that were not judged yet."""
@@ -65,13 +67,14 @@ class TermChecks:
         open_terms = self.open_terms(guidance)
         if not open_terms:
             return
-        self._since = step if self._since is None else self._since
-        self._looks += 1
-        reasons = _unjudged(guidance, open_terms, forward, parameters, patient=step < self._since + _PATIENCE)
+        self._looks.update(open_terms)
+        patient = {name for name in open_terms if step < self._since.setdefault(name, step) + _PATIENCE}
+        reasons = _unjudged(guidance, open_terms, forward, parameters, patient)
         for name in open_terms:
-            flat = reasons.get(name) == _FLAT and self._looks >= _LOOKS
+            looks = self._looks[name]
+            flat = reasons.get(name) == _FLAT and looks >= _LOOKS
             if flat:
-                logger.warning(f"term {name!r} was flat at {self._looks} guided steps; it is not looked at any more.")
+                logger.warning(f"term {name!r} was flat at {looks} guided steps; it is not looked at any more.")
             if flat or name not in reasons:
                 self._judged.add(name)
 
@@ -96,16 +99,17 @@ def check_terms(guidance: Guidance, forward: Forward, parameters: Iterable[Tenso
     Raises:
         ValueError: The gradient at a layer is zero, input times gradient cancels, or no trainable parameter is reached.
     """
-    return not _unjudged(guidance, list(guidance.on_attributions), forward, parameters, patient=patient)
+    names = list(guidance.on_attributions)
+    return not _unjudged(guidance, names, forward, parameters, names if patient else ())
 
 
 def _unjudged(
-    guidance: Guidance, names: Iterable[str], forward: Forward, parameters: Iterable[Tensor], *, patient: bool
+    guidance: Guidance, names: Iterable[str], forward: Forward, parameters: Iterable[Tensor], patient: Collection[str]
 ) -> dict[str, str]:
-    """The terms that cannot be judged yet, with the reason."""
+    """The terms that cannot be judged yet, with the reason; the head of those in ``patient`` may still be zero."""
     parameters, found = list(parameters), {}
     trainable = [p for p in parameters if p.requires_grad]
-    waits = patient and _head_is_zero(parameters, forward.logits().shape[-1])
+    zero = bool(patient) and _head_is_zero(parameters, forward.logits().shape[-1])
     for name in names:
         term = guidance[name]
         assert isinstance(term.objective, AttributionObjective)
@@ -113,7 +117,12 @@ def _unjudged(
             continue
         attribution = term.objective.attribution
         at_layer = not is_attention(attribution.layer) and (FULL, attribution.layer) in attribution.needs()
-        if at_layer and waits and not bool(forward.gradient(attribution.layer, attribution.target).any()):
+        if (
+            at_layer
+            and zero
+            and name in patient
+            and not bool(forward.gradient(attribution.layer, attribution.target).any())
+        ):
             reason: str | None = _ZERO_HEAD
         else:
             if at_layer:

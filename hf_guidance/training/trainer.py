@@ -208,9 +208,9 @@ class GuidedTrainer(
         if StepOptions.of(self.args).frozen_batch_norm:
             freeze(model)
         every, state = StepOptions.of(self.args).guide_every, self.state
-        guidance = guidance_of_step(self.guidance, every, state.global_step, state.max_steps)
+        steps = state.max_steps if self.is_in_train else 0  # which stays after a training
+        guidance = guidance_of_step(self.guidance, every, state.global_step, steps)
         parts = self._training_parts(model, inputs, guidance)
-        self._watch.look(self.guidance, guidance, self.family, parts.annotated)
         found = None if return_outputs else self._by_graph(model, guidance, parts)
         annotated, rest = (None, None) if found else self._forwards(model, guidance, parts)
         loss, logs = found or guidance(annotated, rest)
@@ -253,7 +253,7 @@ class GuidedTrainer(
         batch = explained.draw_one_per_image(inputs)
         images = explained.annotated_images(batch) if self.guidance.guided else []
         count = explained.images(batch)
-        self._watch.seen |= bool(images)
+        self._watch.look(self.guidance.guided, self.family, explained, batch, images)
         if not (images and guidance.guided):
             return StepParts(None, batch, list(range(count)))
         if len(images) == count or not pays_apart(guidance.needs(), self.family, model):
@@ -264,7 +264,7 @@ class GuidedTrainer(
         return StepParts(annotated, rest, inverse_permutation([*images, *others]))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Trainer's log, with ``loss/<term>``, ``undefined_share/<term>`` scheduled ``weight/<term>`` in training entries."""
+        """Trainer's log, with ``loss/<term>``, ``undefined_share/<term>`` and scheduled ``weight/<term>`` in training."""
         if "loss" in logs:
             logs = logs | self._train_log.pop(self._log_names(), self.accelerator)
         super().log(logs, start_time)

@@ -110,6 +110,36 @@ def test_a_flat_term_is_given_up_and_others_are_looked_at_once():
         assert len(counted) > before
 
 
+def test_a_term_that_begins_late_has_looks_of_its_own():
+    """As by a schedule: ten guided steps from its first one, whatever was looked at before."""
+    model, batch = positive_outside_only()
+    early, late = (Energy(InputXGradient("input")) for _ in range(2))
+    first, both = Guidance(early=early), Guidance(early=early, late=late)
+    forward, checks, opened = explain(model, SMOOTH_FAMILY, batch, early, first["task"].objective), TermChecks(), []
+    for step in range(12):
+        checks(first, forward, model.parameters(), step)
+    assert checks.open_terms(both) == ["late"]
+    for step in range(500, 512):
+        checks(both, forward, model.parameters(), step)
+        opened.append(checks.open_terms(both))
+    assert opened == [["late"]] * 9 + [[]] * 3
+
+
+def test_a_term_that_begins_late_waits_for_a_head_of_zeros_from_its_own_first_step():
+    model = fresh_model("resnet")
+    with torch.no_grad():
+        model.classifier[1].weight.zero_()
+    family, objective = tiny_family("resnet"), Energy(InputXGradient("mid1"))
+    early, late = Guidance(early=objective), Guidance(late=objective)
+    forward, checks = explain(model, family, make_batch(), objective, early["task"].objective), TermChecks()
+    for guidance, step in ((early, 0), (early, 9), (late, 100), (late, 109)):
+        checks(guidance, forward, model.parameters(), step)
+        assert checks.open_terms(guidance) == list(guidance.guided)
+    for guidance, step in ((early, 10), (late, 110)):
+        with pytest.raises(ValueError, match="gradient at layer 'mid1' is zero"):
+            checks(guidance, forward, model.parameters(), step)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("loss", [L1, PPCE, RightReasons])
 def test_rounding_is_not_taken_for_a_gradient(loss, dtype):

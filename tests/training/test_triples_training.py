@@ -8,6 +8,7 @@ import torch
 from hf_guidance import AnswerVocabulary, Guidance, GuidanceArguments, GuidedTrainer, QuestionCollator, recipes
 from hf_guidance.attributions import InputXGradient
 from hf_guidance.data import QuestionTripleCollator
+from hf_guidance.data.questions import triples
 from hf_guidance.models import UpDnConfig, UpDnForQuestionAnswering, word_tokenizer
 from hf_guidance.objectives import Alignment, AnswerLoss, ContrastiveSOrT, RoleAnswerLoss
 
@@ -31,7 +32,7 @@ def rows(count=8, alone=2):
     return made
 
 
-def trainer_of(guidance, folder, data=None, collator=QuestionTripleCollator, **options):
+def trainer_of(guidance, folder, data=None, collator=QuestionTripleCollator, held_out=None, **options):
     tokenizer, answers = word_tokenizer(QUESTIONS), AnswerVocabulary(("yes", "no"))
     torch.manual_seed(0)
     config = UpDnConfig(
@@ -47,7 +48,7 @@ def trainer_of(guidance, folder, data=None, collator=QuestionTripleCollator, **o
     )  # fmt: skip
     data = rows() if data is None else data
     return GuidedTrainer(
-        UpDnForQuestionAnswering(config), args, train_dataset=data, eval_dataset=data,
+        UpDnForQuestionAnswering(config), args, train_dataset=data, eval_dataset=data if held_out is None else held_out,
         data_collator=collator(tokenizer, answers), guidance=guidance,
     )  # fmt: skip
 
@@ -195,17 +196,6 @@ def test_a_term_that_counts_nothing_stops_training(name, answers, message, of, t
     trainer_of(GUIDANCES[name](), tmp_path, data, max_steps=1).train()  # which may be chance
 
 
-@pytest.mark.parametrize("guide_every", [1, 3])
-def test_a_term_that_was_left_out_of_steps_is_not_judged(guide_every, tmp_path):
-    """With two steps an epoch, a guidance of every third step may have met no triple yet."""
-    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, pairs_of(rows()), max_steps=6, guide_every=guide_every)
-    if guide_every > 1:
-        assert trainer.train().global_step == 6
-        return
-    with pytest.raises(ValueError, match="counted no row of a whole epoch"):
-        trainer.train()
-
-
 def test_rows_that_are_all_empty_say_which_columns_count(tmp_path):
     data = [row | {"sub_question": None, "sub_answers": None} for row in rows(4, alone=4)]
     trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, data, max_steps=-1, num_train_epochs=1)
@@ -236,3 +226,90 @@ def test_a_row_without_answers_among_others(tmp_path):
     found = trainer.compute_loss(model, dict(batch))
     expected = trainer.compute_loss(model, dict(trainer.data_collator(data[:3])))
     torch.testing.assert_close(found * 12, expected * 9)
+
+
+SILENT = {"answers": None, "sub_answers": None, "irrelevant_answers": None}
+
+
+def single_rows(count=4):
+    return [{**row, "importance": [1.0, 0.0, 0.5, 0.0]} for row in rows(count, alone=count)]
+
+
+@pytest.mark.parametrize("collator", [QuestionTripleCollator, QuestionCollator])
+def test_a_batch_of_questions_without_answers_is_one_of_training(collator, tmp_path):
+    """Whatever the order and the size of batches; evaluation is that of the others."""
+    if collator is QuestionTripleCollator:
+        task, data, silent = RoleAnswerLoss(), rows(4, alone=0), rows(4, alone=0)[3] | SILENT
+    else:
+        task, data, silent = AnswerLoss(), single_rows(), single_rows()[3] | {"answers": None}
+    options = {"max_steps": -1, "num_train_epochs": 1, "per_device_train_batch_size": 1}
+    trainer = trainer_of(Guidance(task=task), tmp_path, [silent, *data[:3]], collator, **options)
+    trainer.train()
+    assert trainer.state.global_step == 4
+    zeros = [entry["loss"] for entry in trainer.state.log_history if entry.get("loss") == 0]
+    assert len(zeros) == 1
+    found = []
+    for size in (1, 4):
+        trainer = trainer_of(
+            Guidance(task=task), tmp_path, [silent, *data[:3]], collator, per_device_eval_batch_size=size
+        )
+        found.append(trainer.evaluate())
+    others = trainer_of(Guidance(task=task), tmp_path, data[:3], collator).evaluate()
+    assert found[0]["eval_loss"] == pytest.approx(found[1]["eval_loss"], rel=1e-5)
+    assert 4 * found[0]["eval_loss"] == pytest.approx(3 * others["eval_loss"], rel=1e-5)
+    measured = {name for name in others if "accuracy" in name or "consistency" in name}
+    assert all(one[name] == others[name] for one in found for name in measured)
+    assert bool(measured) == (collator is QuestionTripleCollator)
+
+
+def test_rows_without_the_column_are_predicted_alone(tmp_path):
+    """A batch of them has no labels, so predict() gives logits and no loss."""
+    bare = [{name: value for name, value in row.items() if "answers" not in name} for row in rows(4, alone=0)]
+    trainer = trainer_of(Guidance(task=RoleAnswerLoss()), tmp_path)
+    assert "labels" not in trainer.data_collator(bare)
+    found = trainer.predict(bare)
+    assert found.label_ids is None
+    assert found.predictions.shape == (12, 2)
+
+
+@pytest.mark.parametrize("of", [list, "dataset"])
+@pytest.mark.parametrize("none", [None, []])
+def test_a_training_set_without_any_answer_is_refused(none, of, tmp_path):
+    data = [row | dict.fromkeys(SILENT, none) for row in rows(4, alone=0)]
+    with_one = [*data[:3], data[3] | {"sub_answers": ["yes"]}]
+    if of == "dataset":
+        data, with_one = (
+            datasets.Dataset.from_list(
+                [{k: v if v is None else np.asarray(v).tolist() for k, v in row.items()} for row in given]
+            )
+            for given in (data, with_one)
+        )
+    with pytest.raises(
+        ValueError, match=r"none of the 4 rows of train_dataset has an answer in \['answers', 'sub_answers', "
+    ):
+        trainer_of(recipes.sort(layer=LAYER), tmp_path, data)
+    trainer_of(recipes.sort(layer=LAYER), tmp_path, with_one)
+
+
+@pytest.mark.parametrize("of", [list, "dataset"])
+@pytest.mark.parametrize("control_seed", [None, 1])
+def test_two_questions_of_one_id_train_and_are_not_measured(control_seed, of, tmp_path, monkeypatch):
+    """As of two data sets that number from 0: ids say what is measured as one, and what the control swaps alike."""
+    said, first = [], rows(4, alone=0)
+    twice = [*first, *(row | {"question": "does it move"} for row in first)]
+    if of == "dataset":
+        twice = datasets.Dataset.from_list([{k: np.asarray(v).tolist() for k, v in row.items()} for row in twice])
+    monkeypatch.setattr(triples._logger, "warning", lambda text, *args: said.append(text))
+
+    def made(tokenizer, answers):
+        return QuestionTripleCollator(tokenizer, answers, control_seed=control_seed)
+
+    trainer = trainer_of(recipes.sort(layer=LAYER), tmp_path, twice, made, held_out=first)
+    assert trainer.train().global_step == 3
+    assert len(said) == (control_seed is not None)
+    assert all("question_id '0' have two reasoning questions" in text and "control_seed=1" in text for text in said)
+    assert np.isfinite(trainer.evaluate()["eval_loss"])
+    with pytest.raises(
+        ValueError, match=r"eval_dataset: rows of question_id '0' have two .*does it move.*an id of its own"
+    ):
+        trainer_of(recipes.sort(layer=LAYER), tmp_path, first, made, held_out=twice)

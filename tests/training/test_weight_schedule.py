@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hf_guidance import Guidance, Term, WeightSchedule, with_annotated_fraction
+from hf_guidance import Guidance, GuidedTrainer, Term, WeightSchedule, with_annotated_fraction
 from hf_guidance.attributions import InputXGradient
 from hf_guidance.guidance.schedule import guidance_of_step
 from hf_guidance.objectives import Energy, Sufficiency, TaskLoss
@@ -64,7 +64,7 @@ def test_the_gradient_of_a_step_is_that_of_its_weight(trainer_of, model_of, digi
         trainer.model.train()
         batch = trainer.data_collator([rows[i] for i in range(8)])
         batch["pixel_values"] = batch["pixel_values"].double()
-        trainer.state.global_step, trainer.state.max_steps = step, steps
+        trainer.state.global_step, trainer.state.max_steps, trainer.is_in_train = step, steps, True
         trainer.compute_loss(trainer.model, batch).backward()
         return torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
 
@@ -116,6 +116,53 @@ def test_evaluation_has_whole_weights(trainer_of, model_of):
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("schedule", [FADING, LATE, WeightSchedule(first=0.5, last=3.0)])
+def test_a_loop_after_a_training_has_whole_weights(trainer_of, model_of, digits, schedule):
+    trainer = trainer_of(model_of("vit"), energy(schedule), max_steps=2)
+    trainer.train()
+    whole = trainer_of(trainer.model, energy(None))
+    found = []
+    for each in (trainer, whole):
+        each.model.train()
+        batch = each.data_collator([digits["train"][i] for i in range(8)])
+        found.append(each.compute_loss(each.model, batch))
+    assert trainer.state.max_steps == trainer.state.global_step == 2
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=0)
+
+
+class Doubled(GuidedTrainer):
+    def task_loss(self, forward):
+        return 2 * super().task_loss(forward)
+
+
+def test_the_task_of_a_trainer_keeps_its_schedule(trainer_of, model_of):
+    """Beside energy at a tenth: loss = factor * task + 0.1 * energy, with task that of the trainer."""
+    task = Term(TaskLoss(), 1.0, schedule=WeightSchedule(first=1.0, last=0.5))
+    guidance = Guidance(energy(None, 0.1), task=task)
+    trainer = trainer_of(model_of("vit"), guidance, cls=Doubled, max_steps=4, logging_steps=1)
+    assert trainer.guidance["task"].schedule == task.schedule
+    trainer.train()
+    plain = trainer_of(model_of("vit"), guidance, max_steps=1, logging_steps=1)
+    plain.train()
+    logged, (single, *_) = ([e for e in one.state.log_history if "loss" in e] for one in (trainer, plain))
+    assert [entry["weight/task"] for entry in logged] == [1.0, 0.875, 0.75, 0.625]
+    assert logged[0]["loss/task"] == pytest.approx(2 * single["loss/task"], rel=1e-4)
+    for entry in logged:
+        total = entry["weight/task"] * entry["loss/task"] + 0.1 * entry["loss/energy"]
+        assert entry["loss"] == pytest.approx(total, rel=1e-4)
+
+
+def test_with_guide_every_the_log_has_k_times_the_weight(trainer_of, model_of):
+    trainer = trainer_of(model_of("vit"), energy(GROWING), max_steps=6, logging_steps=1, guide_every=2)
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    expected = [None, None, 2 * 2.0 * 2 / 6, None, 2 * 2.0 * 4 / 6, None]
+    for entry, weight in zip(logged, expected, strict=True):
+        assert entry.get("weight/energy") == (weight if weight is None else pytest.approx(weight, rel=1e-6))
+        total = entry["loss/task"] + (weight or 0) * entry.get("loss/energy", 0)
+        assert entry["loss"] == pytest.approx(total, rel=1e-4)
+
+
 def test_files_and_cards_have_it(trainer_of, model_of, tmp_path):
     guidance = energy(WeightSchedule(end=0.2))
     assert json.loads(guidance.to_json())["energy"]["schedule"] == {"type": "WeightSchedule", "end": 0.2}
@@ -128,7 +175,7 @@ def test_files_and_cards_have_it(trainer_of, model_of, tmp_path):
         assert text in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_a_smoothed_task_and_one_of_a_trainer_keep_their_schedule(trainer_of, model_of):
+def test_a_smoothed_task_keeps_its_schedule(trainer_of, model_of):
     guidance = Guidance(energy(None), task=Term(TaskLoss(), 1.0, schedule=GROWING))
     trainer = trainer_of(model_of(), guidance, label_smoothing_factor=0.1)
     assert trainer.guidance["task"].objective.label_smoothing == 0.1

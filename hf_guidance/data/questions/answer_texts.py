@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hf_guidance.data.annotated import can_be_judged
+from hf_guidance.data.questions.plain_rows import plain_rows
 
 _ALLOWED = (
     "give a list with the text of each annotator's answer, such as ['red', 'red'], or VQA's [{'answer': 'red'}, ...]"
@@ -45,24 +46,42 @@ def answer_texts(given: Any, name: str = "") -> list[str]:
     return [_text(entry, number, prefix) for number, entry in enumerate(given)]
 
 
-def check_answers(rows: Any, name: str) -> None:
-    """Raise a ValueError where rows to train with have no column ``answers``, as where it has another name.
+def check_answers(rows: Any, name: str, columns: Sequence[str] = ("answers",)) -> None:
+    """Look at rows to train with; streams, and rows that are made as they are read, are not looked at.
 
     Args:
-        rows: A data set, or a list of rows; streams, and rows that are made as they are read, are not looked at.
+        rows: A data set, or a list of rows.
         name: What the trainer calls it.
+        columns: The columns that may hold answers.
+
+    Raises:
+        ValueError: Rows have no column ``answers``, as where it has another name; or no row has an answer in any column.
     """
-    without, columns = None, None
+    without, found = None, None
     if isinstance(rows, list | tuple):
         keys = (list(row) if isinstance(row, Mapping) else ["answers"] for row in rows)
-        without, columns = next(((n, found) for n, found in enumerate(keys) if "answers" not in found), (None, None))
+        without, found = next(((n, names) for n, names in enumerate(keys) if "answers" not in names), (None, None))
     elif can_be_judged(rows) and "answers" not in rows.column_names:
-        without, columns = 0, rows.column_names
-    if columns is not None:
+        without, found = 0, rows.column_names
+    if found is not None:
         raise ValueError(
-            f"row {without} of {name} has no column 'answers', from which labels are made; it has {columns}. Rename the "
+            f"row {without} of {name} has no column 'answers', from which labels are made; it has {found}. Rename the "
             "column, or add it, with None where a question has no answers."
         )
+    looked = 0
+    for row in plain_rows(rows, columns):
+        if any(_is_given(row.get(column)) for column in columns):
+            return
+        looked += 1
+    if looked:
+        raise ValueError(
+            f"none of the {looked} rows of {name} has an answer in {list(columns)}, so there is nothing to learn; fill "
+            "'answers' with a list of texts. Questions without answers can be predicted: trainer.predict(rows)."
+        )
+
+
+def _is_given(answers: Any) -> bool:
+    return answers is not None and not (isinstance(answers, list | tuple) and not answers)
 
 
 def _column(given: Mapping[Any, Any], prefix: str) -> Any:

@@ -51,12 +51,15 @@ class QuestionCollator(RowCollator):
 
     - unknown words, questions cut at ``max_length``, and answers outside the vocabulary;
     - questions without a label: their labels are all zero and their target is 0;
-    - questions of batches without any answers though there is a vocabulary: such a batch has no labels, so no row is
-      annotated, and a training step ends in an error that says so;
+    - questions of batches without any answers though there is a vocabulary;
     - maps whose size cannot be checked against an image;
     - with ``map_size`` human maps that no box lies on: such a row is not annotated, and so not measured.
 
     Rows may hold ``grid_features`` (cells, dims), too, for a Pythia that looks at a grid beside the boxes.
+
+    With a vocabulary, a question whose ``answers`` is None or empty has labels of zeros, and is not annotated, whatever else is
+    in its batch. AnswerLoss is 0 there with "softmax", and that of answers of zeros with "sigmoid"; metrics of answers take
+    whatever is predicted as wrong. Rows without the key ``answers`` can only be predicted: a batch of such rows has no labels.
 
     `AnswerVocabulary.coverage` counts questions without a label and unknown answers in a whole data set.
 
@@ -84,7 +87,8 @@ class QuestionCollator(RowCollator):
         it; ``visual_feats`` (batch, objects, dims) float32; ``visual_pos`` (batch, objects, 4) float32 xyxy in [0, 1];
         ``visual_attention_mask`` (batch, objects) int64, 0 for padding; ``grid_feats`` (batch, cells, dims) float32 where
         rows have a grid; ``labels`` (batch, classes) float32 soft scores
-        and ``target`` (batch,) int64, unless no row has answers; ``annotated`` list of bool; ``importance`` and
+        and ``target`` (batch,) int64, unless no row has answers and there is no vocabulary, or a row without the key
+        ``answers``; ``annotated`` list of bool; ``importance`` and
         ``random_importance`` (batch, objects) float32, 0 for padding; with ``map_size`` ``human_map`` (batch, height, width)
         float32 in [0, 1], 0 for rows without a map, which must not be annotated.
 
@@ -98,6 +102,7 @@ class QuestionCollator(RowCollator):
 
     columns: ClassVar[tuple[str, ...]] = QUESTION_COLUMNS
     sources: ClassVar[tuple[str, ...]] = QUESTION_SOURCES
+    answer_columns: ClassVar[tuple[str, ...]] = ("answers",)
 
     tokenizer: Any
     answers: AnswerVocabulary | None = None
@@ -143,6 +148,9 @@ class QuestionCollator(RowCollator):
             labelled = batch["labels"].any(1).tolist()
         elif self.answers is not None:
             self._count("questions without answers", len(rows), names[0])
+            if all("answers" in row for row in rows):  # as where another row of the batch has answers
+                batch["labels"] = torch.zeros(len(rows), len(self.answers))
+                batch[TARGET] = torch.zeros(len(rows), dtype=torch.long)
         importance = [
             self._importance(row, boxes, name) for row, (_, boxes), name in zip(rows, objects, names, strict=True)
         ]
@@ -173,9 +181,9 @@ class QuestionCollator(RowCollator):
             check_features(rows, self.regions, name)
 
     def check_training_rows(self, rows: Any, name: str) -> None:
-        """Raise a ValueError where there is a vocabulary, and rows have no column 'answers'; it may hold None."""
+        """Raise a ValueError where there is a vocabulary, and rows have no column 'answers', or it holds nothing but None."""
         if self.answers is not None:
-            check_answers(rows, name)
+            check_answers(rows, name, self.answer_columns)
 
     def _question(self, rows: Sequence[Mapping[str, Any]], names: list[str]) -> dict[str, Any]:
         for row, name in zip(rows, names, strict=True):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
-from hf_guidance.data.annotated import can_be_judged
 from hf_guidance.data.builder_base import id_text
 from hf_guidance.data.columns import IMAGE_ID, IRRELEVANT, QUESTION_ID, REASONING, SUB_QUESTION
+from hf_guidance.data.questions.plain_rows import plain_rows
 from hf_guidance.data.questions.wording import question_words
 
 TEXTS = {REASONING: "question", SUB_QUESTION: "sub_question", IRRELEVANT: "irrelevant_question"}
 """The column of each question of a row."""
+
+MEASURED_AS_ONE = "Rows of one id are measured as one question; give each question an id of its own."
 
 
 def refuse_equal(texts: Mapping[int, Any], name: str) -> None:
@@ -38,19 +40,25 @@ def check_triples(rows: Any, name: str) -> None:
     """Look at every row of data that hold their texts; streams, and rows made as they are read, are not looked at.
 
     Raises:
-        ValueError: A row holds one question twice, or a sub- or irrelevant question that is no text; or one id is of two
-            reasoning questions.
+        ValueError: A row holds one question twice, or a sub- or irrelevant question that is no text.
     """
-    known = OneQuestionPerId()
-    for index, row in enumerate(plain_rows(rows, (*TEXTS.values(), QUESTION_ID, IMAGE_ID))):
+    for index, row in enumerate(plain_rows(rows, tuple(TEXTS.values()))):
         item = f"row {index} of {name}"
         texts = {role: row.get(column) for role, column in TEXTS.items()}
         for role in (SUB_QUESTION, IRRELEVANT):
             refuse_no_text(texts[role], TEXTS[role], item)
         refuse_equal(texts, item)
-        text, key, image = texts[REASONING], row.get(QUESTION_ID), row.get(IMAGE_ID)
-        if texts[SUB_QUESTION] is not None and isinstance(text, str) and key is not None:
-            known.add(id_text(key), text, None if image is None else id_text(image))
+
+
+def shared_ids(rows: Any) -> Iterator[str]:
+    """Ids of two reasoning questions with sub-questions, told in words; of rows as `check_triples` looks at."""
+    known = OneQuestionPerId()
+    for row in plain_rows(rows, (TEXTS[REASONING], TEXTS[SUB_QUESTION], QUESTION_ID, IMAGE_ID)):
+        text, key, image = row.get(TEXTS[REASONING]), row.get(QUESTION_ID), row.get(IMAGE_ID)
+        if row.get(TEXTS[SUB_QUESTION]) is not None and isinstance(text, str) and key is not None:
+            told = known.conflict(id_text(key), text, None if image is None else id_text(image))
+            if told:
+                yield told
 
 
 class OneQuestionPerId:
@@ -60,6 +68,15 @@ class OneQuestionPerId:
         self._known: dict[str, tuple[str, tuple[str, ...], str | None]] = {}
 
     def add(self, key: str, text: str, image: str | None) -> None:
+        """Add a reasoning question of a row; as `conflict`.
+
+        Raises:
+            ValueError: Another question, or the same about another image, has the id.
+        """
+        if told := self.conflict(key, text, image):
+            raise ValueError(f"{told}. {MEASURED_AS_ONE}")
+
+    def conflict(self, key: str, text: str, image: str | None) -> str | None:
         """Add a reasoning question of a row.
 
         Args:
@@ -67,25 +84,16 @@ class OneQuestionPerId:
             text: The question; other writings of the same words are the same.
             image: Id of its image; None where rows have none, which is compared with nothing.
 
-        Raises:
-            ValueError: Another question, or the same about another image, has the id.
+        Returns:
+            None, or what it is that has the same id.
         """
         words = question_words(text)
         told, as_words, of_image = self._known.setdefault(key, (text, words, image))
         if words != as_words or (image is not None and of_image is not None and image != of_image):
-            raise ValueError(
+            return (
                 f"rows of {QUESTION_ID} {key!r} have two reasoning questions: {told!r} about image {of_image!r}, and {text!r} "
-                f"about image {image!r}. Rows of one id are measured as one question; give each question an id of its own."
+                f"about image {image!r}"
             )
         if of_image is None and image is not None:
             self._known[key] = (told, words, image)
-
-
-def plain_rows(rows: Any, wanted: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """Rows with the wanted columns, those that they have; nothing of streams, and of rows that are made as they are read."""
-    if isinstance(rows, list | tuple):
-        yield from (row for row in rows if isinstance(row, Mapping))
-    elif can_be_judged(rows) and (columns := [name for name in wanted if name in rows.column_names]):
-        for batch in rows.with_format("arrow").select_columns(columns).iter(batch_size=1000):
-            values = zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
-            yield from (dict(zip(columns, each, strict=True)) for each in values)
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -29,7 +30,16 @@ from hf_guidance.data.questions.answer_texts import answer_texts
 from hf_guidance.data.questions.collator import QuestionCollator
 from hf_guidance.data.questions.importance import question_generator
 from hf_guidance.data.questions.row_objects import row_objects
-from hf_guidance.data.questions.triple_checks import TEXTS, check_triples, refuse_equal, refuse_no_text
+from hf_guidance.data.questions.triple_checks import (
+    MEASURED_AS_ONE,
+    TEXTS,
+    check_triples,
+    refuse_equal,
+    refuse_no_text,
+    shared_ids,
+)
+
+_logger = logging.getLogger(__name__)
 
 _ANSWERS = {REASONING: "answers", SUB_QUESTION: "sub_answers", IRRELEVANT: "irrelevant_answers"}
 _SUFFIXES = {REASONING: "", SUB_QUESTION: "#sub", IRRELEVANT: "#irrelevant"}
@@ -53,6 +63,9 @@ class QuestionTripleCollator(QuestionCollator):
     and no irrelevant one is a group of two, which AttentionSQuINT and the form of ContrastiveSOrT without irrelevant questions
     read. ``annotated`` says which questions of groups have a label, and so a score to explain: only they are compared. The
     others keep role and group, by which the task weighs them. Importance of boxes is not collated.
+
+    A question whose answers are None or empty has labels of zeros and is not ``answered``: RoleAnswerLoss and the metrics of
+    QuestionConsistency leave it out. Where a row lacks the key ``answers`` it can only be predicted, as with QuestionCollator.
 
     ``counts`` is that of QuestionCollator, over all questions, with the irrelevant questions that have no sub-question.
 
@@ -88,6 +101,7 @@ class QuestionTripleCollator(QuestionCollator):
 
     columns: ClassVar[tuple[str, ...]] = TRIPLE_COLUMNS
     sources: ClassVar[tuple[str, ...]] = (TEXTS[SUB_QUESTION],)
+    answer_columns: ClassVar[tuple[str, ...]] = tuple(_ANSWERS.values())
     several: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -112,7 +126,8 @@ class QuestionTripleCollator(QuestionCollator):
             questions, key = self._questions(row, name), row.get("question_id")
             compared = self._compared(questions, row)
             for role, (text, answers) in questions.items():
-                one = {"question": text, "answers": answers, ANNOTATED: False}
+                one = {"question": text, ANNOTATED: False}
+                one |= {"answers": answers} if {"answers", _ANSWERS[role]} & row.keys() else {}
                 expanded.append(
                     shown | one | {"question_id": f"{key}{_SUFFIXES[role]}" if role and key is not None else key}
                 )
@@ -124,7 +139,7 @@ class QuestionTripleCollator(QuestionCollator):
                 own[QUESTION_ID].append(key)
                 own[IMAGE_ID].append(row.get(IMAGE_ID))
         batch = super().__call__(expanded)  # which refuses ids that are none
-        own[ANSWERED] = [len(answer_texts(one["answers"])) > 0 for one in expanded]
+        own[ANSWERED] = [len(answer_texts(one.get("answers"))) > 0 for one in expanded]
         own[QUESTION_ID] = [id_text(key) for key in own[QUESTION_ID]]
         own[IMAGE_ID] = [None if key is None else id_text(key) for key in own[IMAGE_ID]]
         if not any(key is not None for key in own[IMAGE_ID]):
@@ -138,6 +153,20 @@ class QuestionTripleCollator(QuestionCollator):
         """Raise a ValueError for images without features, and as `check_triples`."""
         super().check_rows(rows, name)
         check_triples(rows, name)
+
+    def check_training_rows(self, rows: Any, name: str) -> None:
+        """As `QuestionCollator`; warn of two reasoning questions of one id where the control draws by it."""
+        super().check_training_rows(rows, name)
+        if self.control_seed is not None and (told := next(shared_ids(rows), None)):
+            _logger.warning(
+                f"{name}: {told}. control_seed={self.control_seed} draws by {QUESTION_ID}, so the triples of one id are "
+                "swapped alike; give each question an id of its own."
+            )
+
+    def check_evaluation_rows(self, rows: Any, name: str) -> None:
+        """Raise a ValueError where one id is of two reasoning questions with sub-questions, measured as one."""
+        if told := next(shared_ids(rows), None):
+            raise ValueError(f"{name}: {told}. {MEASURED_AS_ONE}")
 
     def _questions(self, row: Mapping[str, Any], name: str) -> Questions:
         if row.get("sub_questions") and TEXTS[SUB_QUESTION] not in row:

@@ -147,8 +147,25 @@ def test_rows_without_answers_are_only_predicted():
         collator(answers=None)([row()])
 
 
+@pytest.mark.parametrize("none", [None, []])
+def test_a_question_without_answers_has_the_same_labels_in_every_batch(none):
+    silent, seen = [row(number, answers=none) for number in range(70)], []
+    collate = collator()
+    among = collate([row(99), silent[0]])
+    for rows in ([silent[0]], silent):  # 70 of them are no fault of the vocabulary
+        seen.append(collate(rows))
+    for batch in seen:
+        assert torch.equal(batch["labels"][0], among["labels"][1])
+        assert batch["labels"].dtype == among["labels"].dtype
+        assert batch["target"].dtype == among["target"].dtype
+        assert batch["labels"].shape == (len(batch["target"]), len(VOCABULARY))
+        assert not any(batch["annotated"])
+        assert not batch["labels"].any()
+        assert not batch["target"].any()
+
+
 def test_training_on_rows_without_answers_says_what_is_missing():
-    batch = collator()([row(answers=None), row(1, answers=None)])
+    batch = collator()([row(answers="absent"), row(1, answers="absent")])
     model = UpDnForQuestionAnswering(
         UpDnConfig(vocab_size=len(WORDS) + 2, word_size=4, hidden_size=8, visual_feat_dim=4, num_labels=3)
     )

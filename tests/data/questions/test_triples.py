@@ -242,14 +242,14 @@ def test_two_questions_of_one_id_are_found_before_training(of):
     names = ("question_id", "image_id", "question", "sub_question")
     same = [{name: triple(3)[name] for name in names} for _ in range(2)]
     same[1]["question"] = "is it  DAY"
-    collator().check_rows(of(same), "eval_dataset")
-    collator().check_rows(of([*same, {**same[0], "image_id": None}]), "eval_dataset")
+    collator().check_evaluation_rows(of(same), "eval_dataset")
+    collator().check_evaluation_rows(of([*same, {**same[0], "image_id": None}]), "eval_dataset")
     with pytest.raises(
         ValueError,
         match=r"question_id '3' have two .*'Is it day\?' about image 'i3', and 'Is it day\?' about image 'i4'",
     ):
-        collator().check_rows(of([*same, {**same[0], "image_id": "i4"}]), "eval_dataset")
+        collator().check_evaluation_rows(of([*same, {**same[0], "image_id": "i4"}]), "eval_dataset")
     with pytest.raises(ValueError, match=r"have two reasoning questions: .*and 'does it move' about image 'i3'"):
-        collator().check_rows(of([*same, {**same[0], "question": "does it move"}]), "eval_dataset")
+        collator().check_evaluation_rows(of([*same, {**same[0], "question": "does it move"}]), "eval_dataset")
     alone = [{**one, "sub_question": None, "image_id": str(number)} for number, one in enumerate(same)]
-    collator().check_rows(of([*alone, same[0]]), "eval_dataset")  # what stands alone is not measured
+    collator().check_evaluation_rows(of([*alone, same[0]]), "eval_dataset")  # what stands alone is not measured
