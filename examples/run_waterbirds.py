@@ -11,8 +11,9 @@ trained, or more of it by `--trained`; docs/waterbirds.md says why.
 
 Writes OUT/results.json: for the validation rows, and the test rows where the folder has some, accuracy of the worst group, of
 the groups on average, of all four, and weighted as in training; EPG and the share of dead maps; and the metric "rrr", which
-tells whether the maps are gamed: what is predicted when everything but the object is replaced. `--half first|second` takes
-every other validation row, so that settings are chosen on one half and reported on the other.
+tells whether the maps are gamed: what is predicted when everything but the object is replaced, by other photographs, and,
+under "second", by a blur. `--half first|second` takes every other validation row, so that settings are chosen on one half and
+reported on the other; the test rows are measured without it only.
 """
 
 import json
@@ -20,15 +21,16 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from simulated_annotator import JUDGES, answers_about_maps, important_pixels
+from PIL import Image
+from simulated_annotator import answers_about_maps, important_pixels
 from transformers import HfArgumentParser, set_seed
-from waterbirds_methods import FINAL, METHODS, WEIGHTED, Method, guidance_of
+from waterbirds_methods import FINAL, LABEL, METHODS, REPLACE, guidance_of
+from waterbirds_options import HALVES, HEAD, LATE, LITE, RATES, WaterbirdsArguments, refuse_unused
 
 from hf_guidance import (
     Grounding,
@@ -44,97 +46,40 @@ from hf_guidance.attributions import GradCAM
 from hf_guidance.data import YesNoCollator, answer_counts, sampled_answers, with_answers, with_quadrants
 from hf_guidance.evaluation import RRR, extract_maps
 from hf_guidance.evaluation.classification import classification_metrics
-from hf_guidance.families import family_of
 from hf_guidance.models import pretrained_efficientnet_lite0
 from hf_guidance.models.shared.image_classifier import image_classifier
+from hf_guidance.training import freeze_features
 from hf_guidance.training.baselines import ERM, BaselineTrainer
-from hf_guidance.views import OtherImages
 
-LITE = "efficientnet_lite0"
 SHORT = {"resnet50": "microsoft/resnet-50"}  # names for ids of the Hub
-LATE = "late"
 EARLY = ("timm_model.conv_stem", "timm_model.bn1", *(f"timm_model.blocks.{stage}" for stage in range(3)))
-HALVES = ("all", "first", "second")
-RATES = {"head": 1e-2, LATE: 2e-4, "all": 2e-4}
 MEASURES = ("worst_group_accuracy", "mean_group_accuracy", "adjusted_accuracy", "accuracy", "epg", "epg_undefined_share",
             "rrr_suff", "rrr_unc", "rrr_inv")  # fmt: skip
+SECOND = ("epg", "epg_undefined_share", "rrr_suff", "rrr_unc", "rrr_inv")  # of the label's map, and of blurred images
 
 
-@dataclass
-class WaterbirdsArguments:
-    data_dir: str = field(metadata={"help": "Folder with metadata.csv and images."})
-    method: str = field(metadata={"help": "How to train.", "choices": list(METHODS)})
-    output_dir: str = field(metadata={"help": "Where results.json and the model go."})
-    seed: int = field(default=0, metadata={"help": "Of weights, order, annotated rows and random boxes."})
-    backbone: str = field(default=LITE, metadata={"help": "efficientnet_lite0, resnet50, or a Hub id or folder."})
-    task: str = field(default="conventional", metadata={"help": "conventional: the bird; reversed: the place."})
-    boxes: float = field(default=0.1, metadata={"help": "Share of the training rows whose boxes are read."})
-    random_boxes: bool = field(
-        default=False,
-        metadata={"help": "Move the boxes to random places, those by which annotators answer, too: the control."},
-    )
-    boxes_file: str | None = field(default=None, metadata={"help": "CUB's bounding_boxes.txt, if elsewhere."})
-    weight: float | None = field(default=None, metadata={"help": "Weight of the method's terms; None: its own."})
-    half: str = field(default="all", metadata={"help": "Validation rows that are measured.", "choices": list(HALVES)})
-    image_size: int = field(default=160, metadata={"help": "Pixels, of efficientnet_lite0."})
-    trained: str = field(
-        default="head",
-        metadata={"help": "head: the last layer, BatchNorm's statistics kept; late: what follows the first three blocks of "
-                          "efficientnet_lite0; or all.", "choices": list(RATES)},
-    )  # fmt: skip
-    epochs: int = field(default=2, metadata={"help": "Epochs of each of one or two trainings."})
-    learning_rate: float | None = field(
-        default=None, metadata={"help": f"Of AdamW, linear to 0; None: that of what is trained, {RATES}."}
-    )
-    weight_decay: float = field(default=1e-2, metadata={"help": "Of AdamW."})
-    batch_size: int = field(default=64, metadata={"help": "Images a step."})
-    frozen_batch_norm: bool = field(
-        default=False,
-        metadata={"help": "Keep BatchNorm's statistics: edited copies are made of annotated images only."},
-    )
-    judge: str = field(
-        default="energy", metadata={"help": "How simulated annotators judge maps.", "choices": list(JUDGES)}
-    )
-    save_model: bool = field(default=False, metadata={"help": "Whether the model is kept."})
-
-
-def refuse_unused(options: WaterbirdsArguments, method: Method) -> None:
-    """Raise a ValueError for what the method cannot do with the options, before anything is trained."""
-    wrong = {
-        "random_boxes": options.random_boxes and method.told == "nothing",
-        "weight": options.weight is not None and options.method not in WEIGHTED,
-        "trained": options.trained == LATE and options.backbone != LITE,
-    }
-    for name, refused in wrong.items():
-        if refused:
-            raise ValueError(
-                f"--{name} {getattr(options, name)} has no meaning with --method {options.method} --backbone "
-                f"{options.backbone}; leave it out."
-            )
-
-
-def freeze(model: Any, trained: str) -> None:
+def freeze(model: Any, processor: Any, trained: str) -> None:
     """Leave nothing but what is ``trained`` to the optimizer."""
     if trained == LATE:
         for path in EARLY:
             model.get_submodule(path).requires_grad_(False)
-    if trained == "head":
-        head = family_of(model).head_at("final")
-        if head is None:
-            raise ValueError(
-                f"--trained head: no Linear layer on a mean was found in {type(model).__name__}; give all."
-            )
-        model.requires_grad_(False)
-        model.get_submodule(head).requires_grad_(True)
+    if trained == HEAD:
+        freeze_features(model, processor(images=Image.new("RGB", (64, 64)), return_tensors="pt"))
 
 
 class Run:
     """One training with its measures."""
 
+    grounding = Grounding(FINAL, metrics=("epg", "rrr"), rrr=RRR(replace=REPLACE["others"]))
+
     def __init__(self, options: WaterbirdsArguments) -> None:
         set_seed(options.seed)
         self.options, self.method = options, METHODS[options.method]
         refuse_unused(options, self.method)
+        weight, rate = self.method.settings(options.task)
+        self.weight = weight if options.weight is None else options.weight
+        rate = RATES.get(options.trained, rate)
+        self.learning_rate = rate if options.learning_rate is None else options.learning_rate
         self.splits = read_rows(options)
         self.names = self.splits["train"].features["labels"].feature.names
         self.model, self.processor = self.backbone()
@@ -150,7 +95,7 @@ class Run:
         else:
             name = SHORT.get(options.backbone, options.backbone)
             model, processor = image_classifier(name, self.names, "single_label_classification")
-        freeze(model, options.trained)
+        freeze(model, processor, options.trained)
         return model.to(memory_format=torch.channels_last), processor
 
     def train(self) -> Any:
@@ -163,7 +108,7 @@ class Run:
         told = self.collator(options.seed if options.random_boxes else None)
         if method.told == "answers":
             return self.answered(first, told)
-        return self.fit(GuidedTrainer, some, told, guidance=guidance_of(method, options.weight))
+        return self.fit(GuidedTrainer, some, told, guidance=guidance_of(method, self.weight, options.replace))
 
     def answered(self, first: Any, told: GuidanceCollator) -> GuidedTrainer:
         """Correct the trained model by answers about its maps, of as many rows as would have boxes.
@@ -187,9 +132,9 @@ class Run:
             known = [word is not None for word in answers]
             rows = with_quadrants(rows, predicted).remove_columns(["saved_map", "answer"])
             # GRADIA holds the weights of the last layer for constants, which would leave nothing to train.
-            guidance = recipes.gradia(fixed_weights=options.trained != "head")
+            guidance = recipes.gradia(fixed_weights=options.trained != HEAD)
             return self.fit(GuidedTrainer, rows.add_column("annotated", known), told, guidance=guidance)
-        counts, weight = answer_counts(answers), self.method.weight if options.weight is None else options.weight
+        counts, weight = answer_counts(answers), self.weight
         guidance = recipes.crayon(counts.relevant, counts.irrelevant, alpha=weight, beta=weight)
         collator = YesNoCollator(self.processor, num_labels=2, source=told.source)
         return self.fit(GuidedTrainer, rows, collator, guidance=guidance)
@@ -212,27 +157,39 @@ class Run:
         options = self.options
         args = GuidanceArguments(
             output_dir=options.output_dir, seed=options.seed, num_train_epochs=options.epochs,
-            learning_rate=RATES[options.trained] if options.learning_rate is None else options.learning_rate,
+            learning_rate=self.learning_rate,
             weight_decay=options.weight_decay,
-            frozen_batch_norm=options.frozen_batch_norm or options.trained == "head",
+            frozen_batch_norm=options.frozen_batch_norm or options.trained == HEAD,
             per_device_train_batch_size=options.batch_size, per_device_eval_batch_size=100,
             save_strategy="no", report_to="none", dataloader_pin_memory=torch.cuda.is_available(),
         )  # fmt: skip
         return kind(
             model=self.model, args=args, train_dataset=rows, data_collator=collator, processing_class=self.processor,
-            grounding=Grounding(FINAL, metrics=("epg", "rrr"), rrr=RRR(replace=OtherImages())),
+            grounding=self.grounding,
             compute_metrics=classification_metrics("single_label_classification", "group", self.counts), **given,
         )  # fmt: skip
 
     def measured(self, trainer: Any, split: str) -> dict[str, Any]:
-        """The measures of a split, with the accuracy of each group."""
+        """The measures of a split, with the accuracy of each group.
+
+        A map of the difference of two logits is hardly ever dead, and views are trained with backgrounds of other photographs:
+        so "second" has EPG and dead maps of Grad-CAM of the label, and "rrr" by blurred backgrounds, with which nothing trains.
+        """
         rows = self.splits[split]
+        trainer.grounding = Grounding(LABEL, metrics=("epg", "rrr"), rrr=RRR(replace=REPLACE["blur"]))
+        second = trainer.predict(rows, metric_key_prefix="test").metrics
+        trainer.grounding = self.grounding
         found = trainer.predict(rows, metric_key_prefix="test")
         right, groups = found.predictions.argmax(1) == found.label_ids.reshape(-1), np.array(rows["group"])
         names = rows.features["group"].names
+        if absent := sorted(set(names) - {names[group] for group in groups}):
+            print(
+                f"warning: no {split} row is of {', '.join(absent)}; the worst group is one of the others",
+                file=sys.stderr,
+            )
         each = {names[group]: float(right[groups == group].mean()) for group in np.unique(groups)}
         values = {name: found.metrics.get(f"test_{name}") for name in MEASURES}
-        return {"rows": len(rows), **values, "groups": each}
+        return {"rows": len(rows), **values, "second": {n: second.get(f"test_{n}") for n in SECOND}, "groups": each}
 
     def __call__(self) -> dict[str, Any]:
         """Train, measure, and write results.json."""
@@ -240,7 +197,9 @@ class Run:
         trainer = self.train()
         results = {"method": self.options.method, "seed": self.options.seed, "options": vars(self.options)}
         results |= {"minutes": round((time.time() - began) / 60, 2)}
-        results |= {split: self.measured(trainer, split) for split in ("validation", "test") if self.splits.get(split)}
+        # Who chooses settings on one half does not look at the test rows.
+        splits = ("validation", "test") if self.options.half == "all" else ("validation",)
+        results |= {split: self.measured(trainer, split) for split in splits if self.splits.get(split)}
         folder = Path(self.options.output_dir)
         partial = folder / "results.json.partial"
         partial.write_text(json.dumps(results, indent=2) + "\n")
@@ -258,6 +217,10 @@ def read_rows(options: WaterbirdsArguments) -> dict[str, Any]:
     )  # fmt: skip
     builder.download_and_prepare()
     splits = dict(builder.as_dataset())
+    if missing := [split for split in ("train", "validation") if not splits.get(split)]:
+        raise ValueError(
+            f"--data_dir {options.data_dir}: metadata.csv has no rows of {' and '.join(missing)} (split 0 and 1)."
+        )
     if options.half != "all":
         held = splits["validation"]
         order = np.argsort([int(name) for name in held["image_id"]])  # halves by id, whatever the order of the file
@@ -268,10 +231,13 @@ def read_rows(options: WaterbirdsArguments) -> dict[str, Any]:
 
 def main() -> None:
     (options,) = HfArgumentParser(WaterbirdsArguments).parse_args_into_dataclasses()
-    Path(options.output_dir).mkdir(parents=True, exist_ok=True)
     try:
-        results = Run(options)()
-    except ValueError as error:
+        Path(options.output_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(
+            dir=options.output_dir
+        ):  # a folder that cannot be written is told before the training
+            results = Run(options)()
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     for split in ("validation", "test"):
         if split in results:

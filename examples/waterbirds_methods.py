@@ -11,8 +11,9 @@ from hf_guidance import Guidance, Term, recipes
 from hf_guidance.attributions import ContrastLogits, GradCAM, InputXGradient
 from hf_guidance.objectives import L1, Energy, Sufficiency, Uncertainty
 from hf_guidance.training.baselines import JtT
-from hf_guidance.views import OtherImages
+from hf_guidance.views import Blur, OtherImages, Replace, marginal, zeros
 
+REPLACE: dict[str, Replace] = {"others": OtherImages(), "blur": Blur(sigma=10.0), "grey": zeros, "marginal": marginal}
 LABEL = GradCAM()
 FINAL, MIDDLE, INPUT = (InputXGradient(layer=layer, target=ContrastLogits()) for layer in ("final", "mid3", "input"))
 
@@ -22,67 +23,83 @@ class Method:
     """One way to train.
 
     Attributes:
-        terms: The terms beside the task, from a weight.
+        terms: The terms beside the task, from a weight and from what stands in place of what a view does not show.
         weight: The weight that is taken if none is given; of "crayon" alpha and beta, which are divided by numbers of answers.
+        learning_rate: The rate that is taken where the last layer is trained, if none is given.
+        reversed: Weight and rate where the place is the task, if they are others.
         told: What of the training rows is read: "nothing", "boxes" of a share of them, or simulated "answers" about maps.
         second: Whether it corrects a model that was trained by ERM for as long.
         baseline: A compared method that is no guidance.
     """
 
-    terms: Callable[[float], dict[str, Term]] = lambda weight: {}
+    terms: Callable[[float, Replace], dict[str, Term]] = lambda weight, replace: {}
     weight: float = 1.0
+    learning_rate: float = 1e-2
     told: str = "boxes"
     second: bool = False
     baseline: Any = None
+    reversed: tuple[float, float] | None = None
+
+    def settings(self, task: str) -> tuple[float, float]:
+        """Weight and learning rate for a task."""
+        return self.reversed if task == "reversed" and self.reversed else (self.weight, self.learning_rate)
 
 
-def _energy(*maps: Any) -> Callable[[float], dict[str, Term]]:
-    return lambda weight: {f"energy_{given.layer}": Term(Energy(given), weight, "rows") for given in maps}
+def _energy(*maps: Any) -> Callable[[float, Replace], dict[str, Term]]:
+    return lambda weight, replace: {f"energy_{given.layer}": Term(Energy(given), weight, "rows") for given in maps}
 
 
-def _l1(weight: float) -> dict[str, Term]:
+def _l1(weight: float, replace: Replace) -> dict[str, Term]:
     return {"l1": Term(L1(FINAL), weight, "rows")}
 
 
-def _rrr(weight: float) -> dict[str, Term]:
+def _rrr(weight: float, replace: Replace) -> dict[str, Term]:
     return dict(recipes.rrr(weight=weight))
 
 
-def _box_energy(weight: float) -> dict[str, Term]:
+def _box_energy(weight: float, replace: Replace) -> dict[str, Term]:
     return dict(recipes.bounding_box(weight=weight))
 
 
-def _sufficiency(weight: float) -> dict[str, Term]:
-    return {"sufficiency": Term(Sufficiency(replace=OtherImages()), weight, "rows")}
+def _sufficiency(weight: float, replace: Replace) -> dict[str, Term]:
+    return {"sufficiency": Term(Sufficiency(replace=replace), weight, "rows")}
 
 
-def _uncertainty(weight: float) -> dict[str, Term]:
-    return {"uncertainty": Term(Uncertainty(replace=OtherImages()), weight, "rows")}
+def _uncertainty(weight: float, replace: Replace) -> dict[str, Term]:
+    return {"uncertainty": Term(Uncertainty(replace=replace), weight, "rows")}
 
 
-def _views(weight: float) -> dict[str, Term]:
-    return _sufficiency(weight) | _uncertainty(0.1 * weight)
+def _views(weight: float, replace: Replace) -> dict[str, Term]:
+    return _sufficiency(weight, replace) | _uncertainty(0.1 * weight, replace)
+
+
+def _energy_views(weight: float, replace: Replace) -> dict[str, Term]:
+    return _energy(FINAL)(weight, replace) | _views(weight, replace)
+
+
+def _l1_views(weight: float, replace: Replace) -> dict[str, Term]:
+    return _l1(10 * weight, replace) | _views(weight, replace)
 
 
 METHODS: dict[str, Method] = {
-    "erm": Method(told="nothing"),
-    "erm_as_long": Method(told="nothing", second=True),
-    "energy": Method(_energy(FINAL), weight=10.0),
-    "energy_label": Method(_energy(LABEL), weight=3.0),
-    "energy_middle": Method(_energy(MIDDLE), weight=10.0),
-    "energy_input": Method(_energy(INPUT), weight=10.0),
-    "energy_layers": Method(_energy(FINAL, MIDDLE, INPUT), weight=3.0),
-    "l1": Method(_l1, weight=100.0),
-    "rrr": Method(_rrr, weight=200.0),
-    "sufficiency": Method(_sufficiency, weight=10.0),
-    "uncertainty": Method(_uncertainty, weight=0.1),
-    "views": Method(_views, weight=10.0),
-    "energy_views": Method(lambda weight: _energy(FINAL)(weight) | _views(weight), weight=10.0),
-    "l1_views": Method(lambda weight: _l1(10 * weight) | _views(weight), weight=10.0),
-    "box_energy": Method(_box_energy, weight=1.0, second=True),
+    "erm": Method(told="nothing", learning_rate=3e-3),
+    "erm_as_long": Method(told="nothing", learning_rate=3e-3, second=True),
+    "energy": Method(_energy(FINAL), 100.0, 3e-2, reversed=(10.0, 1e-2)),
+    "energy_label": Method(_energy(LABEL), 1.0, 3e-3),
+    "energy_middle": Method(_energy(MIDDLE), 10.0),
+    "energy_input": Method(_energy(INPUT), 10.0),
+    "energy_layers": Method(_energy(FINAL, MIDDLE, INPUT), 3.0),
+    "l1": Method(_l1, 100.0, 3e-2),
+    "rrr": Method(_rrr, 200.0),
+    "sufficiency": Method(_sufficiency, 10.0, 3e-3),
+    "uncertainty": Method(_uncertainty, 0.3),
+    "views": Method(_views, 10.0, 3e-3),
+    "energy_views": Method(_energy_views, 10.0, 3e-3),
+    "l1_views": Method(_l1_views, 3.0),
+    "box_energy": Method(_box_energy, 10.0, 3e-3, second=True),
     "crayon": Method(told="answers", weight=1000.0, second=True),
-    "gradia": Method(told="answers", second=True),
-    "jtt": Method(told="nothing", second=True, baseline=JtT()),
+    "gradia": Method(told="answers", learning_rate=3e-3, second=True),
+    "jtt": Method(told="nothing", learning_rate=3e-3, second=True, baseline=JtT()),
 }
 
 
@@ -90,6 +107,10 @@ WEIGHTED = tuple(name for name, method in METHODS.items() if method.told == "box
 """The methods that take another weight."""
 
 
-def guidance_of(method: Method, weight: float | None) -> Guidance:
+VIEWED = ("sufficiency", "uncertainty", "views", "energy_views", "l1_views")
+"""The methods that train on edited images."""
+
+
+def guidance_of(method: Method, weight: float, replace: str) -> Guidance:
     """The terms of a method, with the task."""
-    return Guidance(method.terms(method.weight if weight is None else weight))
+    return Guidance(method.terms(weight, REPLACE[replace]))

@@ -4,9 +4,15 @@ import importlib
 from pathlib import Path
 from types import SimpleNamespace
 
+import datasets
+import numpy as np
 import pytest
 import torch
+from datasets import Dataset
+from PIL import Image
 from torch import nn
+
+from hf_guidance.data.images.processed_pixels import ProcessedPixels
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,11 +64,50 @@ def test_a_network_gives_the_same_with_and_without(study):
 def test_the_page_shows_what_the_study_printed(study):
     photos = study("waterbirds_photos")
     runs = photos.read_lines(ROOT / "tests" / "studies" / "waterbirds_photos.jsonl")
-    printed = {line for cells in photos.SETS.values() for line in photos.table(runs, cells)}
+    printed = {line for lines in photos.all_tables(runs).values() for line in lines}
     page = (ROOT / "docs" / "waterbirds.md").read_text(encoding="utf-8").splitlines()
-    shown = [line for line in page if line.startswith("|") and "±" in line]
+    shown = [line for line in page if line.startswith("|")]
     assert len(shown) > 20
     assert [line for line in shown if line not in printed] == []
+
+
+def test_photographs_are_read_and_processed_once(study, tmp_path):
+    """By path and by content; what comes of it is equal to what comes without."""
+    remembered = study("remembered")
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, file in enumerate(files):
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (20, 24, 3)).astype(np.uint8)).save(file)
+    rows = Dataset.from_dict({"image": list(map(str, files))}).cast_column("image", datasets.Image())
+    calls = []
+
+    def processor(images, return_tensors):
+        calls.append(len(images))
+        return {"pixel_values": torch.stack([torch.tensor(np.array(image.resize((8, 8)))) for image in images])}
+
+    pixels = ProcessedPixels(processor)
+    expected = pixels.of(rows["image"][:])
+    decoded, processed = {}, {}
+    for _ in range(2):
+        with remembered.remembered_photos(decoded, processed):
+            assert torch.equal(pixels.of([rows[place]["image"] for place in (0, 1, 2)]), expected)
+            assert torch.equal(pixels.of([rows[2]["image"], rows[2]["image"]]), expected[[2, 2]])
+    assert calls == [3, 3]
+    assert len(decoded) == len(processed) == 3
+    assert torch.equal(pixels.of([rows[1]["image"]]), expected[1:2])
+    assert calls == [3, 3, 1]  # outside, as ever
+
+
+def test_settings_are_those_of_the_best_worst_group_of_the_first_half(study):
+    photos = study("waterbirds_photos")
+    runs = photos.read_lines(ROOT / "tests" / "studies" / "waterbirds_photos.jsonl")
+    methods = study("waterbirds_methods").METHODS
+    chosen = photos.chosen(runs, photos.CHOICES)
+    for (task, method), settings in chosen.items():
+        if method == "erm":  # has no weight
+            assert methods[method].settings(task)[1] == settings[1]
+        else:
+            assert (task, method, methods[method].settings(task)) == (task, method, settings)
+    assert len(chosen) > 10
 
 
 def test_runs_are_found_again(study):

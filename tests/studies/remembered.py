@@ -1,11 +1,16 @@
-"""Compute what a frozen network gives for an image once, however often the image is shown."""
+"""Read, resize and compute once what does not change from run to run: photographs, and what a frozen network gives for them."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
+from datasets import Image
 from torch import Tensor
+
+from hf_guidance.data.images.processed_pixels import ProcessedPixels, all_tensors
 
 
 class Remembered:
@@ -34,6 +39,7 @@ def remember_blocks(model: Any, known: dict[bytes, Tensor]) -> None:
     """Let a pretrained EfficientNet of timm remember what its frozen blocks give, in ``known``.
 
     The layers keep their names; a layer inside the blocks cannot be explained then, for it is not called for known images.
+    Layers must have been found before, for that is done under other weights.
     """
     net = model.timm_model
     stem, norm, blocks = net.conv_stem.forward, net.bn1.forward, net.blocks.forward
@@ -42,6 +48,38 @@ def remember_blocks(model: Any, known: dict[bytes, Tensor]) -> None:
     net.blocks.forward.kept = known
 
 
+@contextmanager
+def remembered_photos(decoded: dict[Any, Any], processed: dict[Any, Tensor]) -> Iterator[None]:
+    """Within this, files are decoded once, into ``decoded``, and images of one content processed once, into ``processed``.
+
+    Files are known by their paths, and must not change; there must be one image processor.
+    """
+    decode, of = Image.decode_example, ProcessedPixels.of
+
+    def decode_once(self: Image, value: Any, *args: Any, **given: Any) -> Any:
+        path = value.get("path") if isinstance(value, dict) and value.get("bytes") is None else None
+        if path is None:
+            return decode(self, value, *args, **given)
+        if path not in decoded:
+            decoded[path] = decode(self, value, *args, **given)
+        return decoded[path]
+
+    def process_once(self: ProcessedPixels, images: Sequence[Any]) -> Tensor:
+        if all_tensors(images):
+            return of(self, images)
+        names = [(image.size, image.mode, _hash(image.tobytes())) for image in images]
+        new = {name: image for name, image in zip(names, images, strict=True) if name not in processed}
+        if new:
+            processed.update(zip(new, of(self, list(new.values())), strict=True))
+        return torch.stack([processed[name] for name in names])
+
+    with patch.object(Image, "decode_example", decode_once), patch.object(ProcessedPixels, "of", process_once):
+        yield
+
+
 def _digest(image: Tensor) -> bytes:
-    values = image.detach().cpu().contiguous()
-    return hashlib.blake2b(values.view(torch.uint8).numpy().tobytes(), digest_size=16).digest()
+    return _hash(image.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+
+
+def _hash(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()

@@ -24,10 +24,12 @@ from remembered import remember_blocks
 from run_waterbirds import Run, WaterbirdsArguments
 from scipy.ndimage import map_coordinates
 from simulated_annotator import boxes_of
+from waterbirds_cells import INSIDE
 from waterbirds_methods import FINAL, METHODS
-from waterbirds_photos import FOLDER, INSIDE
+from waterbirds_photos import FOLDER
 
 from hf_guidance.evaluation import extract_maps
+from hf_guidance.families import family_of
 
 AROUND = 0.75  # of the box's size at each side, in the mean over birds
 FINE = 120
@@ -39,6 +41,7 @@ def maps_of(method: str, data: Path, known: dict[bytes, torch.Tensor]) -> tuple[
     with tempfile.TemporaryDirectory() as folder:
         run = Run(WaterbirdsArguments(str(data / FOLDER), method, f"{folder}/run", half="second"))
         if method not in INSIDE:
+            family_of(run.model).head_at("final")
             remember_blocks(run.model, known)
         run.train()
         rows = run.splits["validation"]

@@ -6,8 +6,9 @@
 DATA is a folder with waterbirds_100_train_validation: in training landbirds are always on land and waterbirds always on water.
 Runs examples/run_waterbirds.py for every arm and seed and adds a line to FILE, by default waterbirds_photos.jsonl beside this
 script, after each, so that a study can be stopped, continued and shared by several processes (`--part 0/2`). `--set choice`
-measures one seed on the first half of the validation rows, by which settings were chosen; all other sets measure on the second
-half. `--table` prints means and standard deviations over the seeds, and needs no photographs.
+measures one seed on the first half of the validation rows, by which settings were chosen: those of the best worst group, then
+of the best mean group, which `--chosen` prints; other sets measure on the second half. `--table` prints means and standard
+deviations over the seeds, and needs no photographs.
 
 What the frozen part of the network gives for a photograph is computed once and remembered, which changes no figure; minutes
 are measured by `--set minutes`, which remembers nothing.
@@ -17,142 +18,65 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
 import numpy as np
 import torch
-from remembered import remember_blocks
-from run_waterbirds import RATES, Run, WaterbirdsArguments
-from waterbirds_methods import METHODS
+from remembered import remember_blocks, remembered_photos
+from run_waterbirds import Run, WaterbirdsArguments
+from waterbirds_cells import CHOICES, INSIDE, SETS, Cell, used
+
+from hf_guidance.families import family_of
 
 FOLDER = "waterbirds_100_train_validation"
-INSIDE = ("energy_middle", "energy_layers")  # these explain layers in the frozen part
-COLUMNS = {"worst": "worst_group_accuracy", "mean": "mean_group_accuracy", "EPG": "epg", "dead": "epg_undefined_share",
-           "rrr_suff": "rrr_suff", "rrr_inv": "rrr_inv"}  # fmt: skip
+COLUMNS = {"worst": "worst_group_accuracy", "mean": "mean_group_accuracy", "EPG": "epg", "dead": "second/epg_undefined_share",
+           "rrr_suff": "rrr_suff", "rrr_inv": "rrr_inv", "rrr_inv, blur": "second/rrr_inv"}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One row of the table: the options of run_waterbirds.py, but for the seed."""
+@dataclass
+class Known:
+    """What is remembered from run to run."""
 
-    method: str
-    random_boxes: bool = False
-    boxes: float = 0.1
-    task: str = "conventional"
-    trained: str = "head"
-    weight: float | None = None
-    learning_rate: float | None = None
-    half: str = "second"
-    remembered: bool = True
-    weight_decay: float | None = None
+    blocks: dict[bytes, torch.Tensor] = field(default_factory=dict)
+    decoded: dict[Any, Any] = field(default_factory=dict)
+    processed: dict[Any, torch.Tensor] = field(default_factory=dict)
+    pixels: int | None = None
 
-    @property
-    def name(self) -> str:
-        """What the table calls it."""
-        parts = [self.method]
-        parts += (
-            [f"{self.boxes:.0%} of the boxes"] if METHODS[self.method].told != "nothing" and self.boxes != 0.1 else []
-        )
-        parts += ["random boxes"] if self.random_boxes else []
-        parts += [f"weight {self.weight:g}"] if self.weight is not None else []
-        parts += [f"rate {self.learning_rate:g}"] if self.learning_rate is not None else []
-        parts += [f"weight decay {self.weight_decay:g}"] if self.weight_decay is not None else []
-        return ", ".join(parts)
+    def of(self, pixels: int) -> Self:
+        """What holds for images of this size; of another size all but the files is forgotten."""
+        if pixels != self.pixels:
+            self.blocks.clear()
+            self.processed.clear()
+            self.pixels = pixels
+        return self
 
 
-def with_control(method: str, **given: Any) -> list[Cell]:
-    """A method and, where it reads boxes or answers by them, the same with boxes at random places."""
-    told = METHODS[method].told != "nothing"
-    return [Cell(method, moved, **given) for moved in ((False, True) if told else (False,))]
-
-
-def choice() -> Iterator[Cell]:
-    """Weights, on the first half of the validation rows."""
-    weights: dict[str, tuple[float, ...]] = {
-        "energy": (1, 3, 5, 10),
-        "energy_label": (1, 3, 10),
-        "l1": (1, 10, 100, 1000),
-        "sufficiency": (1, 3, 5, 10, 30),
-        "uncertainty": (0.1, 0.5, 2),
-        "views": (1, 3, 5, 10, 30),
-        "energy_views": (1, 3, 5, 10),
-        "energy_middle": (1, 3, 10),
-        "energy_input": (1, 3, 10),
-        "energy_layers": (1, 3, 10),
-        "rrr": (1, 10, 50, 200),
-        "box_energy": (0.1, 0.3, 1, 3, 10),
-        "crayon": (10, 100, 1000, 1e4, 1e5),
-    }
-    for method, values in weights.items():
-        for weight in values:
-            yield Cell(method, weight=float(weight), half="first")
-    for method in ("l1_views", "energy_views"):
-        for rate in (3e-3, 1e-2, 3e-2):
-            yield Cell(method, weight=10.0, learning_rate=rate, half="first")
-    for decay in (1.0, 10.0):
-        yield Cell("energy_views", weight=10.0, weight_decay=decay, half="first")
-
-
-SETS: dict[str, list[Cell]] = {
-    "choice": list(choice()),
-    "main": [
-        cell
-        for method in ("erm", "erm_as_long", "energy", "energy_label", "l1", "sufficiency", "uncertainty", "views",
-                       "energy_views", "l1_views", "box_energy", "jtt", "crayon", "gradia")
-        for cell in with_control(method)
-    ],
-    "fractions": [
-        cell
-        for boxes, methods in ((0.01, ("energy", "l1", "energy_views", "l1_views")), (1.0, ("energy", "l1", "energy_views")))
-        for method in methods
-        for cell in with_control(method, boxes=boxes)
-    ],
-    "reversed": [
-        cell
-        for method in ("erm", "erm_as_long", "energy", "l1", "views", "energy_views", "l1_views", "box_energy", "jtt",
-                       "crayon", "gradia", "rrr")
-        for cell in with_control(method, task="reversed")
-    ],
-    "inside": [Cell(method, moved) for moved in (False, True) for method in INSIDE],
-    "trained": [
-        Cell("erm", trained="late"),
-        *with_control("energy_views", trained="late"),
-        Cell("energy", trained="late"),
-    ],
-    "rates": [cell for method in ("erm", "energy_views") for cell in with_control(method, learning_rate=3e-3)],
-    "minutes": [Cell(method, remembered=False) for method in ("erm", "energy_views")],
-}  # fmt: skip
-
-
-def one_run(cell: Cell, seed: int, data: Path, known: dict[bytes, torch.Tensor]) -> dict[str, Any]:
+def one_run(cell: Cell, seed: int, data: Path, known: Known) -> dict[str, Any]:
     """Train and measure one cell."""
     with tempfile.TemporaryDirectory() as folder:
         options = WaterbirdsArguments(
             str(data / FOLDER), cell.method, folder, seed=seed, boxes=cell.boxes, random_boxes=cell.random_boxes,
             task=cell.task, trained=cell.trained, weight=cell.weight, learning_rate=cell.learning_rate, half=cell.half,
+            replace=cell.replace, image_size=cell.image_size,
         )  # fmt: skip
         if cell.weight_decay is not None:
             options.weight_decay = cell.weight_decay
-        run = Run(options)
-        if cell.remembered and cell.trained == "head" and cell.method not in INSIDE:
-            remember_blocks(run.model, known)
-        results = run()
+        known = known.of(cell.image_size)
+        with remembered_photos(known.decoded, known.processed) if cell.remembered else nullcontext():
+            run = Run(options)
+            if cell.remembered and cell.trained == "head" and cell.method not in INSIDE:
+                family_of(run.model).head_at("final")
+                remember_blocks(run.model, known.blocks)
+            results = run()
     own = {"cell": vars(cell), "used": used(cell), "seed": seed}
-    return {**own, "minutes": results["minutes"], **results["validation"]}
-
-
-def used(cell: Cell) -> dict[str, float]:
-    """The weight and the rate that a cell is trained with; a run of other defaults is no longer one of this cell."""
-    weight = METHODS[cell.method].weight if cell.weight is None else cell.weight
-    return {
-        "weight": weight,
-        "learning_rate": RATES[cell.trained] if cell.learning_rate is None else cell.learning_rate,
-    }
+    measured = results["validation"]
+    second = {f"second/{name}": value for name, value in measured.pop("second").items()}
+    return {**own, "minutes": results["minutes"], **measured, **second}
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
@@ -168,9 +92,9 @@ def runs_of(cell: Cell, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def work(args: argparse.Namespace) -> None:
     """Run what the file lacks."""
     part, parts = map(int, args.part.split("/"))
-    seeds = range(1) if args.set in ("choice", "minutes") else range(args.seeds)
+    seeds = range(1) if args.set.startswith("choice") or args.set == "minutes" else range(args.seeds)
     wanted = [(cell, seed) for seed in seeds for cell in SETS[args.set]]
-    known: dict[bytes, torch.Tensor] = {}
+    known = Known()
     for place, (cell, seed) in enumerate(wanted):
         done = place % parts == part and any(line["seed"] == seed for line in runs_of(cell, read_lines(args.runs)))
         if place % parts != part or done:
@@ -197,12 +121,50 @@ def table(runs: list[dict[str, Any]], cells: list[Cell]) -> list[str]:
             continue
         texts = []
         for column in COLUMNS.values():
+            if any(column not in line for line in found):  # of a study before this was measured
+                texts.append("")
+                continue
             values = 100 * np.array([line[column] for line in found], float)
             texts.append(
                 f"{values.mean():.1f} ± {values.std(ddof=1):.1f}" if len(found) > 1 else f"{values.mean():.1f}"
             )
         lines.append(f"| {cell.name} | {len(found)} | " + " | ".join(texts) + " |")
     return lines
+
+
+def choice_table(runs: list[dict[str, Any]], cells: list[Cell]) -> list[str]:
+    """Markdown lines: worst group by weight and rate, in percent, of one seed."""
+    worst = {cell: 100 * line["worst_group_accuracy"] for cell in cells for line in runs_of(cell, runs)}
+    rates = sorted({cell.learning_rate for cell in worst})
+    lines = [
+        "| method | weight | " + " | ".join(f"rate {rate:g}" for rate in rates) + " |",
+        "|---|---|" + "---|" * len(rates),
+    ]
+    for method, weight in dict.fromkeys((cell.method, cell.weight) for cell in worst):
+        of = {
+            cell.learning_rate: value for cell, value in worst.items() if (cell.method, cell.weight) == (method, weight)
+        }
+        texts = [f"{of[rate]:.1f}" if rate in of else "" for rate in rates]
+        lines.append(f"| {method} | {'' if weight is None else f'{weight:g}'} | " + " | ".join(texts) + " |")
+    return lines
+
+
+def all_tables(runs: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """By name of the set the lines of its table, where there are runs."""
+    found = {}
+    for name, cells in SETS.items():
+        found[name] = choice_table(runs, cells) if name.startswith("choice") else table(runs, cells)
+    return {name: lines for name, lines in found.items() if len(lines) > 2}
+
+
+def chosen(runs: list[dict[str, Any]], cells: list[Cell]) -> dict[tuple[str, str], tuple[float, float]]:
+    """By task and method, weight and rate of the best worst group, then mean group, on the first half."""
+    found: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
+    for cell in cells:
+        for line in runs_of(cell, runs):
+            score = line["worst_group_accuracy"], line["mean_group_accuracy"]
+            found.setdefault((cell.task, cell.method), []).append((*score, *line["used"].values()))
+    return {name: max(values)[2:] for name, values in found.items()}
 
 
 def main() -> None:
@@ -213,15 +175,18 @@ def main() -> None:
     parser.add_argument("--part", default="0/1", help="which of how many processes this is")
     parser.add_argument("--runs", type=Path, default=Path(__file__).with_suffix(".jsonl"), help="file of the runs")
     parser.add_argument("--table", action="store_true", help="print the tables of the file")
+    parser.add_argument("--chosen", action="store_true", help="print the settings that were best on the first half")
     args = parser.parse_args()
+    if args.chosen:
+        for (task, method), (weight, rate) in chosen(read_lines(args.runs), CHOICES).items():
+            print(f"{task} {method}: weight {weight:g}, rate {rate:g}")
+        return None
     if not args.table:
         if args.data is None:
             parser.error("give --data, or --table")
         return work(args)
-    for name, cells in SETS.items():
-        lines = table(read_lines(args.runs), cells)
-        if len(lines) > 2:
-            print(f"\n## {name}\n\n" + "\n".join(lines))
+    for name, lines in all_tables(read_lines(args.runs)).items():
+        print(f"\n## {name}\n\n" + "\n".join(lines))
 
 
 if __name__ == "__main__":
