@@ -26,7 +26,7 @@ from hf_guidance.training.compiled.key import step_key
 from hf_guidance.training.compiled.settings import (
     CompileSettings,
     dense_convolution,
-    refuse_drawing_again,
+    refuse_terms,
     refuse_with_compiled_step,
 )
 from hf_guidance.training.compiled.steps import CompiledSteps
@@ -166,7 +166,7 @@ def test_coalitions_are_refused_when_the_trainer_is_made(trainer_of, model_of):
     for method in (KernelSHAP(layer="final"), AverageEffect(layer="final")):
         with pytest.raises(ValueError, match=r"with the term 'shap': the coalitions of KernelSHAP.*such as Gradient"):
             trainer_of(model_of("vit"), Guidance(FINAL, shap=Energy(method)), torch_compile_backend="eager")
-    refuse_drawing_again(Guidance(one=Energy(AverageEffect(layer="final", samples=2))))  # one place is drawn at once
+    refuse_terms(Guidance(one=Energy(AverageEffect(layer="final", samples=2))))  # one place is drawn at once
 
 
 def test_dense_convolutions_are_warned_of(monkeypatch):
