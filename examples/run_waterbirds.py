@@ -173,7 +173,8 @@ class Run:
         """The measures of a split, with the accuracy of each group.
 
         A map of the difference of two logits is hardly ever dead, and views are trained with backgrounds of other photographs:
-        so "second" has EPG and dead maps of Grad-CAM of the label, and "rrr" by blurred backgrounds, with which nothing trains.
+        so "second" has EPG and dead maps of Grad-CAM of the label, and "rrr" by blurred backgrounds, with which
+        no method trains unless it is asked to.
         """
         rows = self.splits[split]
         trainer.grounding = Grounding(LABEL, metrics=("epg", "rrr"), rrr=RRR(replace=REPLACE["blur"]))
@@ -233,9 +234,7 @@ def main() -> None:
     (options,) = HfArgumentParser(WaterbirdsArguments).parse_args_into_dataclasses()
     try:
         Path(options.output_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(
-            dir=options.output_dir
-        ):  # a folder that cannot be written is told before the training
+        with tempfile.TemporaryFile(dir=options.output_dir):  # what cannot be written is told before the training
             results = Run(options)()
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -80,7 +80,6 @@ REVERSED_WEIGHTS: dict[str, tuple[float, ...]] = {
     "crayon": (10, 1000, 1e5),
 }
 RATES_TRIED = (3e-3, 1e-2, 3e-2)
-PLAIN = ("erm", "erm_as_long", "jtt", "gradia")
 
 
 def choice(
@@ -118,6 +117,11 @@ SETS: dict[str, list[Cell]] = {
     "fractions": at_earlier("energy", "l1", "energy_views", "l1_views", boxes=0.01)
     + at_earlier("energy", "l1", "energy_views", boxes=1.0),
     "reversed": at_earlier("erm", "energy", "l1", "energy_views", "l1_views", task="reversed"),
+    "replaced": [cell for fill in ("blur", "grey", "marginal") for cell in with_controls("energy_views", replace=fill)],
+    "resolutions": [
+        cell for pixels in (128, 224) for cell in with_controls("erm_as_long", "energy_views", image_size=pixels)
+    ],
+    "decay": [Cell("energy_views", weight_decay=decay) for decay in (1.0, 10.0)],
     "trained": at_earlier("erm", "energy_views", "energy", trained="late", learning_rate=None),
     "minutes": [
         Cell(method, remembered=False, weight=EARLIER.get(method), learning_rate=1e-2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from rows_as_read import RowsAsRead
 
 from hf_guidance import Guidance
 from hf_guidance.evaluation.classification import classification_metrics
@@ -86,18 +87,8 @@ def test_a_column_that_is_not_there_is_refused_at_once(trainer_of, model_of, dig
 
 @pytest.mark.parametrize("kind", [list, "torch"])
 def test_rows_of_any_kind_are_looked_at_when_the_trainer_is_made(trainer_of, model_of, digits, kind):
-    class Rows(torch.utils.data.Dataset):
-        def __init__(self, rows):
-            self.rows = rows
-
-        def __len__(self):
-            return len(self.rows)
-
-        def __getitem__(self, place):
-            return self.rows[place]
-
     rows = [digits["test"][place] for place in range(3)]
-    rows = rows if kind is list else Rows(rows)
+    rows = rows if kind is list else RowsAsRead(rows)
     for sets in (rows, {"one": digits["test"], "other": rows}):
         settings = {"compute_metrics": classification_metrics(SINGLE, group="grup"), "eval_dataset": sets}
         with pytest.raises(ValueError, match="asks for the column 'grup'"):

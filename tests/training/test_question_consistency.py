@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from rows_as_read import RowsAsRead
 from test_triples_training import GUIDANCES, QUESTIONS, rows, trainer_of
 
 from hf_guidance import AnswerVocabulary, Guidance, GuidanceArguments, GuidedTrainer
@@ -186,20 +187,7 @@ def test_two_reasoning_questions_of_one_id_are_refused(columns, message, tmp_pat
     with pytest.raises(ValueError, match=message):
         pythia_trainer(tmp_path, data)
     with pytest.raises(ValueError, match=message):
-        pythia_trainer(tmp_path, Made(data)).evaluate()
-
-
-class Made(torch.utils.data.Dataset):
-    """Rows that are made as they are read."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index):
-        return self.rows[index]
+        pythia_trainer(tmp_path, RowsAsRead(data)).evaluate()
 
 
 def test_questions_that_stand_alone_measure_nothing(tmp_path):

@@ -9,26 +9,13 @@ import datasets
 import pytest
 import torch
 from placed_rows import place_rows, small_model, weights_of
-from torch.utils.data import Dataset
+from rows_as_read import RowsAsRead
 from transformers import Trainer
 
 from hf_guidance import Guidance, GuidedTrainer
 from hf_guidance.training.baselines import DFR, ERM, GroupDRO, JtT, Method
 from hf_guidance.training.baselines.jtt import upweighted
 from hf_guidance.training.baselines.rows import WeightedSampler
-
-
-class Listed(Dataset):
-    """The rows as a dataset of torch."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index):
-        return self.rows[index]
 
 
 def test_erm_is_what_trainer_trains(baseline, placed):
@@ -49,7 +36,7 @@ def test_erm_is_what_trainer_trains(baseline, placed):
 
 
 def test_rows_of_torch_give_the_same_training(baseline, placed):
-    first, second = baseline(GroupDRO()), baseline(GroupDRO(), trainer={"train_dataset": Listed(placed)})
+    first, second = baseline(GroupDRO()), baseline(GroupDRO(), trainer={"train_dataset": RowsAsRead(placed)})
     first.train()
     second.train()
     assert torch.equal(weights_of(first.model), weights_of(second.model))
