@@ -47,18 +47,24 @@ def test_what_requires_a_gradient_is_computed_anew(study):
     torch.testing.assert_close(given.grad, 2 * images)
 
 
-def test_a_network_gives_the_same_with_and_without(study):
+@pytest.mark.parametrize("stages", [1, 2, None])
+def test_a_network_gives_the_same_with_and_without(study, stages):
     torch.manual_seed(0)
     net = nn.Module()
-    net.conv_stem, net.bn1, net.blocks = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 6, 3)
+    net.conv_stem, net.bn1 = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+    net.blocks = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Conv2d(6, 5, 3))
     net.eval().requires_grad_(False)
     images, known = torch.rand(3, 3, 9, 9), {}
     expected = net.blocks(net.bn1(net.conv_stem(images)))
-    study("remembered").remember_blocks(SimpleNamespace(timm_model=net), known)
+    study("remembered").remember_blocks(SimpleNamespace(timm_model=net), known, stages)
+    called = []
+    net.blocks[1].register_forward_hook(lambda module, given, found: called.append(len(found)))
     for _ in range(2):
         torch.testing.assert_close(net.blocks(net.bn1(net.conv_stem(images))), expected)
     assert len(known) == 3
-    assert set(net.state_dict()) >= {"conv_stem.weight", "blocks.bias"}
+    assert called == [3, 3]
+    assert {tuple(value.shape) for value in known.values()} == {(6, 5, 5) if stages == 1 else (5, 3, 3)}
+    assert set(net.state_dict()) >= {"conv_stem.weight", "blocks.0.bias"}
 
 
 def test_the_page_shows_what_the_study_printed(study):

@@ -35,17 +35,30 @@ class Remembered:
         return torch.stack([self.kept[name] for name in names])
 
 
-def remember_blocks(model: Any, known: dict[bytes, Tensor]) -> None:
+def remember_blocks(model: Any, known: dict[bytes, Tensor], stages: int | None = None) -> None:
     """Let a pretrained EfficientNet of timm remember what its frozen blocks give, in ``known``.
 
-    The layers keep their names; a layer inside the blocks cannot be explained then, for it is not called for known images.
-    Layers must have been found before, for that is done under other weights.
+    The layers keep their names; a layer inside what is remembered cannot be explained then, for it is not called for known
+    images. Layers must have been found before, for that is done under other weights.
+
+    Args:
+        model: The network.
+        known: What is remembered, of one number of stages.
+        stages: How many stages of blocks are remembered, from the first on; None: all.
     """
     net = model.timm_model
-    stem, norm, blocks = net.conv_stem.forward, net.bn1.forward, net.blocks.forward
-    net.conv_stem.forward = net.bn1.forward = lambda images: images
-    net.blocks.forward = Remembered(lambda images: blocks(norm(stem(images))))
-    net.blocks.forward.kept = known
+    parts = [net.conv_stem, net.bn1, *net.blocks[:stages]]
+    forwards = [part.forward for part in parts]
+
+    def through(images: Tensor) -> Tensor:
+        for forward in forwards:
+            images = forward(images)
+        return images
+
+    for part in parts[:-1]:
+        part.forward = _as_given
+    parts[-1].forward = Remembered(through)
+    parts[-1].forward.kept = known
 
 
 @contextmanager
@@ -75,6 +88,10 @@ def remembered_photos(decoded: dict[Any, Any], processed: dict[Any, Tensor]) -> 
 
     with patch.object(Image, "decode_example", decode_once), patch.object(ProcessedPixels, "of", process_once):
         yield
+
+
+def _as_given(images: Tensor) -> Tensor:
+    return images
 
 
 def _digest(image: Tensor) -> bytes:

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 from waterbirds_methods import METHODS
 from waterbirds_options import RATES
 
-INSIDE = ("energy_middle", "energy_layers")  # these explain layers in the frozen part
+STAGES = {"energy_middle": 4, "energy_layers": 0}  # of seven: how many come before every layer that is explained
 
 
 @dataclass(frozen=True)

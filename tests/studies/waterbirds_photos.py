@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from remembered import remember_blocks, remembered_photos
 from run_waterbirds import Run, WaterbirdsArguments
-from waterbirds_cells import CHOICES, INSIDE, SETS, Cell, used
+from waterbirds_cells import CHOICES, SETS, STAGES, Cell, used
 
 from hf_guidance.families import family_of
 
@@ -42,7 +42,7 @@ COLUMNS = {"worst": "worst_group_accuracy", "mean": "mean_group_accuracy", "EPG"
 class Known:
     """What is remembered from run to run."""
 
-    blocks: dict[bytes, torch.Tensor] = field(default_factory=dict)
+    blocks: dict[int, dict[bytes, torch.Tensor]] = field(default_factory=dict)
     decoded: dict[Any, Any] = field(default_factory=dict)
     processed: dict[Any, torch.Tensor] = field(default_factory=dict)
     pixels: int | None = None
@@ -69,9 +69,10 @@ def one_run(cell: Cell, seed: int, data: Path, known: Known) -> dict[str, Any]:
         known = known.of(cell.image_size)
         with remembered_photos(known.decoded, known.processed) if cell.remembered else nullcontext():
             run = Run(options)
-            if cell.remembered and cell.trained == "head" and cell.method not in INSIDE:
+            stages = STAGES.get(cell.method, len(run.model.timm_model.blocks))
+            if cell.remembered and cell.trained == "head" and stages:
                 family_of(run.model).head_at("final")
-                remember_blocks(run.model, known.blocks)
+                remember_blocks(run.model, known.blocks.setdefault(stages, {}), stages)
             results = run()
     own = {"cell": vars(cell), "used": used(cell), "seed": seed}
     measured = results["validation"]
