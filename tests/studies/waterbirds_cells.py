@@ -74,9 +74,9 @@ REVERSED_WEIGHTS: dict[str, tuple[float, ...]] = {
     "energy": (3, 10, 30, 100),
     "l1": (1, 10, 100),
     "views": (3, 10, 30),
-    "energy_views": (3, 10, 30),
-    "l1_views": (0.3, 3, 10),
-    "box_energy": (0.1, 1, 10),
+    "energy_views": (1, 3, 10, 30),
+    "l1_views": (0.03, 0.1, 0.3, 3, 10),
+    "box_energy": (0.01, 0.1, 1, 10),
     "crayon": (10, 1000, 1e5),
 }
 RATES_TRIED = (3e-3, 1e-2, 3e-2)
@@ -110,7 +110,8 @@ def at_earlier(*methods: str, **given: Any) -> list[Cell]:
 SETS: dict[str, list[Cell]] = {
     "choice": [Cell("erm", learning_rate=rate, half="first") for rate in RATES_TRIED] + choice(WEIGHTS),
     "choice_inside": choice(INSIDE_WEIGHTS, rates=(1e-2,)),
-    "choice_reversed": choice(REVERSED_WEIGHTS, "reversed", (1e-2,)),
+    "choice_reversed": [Cell("erm", task="reversed", learning_rate=rate, half="first") for rate in RATES_TRIED]
+    + choice(REVERSED_WEIGHTS, "reversed", (1e-2,)),
     "finalists": with_controls("energy", "l1_views", "energy_views", half="first"),
     "main": with_controls("erm", "erm_as_long", *WEIGHTS, "jtt", "gradia"),
     "inside": at_earlier("energy_middle", "energy_input", "energy_layers", "rrr"),

@@ -2,13 +2,15 @@
 
     python tests/studies/waterbirds_photos.py --data DATA [--set main] [--seeds 3] [--runs FILE]
     python tests/studies/waterbirds_photos.py --table
+    python tests/studies/waterbirds_photos.py --page docs/waterbirds.md
 
 DATA is a folder with waterbirds_100_train_validation: in training landbirds are always on land and waterbirds always on water.
 Runs examples/run_waterbirds.py for every arm and seed and adds a line to FILE, by default waterbirds_photos.jsonl beside this
 script, after each, so that a study can be stopped, continued and shared by several processes (`--part 0/2`). `--set choice`
 measures one seed on the first half of the validation rows, by which settings were chosen: those of the best worst group, then
 of the best mean group, which `--chosen` prints; other sets measure on the second half. `--table` prints means and standard
-deviations over the seeds, and needs no photographs.
+deviations over the seeds, and `--page FILE` writes them below the comments of a page that name their sets; neither needs
+photographs.
 
 What the frozen part of the network gives for a photograph is computed once and remembered, which changes no figure; minutes
 are measured by `--set minutes`, which remembers nothing.
@@ -16,6 +18,7 @@ are measured by `--set minutes`, which remembers nothing.
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -158,6 +161,12 @@ def all_tables(runs: list[dict[str, Any]]) -> dict[str, list[str]]:
     return {name: lines for name, lines in found.items() if len(lines) > 2}
 
 
+def with_tables(page: str, tables: dict[str, list[str]]) -> str:
+    """A page with these tables below its comments `<!-- table: NAME -->`."""
+    place = re.compile(r"(<!-- table: (\w+) -->\n)(?:\|.*\n)*")
+    return place.sub(lambda found: found[1] + "".join(f"{line}\n" for line in tables[found[2]]), page)
+
+
 def chosen(runs: list[dict[str, Any]], cells: list[Cell]) -> dict[tuple[str, str], tuple[float, float]]:
     """By task and method, weight and rate of the best worst group, then mean group, on the first half."""
     found: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
@@ -176,15 +185,20 @@ def main() -> None:
     parser.add_argument("--part", default="0/1", help="which of how many processes this is")
     parser.add_argument("--runs", type=Path, default=Path(__file__).with_suffix(".jsonl"), help="file of the runs")
     parser.add_argument("--table", action="store_true", help="print the tables of the file")
+    parser.add_argument("--page", type=Path, help="write the tables into this page")
     parser.add_argument("--chosen", action="store_true", help="print the settings that were best on the first half")
     args = parser.parse_args()
     if args.chosen:
         for (task, method), (weight, rate) in chosen(read_lines(args.runs), CHOICES).items():
             print(f"{task} {method}: weight {weight:g}, rate {rate:g}")
         return None
+    if args.page:
+        tables = all_tables(read_lines(args.runs))
+        args.page.write_text(with_tables(args.page.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        return None
     if not args.table:
         if args.data is None:
-            parser.error("give --data, or --table")
+            parser.error("give --data, --table or --page")
         return work(args)
     for name, lines in all_tables(read_lines(args.runs)).items():
         print(f"\n## {name}\n\n" + "\n".join(lines))
