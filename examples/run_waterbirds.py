@@ -108,7 +108,8 @@ class Run:
         told = self.collator(options.seed if options.random_boxes else None)
         if method.told == "answers":
             return self.answered(first, told)
-        return self.fit(GuidedTrainer, some, told, guidance=guidance_of(method, self.weight, options.replace))
+        guidance = guidance_of(method, self.weight, options.replace, options.schedule)
+        return self.fit(GuidedTrainer, some, told, guidance=guidance)
 
     def answered(self, first: Any, told: GuidanceCollator) -> GuidedTrainer:
         """Correct the trained model by answers about its maps, of as many rows as would have boxes.

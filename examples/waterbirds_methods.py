@@ -5,15 +5,22 @@ Two-class maps explain the difference of the two logits (`ContrastLogits`), whic
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from typing import Any
 
-from hf_guidance import Guidance, Term, recipes
+from hf_guidance import Guidance, Term, WeightSchedule, recipes
 from hf_guidance.attributions import ContrastLogits, GradCAM, InputXGradient
 from hf_guidance.objectives import L1, Energy, Sufficiency, Uncertainty
 from hf_guidance.training.baselines import JtT
 from hf_guidance.views import Blur, OtherImages, Replace, marginal, zeros
 
 REPLACE: dict[str, Replace] = {"others": OtherImages(), "blur": Blur(sigma=10.0), "grey": zeros, "marginal": marginal}
+SCHEDULES: dict[str, WeightSchedule | None] = {
+    "constant": None,
+    "rising": WeightSchedule(),
+    "late": WeightSchedule(begin=0.5, end=0.5),
+    "falling": WeightSchedule(first=1.0, last=0.0),
+}
 LABEL = GradCAM()
 FINAL, MIDDLE, INPUT = (InputXGradient(layer=layer, target=ContrastLogits()) for layer in ("final", "mid3", "input"))
 
@@ -111,6 +118,7 @@ VIEWED = ("sufficiency", "uncertainty", "views", "energy_views", "l1_views")
 """The methods that train on edited images."""
 
 
-def guidance_of(method: Method, weight: float, replace: str) -> Guidance:
+def guidance_of(method: Method, weight: float, replace: str, schedule: str) -> Guidance:
     """The terms of a method, with the task."""
-    return Guidance(method.terms(weight, REPLACE[replace]))
+    terms = method.terms(weight, REPLACE[replace])
+    return Guidance({name: changed(term, schedule=SCHEDULES[schedule]) for name, term in terms.items()})

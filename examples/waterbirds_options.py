@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from simulated_annotator import JUDGES
-from waterbirds_methods import METHODS, REPLACE, VIEWED, WEIGHTED, Method
+from waterbirds_methods import METHODS, REPLACE, SCHEDULES, VIEWED, WEIGHTED, Method
 
 LITE = "efficientnet_lite0"
 LATE = "late"
@@ -33,6 +33,14 @@ class WaterbirdsArguments:
             "help": "What stands in place of what a view does not show, in training: others, the same place of other "
             "photographs; a blur; grey; or marginal, pixels of random places of the batch.",
             "choices": list(REPLACE),
+        },
+    )
+    schedule: str = field(
+        default="constant",
+        metadata={
+            "help": "How the weight of the terms goes over the training: constant; rising from 0, or falling to 0, in a "
+            "line; or late, 0 in the first half.",
+            "choices": list(SCHEDULES),
         },
     )
     half: str = field(default="all", metadata={"help": "Validation rows that are measured.", "choices": list(HALVES)})
@@ -73,6 +81,7 @@ def refuse_unused(options: WaterbirdsArguments, method: Method) -> None:
         "judge": options.judge != "energy" and method.told != "answers",
         "replace": options.replace != "others" and options.method not in VIEWED,
         "random_boxes": options.random_boxes and method.told == "nothing",
+        "schedule": options.schedule != "constant" and method.told != "boxes",
         "weight": options.weight is not None and options.method not in WEIGHTED,
         "trained": options.trained == LATE and options.backbone != LITE,
     }

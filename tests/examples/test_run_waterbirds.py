@@ -116,7 +116,8 @@ def test_answers_and_quadrants_are_of_the_same_rows(run, monkeypatch):
 @pytest.mark.parametrize(
     ("method", "option"),
     [("erm", ("--random_boxes", "true")), ("jtt", ("--weight", "2")), ("energy", ("--trained", "late")),
-     ("l1", ("--replace", "blur")), ("erm", ("--judge", "peak"))],
+     ("l1", ("--replace", "blur")), ("erm", ("--judge", "peak")),
+     ("crayon", ("--schedule", "late"))],
 )  # fmt: skip
 def test_options_without_a_meaning_are_refused(run, method, option):
     with pytest.raises(SystemExit, match=rf"error: {option[0]} .* has no meaning with --method {method}"):
@@ -132,6 +133,17 @@ def test_random_boxes_and_the_reversed_task_are_other_trainings(run):
     assert one["validation"] != whole["validation"] != frozen["validation"]
     reverse = run("energy", "--task", "reversed")
     assert set(reverse["validation"]["groups"]) == set(one["validation"]["groups"])
+
+
+def test_weights_follow_the_schedule(example):
+    methods = example("waterbirds_methods")
+    for name, at in {"constant": (1, 1, 1), "rising": (0, 0.25, 1), "late": (0, 0, 1), "falling": (1, 0.75, 0)}.items():
+        guidance = methods.guidance_of(methods.METHODS["energy_views"], 3.0, "others", name)
+        terms = [term for key, term in guidance.items() if key != "task"]
+        for term in terms:
+            factors = [term.schedule.factor(share) if term.schedule else 1 for share in (0, 0.25, 1)]
+            assert factors == pytest.approx(at), name
+        assert {round(term.weight, 6) for term in terms} == {3.0, 0.3}
 
 
 @pytest.mark.parametrize("task", ["conventional", "reversed"])

@@ -29,6 +29,7 @@ class Cell:
     weight_decay: float | None = None
     replace: str = "others"
     image_size: int = 160
+    schedule: str = "constant"
 
     @property
     def name(self) -> str:
@@ -41,6 +42,7 @@ class Cell:
         parts += [f"weight {self.weight:g}"] if self.weight is not None else []
         parts += [f"rate {self.learning_rate:g}"] if self.learning_rate is not None else []
         parts += [self.replace] if self.replace != "others" else []
+        parts += [self.schedule] if self.schedule != "constant" else []
         parts += [f"{self.image_size} pixels"] if self.image_size != 160 else []
         parts += [f"weight decay {self.weight_decay:g}"] if self.weight_decay is not None else []
         return ", ".join(parts)
@@ -123,6 +125,9 @@ SETS: dict[str, list[Cell]] = {
         cell for pixels in (128, 224) for cell in with_controls("erm_as_long", "energy_views", image_size=pixels)
     ],
     "decay": [Cell("energy_views", weight_decay=decay) for decay in (1.0, 10.0)],
+    "schedules": [
+        cell for name in ("rising", "late", "falling") for cell in with_controls("energy_views", schedule=name)
+    ],
     "trained": at_earlier("erm", "energy_views", "energy", trained="late", learning_rate=None),
     "minutes": [
         Cell(method, remembered=False, weight=EARLIER.get(method), learning_rate=1e-2)

@@ -65,7 +65,7 @@ def one_run(cell: Cell, seed: int, data: Path, known: Known) -> dict[str, Any]:
         options = WaterbirdsArguments(
             str(data / FOLDER), cell.method, folder, seed=seed, boxes=cell.boxes, random_boxes=cell.random_boxes,
             task=cell.task, trained=cell.trained, weight=cell.weight, learning_rate=cell.learning_rate, half=cell.half,
-            replace=cell.replace, image_size=cell.image_size,
+            replace=cell.replace, image_size=cell.image_size, schedule=cell.schedule,
         )  # fmt: skip
         if cell.weight_decay is not None:
             options.weight_decay = cell.weight_decay
