@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +16,10 @@ from hf_guidance.common.wrappers import unwrapped
 from hf_guidance.families import Family
 from hf_guidance.families.family import FullCall, repeated
 from hf_guidance.forward.batch_norm import statistics_kept
-from hf_guidance.forward.capture import captured
 from hf_guidance.forward.groups import inverse_permutation
 from hf_guidance.forward.input_dtype import inputs_cast
+from hf_guidance.forward.recording import recording
 from hf_guidance.forward.sizes import images_per_call
-from hf_guidance.second_order import fast_double_backward, norms_in_one_layout
 from hf_guidance.views.layers import is_attention, is_input, is_module
 
 
@@ -109,8 +108,9 @@ def call_full(
     if any(map(is_attention, layers)):
         inputs = inputs | family.attention_inputs
     shared = family.shared if share else ()
-    quick = _substitution(module, leaf, differentiate and twice, len(inputs[family.features]))
-    with captured(module, dict.fromkeys([*paths.values(), *shared])) as recorded, quick, inputs_cast(module):
+    edits, images = dict.fromkeys([*paths.values(), *shared]), len(inputs[family.features])
+    calling = recording(module, edits, layers, leaf, images=images, twice=differentiate and twice)
+    with calling as recorded, inputs_cast(module):
         outputs = model(**inputs)
     raw = {layer: [recorded[path]] for layer, path in paths.items()}
     raw |= {layer: [inputs[family.features]] for layer in layers if is_input(layer)}
@@ -264,11 +264,10 @@ def _call_copies(
     edits: dict[str, Any] = {family.path(layer, module): None for layer in layers if is_module(layer) and layer != at}
     if not is_input(at):
         edits[family.path(at, module)] = lambda output: copies
-    quick = _substitution(module, leaf, bool(layers) and twice, len(copies))
-    calling = captured(module, edits)
     # A checkpointed block is computed again in the backward, where the edit is gone: its gradients would be wrong.
     whole = nullcontext() if is_input(at) else checkpointing_off(module)
-    with calling as recorded, quick, statistics_kept(module), whole, inputs_cast(module):
+    calling = recording(module, edits, layers, leaf, images=len(copies), twice=bool(layers) and twice)
+    with calling as recorded, statistics_kept(module), whole, inputs_cast(module):
         if is_input(at) and not edits:
             outputs = family.call(module, inputs, copies, full)
         else:
@@ -277,10 +276,6 @@ def _call_copies(
             outputs = module(**repeated(inputs, count) | ({family.features: copies} if is_input(at) else {}))
     raw = {layer: copies if layer == at else recorded[family.path(layer, module)] for layer in layers}
     return outputs, raw
-
-
-def _substitution(module: nn.Module, leaf: Tensor | None, twice: bool, images: int) -> AbstractContextManager[Any]:
-    return fast_double_backward(leaf) if twice else norms_in_one_layout(module, images)
 
 
 def _leaf(tensor: Tensor) -> Tensor:

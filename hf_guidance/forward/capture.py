@@ -13,12 +13,17 @@ from hf_guidance.common.outputs import activation_of, with_activation
 
 
 @contextmanager
-def captured(model: nn.Module, paths: Mapping[str, Callable[[Tensor], Tensor] | None]) -> Iterator[dict[str, Tensor]]:
+def captured(
+    model: nn.Module,
+    paths: Mapping[str, Callable[[Tensor], Tensor] | None],
+    then: Callable[[], None] | None = None,
+) -> Iterator[dict[str, Tensor]]:
     """Record module outputs inside the ``with`` block.
 
     Args:
         model: The unwrapped model.
         paths: Module path -> function that edits the output, or None to record the output unchanged.
+        then: Called whenever an output has been recorded, before what follows in the model runs.
 
     Yields:
         Module path -> recorded (edited) tensor, filled by the forward pass inside the block.
@@ -41,6 +46,8 @@ def captured(model: nn.Module, paths: Mapping[str, Callable[[Tensor], Tensor] | 
                 tensor = tensor.detach().requires_grad_()
             recorded[path] = tensor
             versions[path] = tensor._version
+            if then is not None:
+                then()
             return None if tensor is original else with_activation(output, original, tensor)
 
         return hook

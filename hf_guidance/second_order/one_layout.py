@@ -47,11 +47,16 @@ class _OneLayout(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        x: Any = args[0] if args else (kwargs or {}).get("input")
-        if func is F.batch_norm and type(result) in PLAIN and len(result) == 1:
-            _lay_gradient_out(result, _strides_like(x))
-        return instance_norm_in_one_layout(result) if func is F.instance_norm else result
+        return norm_in_one_layout(func, args, kwargs or {})
+
+
+def norm_in_one_layout(func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
+    """What a function gives; if it is a norm, the gradient that reaches its output is laid out as the kernel reads it."""
+    result = func(*args, **kwargs)
+    x: Any = args[0] if args else kwargs.get("input")
+    if func is F.batch_norm and type(result) in PLAIN and len(result) == 1:
+        _lay_gradient_out(result, _strides_like(x))
+    return instance_norm_in_one_layout(result) if func is F.instance_norm else result
 
 
 def instance_norm_in_one_layout(y: Tensor) -> Tensor:

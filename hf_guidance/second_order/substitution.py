@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -21,14 +21,14 @@ from hf_guidance.second_order.convolution import Convolution, Geometry
 from hf_guidance.second_order.gelu import Gelu
 from hf_guidance.second_order.hard_sigmoid import HardSigmoid
 from hf_guidance.second_order.layer_norm import LayerNorm
-from hf_guidance.second_order.one_layout import instance_norm_in_one_layout
+from hf_guidance.second_order.one_layout import instance_norm_in_one_layout, norm_in_one_layout
 from hf_guidance.second_order.plain_tensors import PLAIN
 from hf_guidance.second_order.relu import Relu
 from hf_guidance.second_order.training_batch_norm import TrainingBatchNorm
 
 
 @contextmanager
-def fast_double_backward(leaf: Tensor | None = None) -> Iterator[None]:
+def fast_double_backward(leaf: Tensor | None = None, *, later: bool = False) -> Iterator[Callable[[], None]]:
     """Run a forward pass whose gradients will be differentiated again.
 
     Inside, convolution, LayerNorm, exact GELU, ReLU, hard sigmoid, normalize and BatchNorm become functions with the same
@@ -46,20 +46,36 @@ def fast_double_backward(leaf: Tensor | None = None) -> Iterator[None]:
 
     Args:
         leaf: The explained input. Outside ``first_derivative`` nobody reads its gradient, so it is not computed there.
+        later: Whether to wait: what runs before the explained activation is there takes part in no second derivative.
+
+    Yields:
+        A function that ends the waiting; without ``later`` there is nothing to wait for.
     """
-    with _Substitution(leaf), sdpa_kernel(SDPBackend.MATH):
-        yield
+    mode = _Substitution(leaf)
+    with ExitStack() as stack, mode:
+
+        def begin() -> None:
+            if mode.waits:
+                mode.waits = False
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+
+        if not later:
+            begin()
+        yield begin
 
 
 class _Substitution(TorchFunctionMode):
     def __init__(self, leaf: Tensor | None) -> None:
         super().__init__()
         self._leaf = leaf
+        self.waits = True
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if self.waits:
+            return norm_in_one_layout(func, args, kwargs)
         if func in _SUBSTITUTES and torch.is_grad_enabled():
             result = _SUBSTITUTES[func](self._leaf, *args, **kwargs)
             if result is not None:

@@ -21,7 +21,7 @@ from transformers import (
 
 from hf_guidance.attributions import InputXGradient
 from hf_guidance.families import family_of
-from hf_guidance.forward import ExplainedRows, Forward, calls
+from hf_guidance.forward import ExplainedRows, Forward, recording
 from hf_guidance.guidance import Guidance
 from hf_guidance.objectives import Energy
 from hf_guidance.training.attention import use_differentiable_attention
@@ -147,5 +147,5 @@ def _recorded(model: nn.Module, family: Any, layer: str, images: Tensor) -> Iter
 
 def autograd_only(step: Callable[[], None]) -> None:
     """Run a step with autograd's own double backward."""
-    with patch.object(calls, "fast_double_backward", lambda *_: nullcontext()):
+    with patch.object(recording, "fast_double_backward", lambda *_, **__: nullcontext()):
         step()

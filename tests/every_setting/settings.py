@@ -18,7 +18,7 @@ from torch import Tensor
 
 from every_setting.architectures import IMAGES, Architecture
 from hf_guidance import GuidanceArguments, GuidedTrainer
-from hf_guidance.forward import calls
+from hf_guidance.forward import recording
 
 DTYPE = torch.float64
 
@@ -155,8 +155,8 @@ def _whole(value: Any) -> Tensor:
 
 @contextmanager
 def _autograd_only() -> Iterator[None]:
-    def nothing(leaf: Tensor | None = None) -> Any:
+    def nothing(leaf: Tensor | None = None, later: bool = False) -> Any:
         return nullcontext()
 
-    with patch.object(calls, "fast_double_backward", nothing):
+    with patch.object(recording, "fast_double_backward", nothing):
         yield

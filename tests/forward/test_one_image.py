@@ -93,8 +93,12 @@ def normalised(x, weight, training):
     return F.batch_norm(x, *running, weight, None, training)
 
 
+MODES = [lambda: norms_in_one_layout(nn.Identity(), 1), lambda: fast_double_backward(later=True)]
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("training", [False, True])
-def test_every_layout_of_input_and_gradient(training):
+def test_every_layout_of_input_and_gradient(training, mode):
     generator = torch.Generator().manual_seed(0)
     x, dy = (torch.randn(1, 3, 2, 4, generator=generator, dtype=torch.float64) for _ in range(2))
     weight = torch.ones(3, dtype=torch.float64, requires_grad=True)
@@ -103,7 +107,7 @@ def test_every_layout_of_input_and_gradient(training):
     for given in layouts(x):
         leaf = given.detach().requires_grad_()
         for gradient in layouts(dy):
-            with norms_in_one_layout(nn.Identity(), 1):
+            with mode():
                 y = normalised(leaf, weight, training)
             found = torch.autograd.grad(y, (leaf, weight), gradient)
             torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)
