@@ -116,6 +116,14 @@ def test_settings_are_those_of_the_best_worst_group_of_the_first_half(study):
     assert len(chosen) > 10
 
 
+def test_what_is_chosen_or_timed_has_one_seed(study):
+    photos = study("waterbirds_photos")
+    wanted = photos.wanted(["decay", "choice_inside", "minutes"], 2)
+    seeds = {name: {seed for found, seed, _ in wanted if found == name} for name, _, _ in wanted}
+    assert seeds == {"decay": {0, 1}, "choice_inside": {0}, "minutes": {0}}
+    assert [cell for name, seed, cell in wanted if (name, seed) == ("decay", 1)] == photos.SETS["decay"]
+
+
 def test_runs_are_found_again(study):
     photos = study("waterbirds_photos")
     runs = photos.read_lines(ROOT / "tests" / "studies" / "waterbirds_photos.jsonl")

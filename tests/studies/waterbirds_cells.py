@@ -67,10 +67,10 @@ WEIGHTS: dict[str, tuple[float, ...]] = {
     "crayon": (10, 1000, 1e5),
 }
 INSIDE_WEIGHTS: dict[str, tuple[float, ...]] = {
-    "energy_middle": (3, 10, 30, 100),
-    "energy_input": (3, 10, 30, 100),
+    "energy_middle": (3, 10, 30, 100, 300),
+    "energy_input": (1, 3, 10, 30, 100),
     "energy_layers": (3, 10, 30, 100),
-    "rrr": (1, 10, 100),
+    "rrr": (0.01, 0.1, 1, 10, 100),
 }
 REVERSED_WEIGHTS: dict[str, tuple[float, ...]] = {
     "energy": (3, 10, 30, 100),
@@ -99,14 +99,7 @@ def with_controls(*methods: str, **given: Any) -> list[Cell]:
     return [cell for method in methods for cell in with_control(method, **given)]
 
 
-EARLIER = {"energy": 10.0, "l1": 100.0, "energy_views": 10.0, "l1_views": 10.0, "energy_middle": 10.0, "energy_input": 10.0,
-           "energy_layers": 3.0, "rrr": 200.0}  # fmt: skip
-
-
-def at_earlier(*methods: str, **given: Any) -> list[Cell]:
-    """Several methods, each with its control, at the weights and the rate of a first, coarser choice."""
-    given = {"learning_rate": 1e-2} | given
-    return [cell for method in methods for cell in with_controls(method, weight=EARLIER.get(method), **given)]
+TRAINED_WEIGHTS: dict[str, float | None] = {"erm": None, "energy_views": 10.0, "energy": 10.0}
 
 
 SETS: dict[str, list[Cell]] = {
@@ -116,10 +109,10 @@ SETS: dict[str, list[Cell]] = {
     + choice(REVERSED_WEIGHTS, "reversed", (1e-2,)),
     "finalists": with_controls("energy", "l1_views", "energy_views", half="first"),
     "main": with_controls("erm", "erm_as_long", *WEIGHTS, "jtt", "gradia"),
-    "inside": at_earlier("energy_middle", "energy_input", "energy_layers", "rrr"),
-    "fractions": at_earlier("energy", "l1", "energy_views", "l1_views", boxes=0.01)
-    + at_earlier("energy", "l1", "energy_views", boxes=1.0),
-    "reversed": at_earlier("erm", "energy", "l1", "energy_views", "l1_views", task="reversed"),
+    "inside": with_controls(*INSIDE_WEIGHTS),
+    "fractions": with_controls("energy", "l1", "energy_views", "l1_views", boxes=0.01)
+    + with_controls("energy", "l1", "energy_views", boxes=1.0),
+    "reversed": with_controls("erm", "erm_as_long", *REVERSED_WEIGHTS, "jtt", "gradia", task="reversed"),
     "replaced": [cell for fill in ("blur", "grey", "marginal") for cell in with_controls("energy_views", replace=fill)],
     "resolutions": [
         cell for pixels in (128, 224) for cell in with_controls("erm_as_long", "energy_views", image_size=pixels)
@@ -128,11 +121,12 @@ SETS: dict[str, list[Cell]] = {
     "schedules": [
         cell for name in ("rising", "late", "falling") for cell in with_controls("energy_views", schedule=name)
     ],
-    "trained": at_earlier("erm", "energy_views", "energy", trained="late", learning_rate=None),
-    "minutes": [
-        Cell(method, remembered=False, weight=EARLIER.get(method), learning_rate=1e-2)
-        for method in ("erm", "energy_views", *INSIDE_WEIGHTS)
+    "trained": [
+        cell
+        for method, weight in TRAINED_WEIGHTS.items()
+        for cell in with_control(method, trained="late", weight=weight)
     ],
+    "minutes": [Cell(method, remembered=False) for method in ("erm", "energy_views", *INSIDE_WEIGHTS)],
 }
 
 

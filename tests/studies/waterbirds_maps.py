@@ -20,29 +20,24 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from remembered import remember_blocks
 from run_waterbirds import Run, WaterbirdsArguments
 from scipy.ndimage import map_coordinates
 from simulated_annotator import boxes_of
-from waterbirds_cells import INSIDE
 from waterbirds_methods import FINAL, METHODS
-from waterbirds_photos import FOLDER
+from waterbirds_photos import FOLDER, remember_frozen
 
 from hf_guidance.evaluation import extract_maps
-from hf_guidance.families import family_of
 
 AROUND = 0.75  # of the box's size at each side, in the mean over birds
 FINE = 120
 EACH = 2  # birds of a group
 
 
-def maps_of(method: str, data: Path, known: dict[bytes, torch.Tensor]) -> tuple[np.ndarray, Any, int]:
+def maps_of(method: str, data: Path, known: dict[int, dict[bytes, torch.Tensor]]) -> tuple[np.ndarray, Any, int]:
     """The positive part of the maps of the reported validation rows, those rows, and the side of the images in pixels."""
     with tempfile.TemporaryDirectory() as folder:
         run = Run(WaterbirdsArguments(str(data / FOLDER), method, f"{folder}/run", half="second"))
-        if method not in INSIDE:
-            family_of(run.model).head_at("final")
-            remember_blocks(run.model, known)
+        remember_frozen(run, known)
         run.train()
         rows = run.splits["validation"]
         maps = extract_maps(run.model, rows, f"{folder}/maps", run.processor, attribution=FINAL)
@@ -91,7 +86,7 @@ def main() -> None:
     parser.add_argument("--method", default="energy_views", choices=list(METHODS), help="the guided method")
     parser.add_argument("--output", type=Path, default=Path("docs/waterbirds-maps.png"), help="the picture")
     args = parser.parse_args()
-    known: dict[bytes, torch.Tensor] = {}
+    known: dict[int, dict[bytes, torch.Tensor]] = {}
     before, rows, side = maps_of("erm", args.data, known)
     after, _, _ = maps_of(args.method, args.data, known)
     draw({"erm": before, args.method: after}, rows, side, args.output)

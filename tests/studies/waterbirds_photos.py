@@ -1,6 +1,6 @@
 """Real Waterbirds with a pretrained network: which guidance helps the worst group, and does it matter where the boxes lie?
 
-    python tests/studies/waterbirds_photos.py --data DATA [--set main] [--seeds 3] [--runs FILE]
+    python tests/studies/waterbirds_photos.py --data DATA [--set main ...] [--seeds 3] [--runs FILE]
     python tests/studies/waterbirds_photos.py --table
     python tests/studies/waterbirds_photos.py --page docs/waterbirds.md
 
@@ -59,6 +59,14 @@ class Known:
         return self
 
 
+def remember_frozen(run: Run, known: dict[int, dict[bytes, torch.Tensor]]) -> None:
+    """Compute once what comes before the layers that a run explains; ``known`` is by number of stages."""
+    stages = STAGES.get(run.options.method, len(run.model.timm_model.blocks))
+    if stages:
+        family_of(run.model).head_at("final")
+        remember_blocks(run.model, known.setdefault(stages, {}), stages)
+
+
 def one_run(cell: Cell, seed: int, data: Path, known: Known) -> dict[str, Any]:
     """Train and measure one cell."""
     with tempfile.TemporaryDirectory() as folder:
@@ -72,10 +80,8 @@ def one_run(cell: Cell, seed: int, data: Path, known: Known) -> dict[str, Any]:
         known = known.of(cell.image_size)
         with remembered_photos(known.decoded, known.processed) if cell.remembered else nullcontext():
             run = Run(options)
-            stages = STAGES.get(cell.method, len(run.model.timm_model.blocks))
-            if cell.remembered and cell.trained == "head" and stages:
-                family_of(run.model).head_at("final")
-                remember_blocks(run.model, known.blocks.setdefault(stages, {}), stages)
+            if cell.remembered and cell.trained == "head":
+                remember_frozen(run, known.blocks)
             results = run()
     own = {"cell": vars(cell), "used": used(cell), "seed": seed}
     measured = results["validation"]
@@ -93,21 +99,25 @@ def runs_of(cell: Cell, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line for line in runs if line["cell"] == vars(cell) and line["used"] == used(cell)]
 
 
+def wanted(names: list[str], seeds: int) -> list[tuple[str, int, Cell]]:
+    """The runs of some sets; what is chosen or timed has one seed."""
+    one = {name for name in names if name.startswith("choice") or name == "minutes"}
+    return [(name, seed, cell) for name in names for seed in range(1 if name in one else seeds) for cell in SETS[name]]
+
+
 def work(args: argparse.Namespace) -> None:
     """Run what the file lacks."""
     part, parts = map(int, args.part.split("/"))
-    seeds = range(1) if args.set.startswith("choice") or args.set == "minutes" else range(args.seeds)
-    wanted = [(cell, seed) for seed in seeds for cell in SETS[args.set]]
     known = Known()
-    for place, (cell, seed) in enumerate(wanted):
+    for place, (name, seed, cell) in enumerate(wanted(args.set, args.seeds)):
         done = place % parts == part and any(line["seed"] == seed for line in runs_of(cell, read_lines(args.runs)))
         if place % parts != part or done:
             continue
         line = one_run(cell, seed, args.data, known)
         with args.runs.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        shown = {name: line[column] and round(line[column], 3) for name, column in COLUMNS.items()}
-        print(f"{args.set} seed {seed} {cell.name}: {shown}", flush=True)
+        shown = {title: line[column] and round(line[column], 3) for title, column in COLUMNS.items()}
+        print(f"{name} seed {seed} {cell.name}: {shown}", flush=True)
 
 
 def table(runs: list[dict[str, Any]], cells: list[Cell]) -> list[str]:
@@ -180,7 +190,7 @@ def chosen(runs: list[dict[str, Any]], cells: list[Cell]) -> dict[tuple[str, str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with waterbirds_100_train_validation")
-    parser.add_argument("--set", default="main", choices=list(SETS), help="arms that are run")
+    parser.add_argument("--set", nargs="+", default=["main"], choices=list(SETS), help="arms that are run")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
     parser.add_argument("--part", default="0/1", help="which of how many processes this is")
     parser.add_argument("--runs", type=Path, default=Path(__file__).with_suffix(".jsonl"), help="file of the runs")
