@@ -73,8 +73,19 @@ def test_the_page_shows_what_the_study_printed(study):
     tables = photos.all_tables(runs)
     page = (ROOT / "docs" / "waterbirds.md").read_text(encoding="utf-8")
     assert photos.with_tables(page, tables) == page
-    assert photos.with_tables(page, {name: ["| none |"] for name in tables}).count("| none |") == len(tables)
+    shown = photos.with_tables(page, {name: [f"| {name} |"] for name in tables})
+    assert [name for name in tables if name.startswith("table") and shown.count(f"| {name} |") != 1] == []
     assert "|" not in photos.with_tables(page, dict.fromkeys(tables, ()))  # no line of a table comes from elsewhere
+
+
+@pytest.mark.parametrize("arm", ["erm_as_long", "energy_views", "energy_views, random boxes"])
+def test_the_readme_has_the_figures_of_the_table(study, arm):
+    photos = study("waterbirds_photos")
+    runs = photos.read_lines(ROOT / "tests" / "studies" / "waterbirds_photos.jsonl")
+    (cell,) = (cell for cell in photos.SETS["main"] if cell.name == arm)
+    worst = [100 * line["worst_group_accuracy"] for line in photos.runs_of(cell, runs)]
+    assert len(worst) == 3
+    assert f" {np.mean(worst):.1f} %" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_photographs_are_read_and_processed_once(study, tmp_path):

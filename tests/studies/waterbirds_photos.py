@@ -22,7 +22,7 @@ import re
 import sys
 import tempfile
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -146,6 +146,24 @@ def table(runs: list[dict[str, Any]], cells: list[Cell]) -> list[str]:
     return lines
 
 
+def gains(runs: list[dict[str, Any]], cells: list[Cell]) -> list[str]:
+    """Markdown lines: by how much each arm's worst group exceeds that of its control, in points: mean, and for each seed."""
+    lines = []
+    for cell in cells:
+        worst = [
+            {
+                line["seed"]: 100 * line["worst_group_accuracy"]
+                for line in runs_of(replace(cell, random_boxes=moved), runs)
+            }
+            for moved in (False, True)
+        ]
+        if not cell.random_boxes and worst[1]:
+            found = [worst[0][seed] - worst[1][seed] for seed in sorted(worst[0].keys() & worst[1].keys())]
+            each = ", ".join(f"{value:+.1f}" for value in found)
+            lines.append(f"| {cell.name} | {np.mean(found):+.1f} | {each} |")
+    return ["| worst group, boxes less random boxes | mean | seeds 0, 1, 2 |", "|---|---|---|", *lines]
+
+
 def choice_table(runs: list[dict[str, Any]], cells: list[Cell]) -> list[str]:
     """Markdown lines: worst group by weight and rate, in percent, of one seed."""
     worst = {cell: 100 * line["worst_group_accuracy"] for cell in cells for line in runs_of(cell, runs)}
@@ -164,16 +182,17 @@ def choice_table(runs: list[dict[str, Any]], cells: list[Cell]) -> list[str]:
 
 
 def all_tables(runs: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """By name of the set the lines of its table, where there are runs."""
+    """By "table: SET" and "gains: SET" the lines of these tables, where there are runs."""
     found = {}
     for name, cells in SETS.items():
-        found[name] = choice_table(runs, cells) if name.startswith("choice") else table(runs, cells)
+        found[f"table: {name}"] = choice_table(runs, cells) if name.startswith("choice") else table(runs, cells)
+        found[f"gains: {name}"] = gains(runs, cells)
     return {name: lines for name, lines in found.items() if len(lines) > 2}
 
 
 def with_tables(page: str, tables: dict[str, list[str]]) -> str:
-    """A page with these tables below its comments `<!-- table: NAME -->`."""
-    place = re.compile(r"(<!-- table: (\w+) -->\n)(?:\|.*\n)*")
+    """A page with these tables below its comments `<!-- table: SET -->` and `<!-- gains: SET -->`."""
+    place = re.compile(r"(<!-- (\w+: \w+) -->\n)(?:\|.*\n)*")
     return place.sub(lambda found: found[1] + "".join(f"{line}\n" for line in tables[found[2]]), page)
 
 
