@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hf_guidance.second_order.substitution import fast_double_backward
+
 _MESSAGES = (
     re.compile(r"derivative for '?(?:aten::)?(?P<name>\w+?)'? is not implemented"),
     re.compile(r"double backwards? on (?P<name>\w+) (?:is )?not supported"),
@@ -80,7 +82,8 @@ def module_without_double_backward(model: nn.Module, operation: str, call: Calla
 def _fails(module: nn.Module, args: Any, kwargs: Any, operation: str) -> bool:
     leaves: list[Tensor] = []
     try:
-        output = module(*_leaves_of(args, leaves), **_leaves_of(kwargs, leaves))
+        with fast_double_backward():  # also where the call around waits: what is substituted does not fail
+            output = module(*_leaves_of(args, leaves), **_leaves_of(kwargs, leaves))
         read = [tensor for tensor in _tensors(output) if tensor.requires_grad]
         if not (leaves and read):
             return False

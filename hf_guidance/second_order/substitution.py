@@ -46,13 +46,16 @@ def fast_double_backward(leaf: Tensor | None = None, *, later: bool = False) -> 
 
     Args:
         leaf: The explained input. Outside ``first_derivative`` nobody reads its gradient, so it is not computed there.
-        later: Whether to wait: what runs before the explained activation is there takes part in no second derivative.
+        later: Whether to wait: what runs before the explained activation is there takes part in no second derivative. Nothing
+            that runs before the waiting ends may read that activation.
 
     Yields:
         A function that ends the waiting; without ``later`` there is nothing to wait for.
     """
     mode = _Substitution(leaf)
     with ExitStack() as stack, mode:
+        # Put back at the end, also where the waiting ends inside of the model's own choice of kernels.
+        stack.enter_context(sdpa_kernel(_kernels()))
 
         def begin() -> None:
             if mode.waits:
@@ -62,6 +65,17 @@ def fast_double_backward(leaf: Tensor | None = None, *, later: bool = False) -> 
         if not later:
             begin()
         yield begin
+
+
+def _kernels() -> list[SDPBackend]:
+    on = torch.backends.cuda
+    allowed = {
+        SDPBackend.MATH: on.math_sdp_enabled(),
+        SDPBackend.FLASH_ATTENTION: on.flash_sdp_enabled(),
+        SDPBackend.EFFICIENT_ATTENTION: on.mem_efficient_sdp_enabled(),
+        SDPBackend.CUDNN_ATTENTION: on.cudnn_sdp_enabled(),
+    }
+    return [kernel for kernel, enabled in allowed.items() if enabled]
 
 
 class _Substitution(TorchFunctionMode):
