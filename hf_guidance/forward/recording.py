@@ -24,8 +24,8 @@ def recording(
 ) -> Iterator[dict[str, Tensor]]:
     """Call the model inside the ``with`` block.
 
-    What runs before the first recorded module is not differentiated again: unless the input is explained, it takes as much
-    time and memory as in a plain forward pass. Attention that a trainer has switched stays so.
+    What runs before the first recorded module is not differentiated again: unless the input is explained, it runs as in
+    a plain forward pass, but for attention that a trainer has switched.
 
     Args:
         model: The unwrapped model.
